@@ -1,0 +1,45 @@
+# Two commands set everything up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test servers lint format clean
+
+help:  ## Show these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# Only what the user runs; the demo needs nothing of the tests.
+.venv/demo: pyproject.toml constraints.txt build_protocol.py scaler/externalscaler.proto
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Triggerfish needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv ..."
+	@$(BIN)/pip install --quiet --editable '.[demo]'
+	@touch $@
+
+.venv/dev: .venv/demo
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: .venv/demo  ## Run the main job on an embedded server and show it (KEEP=1 leaves it running)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+
+servers: .venv/dev  ## Fetch the Redis and Valkey servers that the tests talk to
+	@$(BIN)/python -m tests.servers.fetch
+
+test: servers  ## Run all tests
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+lint: .venv/dev  ## Check style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove the environment and everything built
+	rm -rf .venv .servers dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,23 @@
+"""Compiles the external scaler protocol when the package is built or installed."""
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PROTO = "scaler/externalscaler.proto"
+
+
+class ProtocolBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling leaves the config type open
+    """Runs protoc on PROTO, so that the generated modules always match it."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        from grpc_tools import protoc  # noqa: PLC0415  (only there while building)
+
+        root = Path(self.root)
+        arguments = [f"-I{root}", f"--python_out={root}", f"--pyi_out={root}", f"--grpc_python_out={root}"]
+        if protoc.main(["protoc", *arguments, str(root / PROTO)]) != 0:
+            raise RuntimeError(f"protoc could not compile {PROTO}: see its message above")
+        build_data["artifacts"] += ["scaler/externalscaler_pb2.py", "scaler/externalscaler_pb2.pyi", "scaler/externalscaler_pb2_grpc.py"]

@@ -1,0 +1,189 @@
+"""Where Redis is: connection strings in both forms, and named connections. No I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from listeners.errors import ConnectionStringError, UnknownConnectionError
+
+__all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionSpec", "Connections", "parse_connection_string"]
+
+DEFAULT_CONNECTION_STRING = "127.0.0.1:6379"
+DEFAULT_PORT = 6379
+DEFAULT_TLS_PORT = 6380
+
+_TRUE = ("true", "1", "yes")
+_FALSE = ("false", "0", "no")
+
+#: StackExchange options that change nothing here: they tune that client.
+_IGNORED_OPTIONS = frozenset(
+    {
+        "abortconnect", "allowadmin", "asynctimeout", "channelprefix", "checkcertificaterevocation", "clientname",
+        "configcheckseconds", "configchannel", "connectretry", "connecttimeout", "heartbeatconsistencychecks",
+        "heartbeatinterval", "highintegrity", "includedetailinexceptions", "includeperformancecountersinexceptions",
+        "keepalive", "name", "protocol", "resolvedns", "setclientlibrary", "sslprotocols", "synctimeout", "tiebreaker",
+        "version", "writebuffer",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ConnectionSpec:
+    """One Redis, as a connection string names it. Its repr shows no secret.
+
+    `host` and `port`, or `unix_path`. Standalone servers; Sentinel and Cluster will be told apart here.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    unix_path: str | None = None
+    database: int = 0
+    username: str | None = None
+    password: SecretStr | None = field(default=None, repr=False)
+    tls: bool = False
+
+    @property
+    def address(self) -> str:
+        """What people may see: where, never as whom."""
+        place = self.unix_path or f"{self.host}:{self.port}"
+        return f"{place}/{self.database}" if self.database else place
+
+
+def parse_connection_string(connection_string: str) -> ConnectionSpec:
+    """Parse `host:6380,password=...,ssl=True` or a `redis://`, `rediss://`, `unix://` URL.
+
+    Only the options listed here are taken, so that no option of the client library can be reached through a string.
+    Raises ConnectionStringError, which never shows the string.
+    """
+    stripped = connection_string.strip()
+    if not stripped:
+        raise ConnectionStringError("It is empty. Write host:port, or a redis:// URL.")
+    return _parse_url(stripped) if "://" in stripped.split(",", 1)[0] else _parse_stackexchange(stripped)
+
+
+def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
+    endpoints: list[str] = []
+    options: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in connection_string.split(","))):
+        name, equals, value = part.partition("=")
+        if equals:
+            options[name.strip().lower()] = value.strip()
+        else:
+            endpoints.append(part)
+    if "servicename" in options:
+        raise ConnectionStringError("Sentinel (serviceName) is not supported yet. Name the primary's host and port.")
+    if len(endpoints) != 1:
+        raise ConnectionStringError(
+            f"It has {len(endpoints)} endpoints and one is needed; several (Sentinel, Cluster) are not supported yet. "
+            "Write host:port first, then options: host:6380,password=...,ssl=True."
+        )
+    unknown = sorted(set(options) - _IGNORED_OPTIONS - {"password", "user", "ssl", "defaultdatabase"})
+    if unknown:
+        raise ConnectionStringError(
+            f"It has an option {unknown[0]!r} that does not exist. Use password, user, ssl or defaultDatabase."
+        )
+    tls = _switch("ssl", options.get("ssl", "false"))
+    host, port = _endpoint(endpoints[0], DEFAULT_TLS_PORT if tls else DEFAULT_PORT)
+    return ConnectionSpec(
+        host=host,
+        port=port,
+        database=_number("defaultDatabase", options.get("defaultdatabase", "0"), 0, 1_000_000),
+        username=options.get("user") or None,
+        password=SecretStr(options["password"]) if options.get("password") else None,
+        tls=tls,
+    )
+
+
+def _parse_url(url: str) -> ConnectionSpec:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConnectionStringError("It is not a URL. Write redis://user:password@host:port/database.") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConnectionStringError(f"The scheme {parts.scheme!r} is unknown. Use redis, rediss or unix.")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    unknown = sorted(set(query) - {"db"})
+    if unknown:
+        raise ConnectionStringError(f"It has an option {unknown[0]!r} that is not accepted in a URL. Only db is.")
+    username = unquote(parts.username) if parts.username else None
+    password = SecretStr(unquote(parts.password)) if parts.password else None
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise ConnectionStringError("It has no path. Write unix:///path/to/redis.sock?db=0.")
+        database = _number("db", query.get("db", "0"), 0, 1_000_000)
+        return ConnectionSpec(unix_path=unquote(parts.path), database=database, username=username, password=password)
+    tls = parts.scheme == "rediss"
+    return ConnectionSpec(
+        host=parts.hostname or "127.0.0.1",
+        port=DEFAULT_PORT if port is None else _number("port", str(port), 1, 65535),
+        database=_number("database", query.get("db") or parts.path.strip("/") or "0", 0, 1_000_000),
+        username=username,
+        password=password,
+        tls=tls,
+    )
+
+
+def _endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
+    match = re.fullmatch(r"\[(?P<v6>[^\]]+)\](?::(?P<v6port>.*))?|(?P<host>[^:\s]+)(?::(?P<port>.*))?", endpoint)
+    if match is None:
+        raise ConnectionStringError("The endpoint is not host:port. Write 127.0.0.1:6379 or [::1]:6379.")
+    port = match["v6port"] if match["v6"] else match["port"]
+    return match["v6"] or match["host"], default_port if port is None else _number("port", port, 1, 65535)
+
+
+def _number(name: str, value: str, low: int, high: int) -> int:
+    if not value.isdecimal() or not low <= int(value) <= high:
+        raise ConnectionStringError(f"Its {name} is not a number from {low} to {high}.")
+    return int(value)
+
+
+def _switch(name: str, value: str) -> bool:
+    if value.lower() not in _TRUE + _FALSE:
+        raise ConnectionStringError(f"Its {name} is neither True nor False.")
+    return value.lower() in _TRUE
+
+
+class Connected(Protocol):
+    """What says which connection it wants: every trigger."""
+
+    @property
+    def connection(self) -> str | None: ...
+
+    @property
+    def connection_string(self) -> SecretStr | None: ...
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The connections that the settings define: one default, and any number with names."""
+
+    default: SecretStr = SecretStr(DEFAULT_CONNECTION_STRING)
+    named: Mapping[str, SecretStr] = field(default_factory=dict)
+
+    def resolve(self, wanted: Connected) -> ConnectionSpec:
+        """The Redis that a trigger reads: its own string, the connection it names, or the default.
+
+        Raises UnknownConnectionError or ConnectionStringError.
+        """
+        if wanted.connection_string is not None:
+            return parse_connection_string(wanted.connection_string.get_secret_value())
+        if wanted.connection is None:
+            return parse_connection_string(self.default.get_secret_value())
+        found = self.named.get(wanted.connection.lower())
+        if found is None:
+            known = ", ".join(sorted(self.named)) or "none"
+            raise UnknownConnectionError(
+                "connection",
+                wanted.connection,
+                f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, or in the "
+                "settings file under connections.",
+            )
+        try:
+            return parse_connection_string(found.get_secret_value())
+        except ConnectionStringError as error:
+            raise ConnectionStringError(error.fix, field=f"connections.{wanted.connection.lower()}") from None

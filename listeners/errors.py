@@ -1,0 +1,158 @@
+"""Every error that Triggerfish raises.
+
+    TriggerfishError
+    ├── ConfigurationError              what the user declared is wrong; nothing was started
+    │   ├── ConnectionStringError       a connection string that does not parse
+    │   ├── UnknownConnectionError      a named connection that the settings do not define
+    │   ├── ConnectionNotAllowedError   a connection that this namespace may not use
+    │   ├── BindingError                a function whose parameter cannot be bound
+    │   └── AppLoadError                an app that cannot be imported
+    ├── SourceError                     Redis did not do what was asked; try again later
+    │   ├── SourceUnavailableError      not reachable, loading, failing over, out of memory
+    │   ├── SourceTimeoutError          no answer within the bound
+    │   ├── AccessDeniedError           wrong password, or the ACL denies the command or key
+    │   ├── WrongTypeError              the key holds another type
+    │   ├── GroupMissingError           the stream or its consumer group is gone
+    │   └── CommandRefusedError         any other error reply
+    └── FunctionSignal                  what a user's function may raise about its entry
+        ├── Retry                       deliver it again later
+        └── Reject                      never deliver it again: dead-letter it
+
+Errors of redis-py become SourceErrors in `listeners.client`, and nowhere else.
+"""
+
+__all__ = [
+    "AccessDeniedError",
+    "AppLoadError",
+    "BindingError",
+    "CommandRefusedError",
+    "ConfigurationError",
+    "ConnectionNotAllowedError",
+    "ConnectionStringError",
+    "FunctionSignal",
+    "GroupMissingError",
+    "Reject",
+    "Retry",
+    "SourceError",
+    "SourceTimeoutError",
+    "SourceUnavailableError",
+    "TriggerfishError",
+    "UnknownConnectionError",
+    "WrongTypeError",
+]
+
+
+MAX_SHOWN = 120
+
+
+class TriggerfishError(Exception):
+    """The root of every error that Triggerfish raises."""
+
+
+class ConfigurationError(TriggerfishError):
+    """Something declared is wrong: names the field, the value and the fix.
+
+    `field` is the declared name, `value` what was given (never a secret), `fix` a sentence that says what to write.
+    """
+
+    def __init__(self, field: str, value: object, fix: str) -> None:
+        self.field = field
+        self.value = value
+        self.fix = fix
+        super().__init__(f"{field}: {_shown(value)} cannot be used. {fix}" if value is not None else f"{field}: {fix}")
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it: a megabyte of metadata must not become a megabyte of log."""
+    shown = repr(value)
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
+
+
+class ConnectionStringError(ConfigurationError):
+    """A connection string does not parse. Its value is never shown, as it may hold a password."""
+
+    def __init__(self, fix: str, field: str = "connection_string") -> None:
+        super().__init__(field, None, fix)
+
+
+class UnknownConnectionError(ConfigurationError):
+    """A trigger names a connection that the settings do not define."""
+
+
+class ConnectionNotAllowedError(ConfigurationError):
+    """A connection is limited to other namespaces, or connection strings are not accepted here."""
+
+
+class BindingError(ConfigurationError):
+    """A function's parameter cannot be bound to what the trigger delivers."""
+
+
+class AppLoadError(ConfigurationError):
+    """An app cannot be imported, or is not an App."""
+
+
+class SourceError(TriggerfishError):
+    """Redis did not do what was asked. The work is not lost: try again later."""
+
+    #: A short, stable word for metrics and JSON.
+    reason = "error"
+
+
+class SourceUnavailableError(SourceError):
+    """Redis cannot serve now: not reachable, loading, failing over, read-only or out of memory."""
+
+    reason = "unavailable"
+
+
+class SourceTimeoutError(SourceError):
+    """Redis did not answer within the bound."""
+
+    reason = "timeout"
+
+
+class AccessDeniedError(SourceError):
+    """Redis refused the user or password, or the ACL denies the command or the key."""
+
+    reason = "access_denied"
+
+
+class WrongTypeError(SourceError):
+    """The key holds another type than the trigger reads. Delete or rename the key, or change the trigger."""
+
+    reason = "wrong_type"
+
+
+class GroupMissingError(SourceError):
+    """The stream or its consumer group does not exist."""
+
+    reason = "group_missing"
+
+
+class CommandRefusedError(SourceError):
+    """Redis answered a command with an error."""
+
+    reason = "refused"
+
+
+class FunctionSignal(TriggerfishError):
+    """What a function may raise to say what should happen to its entry."""
+
+
+class Retry(FunctionSignal):
+    """Deliver this entry again later.
+
+    `after_seconds` is the least time to wait; without it the usual back-off applies. The delivery counts.
+    """
+
+    def __init__(self, reason: str = "the function asked for another try", *, after_seconds: float | None = None) -> None:
+        if after_seconds is not None and after_seconds < 0:
+            raise ValueError(f"after_seconds: {after_seconds!r} is negative. Give the seconds to wait, 0 or more.")
+        self.after_seconds = after_seconds
+        super().__init__(reason)
+
+
+class Reject(FunctionSignal):
+    """Never deliver this entry again: dead-letter it now, with the reason."""
+
+    def __init__(self, reason: str = "the function rejected the entry") -> None:
+        super().__init__(reason)

@@ -1,0 +1,43 @@
+"""The function host's HTTP endpoints: /metrics, /livez and /readyz."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from listeners.errors import ConfigurationError
+
+__all__ = ["add_health_routes", "serve"]
+
+
+def add_health_routes(app: web.Application, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+    """Add the routes. /livez never looks at Redis: a restart would not mend it."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if ready() else web.Response(status=503, text="not ready yet\n")
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+
+
+async def serve(app: web.Application, host: str, port: int, *, shutdown_seconds: float = 2.0) -> tuple[web.AppRunner, int]:
+    """Serve on an address; the runner to clean up, and the port (chosen by the system if 0).
+
+    Raises ConfigurationError if the address cannot be bound.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    try:
+        async with asyncio.timeout(5):
+            await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigurationError("http_port", port, f"It cannot be bound ({error.strerror}): choose another.") from None
+    return runner, runner.addresses[0][1]

@@ -1,0 +1,140 @@
+"""Runs every function of an app until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Info
+
+from listeners.app import App, Function
+from listeners.connection import Connections, ConnectionSpec
+from listeners.health import add_health_routes, serve
+from listeners.lists import ListSource
+from listeners.metrics import FunctionMeter, HostMetrics
+from listeners.pubsub import PubSubSource
+from listeners.pump import Pump
+from listeners.settings import HostSettings
+from listeners.source import Source
+from listeners.streams import StreamSource
+from listeners.triggers import ListTrigger, StreamTrigger
+from listeners.version import __version__
+
+__all__ = ["Host", "instance_name"]
+
+log = logging.getLogger("triggerfish.host")
+
+#: Leases are renewed this often within their time, so that two renewals may fail.
+RENEWALS_PER_LEASE = 3
+
+
+def instance_name() -> str:
+    """A name that no other process has: TRIGGERFISH_INSTANCE, else host, process and chance."""
+    return os.environ.get("TRIGGERFISH_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Host:
+    """Runs an app's functions side by side; the trouble of one never stops another.
+
+    `connections` resolve what the triggers name. Raises ConfigurationError for a connection that does not exist.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        connections: Connections,
+        settings: HostSettings | None = None,
+        *,
+        instance: str | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self.app_name = app.name or "app"
+        self.instance = instance or instance_name()
+        self.settings = settings or HostSettings()
+        self.registry = registry or CollectorRegistry()
+        self._metrics = HostMetrics(self.registry)
+        self._signals = 0
+        Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
+        specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
+        self.pumps = [self._pump(function, specs[name]) for name, function in app.functions.items()]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every trigger has been reached once."""
+        return all(pump.ready.is_set() for pump in self.pumps)
+
+    def drain(self) -> None:
+        """Take nothing new; run() returns when what is in hand is finished or handed back."""
+        for pump in self.pumps:
+            pump.drain()
+
+    async def run(self) -> None:
+        """Run until drained. Raises ConfigurationError if the HTTP port cannot be bound."""
+        runner = await self._serve_http()
+        log.info("%s runs as %s: %s", self.app_name, self.instance, ", ".join(pump.function.name for pump in self.pumps))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for pump in self.pumps:
+                    group.create_task(pump.run(self.settings.grace_period_seconds), name=pump.function.name)
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+        log.info("%s has drained", self.instance)
+
+    async def run_until_signalled(self) -> None:
+        """Run; SIGTERM or SIGINT once drains, twice ends the process at once (what is in hand waits for its lease)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        try:
+            await self.run()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _signalled(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            log.warning("signalled again: ending now")
+            os._exit(128 + number)
+        log.info("%s: finishing what is in hand, at most %g s", signal.Signals(number).name, self.settings.grace_period_seconds)
+        self.drain()
+
+    async def _serve_http(self) -> web.AppRunner | None:
+        if self.settings.http_port is None:
+            return None
+        app = web.Application()
+        add_health_routes(app, self.registry, lambda: self.ready)
+        runner, port = await serve(app, self.settings.http_host, self.settings.http_port)
+        log.info("metrics and probes on port %d", port)
+        return runner
+
+    def _pump(self, function: Function, spec: ConnectionSpec) -> Pump:
+        meter = FunctionMeter(self._metrics, self.app_name, function.name)
+        seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
+        return Pump(function, self._source(function, spec, meter), meter, renew_seconds=seconds)
+
+    def _source(self, function: Function, spec: ConnectionSpec, meter: FunctionMeter) -> Source:
+        trigger, name = function.trigger, function.name
+        client_name = f"triggerfish:host:{self.app_name}:{name}:{self.instance}"
+        lease_seconds = self.settings.lease_seconds
+        if isinstance(trigger, ListTrigger):
+            return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=lease_seconds)
+        if isinstance(trigger, StreamTrigger):
+            return StreamSource(
+                trigger, name, spec, client_name=client_name, instance=self.instance, lease_seconds=lease_seconds
+            )
+        return PubSubSource(
+            trigger,
+            self.app_name,
+            name,
+            spec,
+            client_name=client_name,
+            instance=self.instance,
+            lease_seconds=self.settings.pubsub_lease_seconds,
+            on_drop=meter.dropped.inc,
+            on_lease=lambda held: meter.lease_held.set(1 if held else 0),
+        )

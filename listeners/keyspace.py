@@ -1,0 +1,34 @@
+"""Which keyspace and keyevent notifications a server must publish for a channel (Redis: keyspace notifications)."""
+
+__all__ = ["missing_flags"]
+
+#: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
+_EVENT_FLAGS = {
+    "g": "del expire rename_from rename_to copy_to move_from move_to persist restore type_changed unlink",
+    "$": "set setrange incrby incrbyfloat append",
+    "l": "lpush rpush lpop rpop linsert lset lrem ltrim",
+    "s": "sadd srem spop sinterstore sunionstore sdiffstore",
+    "h": "hset hincrby hincrbyfloat hdel hexpire hexpired hpersist",
+    "z": "zadd zincr zrem zremrangebyrank zremrangebyscore zdiffstore zinterstore zunionstore",
+    "t": "xadd xtrim xdel xsetid xgroup-create xgroup-createconsumer xgroup-delconsumer xgroup-destroy xgroup-setid",
+    "x": "expired",
+    "e": "evicted",
+    "n": "new",
+    "m": "keymiss",
+}
+#: What the flag A stands for.
+_ALL = "g$lshztxed"
+
+
+def missing_flags(channel: str, configured: str) -> str:
+    """The flags that notify-keyspace-events lacks for a channel or pattern; empty if nothing is lacking."""
+    present = set(configured.replace("A", _ALL))
+    kind = "K" if channel.startswith("__keyspace@") else "E"
+    missing = "" if kind in present else kind
+    event = channel.partition("__:")[2] if kind == "E" else ""
+    needed = next((flag for flag, events in _EVENT_FLAGS.items() if event in events.split()), None)
+    if needed is not None and needed not in present:
+        missing += needed
+    elif needed is None and not present & set(_EVENT_FLAGS):
+        missing += "A"
+    return missing

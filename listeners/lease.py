@@ -1,0 +1,65 @@
+"""A lease in Redis: at most one holder at a time, by the server's clock."""
+
+import time
+
+from redis.asyncio import Redis
+
+from listeners.client import translated
+from listeners.scripts import script
+
+__all__ = ["Lease", "boot_seconds", "lease_key"]
+
+#: The holder stops this part of the lease before its end, for what is already on its way to a function.
+MARGIN = 0.1
+
+
+def boot_seconds() -> float:
+    """Seconds on a clock that also runs while the machine is suspended, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def lease_key(app: str, function: str) -> str:
+    """The key of the lease of an app's pub/sub function; every instance of the app computes the same."""
+    return f"triggerfish:{{{app}:{function}}}:lease"
+
+
+class Lease:
+    """The right to subscribe for one function.
+
+    `holder` names this instance. `ttl_seconds`: the lease ends so long after the last renewal that Redis saw; this
+    side counts from before it sent the renewal, so it always believes the lease to end earlier than Redis does.
+    """
+
+    def __init__(self, client: Redis, key: str, holder: str, ttl_seconds: float) -> None:
+        self._key = key
+        self._holder = holder
+        self._ttl_seconds = ttl_seconds
+        self._ends_at = 0.0
+        self.epoch = 0
+        self._acquire = client.register_script(script("lease_acquire"))
+        self._release = client.register_script(script("lease_release"))
+
+    @property
+    def held(self) -> bool:
+        """Whether a call may be started now."""
+        return boot_seconds() < self._ends_at
+
+    async def acquire(self) -> bool:
+        """Acquire the lease, or renew it. Raises SourceError; the lease then runs on to its end."""
+        sent_at = boot_seconds()
+        with translated(f"acquiring lease {self._key!r}"):
+            granted, detail = await self._acquire(
+                [self._key, f"{self._key}:epoch"], [self._holder, int(self._ttl_seconds * 1000)]
+            )
+        if not granted:
+            self._ends_at = 0.0
+            return False
+        self.epoch = detail
+        self._ends_at = sent_at + self._ttl_seconds * (1 - MARGIN)
+        return True
+
+    async def release(self) -> None:
+        """End the lease now, if it is ours, so that another instance need not wait for its end."""
+        self._ends_at = 0.0
+        with translated(f"releasing lease {self._key!r}"):
+            await self._release([self._key], [self._holder])

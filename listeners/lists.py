@@ -1,0 +1,127 @@
+"""Reads list triggers: serves the keys in turn, and wakes as soon as one of them has an element."""
+
+import asyncio
+from collections.abc import Sequence
+
+from listeners.client import learn_server, open_client, translated
+from listeners.connection import ConnectionSpec
+from listeners.messages import Entry, Settlement, by_key
+from listeners.taking import Taking, keys_read, taking_for
+from listeners.triggers import ListTrigger
+
+__all__ = ["ListSource"]
+
+#: No blocking read waits longer, so that a dead connection is noticed.
+MAX_BLOCK_SECONDS = 1.0
+#: Before Redis 6.2 nothing can wake the listener: it polls, from this pause up to the polling interval.
+FIRST_POLL_SECONDS = 0.01
+SPARE_CONNECTIONS = 4
+
+
+class ListSource:
+    """The lists of one trigger. `lease_seconds`: how long an element is ours without a sign of life."""
+
+    def __init__(
+        self, trigger: ListTrigger, function: str, spec: ConnectionSpec, *, client_name: str, lease_seconds: float
+    ) -> None:
+        self._trigger = trigger
+        self._function = function
+        self._lease_seconds = lease_seconds
+        # One connection for each key's blocking peek, beside those for taking and settling.
+        self._client = open_client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
+        self._taking: Taking | None = None
+        self._keys: tuple[str, ...] = trigger.keys
+        self._turn = 0
+        self._can_peek = False
+        self._peeks: dict[str, asyncio.Task[None]] = {}
+        self._poll_seconds = FIRST_POLL_SECONDS
+
+    async def open(self) -> str:
+        server = await learn_server(self._client)
+        self._taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        self._keys = keys_read(self._trigger, server)
+        self._can_peek = server.has(6, 2)
+        ignored = self._trigger.keys[len(self._keys) :]
+        warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
+        wake = "woken by BLMOVE" if self._can_peek else f"polled every {self._trigger.polling_interval_ms} ms at most"
+        return f"{server}, {self._taking.describe()}, {wake}{warning}"
+
+    async def attend(self) -> None:
+        """Nothing has to go on beside taking: the script that takes also reclaims."""
+        await asyncio.sleep(MAX_BLOCK_SECONDS)
+
+    async def take(self, count: int) -> list[Entry]:
+        entries, due_seconds = await self._take_in_turn(count)
+        if entries:
+            self._poll_seconds = FIRST_POLL_SECONDS
+            return entries
+        await self._wait(due_seconds)
+        entries, _ = await self._take_in_turn(count)
+        return entries
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        for key in {settlement.entry.key for settlement in settlements}:
+            group = [settlement for settlement in settlements if settlement.entry.key == key]
+            await self._opened().settle(key, group)
+
+    async def renew(self, entries: Sequence[Entry]) -> None:
+        for key, group in by_key(entries):
+            await self._opened().renew(key, group)
+
+    async def stop(self) -> list[Entry]:
+        """Nothing was read ahead: what is waiting is still in the list."""
+        return []
+
+    async def hand_back(self, entries: Sequence[Entry]) -> None:
+        for key, group in by_key(entries):
+            await self._opened().hand_back(key, group)
+
+    async def close(self) -> None:
+        for peek in self._peeks.values():
+            peek.cancel()
+        await asyncio.gather(*self._peeks.values(), return_exceptions=True)
+        await self._client.aclose()
+
+    def _opened(self) -> Taking:
+        if self._taking is None:
+            raise RuntimeError("open() comes first")
+        return self._taking
+
+    async def _take_in_turn(self, count: int) -> tuple[list[Entry], float | None]:
+        """Fill up to `count` from the keys, beginning with another one each time, so that none starves."""
+        order = self._keys[self._turn :] + self._keys[: self._turn]
+        self._turn = (self._turn + 1) % len(self._keys)
+        entries: list[Entry] = []
+        nearest: float | None = None
+        for key in order:
+            taken, due_seconds = await self._opened().take(key, count - len(entries))
+            entries += taken
+            nearest = min((due for due in (nearest, due_seconds) if due is not None), default=None)
+            if len(entries) >= count:
+                break
+        return entries, nearest
+
+    async def _wait(self, due_seconds: float | None) -> None:
+        """Wait until a key has an element, one in flight becomes available, or it is time to look again."""
+        longest = min(self._trigger.polling_interval_ms / 1000, MAX_BLOCK_SECONDS)
+        if not self._can_peek:
+            self._poll_seconds = min(self._poll_seconds * 2, longest)
+            longest = self._poll_seconds
+        seconds = longest if due_seconds is None else min(longest, due_seconds)
+        if not self._can_peek:
+            await asyncio.sleep(seconds)
+            return
+        for key in self._keys:
+            if key not in self._peeks:
+                self._peeks[key] = asyncio.create_task(self._peek(key), name=f"peek {key}")
+        done, _ = await asyncio.wait(self._peeks.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        self._peeks = {key: peek for key, peek in self._peeks.items() if peek not in done}
+        for peek in done:
+            peek.result()
+
+    async def _peek(self, key: str) -> None:
+        """Wait until the list has an element, and leave it there: BLMOVE of its end onto the same end (Redis 6.2)."""
+        end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
+        with translated(f"waiting for list {key!r}"):
+            await self._client.execute_command("BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS)
+

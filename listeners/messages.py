@@ -1,0 +1,117 @@
+"""What a function receives (`RedisMessage`), what a source takes (`Entry`), and what became of it (`Settlement`)."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Entry", "Outcome", "RedisMessage", "Settlement", "by_key", "text"]
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+def text(raw: bytes) -> str:
+    """Decode bytes so that what is not UTF-8 survives the way there and back (surrogateescape)."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisMessage:
+    """One list element, stream entry or pub/sub message, as a function sees it (the seed's RedisMessageModel).
+
+    `trigger`: the list key, the stream key, or the channel that the message was published on.
+    `message`: the text; for a stream, a JSON object of the entry's fields. Bytes that are not UTF-8 are kept as
+    surrogate escapes; annotate the parameter with `bytes` to get them as they are.
+    `id`: the stream entry ID. `fields`: the stream entry's fields, in order, duplicates included.
+    `pattern`: the pub/sub pattern that matched. `deliveries`: how often this entry has been delivered, this one included.
+    `epoch`: for pub/sub, the lease's fencing token: it grows with every change of holder.
+    """
+
+    trigger: str
+    message: str
+    id: str | None = None
+    fields: Fields | None = None
+    pattern: str | None = None
+    deliveries: int = 1
+    epoch: int | None = None
+
+    def to_json(self) -> str:
+        """The message as JSON: exactly `{"Trigger": ..., "Message": ...}`."""
+        return json.dumps({"Trigger": self.trigger, "Message": self.message}, separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One thing taken from Redis and not settled yet.
+
+    `receipt` belongs to the source: what it needs to settle the entry. Either `payload` (list, pub/sub) or
+    `fields` (stream) is set. `started`: a call with it was begun.
+    """
+
+    key: str
+    payload: bytes | None = None
+    fields: Fields | None = None
+    id: str | None = None
+    pattern: str | None = None
+    deliveries: int = 1
+    epoch: int | None = None
+    receipt: object = None
+    started: bool = False
+
+    def body(self) -> bytes:
+        """The entry as bytes: the payload as it is, or the fields as a JSON object (the last of duplicates wins)."""
+        if self.payload is not None:
+            return self.payload
+        return self._fields_json().encode("utf-8", "surrogateescape")
+
+    def field_map(self) -> dict[str, str]:
+        """The fields as a dict; of duplicate names the last one wins."""
+        return {text(name): text(value) for name, value in self.fields or ()}
+
+    def message(self) -> RedisMessage:
+        """The entry as the function's RedisMessage."""
+        body = text(self.payload) if self.payload is not None else self._fields_json()
+        return RedisMessage(
+            trigger=self.key,
+            message=body,
+            id=self.id,
+            fields=self.fields,
+            pattern=self.pattern,
+            deliveries=self.deliveries,
+            epoch=self.epoch,
+        )
+
+    def _fields_json(self) -> str:
+        return json.dumps(self.field_map(), separators=(",", ":"), ensure_ascii=False)
+
+
+class Outcome(Enum):
+    """What became of an entry."""
+
+    SUCCEEDED = "succeeded"
+    RETRIED = "retried"
+    DEAD_LETTERED = "dead_lettered"
+    #: Failed, and nothing keeps it: a pub/sub message.
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """An entry and what became of it.
+
+    `delay_ms` is the time until the next delivery (retried); `error` says why (retried, dead-lettered).
+    """
+
+    entry: Entry
+    outcome: Outcome
+    delay_ms: int = 0
+    error: str = ""
+
+
+def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
+    """The entries of each list or stream, in their order."""
+    groups: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.key].append(entry)
+    return list(groups.items())

@@ -1,0 +1,75 @@
+"""The function host's metrics, all in one table."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from listeners.messages import Outcome
+
+__all__ = ["FunctionMeter", "HostMetrics"]
+
+LABELS = ("app", "function")
+DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class HostMetrics:
+    """Every series of the host. Label values come from the app's declaration and from fixed sets only."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.received = Counter(
+            "triggerfish_entries_received", "Entries taken from Redis.", LABELS, registry=registry
+        )
+        self.redelivered = Counter(
+            "triggerfish_entries_redelivered", "Entries taken that had been delivered before.", LABELS, registry=registry
+        )
+        self.settled = Counter(
+            "triggerfish_entries_settled", "Entries whose call ended, by outcome.", (*LABELS, "outcome"), registry=registry
+        )
+        self.in_progress = Gauge(
+            "triggerfish_entries_in_progress", "Entries taken and not settled yet.", LABELS, registry=registry
+        )
+        self.duration = Histogram(
+            "triggerfish_handler_duration_seconds", "Duration of a call.", LABELS, buckets=DURATION_BUCKETS, registry=registry
+        )
+        self.wait = Histogram(
+            "triggerfish_entry_wait_seconds",
+            "Time from a stream entry's ID to its call.",
+            LABELS,
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.source_up = Gauge(
+            "triggerfish_source_up", "1 if the trigger can be read from Redis.", LABELS, registry=registry
+        )
+        self.source_errors = Counter(
+            "triggerfish_source_errors", "Errors from Redis, by reason.", (*LABELS, "reason"), registry=registry
+        )
+        self.lease_held = Gauge(
+            "triggerfish_lease_held", "1 if this instance holds the pub/sub lease.", LABELS, registry=registry
+        )
+        self.dropped = Counter(
+            "triggerfish_messages_dropped", "Pub/sub messages that no call was made for.", LABELS, registry=registry
+        )
+
+
+class FunctionMeter:
+    """The series of one function, looked up once."""
+
+    def __init__(self, metrics: HostMetrics, app: str, function: str) -> None:
+        self._metrics = metrics
+        self._labels = (app, function)
+        self.received = metrics.received.labels(app, function)
+        self.redelivered = metrics.redelivered.labels(app, function)
+        self.in_progress = metrics.in_progress.labels(app, function)
+        self.duration = metrics.duration.labels(app, function)
+        self.wait = metrics.wait.labels(app, function)
+        self.source_up = metrics.source_up.labels(app, function)
+        self.lease_held = metrics.lease_held.labels(app, function)
+        self.dropped = metrics.dropped.labels(app, function)
+        self._settled = {outcome: metrics.settled.labels(app, function, outcome.value) for outcome in Outcome}
+
+    def settled(self, outcome: Outcome, number: int = 1) -> None:
+        """Count entries whose call ended."""
+        self._settled[outcome].inc(number)
+
+    def source_error(self, reason: str) -> None:
+        """Count an error of Redis. `reason` is one of the fixed words of SourceError."""
+        self._metrics.source_errors.labels(*self._labels, reason).inc()

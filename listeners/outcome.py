@@ -1,0 +1,44 @@
+"""Decides what becomes of an entry whose call failed. No I/O."""
+
+import random
+
+from listeners.errors import Reject, Retry
+from listeners.messages import Entry, Outcome, Settlement
+from listeners.triggers import ListTrigger, PubSubTrigger, Trigger
+
+__all__ = ["after_failure", "exhausted"]
+
+#: The first retry waits about this long, each further one twice as long as the one before, up to the last figure.
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 300.0
+
+
+def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone: bool) -> Settlement:
+    """What becomes of an entry after its call raised.
+
+    `alone`: the call had no other entry. One that failed in company is always tried again, alone: only then is it
+    known to be the one that fails.
+    """
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(trigger, PubSubTrigger):
+        return Settlement(entry, Outcome.DROPPED, error=reason)
+    at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
+    given_up = isinstance(error, Reject) or entry.deliveries >= trigger.max_deliveries
+    if at_most_once or (alone and given_up):
+        return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
+    if isinstance(error, Retry) and error.after_seconds is not None:
+        return Settlement(entry, Outcome.RETRIED, int(error.after_seconds * 1000), reason)
+    return Settlement(entry, Outcome.RETRIED, int(_back_off_seconds(entry.deliveries) * 1000) if alone else 0, reason)
+
+
+def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
+    """The end of an entry that was delivered too often without any call ending: its function kills the process."""
+    if isinstance(trigger, PubSubTrigger) or entry.deliveries <= trigger.max_deliveries:
+        return None
+    reason = f"delivered {entry.deliveries - 1} times and never finished: the process died or the lease ran out"
+    return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
+
+
+def _back_off_seconds(deliveries: int) -> float:
+    longest = min(FIRST_RETRY_SECONDS * 2 ** min(deliveries - 1, 30), LAST_RETRY_SECONDS)
+    return longest * random.uniform(0.75, 1.25)

@@ -1,0 +1,228 @@
+"""Moves the entries of one function: taken from its source, handed to calls, settled."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+from listeners.app import Function
+from listeners.caller import Caller
+from listeners.errors import SourceError
+from listeners.messages import Entry, Settlement
+from listeners.metrics import FunctionMeter
+from listeners.outcome import exhausted
+from listeners.source import Source
+from listeners.supervisor import Activity
+from listeners.triggers import PubSubTrigger
+
+__all__ = ["Pump"]
+
+log = logging.getLogger("triggerfish.host")
+
+#: Pub/sub has no batch size: so many messages are handled at once.
+PUBSUB_CONCURRENCY = 10
+#: How long a read that is under way at a drain may go on; it may have taken entries.
+LAST_TAKE_SECONDS = 2.0
+#: How long cancelled functions may take to clean up, and Redis to hear what became of the last entries.
+CLEAN_UP_SECONDS = 2.0
+FAILED: Final = object()
+
+
+class Pump:
+    """Takes no more than functions finish: at most a batch is in hand, from the taking to the settling.
+
+    `renew_seconds`: how often the lease on what is in hand is renewed.
+    """
+
+    def __init__(self, function: Function, source: Source, meter: FunctionMeter, *, renew_seconds: float) -> None:
+        trigger = function.trigger
+        self.function = function
+        self.ready = asyncio.Event()
+        self._source = source
+        self._meter = meter
+        self._capacity = PUBSUB_CONCURRENCY if isinstance(trigger, PubSubTrigger) else trigger.batch_size
+        self._caller = Caller(function, meter, self._capacity)
+        self._renew_seconds = renew_seconds
+        self._in_hand: set[Entry] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._finished: list[Settlement] = []
+        self._something_finished = asyncio.Event()
+        self._room_changed = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._opened_or_draining = asyncio.Event()
+        self._broken: set[str] = set()
+
+    def drain(self) -> None:
+        """Take nothing new. run() then finishes what is in hand and returns."""
+        self._draining.set()
+        self._opened_or_draining.set()
+        self._room_changed.set()
+
+    async def run(self, grace_seconds: float) -> None:
+        """Work until drained, finish within `grace_seconds` after that, hand back the rest. Never raises SourceError."""
+        await self._activity("opening", self._open).run(self._opened_or_draining)
+        if self.ready.is_set():
+            never = asyncio.Event()
+            background = [
+                asyncio.create_task(self._activity("attending", self._source.attend).run(self._draining)),
+                asyncio.create_task(self._activity("renewing", self._renew).run(never)),
+                asyncio.create_task(self._activity("settling", self._settle).run(never)),
+            ]
+            try:
+                await self._take_until_drained()
+                await self._finish(time.monotonic() + grace_seconds)
+            finally:
+                await _cancelled(background)
+                await self._let_go()
+        self._caller.close()
+        await self._within_bound("closing", self._source.close())
+
+    async def _open(self) -> None:
+        line = await self._source.open()
+        log.log(logging.WARNING if "WARNING" in line else logging.INFO, "%s: %s", self.function.name, line)
+        self._meter.source_up.set(1)
+        self.ready.set()
+        self._opened_or_draining.set()
+
+    async def _take_until_drained(self) -> None:
+        taking = asyncio.create_task(self._activity("taking", self._take).run(self._draining))
+        try:
+            await self._draining.wait()
+            # A read that is under way may have taken entries: let it end.
+            await asyncio.wait([taking], timeout=LAST_TAKE_SECONDS)
+        finally:
+            await _cancelled([taking])
+
+    async def _take(self) -> None:
+        while self._free() <= 0 and not self._draining.is_set():
+            self._room_changed.clear()
+            await self._room_changed.wait()
+        if not self._draining.is_set():
+            self._accept(await self._source.take(self._free()))
+
+    def _free(self) -> int:
+        """How many entries may be taken. A batch function gets its next batch when it has finished the one before."""
+        if self.function.binding.batch:
+            return 0 if self._in_hand else self._capacity
+        return self._capacity - len(self._in_hand)
+
+    def _accept(self, entries: list[Entry]) -> None:
+        """Start the calls of entries that were taken."""
+        self._in_hand.update(entries)
+        self._measure(entries)
+        given_up = [settlement for entry in entries if (settlement := exhausted(self.function.trigger, entry))]
+        if given_up:
+            self._finish_with(given_up)
+            hopeless = {settlement.entry for settlement in given_up}
+            entries = [entry for entry in entries if entry not in hopeless]
+        for group in self._grouped(entries):
+            call = asyncio.create_task(self._call(group))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    def _grouped(self, entries: list[Entry]) -> list[list[Entry]]:
+        """The entries of each call: one, or for a batch function all that were never delivered before."""
+        if not self.function.binding.batch:
+            return [[entry] for entry in entries]
+        new = [entry for entry in entries if entry.deliveries == 1]
+        return ([new] if new else []) + [[entry] for entry in entries if entry.deliveries > 1]
+
+    def _measure(self, entries: list[Entry]) -> None:
+        self._meter.received.inc(len(entries))
+        self._meter.redelivered.inc(sum(entry.deliveries > 1 for entry in entries))
+        self._meter.in_progress.set(len(self._in_hand))
+        now_ms = time.time() * 1000
+        for entry in entries:
+            if entry.id is not None:
+                self._meter.wait.observe(max(0.0, now_ms - int(entry.id.partition("-")[0])) / 1000)
+
+    async def _call(self, entries: list[Entry]) -> None:
+        self._finish_with(await self._caller.call(entries))
+
+    def _finish_with(self, settlements: list[Settlement]) -> None:
+        self._finished += settlements
+        self._something_finished.set()
+
+    async def _settle(self) -> None:
+        """Settle all that has finished since the last time, in one go."""
+        await self._something_finished.wait()
+        self._something_finished.clear()
+        settlements, self._finished = self._finished, []
+        try:
+            await self._source.settle(settlements)
+        except BaseException:
+            self._finish_with(settlements)
+            raise
+        self._forget(settlements)
+
+    def _forget(self, settlements: list[Settlement]) -> None:
+        for settlement in settlements:
+            self._in_hand.discard(settlement.entry)
+            self._meter.settled(settlement.outcome)
+            if settlement.error:
+                log.warning("%s: %s: %s", self.function.name, settlement.outcome.value, settlement.error)
+        self._meter.in_progress.set(len(self._in_hand))
+        self._room_changed.set()
+
+    async def _renew(self) -> None:
+        await asyncio.sleep(self._renew_seconds)
+        await self._source.renew(list(self._in_hand))
+
+    async def _finish(self, deadline: float) -> None:
+        """Finish what is in hand until the deadline, then cancel."""
+        stopped = await self._within_bound("stopping", self._source.stop())
+        unread: list[Entry] = [] if stopped is FAILED else stopped
+        while unread and time.monotonic() < deadline:
+            count = self._free()
+            self._accept(unread[:count])
+            del unread[:count]
+            await self._room_before(deadline)
+        self._in_hand.update(unread)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=max(0.0, deadline - time.monotonic()))
+        await _cancelled(self._calls)
+
+    async def _room_before(self, deadline: float) -> None:
+        self._room_changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._room_changed.wait()
+
+    async def _let_go(self) -> None:
+        """Tell Redis what became of the last entries, and hand back those that are not finished."""
+        settlements, self._finished = self._finished, []
+        if settlements and await self._within_bound("settling", self._source.settle(settlements)) is not FAILED:
+            self._forget(settlements)
+        left = self._in_hand - {settlement.entry for settlement in settlements}
+        if left:
+            log.warning("%s: %d entries were not finished in time and are handed back", self.function.name, len(left))
+        await self._within_bound("handing back", self._source.hand_back(list(left)))
+
+    async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any]) -> Any:
+        """Do one last step against Redis; if it fails the leases run out, and others take over then."""
+        try:
+            async with asyncio.timeout(CLEAN_UP_SECONDS):
+                return await step
+        except (SourceError, TimeoutError) as error:
+            log.warning("%s: %s at the end did not work: %s", self.function.name, doing, error or "no answer in time")
+            return FAILED
+
+    def _activity(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> Activity:
+        return Activity(
+            f"{self.function.name}: {name}", step, on_error=self._meter.source_error, on_state=self._state_changed
+        )
+
+    def _state_changed(self, activity: str, works: bool) -> None:
+        (self._broken.discard if works else self._broken.add)(activity)
+        self._meter.source_up.set(0 if self._broken else 1)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended, for as long as cleaning up may take."""
+    waiting = [task for task in tasks if not task.done()]
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        await asyncio.wait(waiting, timeout=CLEAN_UP_SECONDS)

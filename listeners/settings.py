@@ -1,0 +1,54 @@
+"""What an operator may set on a function host, with units, defaults and the reasons for them."""
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from listeners.connection import DEFAULT_CONNECTION_STRING, Connections
+
+__all__ = ["ConnectionSettings", "HostSettings", "connections_from"]
+
+
+class ConnectionSettings(BaseModel):
+    """One named connection."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    connection_string: SecretStr = Field(description="host:port,option=value or a redis:// URL")
+    namespaces: list[str] = Field(
+        default=[], description="Kubernetes namespaces whose ScaledObjects may use it; none listed: all may"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """A connection that is only a string has no limits."""
+        return {"connection_string": value} if isinstance(value, str) else value
+
+
+class HostSettings(BaseModel):
+    """How functions are run.
+
+    The lease of lists and streams is long enough for a garbage collection pause or a slow network, and bounds how long
+    the entries of a killed process wait. The lease of pub/sub is shorter: while it runs out, messages are missed.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    lease_seconds: float = Field(
+        default=30.0, ge=1.0, le=3600, description="how long entries in hand stay reserved without a sign of life"
+    )
+    pubsub_lease_seconds: float = Field(
+        default=10.0, ge=1.0, le=3600, description="how long a silent holder keeps a pub/sub subscription to itself"
+    )
+    grace_period_seconds: float = Field(
+        default=25.0, ge=0, le=3600, description="how long functions may go on after SIGTERM (Kubernetes kills at 30 s)"
+    )
+    http_port: int | None = Field(
+        default=None, ge=0, le=65535, description="port for /metrics, /livez and /readyz; none by default"
+    )
+    http_host: str = Field(default="0.0.0.0", description="address for it")  # noqa: S104  (probes come from outside)
+
+
+def connections_from(default: SecretStr | None, named: dict[str, ConnectionSettings]) -> Connections:
+    """The connections that the settings define; names are the same in any case, as environment variables are."""
+    strings = {name.lower(): connection.connection_string for name, connection in named.items()}
+    return Connections(default or SecretStr(DEFAULT_CONNECTION_STRING), strings)

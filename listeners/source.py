@@ -1,0 +1,47 @@
+"""What the pump expects of every kind of source."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from listeners.messages import Entry, Settlement
+
+__all__ = ["Source"]
+
+
+class Source(Protocol):
+    """Reads one trigger's entries from Redis and settles them.
+
+    Every method may raise SourceError; the pump waits and calls again. No method waits longer than it says.
+    """
+
+    async def open(self) -> str:
+        """Reach Redis and prepare what reading needs. Returns one line that says how the trigger will be read."""
+        ...
+
+    async def attend(self) -> None:
+        """One round of what has to go on beside taking (reclaiming, holding a lease). Returns when a pause is due."""
+        ...
+
+    async def take(self, count: int) -> list[Entry]:
+        """Take about `count` entries, waiting for the first at most for the polling interval or a second."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell Redis what became of these entries. Settling an entry again does nothing."""
+        ...
+
+    async def renew(self, entries: Sequence[Entry]) -> None:
+        """Extend the lease on entries that are still being worked on."""
+        ...
+
+    async def stop(self) -> list[Entry]:
+        """Take nothing new from now on. Returns what was read already and cannot be handed back."""
+        ...
+
+    async def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Make entries that were taken and not finished available to others at once; the delivery does not count."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything held in Redis and disconnect. Never raises SourceError."""
+        ...

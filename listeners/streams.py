@@ -1,0 +1,292 @@
+"""Reads stream triggers: as one consumer of a group, with leases, reclaiming and retries."""
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from listeners.client import Server, learn_server, open_client, translated
+from listeners.connection import ConnectionSpec
+from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
+from listeners.errors import CommandRefusedError, GroupMissingError, SourceError
+from listeners.messages import Entry, Outcome, Settlement, by_key, text
+from listeners.scripts import script
+from listeners.triggers import StreamTrigger
+
+__all__ = ["StreamSource"]
+
+#: No blocking read waits longer, so that a dead connection is noticed.
+MAX_BLOCK_MS = 1000
+#: How often entries of dead consumers are looked for, and how many are looked at.
+RECLAIM_SECONDS = 1.0
+RECLAIM_PAGE = 100
+#: How often dead consumers that hold nothing are removed, and after how many leases without a sign of life.
+TIDY_SECONDS = 60.0
+TIDY_LEASES = 10
+#: Entries that this process holds back for a retry; while there are more, nothing new is taken.
+MAX_HELD = 1000
+CONSUMER_PREFIX = "triggerfish-"
+
+
+class StreamSource:
+    """The streams of one trigger, read as one consumer.
+
+    `instance` is unique to the process. `lease_seconds`: how long an entry is a consumer's without a sign of life.
+    """
+
+    def __init__(
+        self,
+        trigger: StreamTrigger,
+        function: str,
+        spec: ConnectionSpec,
+        *,
+        client_name: str,
+        instance: str,
+        lease_seconds: float,
+    ) -> None:
+        self._trigger = trigger
+        self._function = function
+        self._group = trigger.consumer_group
+        self._consumer = CONSUMER_PREFIX + instance
+        self._lease_ms = int(lease_seconds * 1000)
+        self._client = open_client(spec, client_name)
+        self._bury = self._client.register_script(script("stream_bury"))
+        self._retire = self._client.register_script(script("stream_retire"))
+        self._server = Server()
+        #: What this process has read or claimed and not settled; reclaiming leaves it alone.
+        self._in_hand: set[tuple[str, str]] = set()
+        #: Entries that wait for their retry: (when, tie-breaker, entry), soonest first.
+        self._held: list[tuple[float, int, Entry]] = []
+        self._tie_breaker = itertools.count()
+        #: Entries that are ours in Redis and not taken yet: claimed from dead consumers, or more than was asked for.
+        self._ahead: list[Entry] = []
+        self._room = 0
+        self._tidy_at = 0.0
+        #: Where the look at pending entries goes on, before Redis 6.2.
+        self._cursors: dict[str, str] = {}
+
+    async def open(self) -> str:
+        self._server = await learn_server(self._client)
+        await self._create_groups()
+        return f"{self._server}, XREADGROUP as group {self._group}, consumer {self._consumer}"
+
+    async def attend(self) -> None:
+        """Claim what dead consumers left behind, as far as there is room; now and then remove such consumers."""
+        for key in self._trigger.keys:
+            room = self._room - len(self._ahead)
+            if room > 0:
+                with contextlib.suppress(GroupMissingError):  # take() makes it again
+                    self._ahead += await self._reclaim(key, room)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_SECONDS
+            await self._remove_dead_consumers()
+        await asyncio.sleep(RECLAIM_SECONDS)
+
+    async def take(self, count: int) -> list[Entry]:
+        self._room = count
+        entries = self._ahead[:count]
+        del self._ahead[:count]
+        entries += await self._due_retries(count - len(entries))
+        if not entries and len(self._held) >= MAX_HELD:
+            await asyncio.sleep(self._block_ms() / 1000)
+        elif not entries:
+            try:
+                read = await self._read(count)
+            except GroupMissingError:
+                await self._create_groups()
+            else:
+                self._in_hand.update((entry.key, _id(entry)) for entry in read)
+                entries, more = read[:count], read[count:]
+                self._ahead += more
+        return entries
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        await self._acknowledge(
+            settlement.entry for settlement in settlements if settlement.outcome is Outcome.SUCCEEDED
+        )
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                await self._dead_letter(settlement)
+        # Holding for a retry comes last: unlike the rest, it must not be done again when an earlier step failed.
+        for settlement in settlements:
+            if settlement.outcome is Outcome.RETRIED:
+                due = time.monotonic() + settlement.delay_ms / 1000
+                heapq.heappush(self._held, (due, next(self._tie_breaker), settlement.entry))
+            else:
+                self._in_hand.discard((settlement.entry.key, _id(settlement.entry)))
+
+    async def renew(self, entries: Sequence[Entry]) -> None:
+        """XCLAIM to ourselves with JUSTID: the idle time starts again, the delivery count stays."""
+        for key, group in by_key([*entries, *self._waiting()]):
+            await self._claim(key, 0, [_id(entry) for entry in group], "JUSTID")
+
+    async def stop(self) -> list[Entry]:
+        """Nothing was read ahead that is not in hand or handed back."""
+        return []
+
+    async def hand_back(self, entries: Sequence[Entry]) -> None:
+        """XCLAIM with an idle time past the lease, so that any consumer may claim it at once."""
+        for entry in [*entries, *self._ahead]:
+            await self._offer(entry, entry.deliveries - 1)
+        for _, _, entry in self._held:
+            await self._offer(entry, entry.deliveries)
+
+    async def close(self) -> None:
+        with contextlib.suppress(SourceError):  # what a consumer leaves behind is reclaimed by others
+            for key in self._trigger.keys:
+                await self._retire_consumer(key, self._consumer)
+        await self._client.aclose()
+
+    def _waiting(self) -> list[Entry]:
+        return [entry for _, _, entry in self._held] + self._ahead
+
+    def _block_ms(self) -> int:
+        """How long to wait: the polling interval, or until the next retry is due."""
+        longest = min(self._trigger.polling_interval_ms, MAX_BLOCK_MS)
+        if self._held:
+            longest = min(longest, int((self._held[0][0] - time.monotonic()) * 1000))
+        return max(longest, 1)
+
+    async def _create_groups(self) -> None:
+        """XGROUP CREATE at 0, so that what was added before the first start is delivered."""
+        for key in self._trigger.keys:
+            try:
+                with translated(f"creating group {self._group!r} of stream {key!r}"):
+                    await self._client.execute_command("XGROUP", "CREATE", key, self._group, "0", "MKSTREAM")
+            except CommandRefusedError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    async def _read(self, count: int) -> list[Entry]:
+        """XREADGROUP of what was never delivered. COUNT is per stream, so it is shared out among the keys; with more keys
+        than `count` it may read a few too many.
+        """
+        keys = self._trigger.keys
+        arguments = ("COUNT", max(1, count // len(keys)), "BLOCK", self._block_ms(), "STREAMS", *keys, *(">" for _ in keys))
+        with translated(f"reading stream {' '.join(keys)!r}"):
+            answer = await self._client.execute_command("XREADGROUP", "GROUP", self._group, self._consumer, *arguments)
+        return [_entry(text(key), raw) for key, raws in answer or () for raw in raws]
+
+    async def _due_retries(self, count: int) -> list[Entry]:
+        due: list[Entry] = []
+        while self._held and self._held[0][0] <= time.monotonic() and len(due) < count:
+            entry = self._held[0][2]
+            # On the server too the delivery counts before it is made, so that a crash in it counts.
+            claimed = await self._claim(entry.key, 0, [_id(entry)], "RETRYCOUNT", entry.deliveries + 1, "JUSTID")
+            heapq.heappop(self._held)
+            if claimed:
+                entry.deliveries += 1
+                due.append(entry)
+            else:
+                self._in_hand.discard((entry.key, _id(entry)))
+        return due
+
+    async def _reclaim(self, key: str, room: int) -> list[Entry]:
+        """Claim entries whose consumer gave no sign of life for a lease.
+
+        XPENDING and XCLAIM rather than XAUTOCLAIM: every server version has them, and XPENDING tells the delivery count.
+        """
+        deliveries = {entry_id: count for entry_id, count in await self._overdue(key, room)}
+        if not deliveries:
+            return []
+        claimed = [
+            _entry(key, raw, deliveries[text(raw[0])] + 1)
+            for raw in await self._claim(key, self._lease_ms, list(deliveries))
+            if raw is not None and raw[1] is not None
+        ]
+        self._in_hand.update((key, _id(entry)) for entry in claimed)
+        await self._settle_deleted(key, set(deliveries) - {_id(entry) for entry in claimed})
+        return claimed
+
+    async def _overdue(self, key: str, room: int) -> list[tuple[str, int]]:
+        """IDs and delivery counts of pending entries that nobody gave a sign of life for."""
+        with translated(f"looking at pending entries of stream {key!r}"):
+            if self._server.has(6, 2):
+                rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
+            else:
+                rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
+                full = len(rows) == RECLAIM_PAGE
+                self._cursors[key] = next_id(text(rows[-1][0])) if full else "-"
+        return [
+            (text(entry_id), count)
+            for entry_id, _, idle_ms, count in rows
+            if idle_ms >= self._lease_ms and (key, text(entry_id)) not in self._in_hand
+        ][:room]
+
+    async def _pending(self, key: str, *arguments: object) -> list[Any]:
+        rows: list[Any] = await self._client.execute_command("XPENDING", key, self._group, *arguments)
+        return rows
+
+    async def _settle_deleted(self, key: str, ids: set[str]) -> None:
+        """Acknowledge pending entries that were deleted or trimmed: there is nothing left to deliver."""
+        for entry_id in ids:
+            with translated(f"looking for entry {entry_id} of stream {key!r}"):
+                if not await self._client.execute_command("XRANGE", key, entry_id, entry_id):
+                    await self._client.execute_command("XACK", key, self._group, entry_id)
+
+    async def _claim(self, key: str, min_idle_ms: int, ids: list[str], *options: object) -> list[Any]:
+        with translated(f"claiming entries of stream {key!r}"):
+            answer: list[Any] = await self._client.execute_command(
+                "XCLAIM", key, self._group, self._consumer, min_idle_ms, *ids, *options
+            )
+        return answer
+
+    async def _offer(self, entry: Entry, deliveries: int) -> None:
+        await self._claim(entry.key, 0, [_id(entry)], "IDLE", self._lease_ms, "RETRYCOUNT", max(deliveries, 0), "JUSTID")
+
+    async def _acknowledge(self, entries: Iterable[Entry]) -> None:
+        for key, group in by_key(entries):
+            ids = [_id(entry) for entry in group]
+            with translated(f"acknowledging entries of stream {key!r}"):
+                if not self._trigger.delete_after_process:
+                    await self._client.execute_command("XACK", key, self._group, *ids)
+                    continue
+                async with self._client.pipeline(transaction=True) as pipeline:
+                    pipeline.execute_command("XACK", key, self._group, *ids)
+                    pipeline.execute_command("XDEL", key, *ids)
+                    await pipeline.execute()
+
+    async def _dead_letter(self, settlement: Settlement) -> None:
+        entry = settlement.entry
+        delete = int(self._trigger.delete_after_process)
+        fields = dead_letter_fields(entry, self._function, settlement.error)
+        # Without its group the entry is nobody's to give up on; the group made again will deliver it.
+        with contextlib.suppress(GroupMissingError), translated(f"dead-lettering from stream {entry.key!r}"):
+            await self._bury(
+                [entry.key, dead_letters_key(entry.key)], [self._group, _id(entry), delete, DEAD_LETTERS_KEPT, *fields]
+            )
+
+    async def _remove_dead_consumers(self) -> None:
+        for key in self._trigger.keys:
+            with translated(f"looking at consumers of stream {key!r}"):
+                consumers = await self._client.execute_command("XINFO", "CONSUMERS", key, self._group)
+            for flat in consumers:
+                consumer = dict(zip(flat[::2], flat[1::2], strict=True))
+                name = text(consumer[b"name"])
+                dead = consumer[b"pending"] == 0 and consumer[b"idle"] > TIDY_LEASES * self._lease_ms
+                if dead and name.startswith(CONSUMER_PREFIX) and name != self._consumer:
+                    await self._retire_consumer(key, name)
+
+    async def _retire_consumer(self, key: str, consumer: str) -> None:
+        with translated(f"removing consumer {consumer} of stream {key!r}"):
+            await self._retire([key], [self._group, consumer])
+
+
+def _entry(key: str, raw: Any, deliveries: int = 1) -> Entry:
+    """An entry from its reply: [ID, [name, value, name, value, ...]]."""
+    flat = raw[1]
+    fields = tuple(zip(flat[::2], flat[1::2], strict=True))
+    return Entry(key, fields=fields, id=text(raw[0]), deliveries=deliveries)
+
+
+def _id(entry: Entry) -> str:
+    return entry.id or ""
+
+
+def next_id(entry_id: str) -> str:
+    """The smallest ID after this one; before Redis 6.2 a range cannot exclude its start."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return f"{milliseconds}-{int(sequence or 0) + 1}"

@@ -1,0 +1,165 @@
+"""The two ways to take elements from a list: at least once, with a lease, and at most once, with a plain pop."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from listeners.client import Server, translated
+from listeners.companions import companion_key
+from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
+from listeners.messages import Entry, Outcome, Settlement, text
+from listeners.scripts import script
+from listeners.triggers import ListTrigger
+
+__all__ = ["LeasedTaking", "PlainTaking", "Taking", "inflight_key", "keys_read", "taking_for"]
+
+
+def inflight_key(key: str) -> str:
+    """The sorted set of a list's elements that are in flight: its ZCARD is their number."""
+    return companion_key(key, "inflight")
+
+
+def keys_read(trigger: ListTrigger, server: Server) -> tuple[str, ...]:
+    """The keys that are really read: plain pops before Redis 7.0 (no LMPOP) read only the first, as the seed says."""
+    return trigger.keys if trigger.delivery == "at-least-once" or server.has(7) else trigger.keys[:1]
+
+
+class Taking(Protocol):
+    """How elements leave a list, and what happens to them then."""
+
+    def describe(self) -> str:
+        """The commands used, for people."""
+        ...
+
+    async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
+        """Take up to `count` elements; and the seconds until one in flight becomes available again, if one will."""
+        ...
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> None: ...
+
+    async def renew(self, key: str, entries: Sequence[Entry]) -> None: ...
+
+    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None: ...
+
+
+def taking_for(trigger: ListTrigger, function: str, client: Redis, server: Server, lease_seconds: float) -> Taking:
+    """The way that the trigger asks for, with the commands that the server has."""
+    if trigger.delivery == "at-most-once":
+        return PlainTaking(trigger, function, client, server)
+    return LeasedTaking(trigger, function, client, lease_seconds)
+
+
+class LeasedTaking:
+    """At least once: an element stays recorded until it is settled, and comes back when its lease runs out.
+
+    One script per key and step; needs EVALSHA, and no newer command than Redis 5.0 has.
+    """
+
+    def __init__(self, trigger: ListTrigger, function: str, client: Redis, lease_seconds: float) -> None:
+        self._function = function
+        self._beginning = int(trigger.list_pop_from_beginning)
+        self._lease_ms = int(lease_seconds * 1000)
+        self._take = client.register_script(script("list_take"))
+        self._settle = client.register_script(script("list_settle"))
+        self._bury = client.register_script(script("list_bury"))
+
+    def describe(self) -> str:
+        return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
+
+    async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
+        with translated(f"taking from list {key!r}"):
+            due_ms, taken = await self._take(_keys(key), [self._lease_ms, count, self._beginning])
+        entries = [
+            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1], receipt=taken[at])
+            for at in range(0, len(taken), 3)
+        ]
+        return entries, None if due_ms < 0 else due_ms / 1000
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
+        steps: list[object] = []
+        for settlement in settlements:
+            entry = settlement.entry
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                fields = dead_letter_fields(entry, self._function, settlement.error)
+                with translated(f"dead-lettering from list {key!r}"):
+                    await self._bury(
+                        [*_keys(key), dead_letters_key(key)], [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields]
+                    )
+            else:
+                action = "retry" if settlement.outcome is Outcome.RETRIED else "done"
+                steps += (entry.receipt, entry.deliveries, action, settlement.delay_ms)
+        await self._run(key, steps)
+
+    async def renew(self, key: str, entries: Sequence[Entry]) -> None:
+        await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "renew", self._lease_ms)])
+
+    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
+        await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "back", 0)])
+
+    async def _run(self, key: str, steps: list[object]) -> None:
+        if steps:
+            with translated(f"settling list {key!r}"):
+                await self._settle(_keys(key), steps)
+
+
+class PlainTaking:
+    """At most once: the seed's LPOP and RPOP, with COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
+
+    def __init__(self, trigger: ListTrigger, function: str, client: Redis, server: Server) -> None:
+        self._trigger = trigger
+        self._function = function
+        self._client = client
+        self._server = server
+        self._keys = keys_read(trigger, server)
+
+    def describe(self) -> str:
+        if len(self._keys) > 1:
+            return "LMPOP (at most once)"
+        return f"{self._pop} with COUNT (at most once)" if self._server.has(6, 2) else f"{self._pop} (at most once)"
+
+    @property
+    def _pop(self) -> str:
+        return "LPOP" if self._trigger.list_pop_from_beginning else "RPOP"
+
+    async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
+        with translated(f"taking from list {key!r}"):
+            popped_from, payloads = await self._popped(key, count)
+        return [Entry(popped_from, payload=payload) for payload in payloads], None
+
+    async def _popped(self, key: str, count: int) -> tuple[str, list[bytes]]:
+        if len(self._keys) > 1:
+            # LMPOP takes from the first key that has elements: beginning at `key` keeps the turn fair.
+            at = self._keys.index(key)
+            order = self._keys[at:] + self._keys[:at]
+            end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
+            answer = await self._client.execute_command("LMPOP", len(order), *order, end, "COUNT", count)
+            return (text(answer[0]), answer[1]) if answer else (key, [])
+        if self._server.has(6, 2):
+            return key, await self._client.execute_command(self._pop, key, count) or []
+        payload = await self._client.execute_command(self._pop, key)
+        return key, [] if payload is None else [payload]
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                fields = dead_letter_fields(settlement.entry, self._function, settlement.error)
+                with translated(f"dead-lettering from list {key!r}"):
+                    await self._client.execute_command(
+                        "XADD", dead_letters_key(key), "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields
+                    )
+
+    async def renew(self, key: str, entries: Sequence[Entry]) -> None:
+        """Nothing: a popped element has no lease."""
+
+    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
+        """Push back, in their old order, what no call was started for: the others had their one delivery."""
+        payloads = [entry.payload for entry in reversed(entries) if not entry.started]
+        if payloads:
+            with translated(f"handing back to list {key!r}"):
+                push = "LPUSH" if self._trigger.list_pop_from_beginning else "RPUSH"
+                await self._client.execute_command(push, key, *payloads)
+
+
+def _keys(key: str) -> list[str]:
+    return [key, inflight_key(key), companion_key(key, "elements")]
