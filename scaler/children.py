@@ -1,0 +1,25 @@
+"""Child processes that do not outlive us."""
+
+import ctypes
+import signal
+import sys
+from collections.abc import Callable
+
+__all__ = ["die_with_parent"]
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """A preexec_fn for subprocess: on Linux the kernel sends the child SIGTERM when we die, SIGKILL included.
+
+    None elsewhere: there a child ends only if we end in good order.
+    """
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork() only system calls are safe
+
+    def ask_for_signal() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask_for_signal

@@ -1,0 +1,97 @@
+"""Fixtures: real servers by release, clients, hosts that run while a test looks on."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+import redis.asyncio
+from pydantic import SecretStr
+
+from examples.demo.server import Server
+from listeners import App, Host
+from listeners.connection import Connections
+from listeners.settings import HostSettings
+from tests.servers.catalogue import RELEASES, available
+from tests.waiting import eventually
+
+RunHost = Callable[..., AbstractAsyncContextManager[Host]]
+
+_running: dict[str, Server] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "releases(*names): run on these server releases only, instead of on all")
+
+
+def pytest_report_header() -> str:
+    return f"servers: {', '.join(available())}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `server` runs once on every release, or on those of its `releases` mark."""
+    if "server" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("releases")
+        wanted = mark.args if mark else tuple(RELEASES)
+        metafunc.parametrize("server", [name for name in available() if name in wanted], indirect=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_servers() -> Iterator[None]:
+    yield
+    for server in _running.values():
+        server.stop()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Server:
+    """A running server of the release, empty and with its usual settings; shared by the tests of one process."""
+    name: str = request.param
+    if name not in _running:
+        _running[name] = RELEASES[name].start()
+    client = _running[name].client()
+    client.flushall()
+    client.config_set("notify-keyspace-events", "")
+    client.close()
+    return _running[name]
+
+
+@pytest.fixture
+def version(request: pytest.FixtureRequest, server: Server) -> tuple[int, ...]:
+    """The Redis version whose commands the server has."""
+    name: str = request.node.callspec.params["server"]
+    return RELEASES[name].version if name.startswith("redis") else (7, 2, 4)
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
+    """A plain client of the test's own; its answers are bytes."""
+    async with redis.asyncio.Redis(port=server.port, protocol=2) as connected:
+        yield connected
+
+
+@pytest.fixture
+def run_host(server: Server) -> RunHost:
+    """`async with run_host(app) as host:` runs the app in this process, ready when the block begins, drained after it.
+
+    Keyword arguments are HostSettings.
+    """
+
+    @contextlib.asynccontextmanager
+    async def run(app: App, *, instance: str | None = None, **settings: object) -> AsyncIterator[Host]:
+        import asyncio
+
+        app.name = app.name or "test"
+        host = Host(
+            app, Connections(SecretStr(server.address)), HostSettings.model_validate(settings), instance=instance
+        )
+        running = asyncio.create_task(host.run())
+        try:
+            await eventually(lambda: host.ready or running.done())
+            yield host
+        finally:
+            host.drain()
+            async with asyncio.timeout(30):
+                await running
+
+    return run

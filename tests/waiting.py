@@ -1,0 +1,25 @@
+"""Waiting on conditions."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+__all__ = ["eventually"]
+
+
+async def eventually(condition: Callable[[], T | Awaitable[T]], *, seconds: float = 10.0) -> T:
+    """The condition's value as soon as it is true; AssertionError with its last value if it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not true within {seconds:g} s; last value: {value!r}")
+        await asyncio.sleep(0.005)
