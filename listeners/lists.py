@@ -1,7 +1,7 @@
 """Reads list triggers: serves the keys in turn, and wakes as soon as one of them has an element."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from listeners.client import learn_server, open_client, translated
 from listeners.connection import ConnectionSpec
@@ -35,6 +35,7 @@ class ListSource:
         self._can_peek = False
         self._peeks: dict[str, asyncio.Task[None]] = {}
         self._poll_seconds = FIRST_POLL_SECONDS
+        self._interrupted = asyncio.Event()
 
     async def open(self) -> str:
         server = await learn_server(self._client)
@@ -67,6 +68,9 @@ class ListSource:
     async def renew(self, entries: Sequence[Entry]) -> None:
         for key, group in by_key(entries):
             await self._opened().renew(key, group)
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
 
     async def stop(self) -> list[Entry]:
         """Nothing was read ahead: what is waiting is still in the list."""
@@ -108,16 +112,22 @@ class ListSource:
             self._poll_seconds = min(self._poll_seconds * 2, longest)
             longest = self._poll_seconds
         seconds = longest if due_seconds is None else min(longest, due_seconds)
-        if not self._can_peek:
-            await asyncio.sleep(seconds)
-            return
-        for key in self._keys:
-            if key not in self._peeks:
-                self._peeks[key] = asyncio.create_task(self._peek(key), name=f"peek {key}")
-        done, _ = await asyncio.wait(self._peeks.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting = [asyncio.ensure_future(self._interrupted.wait()), *self._start_peeks()]
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting[0].cancel()
+        done = [peek for peek in self._peeks.values() if peek.done()]
         self._peeks = {key: peek for key, peek in self._peeks.items() if peek not in done}
         for peek in done:
             peek.result()
+
+    def _start_peeks(self) -> Iterable[asyncio.Future[None]]:
+        """One blocking read per key, which may outlast many waits; none where the server cannot."""
+        for key in self._keys if self._can_peek else ():
+            if key not in self._peeks:
+                self._peeks[key] = asyncio.create_task(self._peek(key), name=f"peek {key}")
+        return self._peeks.values()
 
     async def _peek(self, key: str) -> None:
         """Wait until the list has an element, and leave it there: BLMOVE of its end onto the same end (Redis 6.2)."""

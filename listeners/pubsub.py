@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,7 +58,8 @@ class PubSubSource:
         self._subscription: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
         self._heard_at = 0.0
-        self._queue: asyncio.Queue[Entry] = asyncio.Queue(QUEUE_SIZE)
+        self._queue: deque[Entry] = deque()
+        self._arrived = asyncio.Event()
         self._stopped = False
 
     async def open(self) -> str:
@@ -84,12 +86,12 @@ class PubSubSource:
 
     async def take(self, count: int) -> list[Entry]:
         """Messages from the queue, if the lease is held: no call may start after its end."""
-        entries: list[Entry] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(MAX_WAIT_SECONDS):
-                entries.append(await self._queue.get())
-        while len(entries) < count and not self._queue.empty():
-            entries.append(self._queue.get_nowait())
+        if not self._queue:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MAX_WAIT_SECONDS):
+                    await self._arrived.wait()
+        entries = self._queued(count)
         if self._lease and not self._lease.held and entries:
             self._on_drop(len(entries))
             return []
@@ -101,13 +103,16 @@ class PubSubSource:
     async def renew(self, entries: Sequence[Entry]) -> None:
         """Nothing: a message has no lease of its own."""
 
+    def interrupt(self) -> None:
+        self._stopped = True
+        self._arrived.set()
+
     async def stop(self) -> list[Entry]:
         """Unsubscribe, and return what has come so far: no other instance will get it."""
-        self._stopped = True
         await self._unsubscribe()
         if self._lease and not self._lease.held:
             self._drop_queue()
-        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        return self._queued(QUEUE_SIZE)
 
     async def hand_back(self, entries: Sequence[Entry]) -> None:
         """Nothing can be handed back: the messages are lost, and counted as dropped."""
@@ -163,17 +168,19 @@ class PubSubSource:
             pattern=text(message["pattern"]) if message["pattern"] is not None else None,
             epoch=self._lease.epoch if self._lease else None,
         )
-        try:
-            self._queue.put_nowait(entry)
-        except asyncio.QueueFull:
+        if len(self._queue) >= QUEUE_SIZE:
             self._on_drop(1)
+            return
+        self._queue.append(entry)
+        self._arrived.set()
+
+    def _queued(self, count: int) -> list[Entry]:
+        return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
 
     def _drop_queue(self) -> None:
-        dropped = self._queue.qsize()
-        for _ in range(dropped):
-            self._queue.get_nowait()
-        if dropped:
-            self._on_drop(dropped)
+        if self._queue:
+            self._on_drop(len(self._queue))
+            self._queue.clear()
 
     async def _check_alive(self) -> None:
         if self._subscription is None:

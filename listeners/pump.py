@@ -57,6 +57,7 @@ class Pump:
     def drain(self) -> None:
         """Take nothing new. run() then finishes what is in hand and returns."""
         self._draining.set()
+        self._source.interrupt()
         self._opened_or_draining.set()
         self._room_changed.set()
 

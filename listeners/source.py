@@ -34,6 +34,10 @@ class Source(Protocol):
         """Extend the lease on entries that are still being worked on."""
         ...
 
+    def interrupt(self) -> None:
+        """Let a take() that waits return soon, with what it has."""
+        ...
+
     async def stop(self) -> list[Entry]:
         """Take nothing new from now on. Returns what was read already and cannot be handed back."""
         ...

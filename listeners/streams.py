@@ -123,6 +123,9 @@ class StreamSource:
         for key, group in by_key([*entries, *self._waiting()]):
             await self._claim(key, 0, [_id(entry) for entry in group], "JUSTID")
 
+    def interrupt(self) -> None:
+        """Nothing: to cut a blocking XREADGROUP off could leave entries behind that it had just been given."""
+
     async def stop(self) -> list[Entry]:
         """Nothing was read ahead that is not in hand or handed back."""
         return []
