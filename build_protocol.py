@@ -8,7 +8,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PROTO = "scaler/externalscaler.proto"
 
 
-class ProtocolBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling leaves the config type open
+class ProtocolBuildHook(BuildHookInterface):
     """Runs protoc on PROTO, so that the generated modules always match it."""
 
     PLUGIN_NAME = "custom"
@@ -20,4 +20,8 @@ class ProtocolBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchl
         arguments = [f"-I{root}", f"--python_out={root}", f"--pyi_out={root}", f"--grpc_python_out={root}"]
         if protoc.main(["protoc", *arguments, str(root / PROTO)]) != 0:
             raise RuntimeError(f"protoc could not compile {PROTO}: see its message above")
-        build_data["artifacts"] += ["scaler/externalscaler_pb2.py", "scaler/externalscaler_pb2.pyi", "scaler/externalscaler_pb2_grpc.py"]
+        build_data["artifacts"] += [
+            "scaler/externalscaler_pb2.py",
+            "scaler/externalscaler_pb2.pyi",
+            "scaler/externalscaler_pb2_grpc.py",
+        ]

@@ -114,7 +114,9 @@ class App:
         binding = bind(handler)
         if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1:
             raise BindingError(
-                "max_deliveries", 1, f"{name} takes a list: a batch that fails is delivered again one by one. Give 2 or more."
+                "max_deliveries",
+                1,
+                f"{name} takes a list: a batch that fails is delivered again one by one. Give 2 or more.",
             )
         self.functions[name] = Function(name, handler, trigger, binding)
 

@@ -67,7 +67,9 @@ def _only_parameter(function: Callable[..., Any]) -> inspect.Parameter:
     if len(required) > 1 or not parameters or keyword_only:
         names = ", ".join([parameter.name for parameter in required] + keyword_only) or "none"
         raise BindingError(
-            _name(function), names, "A function takes exactly one parameter: the message, or the list of messages."
+            _name(function),
+            names,
+            "A function takes exactly one parameter: the message, or the list of messages.",
         )
     return (required or parameters)[0]
 
@@ -77,7 +79,9 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
         hints = typing.get_type_hints(inspect.unwrap(function))
     except NameError as error:
         raise BindingError(
-            _name(function, parameter.name), parameter.annotation, f"Its annotation cannot be resolved: {error}."
+            _name(function, parameter.name),
+            parameter.annotation,
+            f"Its annotation cannot be resolved: {error}.",
         ) from None
     return hints.get(parameter.name, RedisMessage)
 
@@ -91,7 +95,8 @@ def _converter(annotation: Any) -> Converter | None:
         return _to_text
     origin = typing.get_origin(annotation) or annotation
     structured = origin is dict or (
-        isinstance(origin, type) and (issubclass(origin, BaseModel) or is_dataclass(origin) or typing.is_typeddict(origin))
+        isinstance(origin, type)
+        and (issubclass(origin, BaseModel) or is_dataclass(origin) or typing.is_typeddict(origin))
     )
     return _to_structure(dict[str, Any] if annotation is dict else annotation) if structured else None
 

@@ -39,7 +39,7 @@ class Server:
 
     @property
     def command_version(self) -> tuple[int, ...]:
-        """The Redis version whose commands it has. Valkey has those of 7.2 and its own version numbers go on from there."""
+        """The Redis version whose commands it has: Valkey began as 7.2 and counts on in its own way."""
         return max(self.version, (7, 2, 4)) if self.name == "Valkey" else self.version
 
     def has(self, *version: int) -> bool:

@@ -162,7 +162,7 @@ class Connected(Protocol):
 class Connections:
     """The connections that the settings define: one default, and any number with names."""
 
-    default: SecretStr = SecretStr(DEFAULT_CONNECTION_STRING)
+    default: SecretStr = field(default_factory=lambda: SecretStr(DEFAULT_CONNECTION_STRING))
     named: Mapping[str, SecretStr] = field(default_factory=dict)
 
     def resolve(self, wanted: Connected) -> ConnectionSpec:
@@ -180,8 +180,8 @@ class Connections:
             raise UnknownConnectionError(
                 "connection",
                 wanted.connection,
-                f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, or in the "
-                "settings file under connections.",
+                f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, "
+                "or in the settings file under connections.",
             )
         try:
             return parse_connection_string(found.get_secret_value())

@@ -134,7 +134,7 @@ class CommandRefusedError(SourceError):
     reason = "refused"
 
 
-class FunctionSignal(TriggerfishError):
+class FunctionSignal(TriggerfishError):  # noqa: N818  (not an error: an answer)
     """What a function may raise to say what should happen to its entry."""
 
 
@@ -144,7 +144,9 @@ class Retry(FunctionSignal):
     `after_seconds` is the least time to wait; without it the usual back-off applies. The delivery counts.
     """
 
-    def __init__(self, reason: str = "the function asked for another try", *, after_seconds: float | None = None) -> None:
+    def __init__(
+        self, reason: str = "the function asked for another try", *, after_seconds: float | None = None
+    ) -> None:
         if after_seconds is not None and after_seconds < 0:
             raise ValueError(f"after_seconds: {after_seconds!r} is negative. Give the seconds to wait, 0 or more.")
         self.after_seconds = after_seconds

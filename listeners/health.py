@@ -26,7 +26,9 @@ def add_health_routes(app: web.Application, registry: CollectorRegistry, ready: 
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
 
 
-async def serve(app: web.Application, host: str, port: int, *, shutdown_seconds: float = 2.0) -> tuple[web.AppRunner, int]:
+async def serve(
+    app: web.Application, host: str, port: int, *, shutdown_seconds: float = 2.0
+) -> tuple[web.AppRunner, int]:
     """Serve on an address; the runner to clean up, and the port (chosen by the system if 0).
 
     Raises ConfigurationError if the address cannot be bound.

@@ -74,7 +74,12 @@ class Host:
     async def run(self) -> None:
         """Run until drained. Raises ConfigurationError if the HTTP port cannot be bound."""
         runner = await self._serve_http()
-        log.info("%s runs as %s: %s", self.app_name, self.instance, ", ".join(pump.function.name for pump in self.pumps))
+        log.info(
+            "%s runs as %s: %s",
+            self.app_name,
+            self.instance,
+            ", ".join(pump.function.name for pump in self.pumps),
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 for pump in self.pumps:
@@ -100,7 +105,11 @@ class Host:
         if self._signals > 1:
             log.warning("signalled again: ending now")
             os._exit(128 + number)
-        log.info("%s: finishing what is in hand, at most %g s", signal.Signals(number).name, self.settings.grace_period_seconds)
+        log.info(
+            "%s: finishing what is in hand, at most %g s",
+            signal.Signals(number).name,
+            self.settings.grace_period_seconds,
+        )
         self.drain()
 
     async def _serve_http(self) -> web.AppRunner | None:
@@ -125,7 +134,12 @@ class Host:
             return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=lease_seconds)
         if isinstance(trigger, StreamTrigger):
             return StreamSource(
-                trigger, name, spec, client_name=client_name, instance=self.instance, lease_seconds=lease_seconds
+                trigger,
+                name,
+                spec,
+                client_name=client_name,
+                instance=self.instance,
+                lease_seconds=lease_seconds,
             )
         return PubSubSource(
             trigger,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from listeners.client import learn_server, open_client, translated
 from listeners.connection import ConnectionSpec
@@ -22,7 +23,13 @@ class ListSource:
     """The lists of one trigger. `lease_seconds`: how long an element is ours without a sign of life."""
 
     def __init__(
-        self, trigger: ListTrigger, function: str, spec: ConnectionSpec, *, client_name: str, lease_seconds: float
+        self,
+        trigger: ListTrigger,
+        function: str,
+        spec: ConnectionSpec,
+        *,
+        client_name: str,
+        lease_seconds: float,
     ) -> None:
         self._trigger = trigger
         self._function = function
@@ -112,7 +119,7 @@ class ListSource:
             self._poll_seconds = min(self._poll_seconds * 2, longest)
             longest = self._poll_seconds
         seconds = longest if due_seconds is None else min(longest, due_seconds)
-        waiting = [asyncio.ensure_future(self._interrupted.wait()), *self._start_peeks()]
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._interrupted.wait()), *self._start_peeks()]
         try:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -134,4 +141,3 @@ class ListSource:
         end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
         with translated(f"waiting for list {key!r}"):
             await self._client.execute_command("BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS)
-

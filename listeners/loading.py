@@ -25,7 +25,7 @@ def load_app(reference: str) -> App:
     """Load `file.py[:name]`, `package.module[:name]`, `file.yaml` or `file.json`; name it if it has no name.
 
     A declaration file has `functions`: per name a `handler` (module:function), a `type` and the trigger's parameters
-    with the seed's names. Raises AppLoadError, or ConfigurationError of a trigger, with the field, the value and the fix.
+    with the seed's names. Raises AppLoadError or another ConfigurationError, with the field, the value and the fix.
     """
     place, _, attribute = reference.partition(":")
     path = Path(place)

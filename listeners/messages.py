@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 __all__ = ["Entry", "Outcome", "RedisMessage", "Settlement", "by_key", "text"]
 
@@ -24,7 +25,7 @@ class RedisMessage:
     `message`: the text; for a stream, a JSON object of the entry's fields. Bytes that are not UTF-8 are kept as
     surrogate escapes; annotate the parameter with `bytes` to get them as they are.
     `id`: the stream entry ID. `fields`: the stream entry's fields, in order, duplicates included.
-    `pattern`: the pub/sub pattern that matched. `deliveries`: how often this entry has been delivered, this one included.
+    `pattern`: the pub/sub pattern that matched. `deliveries`: how often this entry has been delivered, now included.
     `epoch`: for pub/sub, the lease's fencing token: it grows with every change of holder.
     """
 
@@ -56,7 +57,7 @@ class Entry:
     pattern: str | None = None
     deliveries: int = 1
     epoch: int | None = None
-    receipt: object = None
+    receipt: Any = None
     started: bool = False
 
     def body(self) -> bytes:

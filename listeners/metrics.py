@@ -14,20 +14,28 @@ class HostMetrics:
     """Every series of the host. Label values come from the app's declaration and from fixed sets only."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.received = Counter(
-            "triggerfish_entries_received", "Entries taken from Redis.", LABELS, registry=registry
-        )
+        self.received = Counter("triggerfish_entries_received", "Entries taken from Redis.", LABELS, registry=registry)
         self.redelivered = Counter(
-            "triggerfish_entries_redelivered", "Entries taken that had been delivered before.", LABELS, registry=registry
+            "triggerfish_entries_redelivered",
+            "Entries taken that had been delivered before.",
+            LABELS,
+            registry=registry,
         )
         self.settled = Counter(
-            "triggerfish_entries_settled", "Entries whose call ended, by outcome.", (*LABELS, "outcome"), registry=registry
+            "triggerfish_entries_settled",
+            "Entries whose call ended, by outcome.",
+            (*LABELS, "outcome"),
+            registry=registry,
         )
         self.in_progress = Gauge(
             "triggerfish_entries_in_progress", "Entries taken and not settled yet.", LABELS, registry=registry
         )
         self.duration = Histogram(
-            "triggerfish_handler_duration_seconds", "Duration of a call.", LABELS, buckets=DURATION_BUCKETS, registry=registry
+            "triggerfish_handler_duration_seconds",
+            "Duration of a call.",
+            LABELS,
+            buckets=DURATION_BUCKETS,
+            registry=registry,
         )
         self.wait = Histogram(
             "triggerfish_entry_wait_seconds",
@@ -40,13 +48,19 @@ class HostMetrics:
             "triggerfish_source_up", "1 if the trigger can be read from Redis.", LABELS, registry=registry
         )
         self.source_errors = Counter(
-            "triggerfish_source_errors", "Errors from Redis, by reason.", (*LABELS, "reason"), registry=registry
+            "triggerfish_source_errors",
+            "Errors from Redis, by reason.",
+            (*LABELS, "reason"),
+            registry=registry,
         )
         self.lease_held = Gauge(
             "triggerfish_lease_held", "1 if this instance holds the pub/sub lease.", LABELS, registry=registry
         )
         self.dropped = Counter(
-            "triggerfish_messages_dropped", "Pub/sub messages that no call was made for.", LABELS, registry=registry
+            "triggerfish_messages_dropped",
+            "Pub/sub messages that no call was made for.",
+            LABELS,
+            registry=registry,
         )
 
 

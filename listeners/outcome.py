@@ -40,5 +40,5 @@ def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
 
 
 def _back_off_seconds(deliveries: int) -> float:
-    longest = min(FIRST_RETRY_SECONDS * 2 ** min(deliveries - 1, 30), LAST_RETRY_SECONDS)
+    longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(deliveries - 1, 30), LAST_RETRY_SECONDS)
     return longest * random.uniform(0.75, 1.25)

@@ -52,7 +52,9 @@ class PubSubSource:
         self._trigger = trigger
         self._client = open_client(spec, client_name)
         self._pause_seconds = lease_seconds / RENEWALS_PER_LEASE
-        self._lease = Lease(self._client, lease_key(app, function), instance, lease_seconds) if trigger.singleton else None
+        self._lease = (
+            Lease(self._client, lease_key(app, function), instance, lease_seconds) if trigger.singleton else None
+        )
         self._on_drop = on_drop
         self._on_lease = on_lease
         self._subscription: PubSub | None = None
@@ -60,6 +62,7 @@ class PubSubSource:
         self._heard_at = 0.0
         self._queue: deque[Entry] = deque()
         self._arrived = asyncio.Event()
+        self._holder = False
         self._stopped = False
 
     async def open(self) -> str:
@@ -71,11 +74,12 @@ class PubSubSource:
 
     async def attend(self) -> None:
         """Acquire or renew the lease, subscribe while it is held, and see that the subscription is alive."""
-        if self._stopped:
+        if self._stopped and not self._holder:
+            await asyncio.sleep(STANDBY_SECONDS)
             return
-        holder = await self._lease.acquire() if self._lease else True
+        holder = self._holder = await self._lease.acquire() if self._lease else True
         self._on_lease(holder)
-        if holder and (self._reader is None or self._reader.done()):
+        if holder and not self._stopped and (self._reader is None or self._reader.done()):
             await self._subscribe()
         elif not holder and self._reader is not None:
             await self._unsubscribe()
@@ -104,6 +108,7 @@ class PubSubSource:
         """Nothing: a message has no lease of its own."""
 
     def interrupt(self) -> None:
+        """Subscribe no more; the lease is kept until what has come is handled."""
         self._stopped = True
         self._arrived.set()
 
@@ -148,7 +153,7 @@ class PubSubSource:
             await asyncio.gather(reader, return_exceptions=True)
         if subscription is not None:
             with contextlib.suppress(SourceError), translated("unsubscribing"):
-                await subscription.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+                await subscription.aclose()
 
     async def _read(self, subscription: PubSub) -> None:
         """Move messages into the queue. Ends with an error when the connection is lost: attend() subscribes again."""

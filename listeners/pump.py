@@ -62,12 +62,12 @@ class Pump:
         self._room_changed.set()
 
     async def run(self, grace_seconds: float) -> None:
-        """Work until drained, finish within `grace_seconds` after that, hand back the rest. Never raises SourceError."""
+        """Work until drained, finish within `grace_seconds`, hand back the rest. Never raises SourceError."""
         await self._activity("opening", self._open).run(self._opened_or_draining)
         if self.ready.is_set():
             never = asyncio.Event()
             background = [
-                asyncio.create_task(self._activity("attending", self._source.attend).run(self._draining)),
+                asyncio.create_task(self._activity("attending", self._source.attend).run(never)),
                 asyncio.create_task(self._activity("renewing", self._renew).run(never)),
                 asyncio.create_task(self._activity("settling", self._settle).run(never)),
             ]
@@ -212,7 +212,10 @@ class Pump:
 
     def _activity(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> Activity:
         return Activity(
-            f"{self.function.name}: {name}", step, on_error=self._meter.source_error, on_state=self._state_changed
+            f"{self.function.name}: {name}",
+            step,
+            on_error=self._meter.source_error,
+            on_state=self._state_changed,
         )
 
     def _state_changed(self, activity: str, works: bool) -> None:

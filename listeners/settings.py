@@ -34,13 +34,22 @@ class HostSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     lease_seconds: float = Field(
-        default=30.0, ge=1.0, le=3600, description="how long entries in hand stay reserved without a sign of life"
+        default=30.0,
+        ge=1.0,
+        le=3600,
+        description="how long entries in hand stay reserved without a sign of life",
     )
     pubsub_lease_seconds: float = Field(
-        default=10.0, ge=1.0, le=3600, description="how long a silent holder keeps a pub/sub subscription to itself"
+        default=10.0,
+        ge=1.0,
+        le=3600,
+        description="how long a silent holder keeps a pub/sub subscription to itself",
     )
     grace_period_seconds: float = Field(
-        default=25.0, ge=0, le=3600, description="how long functions may go on after SIGTERM (Kubernetes kills at 30 s)"
+        default=25.0,
+        ge=0,
+        le=3600,
+        description="how long functions may go on after SIGTERM (Kubernetes kills at 30 s)",
     )
     http_port: int | None = Field(
         default=None, ge=0, le=65535, description="port for /metrics, /livez and /readyz; none by default"

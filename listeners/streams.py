@@ -64,6 +64,7 @@ class StreamSource:
         #: Entries that are ours in Redis and not taken yet: claimed from dead consumers, or more than was asked for.
         self._ahead: list[Entry] = []
         self._room = 0
+        self._interrupted = False
         self._tidy_at = 0.0
         #: Where the look at pending entries goes on, before Redis 6.2.
         self._cursors: dict[str, str] = {}
@@ -76,7 +77,7 @@ class StreamSource:
     async def attend(self) -> None:
         """Claim what dead consumers left behind, as far as there is room; now and then remove such consumers."""
         for key in self._trigger.keys:
-            room = self._room - len(self._ahead)
+            room = 0 if self._interrupted else self._room - len(self._ahead)
             if room > 0:
                 with contextlib.suppress(GroupMissingError):  # take() makes it again
                     self._ahead += await self._reclaim(key, room)
@@ -124,7 +125,8 @@ class StreamSource:
             await self._claim(key, 0, [_id(entry) for entry in group], "JUSTID")
 
     def interrupt(self) -> None:
-        """Nothing: to cut a blocking XREADGROUP off could leave entries behind that it had just been given."""
+        """Reclaim nothing more. A blocking XREADGROUP ends by itself: cut off, it could leave entries behind."""
+        self._interrupted = True
 
     async def stop(self) -> list[Entry]:
         """Nothing was read ahead that is not in hand or handed back."""
@@ -164,11 +166,20 @@ class StreamSource:
                     raise
 
     async def _read(self, count: int) -> list[Entry]:
-        """XREADGROUP of what was never delivered. COUNT is per stream, so it is shared out among the keys; with more keys
-        than `count` it may read a few too many.
+        """XREADGROUP of what was never delivered.
+
+        COUNT is per stream, so it is shared out; with more keys than `count` it may read a few too many.
         """
         keys = self._trigger.keys
-        arguments = ("COUNT", max(1, count // len(keys)), "BLOCK", self._block_ms(), "STREAMS", *keys, *(">" for _ in keys))
+        arguments = (
+            "COUNT",
+            max(1, count // len(keys)),
+            "BLOCK",
+            self._block_ms(),
+            "STREAMS",
+            *keys,
+            *(">" for _ in keys),
+        )
         with translated(f"reading stream {' '.join(keys)!r}"):
             answer = await self._client.execute_command("XREADGROUP", "GROUP", self._group, self._consumer, *arguments)
         return [_entry(text(key), raw) for key, raws in answer or () for raw in raws]
@@ -190,9 +201,9 @@ class StreamSource:
     async def _reclaim(self, key: str, room: int) -> list[Entry]:
         """Claim entries whose consumer gave no sign of life for a lease.
 
-        XPENDING and XCLAIM rather than XAUTOCLAIM: every server version has them, and XPENDING tells the delivery count.
+        XPENDING and XCLAIM rather than XAUTOCLAIM: every version has them, and XPENDING tells the delivery count.
         """
-        deliveries = {entry_id: count for entry_id, count in await self._overdue(key, room)}
+        deliveries = dict(await self._overdue(key, room))
         if not deliveries:
             return []
         claimed = [
@@ -238,7 +249,9 @@ class StreamSource:
         return answer
 
     async def _offer(self, entry: Entry, deliveries: int) -> None:
-        await self._claim(entry.key, 0, [_id(entry)], "IDLE", self._lease_ms, "RETRYCOUNT", max(deliveries, 0), "JUSTID")
+        await self._claim(
+            entry.key, 0, [_id(entry)], "IDLE", self._lease_ms, "RETRYCOUNT", max(deliveries, 0), "JUSTID"
+        )
 
     async def _acknowledge(self, entries: Iterable[Entry]) -> None:
         for key, group in by_key(entries):
@@ -259,7 +272,8 @@ class StreamSource:
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
         with contextlib.suppress(GroupMissingError), translated(f"dead-lettering from stream {entry.key!r}"):
             await self._bury(
-                [entry.key, dead_letters_key(entry.key)], [self._group, _id(entry), delete, DEAD_LETTERS_KEPT, *fields]
+                [entry.key, dead_letters_key(entry.key)],
+                [self._group, _id(entry), delete, DEAD_LETTERS_KEPT, *fields],
             )
 
     async def _remove_dead_consumers(self) -> None:

@@ -1,7 +1,7 @@
 """The two ways to take elements from a list: at least once, with a lease, and at most once, with a plain pop."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
@@ -77,14 +77,15 @@ class LeasedTaking:
         return entries, None if due_ms < 0 else due_ms / 1000
 
     async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
-        steps: list[object] = []
+        steps: list[Any] = []
         for settlement in settlements:
             entry = settlement.entry
             if settlement.outcome is Outcome.DEAD_LETTERED:
                 fields = dead_letter_fields(entry, self._function, settlement.error)
                 with translated(f"dead-lettering from list {key!r}"):
                     await self._bury(
-                        [*_keys(key), dead_letters_key(key)], [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields]
+                        [*_keys(key), dead_letters_key(key)],
+                        [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
                     )
             else:
                 action = "retry" if settlement.outcome is Outcome.RETRIED else "done"
@@ -97,7 +98,7 @@ class LeasedTaking:
     async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
         await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "back", 0)])
 
-    async def _run(self, key: str, steps: list[object]) -> None:
+    async def _run(self, key: str, steps: list[Any]) -> None:
         if steps:
             with translated(f"settling list {key!r}"):
                 await self._settle(_keys(key), steps)

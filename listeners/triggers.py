@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from listeners.errors import ConfigurationError
 
@@ -124,7 +132,8 @@ class PubSubTrigger(_BaseTrigger):
 
     channel: Text = Field(description="the channel, or a glob pattern as PSUBSCRIBE has it")
     pattern: bool | None = Field(
-        default=None, description="whether channel is a pattern; by default it is if it has an unescaped *, ? or ["
+        default=None,
+        description="whether channel is a pattern; by default it is if it has an unescaped *, ? or [",
     )
     singleton: bool = Field(default=True, description="subscribe in one instance only, by a lease")
 

@@ -83,7 +83,10 @@ def run_host(server: Server) -> RunHost:
 
         app.name = app.name or "test"
         host = Host(
-            app, Connections(SecretStr(server.address)), HostSettings.model_validate(settings), instance=instance
+            app,
+            Connections(SecretStr(server.address)),
+            HostSettings.model_validate(settings),
+            instance=instance,
         )
         running = asyncio.create_task(host.run())
         try:

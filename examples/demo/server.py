@@ -33,7 +33,11 @@ class Server:
     """A running server. `arguments` are the server's own, such as "--appendonly", "yes"."""
 
     def __init__(
-        self, binary: Path, *arguments: str, environment: Mapping[str, str] | None = None, port: int | None = None
+        self,
+        binary: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self.port = port or free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="triggerfish-")
@@ -94,7 +98,9 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 

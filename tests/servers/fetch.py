@@ -45,11 +45,10 @@ def fetch_openssl() -> str:
     target = FOLDER / "openssl-1.1"
     partial = FOLDER / "openssl-1.1.part"
     partial.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(download(*OPENSSL_WHEEL, folder)) as wheel:
-            for member in wheel.namelist():
-                if "binary.libs/" in member:
-                    (partial / Path(member).name).write_bytes(wheel.read(member))
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(download(*OPENSSL_WHEEL, folder)) as wheel:
+        for member in wheel.namelist():
+            if "binary.libs/" in member:
+                (partial / Path(member).name).write_bytes(wheel.read(member))
     for library in ("libssl", "libcrypto"):
         real = next(partial.glob(f"{library}-*.so.1.1"))
         (partial / f"{library}.so.1.1").symlink_to(real.name)
@@ -59,8 +58,22 @@ def fetch_openssl() -> str:
 
 def download(requirement: str, python: str, folder: str) -> Path:
     """Download one wheel, also one made for another Python. Raises CalledProcessError with pip's own message shown."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
-    command += ["--python-version", python, *(part for platform in PLATFORMS for part in ("--platform", platform))]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        folder,
+    ]
+    command += [
+        "--python-version",
+        python,
+        *(part for platform in PLATFORMS for part in ("--platform", platform)),
+    ]
     subprocess.run([*command, requirement], check=True)
     return next(Path(folder).glob("*.whl"))
 
