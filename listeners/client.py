@@ -137,7 +137,8 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[SourceError]], ...] = (
     ),
 )
 
-#: By the code of an error reply; inside a script's error the code stands in the middle of the text.
+#: By the code of an error reply, as a whole word (BUSYGROUP is not BUSY); inside a script's error the code stands in
+#: the middle of the text.
 _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
     ("WRONGTYPE", WrongTypeError),
     ("NOGROUP", GroupMissingError),
@@ -157,6 +158,6 @@ def translate(error: BaseException, what: str) -> SourceError:
         if isinstance(error, classes):
             return ours(message)
     for codes, ours in _BY_CODE:
-        if re.search(codes, str(error)):
+        if re.search(rf"\b(?:{codes})\b", str(error)):
             return ours(message)
     return CommandRefusedError(message)

@@ -13,14 +13,10 @@ from prometheus_client import CollectorRegistry, Info
 from listeners.app import App, Function
 from listeners.connection import Connections, ConnectionSpec
 from listeners.health import add_health_routes, serve
-from listeners.lists import ListSource
 from listeners.metrics import FunctionMeter, HostMetrics
-from listeners.pubsub import PubSubSource
 from listeners.pump import Pump
 from listeners.settings import HostSettings
-from listeners.source import Source
-from listeners.streams import StreamSource
-from listeners.triggers import ListTrigger, StreamTrigger
+from listeners.sources import source_for
 from listeners.version import __version__
 
 __all__ = ["Host", "instance_name"]
@@ -124,31 +120,5 @@ class Host:
     def _pump(self, function: Function, spec: ConnectionSpec) -> Pump:
         meter = FunctionMeter(self._metrics, self.app_name, function.name)
         seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
-        return Pump(function, self._source(function, spec, meter), meter, renew_seconds=seconds)
-
-    def _source(self, function: Function, spec: ConnectionSpec, meter: FunctionMeter) -> Source:
-        trigger, name = function.trigger, function.name
-        client_name = f"triggerfish:host:{self.app_name}:{name}:{self.instance}"
-        lease_seconds = self.settings.lease_seconds
-        if isinstance(trigger, ListTrigger):
-            return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=lease_seconds)
-        if isinstance(trigger, StreamTrigger):
-            return StreamSource(
-                trigger,
-                name,
-                spec,
-                client_name=client_name,
-                instance=self.instance,
-                lease_seconds=lease_seconds,
-            )
-        return PubSubSource(
-            trigger,
-            self.app_name,
-            name,
-            spec,
-            client_name=client_name,
-            instance=self.instance,
-            lease_seconds=self.settings.pubsub_lease_seconds,
-            on_drop=meter.dropped.inc,
-            on_lease=lambda held: meter.lease_held.set(1 if held else 0),
-        )
+        source = source_for(function, spec, self.settings, app=self.app_name, instance=self.instance, meter=meter)
+        return Pump(function, source, meter, renew_seconds=seconds)

@@ -44,15 +44,19 @@ class ListSource:
         self._poll_seconds = FIRST_POLL_SECONDS
         self._interrupted = asyncio.Event()
 
-    async def open(self) -> str:
+    async def open(self) -> None:
         server = await learn_server(self._client)
         self._taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
         self._keys = keys_read(self._trigger, server)
         self._can_peek = server.has(6, 2)
-        ignored = self._trigger.keys[len(self._keys) :]
+
+    async def describe(self) -> str:
+        server = await learn_server(self._client)
+        taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        ignored = self._trigger.keys[len(keys_read(self._trigger, server)) :]
         warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
-        wake = "woken by BLMOVE" if self._can_peek else f"polled every {self._trigger.polling_interval_ms} ms at most"
-        return f"{server}, {self._taking.describe()}, {wake}{warning}"
+        wake = "woken by BLMOVE" if server.has(6, 2) else f"polled every {self._trigger.polling_interval_ms} ms at most"
+        return f"{server}, {taking.describe()}, {wake}{warning}"
 
     async def attend(self) -> None:
         """Nothing has to go on beside taking: the script that takes also reclaims."""

@@ -65,7 +65,10 @@ class PubSubSource:
         self._holder = False
         self._stopped = False
 
-    async def open(self) -> str:
+    async def open(self) -> None:
+        """Nothing to prepare: attend() subscribes when it holds the lease."""
+
+    async def describe(self) -> str:
         server = await learn_server(self._client)
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
         once = "in one instance, by a lease" if self._lease else "in every instance"

@@ -81,7 +81,8 @@ class Pump:
         await self._within_bound("closing", self._source.close())
 
     async def _open(self) -> None:
-        line = await self._source.open()
+        line = await self._source.describe()
+        await self._source.open()
         log.log(logging.WARNING if "WARNING" in line else logging.INFO, "%s: %s", self.function.name, line)
         self._meter.source_up.set(1)
         self.ready.set()

@@ -14,8 +14,12 @@ class Source(Protocol):
     Every method may raise SourceError; the pump waits and calls again. No method waits longer than it says.
     """
 
-    async def open(self) -> str:
-        """Reach Redis and prepare what reading needs. Returns one line that says how the trigger will be read."""
+    async def describe(self) -> str:
+        """Reach Redis, change nothing, and return one line that says how the trigger will be read."""
+        ...
+
+    async def open(self) -> None:
+        """Reach Redis and prepare what reading needs. Comes before everything below."""
         ...
 
     async def attend(self) -> None:

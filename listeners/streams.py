@@ -69,9 +69,12 @@ class StreamSource:
         #: Where the look at pending entries goes on, before Redis 6.2.
         self._cursors: dict[str, str] = {}
 
-    async def open(self) -> str:
+    async def open(self) -> None:
         self._server = await learn_server(self._client)
         await self._create_groups()
+
+    async def describe(self) -> str:
+        self._server = await learn_server(self._client)
         return f"{self._server}, XREADGROUP as group {self._group}, consumer {self._consumer}"
 
     async def attend(self) -> None:

@@ -113,6 +113,11 @@ class ListTrigger(PolledTrigger):
         default="at-least-once", description="at-most-once is the seed's plain LPOP, RPOP or LMPOP"
     )
 
+    @property
+    def reads(self) -> str:
+        """What it reads, for people."""
+        return f"list {' '.join(self.keys)}"
+
 
 class StreamTrigger(PolledTrigger):
     """Calls the function for entries of one or more streams, as a consumer group (the seed's RedisStreamTrigger)."""
@@ -122,6 +127,11 @@ class StreamTrigger(PolledTrigger):
 
     consumer_group: Text = Field(default=DEFAULT_CONSUMER_GROUP, description="the name of the consumer group")
     delete_after_process: bool = Field(default=False, description="delete an entry once it was handled")
+
+    @property
+    def reads(self) -> str:
+        """What it reads, for people."""
+        return f"stream {' '.join(self.keys)} as {self.consumer_group}"
 
 
 class PubSubTrigger(_BaseTrigger):
@@ -136,6 +146,11 @@ class PubSubTrigger(_BaseTrigger):
         description="whether channel is a pattern; by default it is if it has an unescaped *, ? or [",
     )
     singleton: bool = Field(default=True, description="subscribe in one instance only, by a lease")
+
+    @property
+    def reads(self) -> str:
+        """What it reads, for people."""
+        return f"{'pattern' if self.is_pattern else 'channel'} {self.channel}"
 
     @property
     def is_pattern(self) -> bool:

@@ -1,0 +1,38 @@
+"""Makes the source that a trigger needs."""
+
+from listeners.app import Function
+from listeners.connection import ConnectionSpec
+from listeners.lists import ListSource
+from listeners.metrics import FunctionMeter
+from listeners.pubsub import PubSubSource
+from listeners.settings import HostSettings
+from listeners.source import Source
+from listeners.streams import StreamSource
+from listeners.triggers import ListTrigger, StreamTrigger
+
+__all__ = ["source_for"]
+
+
+def source_for(
+    function: Function, spec: ConnectionSpec, settings: HostSettings, *, app: str, instance: str, meter: FunctionMeter
+) -> Source:
+    """The source of a function's trigger. It connects when it is first used."""
+    trigger, name = function.trigger, function.name
+    client_name = f"triggerfish:host:{app}:{name}:{instance}"
+    if isinstance(trigger, ListTrigger):
+        return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=settings.lease_seconds)
+    if isinstance(trigger, StreamTrigger):
+        return StreamSource(
+            trigger, name, spec, client_name=client_name, instance=instance, lease_seconds=settings.lease_seconds
+        )
+    return PubSubSource(
+        trigger,
+        app,
+        name,
+        spec,
+        client_name=client_name,
+        instance=instance,
+        lease_seconds=settings.pubsub_lease_seconds,
+        on_drop=meter.dropped.inc,
+        on_lease=lambda held: meter.lease_held.set(1 if held else 0),
+    )

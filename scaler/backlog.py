@@ -1,0 +1,276 @@
+"""Measures backlogs: every trigger of one Redis in one round trip, and counting where Redis's numbers do not do."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from listeners.client import Server, translate, translated
+from listeners.errors import SourceError
+from listeners.messages import text
+from listeners.taking import inflight_key, keys_read
+from listeners.triggers import ListTrigger, StreamTrigger
+from scaler.lag import EntryId, GroupState, Lag, StreamState, known_lag
+
+__all__ = ["Backlog", "CountMemory", "KeyBacklog", "Subject", "measure"]
+
+#: Entries read in one counting step (XRANGE COUNT): what one step blocks Redis for, and transfers.
+STEP = 1000
+#: Counting never ends before so many entries.
+LEAST_COUNT_LIMIT = 10_000
+#: A count that took more than one step is made at most so often for one stream.
+COUNT_EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a trigger, and the instances that are enough to know of (they bound counting)."""
+
+    trigger: ListTrigger | StreamTrigger
+    max_instances: int = 100
+
+    @property
+    def count_limit(self) -> int:
+        """How far undelivered entries are counted."""
+        return max(LEAST_COUNT_LIMIT, self.max_instances * self.trigger.messages_per_worker)
+
+
+@dataclass(frozen=True)
+class KeyBacklog:
+    """The backlog of one key: a list's `length` and `in_flight`, or a stream's `length`, `pending` and `lag`."""
+
+    key: str
+    length: int
+    in_flight: int = 0
+    pending: int = 0
+    lag: Lag | None = None
+
+    @property
+    def entries(self) -> int:
+        """Entries not finished yet."""
+        return self.length + self.in_flight if self.lag is None else self.pending + self.lag.entries
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """The backlog of a trigger, key by key."""
+
+    keys: tuple[KeyBacklog, ...]
+
+    @property
+    def entries(self) -> int:
+        """Entries not finished yet, over all keys."""
+        return sum(key.entries for key in self.keys)
+
+    @property
+    def capped(self) -> bool:
+        """Whether counting stopped at its limit somewhere: there are at least so many entries."""
+        return any(key.lag is not None and key.lag.capped for key in self.keys)
+
+
+@dataclass
+class CountMemory:
+    """Remembers long counts, so that one stream is not counted again at once. Bounded."""
+
+    _counted: dict[tuple[str, str, int], tuple[float, Lag]] = field(default_factory=dict)
+
+    def recall(self, count: "_Count") -> Lag | None:
+        """A count that is young enough to be used again."""
+        at, lag = self._counted.get(count.identity, (0.0, None))
+        return lag if time.monotonic() - at < COUNT_EVERY_SECONDS else None
+
+    def keep(self, count: "_Count", lag: Lag) -> None:
+        """Remember a long count; the old ones are forgotten."""
+        now = time.monotonic()
+        self._counted = {
+            identity: kept for identity, kept in self._counted.items() if now - kept[0] < COUNT_EVERY_SECONDS
+        }
+        self._counted[count.identity] = (now, lag)
+
+
+async def measure(
+    client: Redis, server: Server, subjects: Iterable[Subject], memory: CountMemory
+) -> dict[Subject, Backlog | SourceError]:
+    """Measure all subjects of one Redis in one pipelined round trip; more only where entries must be counted.
+
+    A subject that cannot be measured has its error as its result: it says nothing about the others. Raises
+    SourceError if Redis could not be asked at all.
+    """
+    wanted = [(subject, key) for subject in dict.fromkeys(subjects) for key in _keys(subject.trigger, server)]
+    replies = await _ask(client, [_commands(subject.trigger, key) for subject, key in wanted])
+    found: dict[tuple[Subject, str], KeyBacklog | SourceError] = {}
+    to_count: list[_Count] = []
+    for (subject, key), reply in zip(wanted, replies, strict=True):
+        try:
+            result = _read(subject, key, reply, server)
+        except SourceError as error:
+            found[subject, key] = error
+            continue
+        if isinstance(result, _Count):
+            result.lag = memory.recall(result)
+            to_count.append(result)
+        else:
+            found[subject, key] = result
+    await _count_all(client, [count for count in to_count if count.lag is None], memory)
+    found.update({(count.subject, count.key): count.result() for count in to_count})
+    return {subject: _joined(subject, server, found) for subject in dict.fromkeys(subjects)}
+
+
+def _joined(
+    subject: Subject, server: Server, found: dict[tuple[Subject, str], KeyBacklog | SourceError]
+) -> Backlog | SourceError:
+    results = [found[subject, key] for key in _keys(subject.trigger, server)]
+    error = next((result for result in results if isinstance(result, SourceError)), None)
+    return error or Backlog(tuple(result for result in results if isinstance(result, KeyBacklog)))
+
+
+def _keys(trigger: ListTrigger | StreamTrigger, server: Server) -> tuple[str, ...]:
+    return keys_read(trigger, server) if isinstance(trigger, ListTrigger) else trigger.keys
+
+
+def _commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str, ...]]:
+    """What is asked of one key, as one MULTI: between two single commands an entry could move unseen."""
+    if isinstance(trigger, StreamTrigger):
+        return [("XINFO", "GROUPS", key), ("XINFO", "STREAM", key)]
+    return [("LLEN", key), ("ZCARD", inflight_key(key))]
+
+
+async def _ask(client: Redis, groups: Sequence[Sequence[tuple[str, ...]]]) -> list[list[Any]]:
+    """Run every group as a MULTI of its own, all in one round trip. A group that was refused has only its error."""
+    if not groups:
+        return []
+    with translated("measuring"):
+        async with client.pipeline(transaction=False) as pipeline:
+            for group in groups:
+                for command in (("MULTI",), *group, ("EXEC",)):
+                    pipeline.execute_command(*command)
+            flat = await pipeline.execute(raise_on_error=False)
+    replies: list[list[Any]] = []
+    for group in groups:
+        part, flat = flat[: len(group) + 2], flat[len(group) + 2 :]
+        # A command refused while it was queued (ACL) names its reason; EXEC then only says that it was aborted.
+        refused = next((answer for answer in part if isinstance(answer, RedisError)), None)
+        replies.append([refused] if refused is not None else part[-1])
+    return replies
+
+
+@dataclass
+class _Count:
+    """A stream whose undelivered entries have to be counted: from both ends, and the shorter side decides."""
+
+    subject: Subject
+    key: str
+    group: str
+    stream: StreamState
+    state: GroupState
+    limit: int
+    lag: Lag | None = None
+    error: SourceError | None = None
+    steps: int = 0
+    _after: int = 0
+    _until: int = 0
+    _after_from: EntryId = (0, 0)
+    _until_from: EntryId = (0, 0)
+
+    def __post_init__(self) -> None:
+        self._after_from = _next(self.state.last_delivered)
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        return self.key, self.group, self.limit
+
+    @property
+    def done(self) -> bool:
+        return self.lag is not None or self.error is not None
+
+    def commands(self) -> list[tuple[str, ...]]:
+        """The next step on the side after the last delivered entry, and on the side up to it."""
+        return [
+            ("XRANGE", self.key, _shown(self._after_from), "+", "COUNT", str(STEP)),
+            ("XRANGE", self.key, _shown(self._until_from), _shown(self.state.last_delivered), "COUNT", str(STEP)),
+        ]
+
+    def take(self, after: Any, until: Any) -> None:
+        """Add a step's entries; the lag is known when one side has come to its end."""
+        refused = next((answer for answer in (after, until) if isinstance(answer, RedisError)), None)
+        if refused is not None:
+            self.error = translate(refused, f"counting entries of stream {self.key!r}")
+            return
+        self.steps += 1
+        self._after += len(after)
+        self._until += len(until)
+        if len(after) < STEP:
+            self.lag = Lag(self._after, "counted")
+        elif len(until) < STEP:
+            self.lag = Lag(max(self.stream.length - self._until, 0), "counted")
+        elif self._after >= self.limit:
+            self.lag = Lag(self.limit, "counted", capped=self.limit != self.state.lag)
+        else:
+            self._after_from = _next(_last(after))
+            self._until_from = _next(_last(until))
+
+    def result(self) -> KeyBacklog | SourceError:
+        return self.error or KeyBacklog(self.key, self.stream.length, pending=self.state.pending, lag=self.lag)
+
+
+def _read(subject: Subject, key: str, reply: list[Any], server: Server) -> KeyBacklog | _Count:
+    """Read one key's reply. Raises SourceError for what Redis refused: a wrong type, a denied command."""
+    errors = [answer for answer in reply if isinstance(answer, RedisError)]
+    if isinstance(subject.trigger, ListTrigger):
+        if errors:
+            raise translate(errors[0], f"measuring list {key!r}")
+        return KeyBacklog(key, length=reply[0], in_flight=reply[1])
+    if errors:
+        if all("no such key" in str(error) for error in errors):
+            return KeyBacklog(key, 0, lag=known_lag(None, None, server))
+        raise translate(errors[0], f"measuring stream {key!r}")
+    groups = {text(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
+    stream = StreamState.of(_pairs(reply[1]))
+    group = groups.get(subject.trigger.consumer_group)
+    lag = known_lag(stream, group, server)
+    if lag is not None or group is None:
+        return KeyBacklog(key, stream.length, pending=group.pending if group else 0, lag=lag)
+    limit = subject.count_limit if group.lag is None else min(subject.count_limit, group.lag)
+    return _Count(subject, key, subject.trigger.consumer_group, stream, group, limit)
+
+
+async def _count_all(client: Redis, counts: list[_Count], memory: CountMemory) -> None:
+    """Count step by step, the steps of all streams in one round trip each."""
+    left = counts
+    while left:
+        with translated("counting undelivered entries"):
+            async with client.pipeline(transaction=False) as pipeline:
+                for count in left:
+                    for command in count.commands():
+                        pipeline.execute_command(*command)
+                pages = await pipeline.execute(raise_on_error=False)
+        for at, count in enumerate(left):
+            count.take(pages[2 * at], pages[2 * at + 1])
+        left = [count for count in left if not count.done]
+        await asyncio.sleep(0)  # parsing pages is work: let others run between them
+    for count in counts:
+        if count.steps > 1 and count.lag is not None:
+            memory.keep(count, count.lag)
+
+
+def _pairs(flat: list[Any]) -> dict[bytes, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _next(entry: EntryId) -> EntryId:
+    """The smallest ID after this one: before Redis 6.2 a range cannot exclude its start."""
+    milliseconds, sequence = entry
+    return (milliseconds, sequence + 1) if sequence < 2**64 - 1 else (milliseconds + 1, 0)
+
+
+def _last(page: list[Any]) -> EntryId:
+    milliseconds, _, sequence = text(page[-1][0]).partition("-")
+    return int(milliseconds), int(sequence)
+
+
+def _shown(entry: EntryId) -> str:
+    return f"{entry[0]}-{entry[1]}"

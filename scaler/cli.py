@@ -1,0 +1,193 @@
+"""The command line: `triggerfish`."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from listeners.app import App
+from listeners.check import check as check_app
+from listeners.errors import SourceError, TriggerfishError
+from listeners.host import Host
+from listeners.loading import load_app
+from listeners.version import __version__
+from scaler.access import Access
+from scaler.evaluation import Evaluator
+from scaler.sampler import Samplers
+from scaler.settings import Settings, load_settings
+from scaler.tables import console_for_tables, trigger_table
+
+__all__ = ["main"]
+
+cli = typer.Typer(
+    name="triggerfish",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Python functions triggered by Redis lists, streams and pub/sub, scaled by what is waiting.\n\n"
+    "On one machine, [bold]triggerfish up app.py[/bold] is all: it runs as many processes as the backlog asks for. "
+    "On Kubernetes, [bold]run[/bold] is the container's command and [bold]scaler[/bold] answers KEDA. "
+    "[bold]check[/bold] and [bold]explain[/bold] look, and change nothing.\n\n"
+    "Settings come from flags, from the environment (TRIGGERFISH_CONNECTION, TRIGGERFISH_HOST__LEASE_SECONDS, ...) "
+    "and from a YAML file, in this order.",
+)
+console = console_for_tables()
+errors = Console(stderr=True)
+
+AppArgument = Annotated[
+    str, typer.Argument(metavar="APP", help="The app: app.py, app.py:name, package.module:name, or app.yaml.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML.", envvar="TRIGGERFISH_CONFIG")
+]
+ConnectionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="The default Redis: host:port,option=value or a redis:// URL. Passwords belong in TRIGGERFISH_CONNECTION.",
+    ),
+]
+LogOption = Annotated[
+    str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
+]
+
+
+@cli.command()
+def run(
+    app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None, log_level: LogOption = "info"
+) -> None:
+    """Run an app's functions in this process.
+
+    SIGTERM or Ctrl-C once: finish what is in hand, hand the rest back, end. Twice: end now.
+    """
+    _start_log(log_level)
+    settings = _settings(config, connection)
+    host = Host(load_app(app), settings.redis_connections(), settings.host)
+    asyncio.run(host.run_until_signalled())
+    # A function that never returns holds its thread: its entry was handed back, so the process need not wait for it.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+@cli.command()
+def scaler(config: ConfigOption = None, connection: ConnectionOption = None, log_level: LogOption = "info") -> None:
+    """Run the scale controller: gRPC for KEDA, HTTP for Prometheus and people."""
+    from scaler.server import ScalerServer  # noqa: PLC0415  (grpc is not needed to run functions)
+
+    _start_log(log_level)
+    asyncio.run(ScalerServer(_settings(config, connection)).run_until_signalled())
+
+
+@cli.command()
+def up(
+    app: AppArgument,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+    min_instances: Annotated[int | None, typer.Option(min=0, help="Never fewer processes.")] = None,
+    max_instances: Annotated[int | None, typer.Option(min=1, help="Never more processes.")] = None,
+    cooldown: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Time without activity before the last one stops.")
+    ] = None,
+    log_level: LogOption = "info",
+) -> None:
+    """Run an app on this machine, with as many processes as its backlog asks for.
+
+    The scaler's gRPC and HTTP ports serve here too. On a terminal a live table shows what waits and what runs.
+    """
+    from scaler.up import run_up  # noqa: PLC0415
+
+    _start_log("warning" if console.is_terminal else log_level)
+    local = {"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown}
+    settings = _settings(config, connection, local={name: value for name, value in local.items() if value is not None})
+    if connection is not None:
+        os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the instances; a command line would show it
+    asyncio.run(run_up(app, load_app(app), settings, config, console))
+
+
+@cli.command()
+def check(app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None) -> None:
+    """Load an app, reach its Redis, and say how each trigger will be read. Changes nothing.
+
+    Ends with code 1 if a trigger cannot be read.
+    """
+    settings = _settings(config, connection)
+    if not asyncio.run(_check(load_app(app), settings)):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def explain(app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None) -> None:
+    """Show, for each trigger of an app, what waits in Redis and the target that follows from it.
+
+    Ends with code 1 if a trigger cannot be measured.
+    """
+    settings = _settings(config, connection)
+    if not asyncio.run(_explain(load_app(app), settings)):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def version() -> None:
+    """Show the version."""
+    console.print(__version__)
+
+
+def main() -> NoReturn:
+    """Run the command line. A user's mistake is one line and exit code 2, without a traceback."""
+    try:
+        cli()
+    except TriggerfishError as error:
+        errors.print(f"triggerfish: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    sys.exit(0)
+
+
+async def _check(app: App, settings: Settings) -> bool:
+    works = True
+    async for finding in check_app(app, settings.redis_connections(), settings.host):
+        mark = "[green]ok  [/green]" if finding.works else "[red]FAIL[/red]"
+        console.print(mark, end=" ")
+        text = f"{finding.function}: {finding.reads} on {finding.address}: {finding.line}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        works = works and finding.works
+    return works
+
+
+async def _explain(app: App, settings: Settings) -> bool:
+    from scaler.local import app_triggers  # noqa: PLC0415
+
+    samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
+    evaluator = Evaluator(Access(settings.redis_connections(), allow_strings=True), samplers)
+    known = True
+    try:
+        for origin, scaled in app_triggers(app, None).items():
+            try:
+                await evaluator.evaluate(origin, scaled)
+            except SourceError as error:
+                known = False
+                errors.print(f"{origin.name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    finally:
+        await samplers.close()
+    console.print(trigger_table(evaluator.watched()))
+    return known
+
+
+def _settings(config: Path | None, connection: str | None, **sections: Any) -> Settings:
+    flags = {name: section for name, section in sections.items() if section}
+    return load_settings(config, **flags, **({"connection": connection} if connection is not None else {}))
+
+
+def _start_log(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise typer.BadParameter(
+            f"{level!r} is not a level: use debug, info, warning or error", param_hint="--log-level"
+        )
+    logging.basicConfig(level=number, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")

@@ -1,0 +1,127 @@
+"""Evaluates triggers: from a sample to the backlog, the target and the activity that everyone is told."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from listeners.errors import SourceError
+from listeners.triggers import PolledTrigger
+from scaler.access import Access
+from scaler.backlog import Backlog
+from scaler.metadata import ScaledTrigger
+from scaler.sampler import Samplers
+from scaler.target import instances_for
+
+__all__ = ["Evaluation", "Evaluator", "Origin", "Watched"]
+
+#: Triggers remembered at one time, and for how long after the last question.
+MAX_WATCHED = 10_000
+FORGET_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who asks: a ScaledObject, or a declaration in the settings (namespace "" and the declared name)."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a trigger at one time. Pub/sub has no backlog, and always wants one instance."""
+
+    target: int
+    active: bool
+    backlog: Backlog | None
+    taken_at: float
+
+    @property
+    def age_seconds(self) -> float:
+        """How old it is."""
+        return time.monotonic() - self.taken_at
+
+
+@dataclass
+class Watched:
+    """A trigger that is asked about, and what was known of it last."""
+
+    origin: Origin
+    scaled: ScaledTrigger
+    declared: bool = False
+    asked_at: float = field(default_factory=time.monotonic)
+    last: Evaluation | None = None
+    error: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the last evaluation worked."""
+        return self.last is not None and self.error is None
+
+
+class Evaluator:
+    """Evaluates triggers, and remembers those that are asked about for metrics and pages."""
+
+    def __init__(self, access: Access, samplers: Samplers) -> None:
+        self._access = access
+        self._samplers = samplers
+        self._watched: OrderedDict[tuple[Origin, str], Watched] = OrderedDict()
+
+    async def evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
+        """Evaluate a trigger now. Raises SourceError (not known, which is not zero) or ConfigurationError."""
+        spec = self._access.resolve(scaled.trigger, origin.namespace)
+        watched = self.watch(origin, scaled)
+        subject = scaled.subject
+        if subject is None:
+            watched.last = Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
+            return watched.last
+        try:
+            sample = await self._samplers.sample(spec, subject)
+        except SourceError as error:
+            watched.error = error.reason
+            raise
+        watched.error = None
+        watched.last = _evaluated(scaled, sample.backlog, sample.taken_at)
+        return watched.last
+
+    def watch(self, origin: Origin, scaled: ScaledTrigger, *, declared: bool = False) -> Watched:
+        """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
+        identity = (origin, scaled.metric_name)
+        watched = self._watched.get(identity)
+        if watched is None:
+            watched = self._watched[identity] = Watched(origin, scaled, declared)
+        watched.scaled, watched.asked_at = scaled, time.monotonic()
+        self._watched.move_to_end(identity)
+        self._forget()
+        return watched
+
+    def watched(self) -> Iterator[Watched]:
+        """What is asked about, in a stable order."""
+        self._forget()
+        ordered = sorted(
+            self._watched.values(), key=lambda w: (w.origin.namespace, w.origin.name, w.scaled.metric_name)
+        )
+        return iter(ordered)
+
+    def _forget(self) -> None:
+        too_old = time.monotonic() - FORGET_SECONDS
+        while self._watched:
+            identity, oldest = next(iter(self._watched.items()))
+            if oldest.declared:
+                self._watched.move_to_end(identity)
+                oldest.asked_at = time.monotonic()
+            elif oldest.asked_at < too_old or len(self._watched) > MAX_WATCHED:
+                del self._watched[identity]
+                continue
+            break
+
+
+def _evaluated(scaled: ScaledTrigger, backlog: Backlog, taken_at: float) -> Evaluation:
+    trigger = scaled.trigger
+    if not isinstance(trigger, PolledTrigger):
+        raise TypeError("pub/sub has no backlog")
+    target = instances_for(backlog.entries, trigger.messages_per_worker)
+    if scaled.max_instances is not None:
+        target = min(target, scaled.max_instances)
+    return Evaluation(target, active=backlog.entries > scaled.activation, backlog=backlog, taken_at=taken_at)

@@ -1,0 +1,232 @@
+"""Runs an app's instances as processes on this machine, as many as its triggers ask for."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from listeners.app import App
+from listeners.client import open_client, translated
+from listeners.connection import Connections
+from listeners.errors import SourceError, TriggerfishError
+from listeners.lease import lease_key
+from listeners.messages import text
+from listeners.triggers import PubSubTrigger
+from scaler.children import die_with_parent
+from scaler.evaluation import Evaluator, Origin
+from scaler.metadata import ScaledTrigger
+from scaler.settings import LocalSettings
+from scaler.target import Pace, app_target
+
+__all__ = ["Instances", "LocalScaler", "app_triggers", "instance_command"]
+
+log = logging.getLogger("triggerfish.local")
+
+#: The next process after a crash starts this much later, twice as long after each further crash, up to the last.
+FIRST_RESTART_SECONDS = 0.5
+LAST_RESTART_SECONDS = 30.0
+#: A process that lived so long starts the back-off anew.
+HEALTHY_SECONDS = 10.0
+#: How much longer than its own grace period a process may take to end.
+KILL_MARGIN_SECONDS = 5.0
+
+
+@dataclass(eq=False)
+class Instance:
+    """One process of the app."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    started_at: float
+    kill_at: float | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was asked to end."""
+        return self.kill_at is not None
+
+
+class Instances:
+    """The processes of one app. `command` runs one; `grace_seconds` is how long it may take to drain."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], grace_seconds: float) -> None:
+        self._command = command
+        self._environment = environment
+        self._grace_seconds = grace_seconds
+        self._instances: list[Instance] = []
+        self._numbers = itertools.count(1)
+        self._crashes_in_a_row = 0
+        self._start_after = 0.0
+        self.crashes = 0
+        self.peak = 0
+
+    @property
+    def running(self) -> list[Instance]:
+        """Those that work, oldest first."""
+        return [instance for instance in self._instances if not instance.draining]
+
+    @property
+    def draining(self) -> list[Instance]:
+        """Those that finish what they have in hand."""
+        return [instance for instance in self._instances if instance.draining]
+
+    def reap(self, now: float) -> None:
+        """Forget processes that have ended (one that was not asked to has crashed); kill those that drain too long."""
+        for instance in list(self._instances):
+            code = instance.process.returncode
+            if code is None:
+                if instance.kill_at is not None and now > instance.kill_at:
+                    log.warning("%s did not end in time and is killed", instance.name)
+                    _signal(instance, signal.SIGKILL)
+                continue
+            self._instances.remove(instance)
+            if not instance.draining:
+                self._crashed(instance, code, now)
+
+    async def scale_to(self, wanted: int, now: float, keep: frozenset[str] = frozenset()) -> None:
+        """Start or drain processes; those named in `keep` are drained last."""
+        while len(self.running) < wanted and now >= self._start_after:
+            self._instances.append(await self._start(now))
+            self.peak = max(self.peak, len(self.running))
+        surplus = len(self.running) - wanted
+        newest_first = sorted(self.running, key=lambda instance: (instance.name in keep, -instance.started_at))
+        for instance in newest_first[: max(surplus, 0)]:
+            self._drain(instance, now)
+
+    async def stop(self) -> None:
+        """Drain all, and wait until they have ended."""
+        now = time.monotonic()
+        for instance in self.running:
+            self._drain(instance, now)
+        waits = [asyncio.create_task(instance.process.wait()) for instance in self._instances]
+        if waits:
+            await asyncio.wait(waits, timeout=self._grace_seconds + KILL_MARGIN_SECONDS)
+        for instance in self._instances:
+            _signal(instance, signal.SIGKILL)
+        if waits:
+            await asyncio.wait(waits, timeout=KILL_MARGIN_SECONDS)
+        self._instances.clear()
+
+    async def _start(self, now: float) -> Instance:
+        name = f"local-{os.getpid()}-{next(self._numbers)}"
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env={**self._environment, "TRIGGERFISH_INSTANCE": name},
+            preexec_fn=die_with_parent(),
+            start_new_session=True,  # Ctrl-C reaches us only, and we drain them
+        )
+        log.info("started %s (process %d)", name, process.pid)
+        return Instance(name, process, now)
+
+    def _drain(self, instance: Instance, now: float) -> None:
+        log.info("draining %s", instance.name)
+        instance.kill_at = now + self._grace_seconds + KILL_MARGIN_SECONDS
+        _signal(instance, signal.SIGTERM)
+
+    def _crashed(self, instance: Instance, code: int, now: float) -> None:
+        self.crashes += 1
+        if now - instance.started_at > HEALTHY_SECONDS:
+            self._crashes_in_a_row = 0
+        pause = min(FIRST_RESTART_SECONDS * 2.0 ** min(self._crashes_in_a_row, 30), LAST_RESTART_SECONDS)
+        self._crashes_in_a_row += 1
+        self._start_after = now + pause * random.uniform(0.75, 1.25)
+        log.warning("%s ended with code %d; the next one starts in %.1f s", instance.name, code, pause)
+
+
+class LocalScaler:
+    """Looks at the app's triggers every polling interval, and makes the number of processes follow.
+
+    While a trigger cannot be measured its last target holds, as KEDA holds.
+    """
+
+    def __init__(
+        self, app: App, instances: Instances, evaluator: Evaluator, connections: Connections, settings: LocalSettings
+    ) -> None:
+        self._app = app
+        self._evaluator = evaluator
+        self._connections = connections
+        self._settings = settings
+        self.instances = instances
+        self.target = 0
+        self._triggers = app_triggers(app, settings.max_instances)
+        self._pace = Pace(
+            settings.min_instances,
+            settings.max_instances,
+            settings.cooldown_seconds,
+            settings.stabilization_window_seconds,
+        )
+        self._targets: dict[Origin, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Scale until told to stop, then drain every process."""
+        for origin, scaled in self._triggers.items():
+            self._evaluator.watch(origin, scaled, declared=True)
+        try:
+            while not stop.is_set():
+                await self._look()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.polling_interval_seconds):
+                        await stop.wait()
+        finally:
+            await self.instances.stop()
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        self.instances.reap(now)
+        active = any(await asyncio.gather(*(self._evaluate(origin, s) for origin, s in self._triggers.items())))
+        self.target = app_target(self._targets.values())
+        running = len(self.instances.running)
+        wanted = self._pace.wanted(now, running, self.target, active=active)
+        keep = await self._lease_holders() if wanted < running else frozenset()
+        await self.instances.scale_to(wanted, now, keep)
+
+    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger) -> bool:
+        """Take note of a trigger's target; whether it is active. One that is not known stays as it was."""
+        try:
+            evaluation = await self._evaluator.evaluate(origin, scaled)
+        except TriggerfishError as error:
+            log.debug("%s cannot be measured, its target holds: %s", origin.name, error)
+            return self._targets.get(origin, 0) > 0
+        self._targets[origin] = evaluation.target
+        return evaluation.active
+
+    async def _lease_holders(self) -> frozenset[str]:
+        """The instances that are subscribed: they stop last, so that no message falls between two of them."""
+        holders: set[str] = set()
+        for name, function in self._app.functions.items():
+            if not isinstance(function.trigger, PubSubTrigger) or not function.trigger.singleton:
+                continue
+            client = open_client(self._connections.resolve(function.trigger), "triggerfish:local", timeout_seconds=1.0)
+            try:
+                with contextlib.suppress(SourceError), translated("reading a lease"):
+                    holder = await client.execute_command("GET", lease_key(self._app.name or "", name))
+                    holders.add(text(holder or b""))
+            finally:
+                await client.aclose()
+        return frozenset(holders)
+
+
+def app_triggers(app: App, max_instances: int | None) -> dict[Origin, ScaledTrigger]:
+    """The triggers of an app on this machine, by function."""
+    return {
+        Origin("", name): ScaledTrigger(function.trigger, name, app.name or "", max_instances=max_instances)
+        for name, function in app.functions.items()
+    }
+
+
+def instance_command(reference: str, config: str | None) -> list[str]:
+    """The command line of one instance: this Python, `triggerfish run`."""
+    command = [sys.executable, "-m", "scaler", "run", reference]
+    return [*command, "--config", config] if config else command
+
+
+def _signal(instance: Instance, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        instance.process.send_signal(number)

@@ -1,0 +1,157 @@
+"""Shares measurements: whoever asks about one Redis at one time shares one round trip, or a young sample."""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from listeners.client import Server, learn_server, open_client
+from listeners.connection import ConnectionSpec
+from listeners.errors import SourceError, SourceTimeoutError
+from scaler.backlog import Backlog, CountMemory, Subject, measure
+
+__all__ = ["Sample", "Sampler", "Samplers"]
+
+#: A sample serves whoever asks within so long: GetMetrics and IsActive of one poll, and all who poll together.
+FRESH_SECONDS = 0.2
+#: Samples kept for one Redis.
+MAX_SAMPLES = 20_000
+#: Redis servers known at one time.
+MAX_SERVERS = 1_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A backlog and when it was measured (time.monotonic)."""
+
+    backlog: Backlog
+    taken_at: float
+
+    @property
+    def age_seconds(self) -> float:
+        """How old the sample is."""
+        return time.monotonic() - self.taken_at
+
+
+class Sampler:
+    """Measures one Redis. Every answer comes within `bound_seconds`, or is a SourceError."""
+
+    def __init__(
+        self, spec: ConnectionSpec, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]
+    ) -> None:
+        self._address = spec.address
+        self._bound_seconds = bound_seconds
+        self._on_measured = on_measured
+        self._client = open_client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds)
+        self._server: Server | None = None
+        self._memory = CountMemory()
+        self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
+        self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
+        self._measuring: asyncio.Task[None] | None = None
+
+    async def sample(self, subject: Subject) -> Sample:
+        """A sample of the subject, at most FRESH_SECONDS old. Raises SourceError: not known, which is not zero."""
+        taken_at, result = self._samples.get(subject, (0.0, None))
+        if result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+            if isinstance(result, SourceError):
+                raise result.with_traceback(None)
+            return Sample(result, taken_at)
+        answer = self._wanted.get(subject)
+        if answer is None:
+            answer = self._wanted[subject] = asyncio.get_running_loop().create_future()
+        if self._measuring is None or self._measuring.done():
+            self._measuring = asyncio.create_task(self._measure_wanted(), name=f"measuring {self._address}")
+        try:
+            async with asyncio.timeout(self._bound_seconds):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            raise self._timed_out() from None
+
+    async def close(self) -> None:
+        """Stop measuring and disconnect."""
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.gather(self._measuring, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _measure_wanted(self) -> None:
+        """Measure what is wanted, in one round trip, until nothing more is."""
+        while self._wanted:
+            await asyncio.sleep(0)  # those that arrive together join
+            wanted, self._wanted = self._wanted, {}
+            results = await self._measure(list(wanted))
+            now = time.monotonic()
+            for subject, answer in wanted.items():
+                self._keep(subject, now, results[subject])
+                _resolve(answer, results[subject], now)
+
+    async def _measure(self, subjects: list[Subject]) -> dict[Subject, Backlog | SourceError]:
+        began = time.monotonic()
+        reason: str | None = None
+        results: dict[Subject, Backlog | SourceError]
+        try:
+            async with asyncio.timeout(self._bound_seconds):
+                if self._server is None:
+                    self._server = await learn_server(self._client)
+                results = await measure(self._client, self._server, subjects, self._memory)
+        except (SourceError, TimeoutError) as error:
+            failure = error if isinstance(error, SourceError) else self._timed_out()
+            reason = failure.reason
+            self._server = None  # another server may answer next time
+            results = dict.fromkeys(subjects, failure)
+        self._on_measured(time.monotonic() - began, reason)
+        return results
+
+    def _keep(self, subject: Subject, now: float, result: Backlog | SourceError) -> None:
+        self._samples[subject] = (now, result)
+        self._samples.move_to_end(subject)
+        while len(self._samples) > MAX_SAMPLES:
+            self._samples.popitem(last=False)
+
+    def _timed_out(self) -> SourceTimeoutError:
+        return SourceTimeoutError(f"Redis at {self._address} did not answer within {self._bound_seconds:g} s")
+
+
+class Samplers:
+    """One Sampler for each Redis that is asked about."""
+
+    def __init__(self, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]) -> None:
+        self._bound_seconds = bound_seconds
+        self._on_measured = on_measured
+        self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def sample(self, spec: ConnectionSpec, subject: Subject) -> Sample:
+        """A sample from this Redis. Raises SourceError."""
+        sampler = self._samplers.get(spec)
+        if sampler is None:
+            sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
+            self._samplers[spec] = sampler
+            self._forget_beyond_limit()
+        self._samplers.move_to_end(spec)
+        return await sampler.sample(subject)
+
+    async def close(self) -> None:
+        """Close all of them."""
+        await asyncio.gather(*(sampler.close() for sampler in self._samplers.values()), *self._closing)
+        self._samplers.clear()
+
+    def _forget_beyond_limit(self) -> None:
+        while len(self._samplers) > MAX_SERVERS:
+            _, oldest = self._samplers.popitem(last=False)
+            closing = asyncio.create_task(oldest.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+
+def _resolve(answer: asyncio.Future[Sample], result: Backlog | SourceError, now: float) -> None:
+    if answer.done():
+        return
+    if isinstance(result, SourceError):
+        answer.set_exception(result)
+        with contextlib.suppress(SourceError):  # whoever asked may have stopped waiting
+            answer.result()
+    else:
+        answer.set_result(Sample(result, now))

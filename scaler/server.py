@@ -1,0 +1,134 @@
+"""Runs the scaler: gRPC for KEDA, HTTP for Prometheus and people."""
+
+import asyncio
+import logging
+import os
+import signal
+
+# Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from listeners.errors import ConfigurationError, TriggerfishError
+from listeners.health import serve
+from scaler import externalscaler_pb2_grpc
+from scaler.access import Access, access_from
+from scaler.activation import ActivationWatch
+from scaler.evaluation import Evaluator, Origin
+from scaler.http import http_app
+from scaler.metadata import ScaledTrigger, read_metadata
+from scaler.metrics import ScalerMetrics, TriggerCollector
+from scaler.sampler import Samplers
+from scaler.service import ExternalScaler
+from scaler.settings import Settings
+
+__all__ = ["ScalerServer"]
+
+log = logging.getLogger("triggerfish.scaler")
+
+SERVICE_NAME = "externalscaler.ExternalScaler"
+GRPC_OPTIONS = (
+    # KEDA keeps thousands of streams on one connection, and pings it.
+    ("grpc.max_concurrent_streams", 100_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_receive_message_length", 1024 * 1024),
+    # A second scaler on the same port must fail, not share it.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class ScalerServer:
+    """The scale controller as a service. `access` is what the settings allow, if it is not given.
+
+    Raises ConfigurationError for settings that cannot be used.
+    """
+
+    def __init__(self, settings: Settings, *, access: Access | None = None) -> None:
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        self.metrics = ScalerMetrics(self._registry)
+        bound_seconds = settings.scaler.bound_seconds
+        self._samplers = Samplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
+        self.evaluator = Evaluator(access or access_from(settings), self._samplers)
+        self._registry.register(TriggerCollector(self.evaluator))
+        self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
+        self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
+        self._health = health.aio.HealthServicer()
+        self._declared = {
+            Origin("", name): read_metadata({key: str(value) for key, value in declared.items()})
+            for name, declared in settings.triggers.items()
+        }
+        self._stop = asyncio.Event()
+        self.started = asyncio.Event()
+        self.grpc_port = settings.scaler.grpc_port
+        self.http_port = settings.scaler.http_port
+
+    def stop(self) -> None:
+        """Let run() end: streams end with OK, calls under way finish."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises ConfigurationError if a port cannot be bound."""
+        settings = self._settings.scaler
+        server = self._grpc_server()
+        app = http_app(self.evaluator, self._registry, self.started.is_set)
+        runner, self.http_port = await serve(app, settings.http_host, settings.http_port)
+        background = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._sample_declared())]
+        try:
+            await server.start()
+            await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+            self.started.set()
+            log.info("KEDA's calls on port %d, metrics and JSON on port %d", self.grpc_port, self.http_port)
+            await self._stop.wait()
+        finally:
+            await self._health.enter_graceful_shutdown()
+            self._service.stop()
+            await server.stop(settings.grace_period_seconds)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._samplers.close()
+            await runner.cleanup()
+
+    async def run_until_signalled(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self.run()
+
+    def _grpc_server(self) -> "grpc.aio.Server":
+        settings = self._settings.scaler
+        server = grpc.aio.server(options=GRPC_OPTIONS)
+        externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(self._service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        try:
+            self.grpc_port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+        except RuntimeError:
+            raise ConfigurationError(
+                "scaler.grpc_port",
+                settings.grpc_port,
+                "It cannot be bound: choose another, or stop what listens there.",
+            ) from None
+        return server
+
+    async def _sample_declared(self) -> None:
+        """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""
+        for origin, scaled in self._declared.items():
+            self.evaluator.watch(origin, scaled, declared=True)
+        while True:
+            await asyncio.gather(*(self._sample(origin, scaled) for origin, scaled in self._declared.items()))
+            await asyncio.sleep(self._settings.scaler.declared_interval_seconds)
+
+    async def _sample(self, origin: Origin, scaled: ScaledTrigger) -> None:
+        try:
+            await self.evaluator.evaluate(origin, scaled)
+        except TriggerfishError as error:
+            log.debug("%s cannot be measured: %s", origin.name, error)

@@ -1,0 +1,158 @@
+"""Speaks KEDA's external scaler protocol."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+
+from listeners.errors import (
+    ConfigurationError,
+    ConnectionNotAllowedError,
+    ConnectionStringError,
+    SourceError,
+    TriggerfishError,
+    UnknownConnectionError,
+)
+from scaler import externalscaler_pb2 as pb
+from scaler import externalscaler_pb2_grpc
+from scaler.activation import ActivationWatch
+from scaler.evaluation import Evaluation, Evaluator, Origin
+from scaler.metadata import METRIC_PREFIX, ScaledTrigger, read_metadata
+from scaler.metrics import ScalerMetrics
+
+__all__ = ["ExternalScaler"]
+
+log = logging.getLogger("triggerfish.scaler")
+
+Answer = TypeVar("Answer")
+Context = grpc.aio.ServicerContext[object, object]
+
+#: We publish the instances wanted, one per unit, so that the HPA runs exactly so many.
+TARGET_SIZE = 1
+MAX_DETAIL_CHARACTERS = 1000
+
+#: The status of each of our errors; the first class that fits decides.
+_CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
+    (ConnectionNotAllowedError, grpc.StatusCode.PERMISSION_DENIED),
+    (UnknownConnectionError, grpc.StatusCode.FAILED_PRECONDITION),
+    (ConnectionStringError, grpc.StatusCode.FAILED_PRECONDITION),
+    (ConfigurationError, grpc.StatusCode.INVALID_ARGUMENT),
+    (SourceError, grpc.StatusCode.UNAVAILABLE),
+)
+
+
+class UnknownMetricError(TriggerfishError):
+    """A metric name that is none of ours."""
+
+
+class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
+    """Answers KEDA. Every answer comes within the samplers' bound; what is not known is an error, never 0."""
+
+    def __init__(
+        self, evaluator: Evaluator, watch: ActivationWatch, metrics: ScalerMetrics, ignored_metadata: list[str]
+    ) -> None:
+        self._evaluator = evaluator
+        self._watch = watch
+        self._metrics = metrics
+        self._ignored = ignored_metadata
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End the open streams with OK: KEDA doubles its wait to reconnect after any other status."""
+        self._stopping.set()
+        self._watch.stop()
+
+    async def GetMetricSpec(  # noqa: N802  (the protocol's name)
+        self, request: pb.ScaledObjectRef, context: Context
+    ) -> pb.GetMetricSpecResponse:
+        """The metric's name and target, from the metadata alone: KEDA's fallback needs it while Redis is down."""
+
+        async def answer() -> pb.GetMetricSpecResponse:
+            return self._spec(request)
+
+        return await self._answer("GetMetricSpec", context, answer)
+
+    async def GetMetrics(  # noqa: N802
+        self, request: pb.GetMetricsRequest, context: Context
+    ) -> pb.GetMetricsResponse:
+        """The instances that the trigger wants."""
+
+        async def answer() -> pb.GetMetricsResponse:
+            if not request.metricName.lower().startswith(METRIC_PREFIX):
+                raise UnknownMetricError(
+                    f"metricName: {request.metricName[:100]!r} is none of ours. Ask for what GetMetricSpec names."
+                )
+            target = (await self._evaluation(request.scaledObjectRef)).target
+            value = pb.MetricValue(metricName=request.metricName, metricValue=target, metricValueFloat=float(target))
+            return pb.GetMetricsResponse(metricValues=[value])
+
+        return await self._answer("GetMetrics", context, answer)
+
+    async def IsActive(self, request: pb.ScaledObjectRef, context: Context) -> pb.IsActiveResponse:  # noqa: N802
+        """Whether the trigger wants anything to run."""
+
+        async def answer() -> pb.IsActiveResponse:
+            return pb.IsActiveResponse(result=(await self._evaluation(request)).active)
+
+        return await self._answer("IsActive", context, answer)
+
+    async def StreamIsActive(  # noqa: N802
+        self, request: pb.ScaledObjectRef, context: Context
+    ) -> AsyncIterator[pb.IsActiveResponse]:
+        """Says `true` whenever the trigger becomes active, until the stream or the scaler ends."""
+        scaled = await self._answer("StreamIsActive", context, lambda: self._read(request))
+        await context.send_initial_metadata(())
+        with self._metrics.open_streams.labels("StreamIsActive").track_inprogress():
+            async for _ in self._watch.activations(_origin(request), scaled):
+                yield pb.IsActiveResponse(result=True)
+
+    async def StreamMetricSpec(  # noqa: N802
+        self, request: pb.ScaledObjectRef, context: Context
+    ) -> AsyncIterator[pb.GetMetricSpecResponse]:
+        """Says the spec once, as it never changes, and stays open (KEDA 2.21)."""
+
+        async def answer() -> pb.GetMetricSpecResponse:
+            return self._spec(request)
+
+        spec = await self._answer("StreamMetricSpec", context, answer)
+        with self._metrics.open_streams.labels("StreamMetricSpec").track_inprogress():
+            yield spec
+            await self._stopping.wait()
+
+    def _spec(self, request: pb.ScaledObjectRef) -> pb.GetMetricSpecResponse:
+        name = read_metadata(request.scalerMetadata, self._ignored).metric_name
+        spec = pb.MetricSpec(metricName=name, targetSize=TARGET_SIZE, targetSizeFloat=float(TARGET_SIZE))
+        return pb.GetMetricSpecResponse(metricSpecs=[spec])
+
+    async def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
+        return read_metadata(request.scalerMetadata, self._ignored)
+
+    async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
+        return await self._evaluator.evaluate(_origin(request), await self._read(request))
+
+    async def _answer(self, method: str, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Answer, or end the call with the status that our error means."""
+        code, detail = grpc.StatusCode.OK, ""
+        try:
+            return await answer()
+        except TriggerfishError as error:
+            code, detail = _code(error), str(error)[:MAX_DETAIL_CHARACTERS]
+        except Exception:
+            log.exception("%s failed in a way that was not foreseen", method)
+            code, detail = grpc.StatusCode.INTERNAL, "The scaler failed; its log says how."
+        finally:
+            self._metrics.requests.labels(method, code.name).inc()
+        await context.abort(code, detail)
+        raise AssertionError("abort() raises")
+
+
+def _code(error: TriggerfishError) -> grpc.StatusCode:
+    if isinstance(error, UnknownMetricError):
+        return grpc.StatusCode.NOT_FOUND
+    return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+
+
+def _origin(request: pb.ScaledObjectRef) -> Origin:
+    return Origin(request.namespace, request.name)

@@ -1,0 +1,131 @@
+"""All settings of `triggerfish`: by flag, environment (TRIGGERFISH_...) or file, in this order."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
+from yaml import YAMLError
+
+from listeners.connection import Connections
+from listeners.errors import ConfigurationError
+from listeners.settings import ConnectionSettings, HostSettings, connections_from
+
+__all__ = ["LocalSettings", "ScalerSettings", "Settings", "load_settings"]
+
+
+class ScalerSettings(BaseModel):
+    """How the scaler measures and answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    grpc_host: str = Field(default="0.0.0.0", description="address for KEDA's calls")  # noqa: S104  (KEDA is elsewhere)
+    grpc_port: int = Field(default=6000, ge=0, le=65535, description="port for KEDA's calls")
+    http_host: str = Field(default="0.0.0.0", description="address for metrics, probes and JSON")  # noqa: S104
+    http_port: int = Field(default=8080, ge=0, le=65535, description="port for metrics, probes and JSON")
+    bound_seconds: float = Field(
+        default=2.0, gt=0, le=30, description="the longest that one answer takes: KEDA sets no deadline of its own"
+    )
+    push_interval_seconds: float = Field(
+        default=0.1, gt=0, le=60, description="how often the triggers with an open StreamIsActive are looked at"
+    )
+    grace_period_seconds: float = Field(
+        default=5.0, ge=0, le=300, description="how long calls under way may take after SIGTERM"
+    )
+    ignored_metadata: list[str] = Field(
+        default=[], description="metadata keys to pass over, beside KEDA's own, such as those of a policy tool"
+    )
+    trust_network: bool = Field(
+        default=False, description="namespaces in requests are believed, as only KEDA can reach the gRPC port"
+    )
+    declared_interval_seconds: float = Field(
+        default=15.0, ge=1, le=3600, description="how often declared triggers are sampled when nobody asks"
+    )
+
+
+class LocalSettings(BaseModel):
+    """How `triggerfish up` scales processes on one machine, with KEDA's names and meanings.
+
+    The defaults are shorter than KEDA's (30 s, 300 s, 300 s), as a process starts in less than a second.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    polling_interval_seconds: float = Field(default=1.0, gt=0, le=3600, description="time between two looks")
+    cooldown_seconds: float = Field(
+        default=30.0, ge=0, description="time without activity before the last instance stops"
+    )
+    stabilization_window_seconds: float = Field(
+        default=10.0, ge=0, description="scale down to the highest target of so long"
+    )
+    min_instances: int = Field(default=0, ge=0, le=1000, description="never fewer processes")
+    max_instances: int = Field(default=4, ge=1, le=1000, description="never more processes")
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> "LocalSettings":
+        if self.min_instances > self.max_instances:
+            raise ValueError(f"min_instances {self.min_instances} is above max_instances {self.max_instances}")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. `connection` is the default Redis, `connections` those with names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRIGGERFISH_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
+    file: ClassVar[Path | None] = None
+
+    connection: SecretStr | None = Field(default=None, description="the default Redis: host:port,option=value or a URL")
+    connections: dict[str, ConnectionSettings] = Field(default={}, description="Redis servers by name")
+    host: HostSettings = HostSettings()
+    scaler: ScalerSettings = ScalerSettings()
+    local: LocalSettings = LocalSettings()
+    #: Triggers that the scaler watches whoever asks, as metadata would name them, by a name for people.
+    triggers: dict[str, dict[str, Any]] = Field(default={}, description="declared triggers")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags over environment over file."""
+        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
+
+    def redis_connections(self) -> Connections:
+        """The connections that triggers may name."""
+        return connections_from(self.connection, self.connections)
+
+
+def load_settings(file: Path | None, **flags: Any) -> Settings:
+    """Load the settings. Raises ConfigurationError that names the setting, the value and the fix."""
+    if file is not None and not file.is_file():
+        raise ConfigurationError("config", str(file), "There is no such file.")
+
+    class FromFile(Settings):
+        pass
+
+    FromFile.file = file
+    try:
+        return FromFile(**flags)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        secret = "connection" in name
+        raise ConfigurationError(
+            name or "settings",
+            None if secret or isinstance(problem["input"], dict) else problem["input"],
+            f"{problem['msg']} (flag, TRIGGERFISH_{name.replace('.', '__').upper()} or settings file).",
+        ) from None
+    except (OSError, ValueError, YAMLError, SettingsError) as error:
+        raise ConfigurationError("config", str(file), f"It does not parse: {str(error).splitlines()[0]}") from None
