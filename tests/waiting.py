@@ -3,15 +3,13 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["eventually"]
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], *, seconds: float = 10.0) -> T:
+async def eventually(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
     """The condition's value as soon as it is true; AssertionError with its last value if it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
