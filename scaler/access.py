@@ -17,21 +17,12 @@ class Access:
 
     connections: Connections
     namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
-    #: Whether triggers may bring connection strings of their own: an app's on this machine may, a ScaledObject's not.
-    allow_strings: bool = False
 
     def resolve(self, trigger: Trigger, namespace: str) -> ConnectionSpec:
         """The Redis that a namespace's trigger reads.
 
         Raises ConnectionNotAllowedError, UnknownConnectionError, or ConnectionStringError.
         """
-        if trigger.connection_string is not None and not self.allow_strings:
-            raise ConnectionNotAllowedError(
-                "connectionString",
-                None,
-                "ScaledObjects carry no connection strings here. Define the connection in the scaler's settings, "
-                "and name it with `connection`.",
-            )
         spec = self.connections.resolve(trigger)
         allowed = self.namespaces.get((trigger.connection or "").lower(), frozenset())
         if allowed and namespace not in allowed:

@@ -53,6 +53,8 @@ ConnectionOption = Annotated[
         help="The default Redis: host:port,option=value or a redis:// URL. Passwords belong in TRIGGERFISH_CONNECTION.",
     ),
 ]
+GrpcPortOption = Annotated[int | None, typer.Option(help="Port for KEDA's calls (6000); 0: any that is free.")]
+HttpPortOption = Annotated[int | None, typer.Option(help="Port for metrics, probes and JSON; 0: any that is free.")]
 LogOption = Annotated[
     str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
 ]
@@ -60,14 +62,18 @@ LogOption = Annotated[
 
 @cli.command()
 def run(
-    app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None, log_level: LogOption = "info"
+    app: AppArgument,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+    http_port: HttpPortOption = None,
+    log_level: LogOption = "info",
 ) -> None:
     """Run an app's functions in this process.
 
     SIGTERM or Ctrl-C once: finish what is in hand, hand the rest back, end. Twice: end now.
     """
     _start_log(log_level)
-    settings = _settings(config, connection)
+    settings = _settings(config, connection, host={"http_port": http_port})
     host = Host(load_app(app), settings.redis_connections(), settings.host)
     asyncio.run(host.run_until_signalled())
     # A function that never returns holds its thread: its entry was handed back, so the process need not wait for it.
@@ -77,12 +83,19 @@ def run(
 
 
 @cli.command()
-def scaler(config: ConfigOption = None, connection: ConnectionOption = None, log_level: LogOption = "info") -> None:
+def scaler(
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+    grpc_port: GrpcPortOption = None,
+    http_port: HttpPortOption = None,
+    log_level: LogOption = "info",
+) -> None:
     """Run the scale controller: gRPC for KEDA, HTTP for Prometheus and people."""
     from scaler.server import ScalerServer  # noqa: PLC0415  (grpc is not needed to run functions)
 
     _start_log(log_level)
-    asyncio.run(ScalerServer(_settings(config, connection)).run_until_signalled())
+    settings = _settings(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
+    asyncio.run(ScalerServer(settings).run_until_signalled())
 
 
 @cli.command()
@@ -95,17 +108,20 @@ def up(
     cooldown: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Time without activity before the last one stops.")
     ] = None,
+    grpc_port: GrpcPortOption = None,
+    http_port: HttpPortOption = None,
     log_level: LogOption = "info",
 ) -> None:
     """Run an app on this machine, with as many processes as its backlog asks for.
 
-    The scaler's gRPC and HTTP ports serve here too. On a terminal a live table shows what waits and what runs.
+    The scaler's gRPC and HTTP ports serve on 127.0.0.1 too. On a terminal a live table shows what waits and what runs.
     """
     from scaler.up import run_up  # noqa: PLC0415
 
     _start_log("warning" if console.is_terminal else log_level)
     local = {"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown}
-    settings = _settings(config, connection, local={name: value for name, value in local.items() if value is not None})
+    ports = {"grpc_port": grpc_port, "http_port": http_port}
+    settings = _settings(config, connection, local=local, scaler=ports)
     if connection is not None:
         os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the instances; a command line would show it
     asyncio.run(run_up(app, load_app(app), settings, config, console))
@@ -164,7 +180,7 @@ async def _explain(app: App, settings: Settings) -> bool:
     from scaler.local import app_triggers  # noqa: PLC0415
 
     samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
-    evaluator = Evaluator(Access(settings.redis_connections(), allow_strings=True), samplers)
+    evaluator = Evaluator(Access(settings.redis_connections()), samplers)
     known = True
     try:
         for origin, scaled in app_triggers(app, None).items():
@@ -179,8 +195,10 @@ async def _explain(app: App, settings: Settings) -> bool:
     return known
 
 
-def _settings(config: Path | None, connection: str | None, **sections: Any) -> Settings:
-    flags = {name: section for name, section in sections.items() if section}
+def _settings(config: Path | None, connection: str | None, **sections: dict[str, Any]) -> Settings:
+    """Load the settings; flags that were not given are left to the environment and the file."""
+    given = {name: {key: v for key, v in section.items() if v is not None} for name, section in sections.items()}
+    flags = {name: section for name, section in given.items() if section}
     return load_settings(config, **flags, **({"connection": connection} if connection is not None else {}))
 
 

@@ -130,7 +130,15 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         return read_metadata(request.scalerMetadata, self._ignored)
 
     async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
-        return await self._evaluator.evaluate(_origin(request), await self._read(request))
+        scaled = await self._read(request)
+        if scaled.trigger.connection_string is not None:
+            raise ConnectionNotAllowedError(
+                "connectionString",
+                None,
+                "ScaledObjects carry no connection strings here. Define the connection in the scaler's settings, "
+                "and name it with `connection`.",
+            )
+        return await self._evaluator.evaluate(_origin(request), scaled)
 
     async def _answer(self, method: str, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
         """Answer, or end the call with the status that our error means."""

@@ -13,8 +13,8 @@ from pydantic_settings import (
 )
 from yaml import YAMLError
 
-from listeners.connection import Connections
-from listeners.errors import ConfigurationError
+from listeners.connection import Connections, parse_connection_string
+from listeners.errors import ConfigurationError, ConnectionStringError
 from listeners.settings import ConnectionSettings, HostSettings, connections_from
 
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "load_settings"]
@@ -117,7 +117,7 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
 
     FromFile.file = file
     try:
-        return FromFile(**flags)
+        return _with_good_connections(FromFile(**flags))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
@@ -129,3 +129,16 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
         ) from None
     except (OSError, ValueError, YAMLError, SettingsError) as error:
         raise ConfigurationError("config", str(file), f"It does not parse: {str(error).splitlines()[0]}") from None
+
+
+def _with_good_connections(settings: Settings) -> Settings:
+    """The settings, if every connection string parses, used or not. Raises ConnectionStringError that names it."""
+    strings = {f"connections.{name}": connection.connection_string for name, connection in settings.connections.items()}
+    if settings.connection is not None:
+        strings["connection"] = settings.connection
+    for name, string in strings.items():
+        try:
+            parse_connection_string(string.get_secret_value())
+        except ConnectionStringError as error:
+            raise ConnectionStringError(error.fix, field=name) from None
+    return settings

@@ -41,6 +41,7 @@ class Pace:
             self._active_at = now
         stable = max(recent for _, recent in self._recent)
         wanted = target if target >= running else min(running, stable)
-        if active or (running > 0 and now - self._active_at < self.cooldown_seconds):
-            wanted = max(wanted, 1)
+        awake = active or (running > 0 and now - self._active_at < self.cooldown_seconds)
+        # Below the activation threshold nothing runs, whatever the target.
+        wanted = max(wanted, 1) if awake else 0
         return min(max(wanted, self.min_instances), self.max_instances)

@@ -30,7 +30,8 @@ class LocalApp:
 
     def __init__(self, reference: str, app: App, settings: Settings, config: Path | None = None) -> None:
         connections = settings.redis_connections()
-        self.server = ScalerServer(settings, access=Access(connections, allow_strings=True))
+        settings = on_loopback(settings)
+        self.server = ScalerServer(settings, access=Access(connections))
         command = instance_command(reference, str(config) if config else None)
         self.instances = Instances(command, os.environ, settings.host.grace_period_seconds)
         self.scaler = LocalScaler(app, self.instances, self.server.evaluator, connections, settings.local)
@@ -60,6 +61,13 @@ class LocalApp:
             len(self.instances.running), len(self.instances.draining), self.scaler.target, self.instances.crashes
         )
         return Group(trigger_table(self.server.evaluator.watched()), line)
+
+
+def on_loopback(settings: Settings) -> Settings:
+    """The settings with ports that only this machine reaches, unless an address was chosen."""
+    chosen = settings.scaler.model_fields_set
+    addresses = {name: "127.0.0.1" for name in ("grpc_host", "http_host") if name not in chosen}
+    return settings.model_copy(update={"scaler": settings.scaler.model_copy(update=addresses)})
 
 
 async def run_up(reference: str, app: App, settings: Settings, config: Path | None, console: Console) -> None:
