@@ -18,6 +18,9 @@ log = logging.getLogger("triggerfish.scaler")
 REPEAT_AFTER_SECONDS = (2.0, 10.0)
 #: At most one `true` per stream in so long.
 LEAST_GAP_SECONDS = 1.0
+#: What looking may cost Redis: with very many streams the interval grows.
+COMMANDS_PER_SECOND = 20_000
+COMMANDS_PER_TRIGGER = 4
 
 
 class _Stream:
@@ -49,7 +52,7 @@ class _Stream:
 
 
 class ActivationWatch:
-    """Looks at all triggers with open streams every `interval_seconds`, in as few round trips as there are servers."""
+    """Looks at all triggers with open streams about every `interval_seconds`, in a round trip for each Redis."""
 
     def __init__(self, evaluator: Evaluator, interval_seconds: float) -> None:
         self._evaluator = evaluator
@@ -80,7 +83,7 @@ class ActivationWatch:
             began = time.monotonic()
             await asyncio.gather(*(self._look(origin, scaled) for origin, scaled in list(self._streams)))
             try:
-                async with asyncio.timeout(max(0.0, self._interval_seconds - (time.monotonic() - began))):
+                async with asyncio.timeout(max(0.0, self._pause_seconds() - (time.monotonic() - began))):
                     await self._stopping.wait()
             except TimeoutError:
                 pass
@@ -91,6 +94,9 @@ class ActivationWatch:
         for streams in self._streams.values():
             for stream in streams:
                 stream.wake.set()
+
+    def _pause_seconds(self) -> float:
+        return max(self._interval_seconds, len(self._streams) * COMMANDS_PER_TRIGGER / COMMANDS_PER_SECOND)
 
     async def _look(self, origin: Origin, scaled: ScaledTrigger) -> None:
         try:

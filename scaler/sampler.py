@@ -14,8 +14,9 @@ from scaler.backlog import Backlog, CountMemory, Subject, measure
 
 __all__ = ["Sample", "Sampler", "Samplers"]
 
-#: A sample serves whoever asks within so long: GetMetrics and IsActive of one poll, and all who poll together.
-FRESH_SECONDS = 0.2
+#: A sample serves whoever asks within so long: GetMetrics and IsActive of one poll, and all who poll together. It is
+#: shorter than the interval of pushed activation, which would otherwise see each sample twice.
+FRESH_SECONDS = 0.05
 #: Samples kept for one Redis.
 MAX_SAMPLES = 20_000
 #: Redis servers known at one time.
