@@ -1,15 +1,27 @@
-"""What is kept of an entry that was given up on."""
+"""Entries that were given up on: what is kept of them, and how they are listed, put back and purged."""
 
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
+from redis.asyncio import Redis
+
+from listeners.client import translated
 from listeners.companions import companion_key
-from listeners.messages import Entry
+from listeners.messages import Entry, Fields, text
+from listeners.scripts import script
+from listeners.triggers import ListTrigger, StreamTrigger
 
-__all__ = ["DEAD_LETTERS_KEPT", "dead_letter_fields", "dead_letters_key"]
+__all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields", "dead_letters_key"]
 
 #: The oldest are dropped beyond this (XADD MAXLEN ~).
 DEAD_LETTERS_KEPT = 10_000
 MAX_ERROR_CHARACTERS = 1_000
+#: Dead letters read in one step.
+PAGE = 100
+#: Before the name of a stream entry's field, so that it cannot be mistaken for one of ours.
+FIELD_PREFIX = b"field:"
 
 
 def dead_letters_key(key: str) -> str:
@@ -31,5 +43,78 @@ def dead_letter_fields(entry: Entry, function: str, error: str) -> list[bytes]:
     if entry.payload is not None:
         return [*flat, b"payload", entry.payload]
     for name, value in entry.fields or ():
-        flat += (b"field:" + name, value)
+        flat += (FIELD_PREFIX + name, value)
     return flat
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One entry that was given up on. `entry` is as it was; `id` is the dead letter's own; `time_ms`: when it died."""
+
+    id: str
+    function: str
+    error: str
+    time_ms: int
+    entry: Entry
+
+    @classmethod
+    def of(cls, raw: Any) -> "DeadLetter":
+        """Read one from its reply: [ID, [name, value, ...]]."""
+        pairs = list(zip(raw[1][::2], raw[1][1::2], strict=True))
+        known = {name: value for name, value in pairs if not name.startswith(FIELD_PREFIX)}
+        fields: Fields = tuple((n.removeprefix(FIELD_PREFIX), v) for n, v in pairs if n.startswith(FIELD_PREFIX))
+        payload = known.get(b"payload")
+        entry = Entry(
+            text(known[b"trigger"]),
+            payload=payload,
+            fields=fields if payload is None else None,
+            id=text(known[b"id"]) or None,
+            deliveries=int(known[b"deliveries"]),
+        )
+        return cls(text(raw[0]), text(known[b"function"]), text(known[b"error"]), int(known[b"time_ms"]), entry)
+
+
+class DeadLetters:
+    """The dead letters of one function."""
+
+    def __init__(self, client: Redis, trigger: ListTrigger | StreamTrigger, function: str) -> None:
+        self._client = client
+        self._trigger = trigger
+        self._function = function
+        self._requeue = client.register_script(script("dead_requeue"))
+
+    async def letters(self) -> AsyncIterator[DeadLetter]:
+        """Each of them, key by key, the oldest first. Raises SourceError."""
+        for key in self._trigger.keys:
+            start = "-"
+            while True:
+                with translated(f"reading dead letters of {key!r}"):
+                    page = await self._client.execute_command(
+                        "XRANGE", dead_letters_key(key), start, "+", "COUNT", PAGE
+                    )
+                for letter in map(DeadLetter.of, page):
+                    if letter.function == self._function:
+                        yield letter
+                if len(page) < PAGE:
+                    break
+                milliseconds, _, sequence = text(page[-1][0]).partition("-")
+                start = f"{milliseconds}-{int(sequence) + 1}"
+
+    async def requeue(self, letter: DeadLetter) -> bool:
+        """Put the entry back, to be taken last; False if the dead letter is gone. Raises SourceError.
+
+        In a stream it becomes a new entry, which every consumer group sees.
+        """
+        key, entry = letter.entry.key, letter.entry
+        arguments: list[Any]
+        if isinstance(self._trigger, ListTrigger):
+            arguments = ["RPUSH" if self._trigger.list_pop_from_beginning else "LPUSH", entry.payload]
+        else:
+            arguments = ["XADD", "*", *(part for pair in entry.fields or () for part in pair)]
+        with translated(f"putting a dead letter of {key!r} back"):
+            return bool(await self._requeue([dead_letters_key(key), key], [letter.id, *arguments]))
+
+    async def purge(self, letter: DeadLetter) -> bool:
+        """Remove it for good; False if it is gone. Raises SourceError."""
+        with translated(f"purging a dead letter of {letter.entry.key!r}"):
+            return bool(await self._client.execute_command("XDEL", dead_letters_key(letter.entry.key), letter.id))

@@ -6,7 +6,8 @@ from typing import Any
 
 from listeners.client import learn_server, open_client, translated
 from listeners.connection import ConnectionSpec
-from listeners.messages import Entry, Settlement, by_key
+from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
+from listeners.messages import Entry, Outcome, Settlement, by_key
 from listeners.taking import Taking, keys_read, taking_for
 from listeners.triggers import ListTrigger
 
@@ -42,7 +43,9 @@ class ListSource:
         self._can_peek = False
         self._peeks: dict[str, asyncio.Task[None]] = {}
         self._poll_seconds = FIRST_POLL_SECONDS
-        self._interrupted = asyncio.Event()
+        #: Set when a wait must end: a retry was scheduled, which may be due before all else; or for good, at the end.
+        self._look_again = asyncio.Event()
+        self._interrupted = False
 
     async def open(self) -> None:
         server = await learn_server(self._client)
@@ -63,6 +66,8 @@ class ListSource:
         await asyncio.sleep(MAX_BLOCK_SECONDS)
 
     async def take(self, count: int) -> list[Entry]:
+        if not self._interrupted:
+            self._look_again.clear()
         entries, due_seconds = await self._take_in_turn(count)
         if entries:
             self._poll_seconds = FIRST_POLL_SECONDS
@@ -75,13 +80,16 @@ class ListSource:
         for key in {settlement.entry.key for settlement in settlements}:
             group = [settlement for settlement in settlements if settlement.entry.key == key]
             await self._opened().settle(key, group)
+        if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
+            self._look_again.set()
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         for key, group in by_key(entries):
             await self._opened().renew(key, group)
 
     def interrupt(self) -> None:
-        self._interrupted.set()
+        self._interrupted = True
+        self._look_again.set()
 
     async def stop(self) -> list[Entry]:
         """Nothing was read ahead: what is waiting is still in the list."""
@@ -108,12 +116,22 @@ class ListSource:
         self._turn = (self._turn + 1) % len(self._keys)
         entries: list[Entry] = []
         nearest: float | None = None
+        trouble: SourceError | None = None
         for key in order:
-            taken, due_seconds = await self._opened().take(key, count - len(entries))
+            try:
+                taken, due_seconds = await self._opened().take(key, count - len(entries))
+            except SourceError as error:
+                # What was taken from other keys is ours already; and a key of a wrong type stops no other key.
+                trouble = error
+                if isinstance(error, WrongTypeError | AccessDeniedError):
+                    continue
+                break
             entries += taken
             nearest = min((due for due in (nearest, due_seconds) if due is not None), default=None)
             if len(entries) >= count:
                 break
+        if trouble is not None and not entries:
+            raise trouble
         return entries, nearest
 
     async def _wait(self, due_seconds: float | None) -> None:
@@ -123,7 +141,7 @@ class ListSource:
             self._poll_seconds = min(self._poll_seconds * 2, longest)
             longest = self._poll_seconds
         seconds = longest if due_seconds is None else min(longest, due_seconds)
-        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._interrupted.wait()), *self._start_peeks()]
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._look_again.wait()), *self._start_peeks()]
         try:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -169,8 +169,9 @@ class Pump:
         self._room_changed.set()
 
     async def _renew(self) -> None:
-        await asyncio.sleep(self._renew_seconds)
+        # The pause comes last, so that a renewal that failed is tried again at once.
         await self._source.renew(list(self._in_hand))
+        await asyncio.sleep(self._renew_seconds)
 
     async def _finish(self, deadline: float) -> None:
         """Finish what is in hand until the deadline, then cancel."""
@@ -209,7 +210,9 @@ class Pump:
                 return await step
         except (SourceError, TimeoutError) as error:
             log.warning("%s: %s at the end did not work: %s", self.function.name, doing, error or "no answer in time")
-            return FAILED
+        except Exception:  # a mistake of ours must not keep the other functions from draining
+            log.exception("%s: %s at the end failed in a way that was not foreseen", self.function.name, doing)
+        return FAILED
 
     def _activity(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> Activity:
         return Activity(

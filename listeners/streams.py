@@ -5,6 +5,7 @@ import contextlib
 import heapq
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ class StreamSource:
             room = 0 if self._interrupted else self._room - len(self._ahead)
             if room > 0:
                 with contextlib.suppress(GroupMissingError):  # take() makes it again
-                    self._ahead += await self._reclaim(key, room)
+                    await self._reclaim(key, room)
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_SECONDS
             await self._remove_dead_consumers()
@@ -91,20 +92,13 @@ class StreamSource:
 
     async def take(self, count: int) -> list[Entry]:
         self._room = count
+        await self._bring_due_retries(count)
+        if not self._ahead and len(self._held) >= MAX_HELD:
+            await asyncio.sleep(self._block_ms() / 1000)
+        elif not self._ahead:
+            await self._read(count)
         entries = self._ahead[:count]
         del self._ahead[:count]
-        entries += await self._due_retries(count - len(entries))
-        if not entries and len(self._held) >= MAX_HELD:
-            await asyncio.sleep(self._block_ms() / 1000)
-        elif not entries:
-            try:
-                read = await self._read(count)
-            except GroupMissingError:
-                await self._create_groups()
-            else:
-                self._in_hand.update((entry.key, _id(entry)) for entry in read)
-                entries, more = read[:count], read[count:]
-                self._ahead += more
         return entries
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -137,10 +131,13 @@ class StreamSource:
 
     async def hand_back(self, entries: Sequence[Entry]) -> None:
         """XCLAIM with an idle time past the lease, so that any consumer may claim it at once."""
+        offers: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
         for entry in [*entries, *self._ahead]:
-            await self._offer(entry, entry.deliveries - 1)
-        for _, _, entry in self._held:
-            await self._offer(entry, entry.deliveries)
+            offers[entry.key, max(entry.deliveries - 1, 0)].append(_id(entry))
+        for _, _, entry in self._held:  # these have had their delivery
+            offers[entry.key, entry.deliveries].append(_id(entry))
+        for (key, deliveries), ids in offers.items():
+            await self._claim(key, 0, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries, "JUSTID")
 
     async def close(self) -> None:
         with contextlib.suppress(SourceError):  # what a consumer leaves behind is reclaimed by others
@@ -168,55 +165,61 @@ class StreamSource:
                 if "BUSYGROUP" not in str(error):
                     raise
 
-    async def _read(self, count: int) -> list[Entry]:
+    async def _read(self, count: int) -> None:
         """XREADGROUP of what was never delivered.
 
         COUNT is per stream, so it is shared out; with more keys than `count` it may read a few too many.
         """
         keys = self._trigger.keys
-        arguments = (
-            "COUNT",
-            max(1, count // len(keys)),
-            "BLOCK",
-            self._block_ms(),
-            "STREAMS",
-            *keys,
-            *(">" for _ in keys),
-        )
-        with translated(f"reading stream {' '.join(keys)!r}"):
-            answer = await self._client.execute_command("XREADGROUP", "GROUP", self._group, self._consumer, *arguments)
-        return [_entry(text(key), raw) for key, raws in answer or () for raw in raws]
+        options = ("COUNT", max(1, count // len(keys)), "BLOCK", self._block_ms())
+        streams = ("STREAMS", *keys, *(">" for _ in keys))
+        try:
+            with translated(f"reading stream {' '.join(keys)!r}"):
+                answer = await self._client.execute_command(
+                    "XREADGROUP", "GROUP", self._group, self._consumer, *options, *streams
+                )
+        except GroupMissingError:
+            await self._create_groups()
+            return
+        self._own([_entry(text(key), raw) for key, raws in answer or () for raw in raws])
 
-    async def _due_retries(self, count: int) -> list[Entry]:
-        due: list[Entry] = []
-        while self._held and self._held[0][0] <= time.monotonic() and len(due) < count:
-            entry = self._held[0][2]
-            # On the server too the delivery counts before it is made, so that a crash in it counts.
-            claimed = await self._claim(entry.key, 0, [_id(entry)], "RETRYCOUNT", entry.deliveries + 1, "JUSTID")
-            heapq.heappop(self._held)
+    def _own(self, entries: list[Entry]) -> None:
+        """Keep entries that are ours in Redis now, until take() hands them out."""
+        self._in_hand.update((entry.key, _id(entry)) for entry in entries)
+        self._ahead += entries
+
+    async def _bring_due_retries(self, count: int) -> None:
+        """Move held entries whose time has come to those that take() hands out, up to `count` in all."""
+        while self._held and self._held[0][0] <= time.monotonic() and len(self._ahead) < count:
+            held = heapq.heappop(self._held)
+            entry = held[2]
+            try:
+                # On the server too the delivery counts before it is made, so that a crash in it counts.
+                claimed = await self._claim(entry.key, 0, [_id(entry)], "RETRYCOUNT", entry.deliveries + 1, "JUSTID")
+            except BaseException:
+                heapq.heappush(self._held, held)
+                raise
             if claimed:
                 entry.deliveries += 1
-                due.append(entry)
-            else:
+                self._ahead.append(entry)
+            else:  # settled by another consumer, or deleted
                 self._in_hand.discard((entry.key, _id(entry)))
-        return due
 
-    async def _reclaim(self, key: str, room: int) -> list[Entry]:
+    async def _reclaim(self, key: str, room: int) -> None:
         """Claim entries whose consumer gave no sign of life for a lease.
 
         XPENDING and XCLAIM rather than XAUTOCLAIM: every version has them, and XPENDING tells the delivery count.
         """
         deliveries = dict(await self._overdue(key, room))
         if not deliveries:
-            return []
+            return
         claimed = [
             _entry(key, raw, deliveries[text(raw[0])] + 1)
             for raw in await self._claim(key, self._lease_ms, list(deliveries))
             if raw is not None and raw[1] is not None
         ]
-        self._in_hand.update((key, _id(entry)) for entry in claimed)
+        self._own(claimed)
         await self._settle_deleted(key, set(deliveries) - {_id(entry) for entry in claimed})
-        return claimed
 
     async def _overdue(self, key: str, room: int) -> list[tuple[str, int]]:
         """IDs and delivery counts of pending entries that nobody gave a sign of life for."""
@@ -250,11 +253,6 @@ class StreamSource:
                 "XCLAIM", key, self._group, self._consumer, min_idle_ms, *ids, *options
             )
         return answer
-
-    async def _offer(self, entry: Entry, deliveries: int) -> None:
-        await self._claim(
-            entry.key, 0, [_id(entry)], "IDLE", self._lease_ms, "RETRYCOUNT", max(deliveries, 0), "JUSTID"
-        )
 
     async def _acknowledge(self, entries: Iterable[Entry]) -> None:
         for key, group in by_key(entries):

@@ -4,8 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,9 +16,19 @@ from listeners.host import Host
 from listeners.loading import load_app
 from listeners.version import __version__
 from scaler.access import Access
+from scaler.dead import dead
 from scaler.evaluation import Evaluator
+from scaler.options import (
+    AppArgument,
+    ConfigOption,
+    ConnectionOption,
+    GrpcPortOption,
+    HttpPortOption,
+    LogOption,
+    settings_from,
+)
 from scaler.sampler import Samplers
-from scaler.settings import Settings, load_settings
+from scaler.settings import Settings
 from scaler.tables import console_for_tables, trigger_table
 
 __all__ = ["main"]
@@ -37,27 +46,9 @@ cli = typer.Typer(
     "Settings come from flags, from the environment (TRIGGERFISH_CONNECTION, TRIGGERFISH_HOST__LEASE_SECONDS, ...) "
     "and from a YAML file, in this order.",
 )
+cli.add_typer(dead, name="dead")
 console = console_for_tables()
 errors = Console(stderr=True)
-
-AppArgument = Annotated[
-    str, typer.Argument(metavar="APP", help="The app: app.py, app.py:name, package.module:name, or app.yaml.")
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML.", envvar="TRIGGERFISH_CONFIG")
-]
-ConnectionOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="The default Redis: host:port,option=value or a redis:// URL. Passwords belong in TRIGGERFISH_CONNECTION.",
-    ),
-]
-GrpcPortOption = Annotated[int | None, typer.Option(help="Port for KEDA's calls (6000); 0: any that is free.")]
-HttpPortOption = Annotated[int | None, typer.Option(help="Port for metrics, probes and JSON; 0: any that is free.")]
-LogOption = Annotated[
-    str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
-]
 
 
 @cli.command()
@@ -73,7 +64,7 @@ def run(
     SIGTERM or Ctrl-C once: finish what is in hand, hand the rest back, end. Twice: end now.
     """
     _start_log(log_level)
-    settings = _settings(config, connection, host={"http_port": http_port})
+    settings = settings_from(config, connection, host={"http_port": http_port})
     host = Host(load_app(app), settings.redis_connections(), settings.host)
     asyncio.run(host.run_until_signalled())
     # A function that never returns holds its thread: its entry was handed back, so the process need not wait for it.
@@ -94,7 +85,7 @@ def scaler(
     from scaler.server import ScalerServer  # noqa: PLC0415  (grpc is not needed to run functions)
 
     _start_log(log_level)
-    settings = _settings(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
+    settings = settings_from(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
     asyncio.run(ScalerServer(settings).run_until_signalled())
 
 
@@ -121,7 +112,7 @@ def up(
     _start_log("warning" if console.is_terminal else log_level)
     local = {"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown}
     ports = {"grpc_port": grpc_port, "http_port": http_port}
-    settings = _settings(config, connection, local=local, scaler=ports)
+    settings = settings_from(config, connection, local=local, scaler=ports)
     if connection is not None:
         os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the instances; a command line would show it
     asyncio.run(run_up(app, load_app(app), settings, config, console))
@@ -133,7 +124,7 @@ def check(app: AppArgument, config: ConfigOption = None, connection: ConnectionO
 
     Ends with code 1 if a trigger cannot be read.
     """
-    settings = _settings(config, connection)
+    settings = settings_from(config, connection)
     if not asyncio.run(_check(load_app(app), settings)):
         raise typer.Exit(1)
 
@@ -144,7 +135,7 @@ def explain(app: AppArgument, config: ConfigOption = None, connection: Connectio
 
     Ends with code 1 if a trigger cannot be measured.
     """
-    settings = _settings(config, connection)
+    settings = settings_from(config, connection)
     if not asyncio.run(_explain(load_app(app), settings)):
         raise typer.Exit(1)
 
@@ -156,12 +147,13 @@ def version() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line. A user's mistake is one line and exit code 2, without a traceback."""
+    """Run the command line. A user's mistake is one line and exit code 2, trouble with Redis one line and 1."""
     try:
         cli()
     except TriggerfishError as error:
-        errors.print(f"triggerfish: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        line = " ".join(str(error).split())  # what a user's module raised may have several
+        errors.print(f"triggerfish: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1 if isinstance(error, SourceError) else 2)
     sys.exit(0)
 
 
@@ -193,13 +185,6 @@ async def _explain(app: App, settings: Settings) -> bool:
         await samplers.close()
     console.print(trigger_table(evaluator.watched()))
     return known
-
-
-def _settings(config: Path | None, connection: str | None, **sections: dict[str, Any]) -> Settings:
-    """Load the settings; flags that were not given are left to the environment and the file."""
-    given = {name: {key: v for key, v in section.items() if v is not None} for name, section in sections.items()}
-    flags = {name: section for name, section in given.items() if section}
-    return load_settings(config, **flags, **({"connection": connection} if connection is not None else {}))
 
 
 def _start_log(level: str) -> None:
