@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from listeners.binding import Binding, bind
+from listeners.binding import Binding, bind, function_name
 from listeners.errors import BindingError
 from listeners.triggers import (
     DEFAULT_CONSUMER_GROUP,
@@ -108,11 +108,12 @@ class App:
 
         Raises BindingError if the function cannot be called with what the trigger delivers, or its name is taken.
         """
-        name = name or handler.__name__
+        name = name or function_name(handler)
         if name in self.functions:
             raise BindingError("function", name, "Two functions of one app need different names.")
         binding = bind(handler)
-        if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1:
+        at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
+        if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1 and not at_most_once:
             raise BindingError(
                 "max_deliveries",
                 1,

@@ -1,17 +1,19 @@
 """Decides, once per function, how entries become its argument."""
 
+import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from listeners.errors import BindingError, Reject
 from listeners.messages import Entry, RedisMessage
 
-__all__ = ["Binding", "bind"]
+__all__ = ["Binding", "bind", "function_name"]
 
 Converter = Callable[[Entry], Any]
 
@@ -44,28 +46,52 @@ def bind(function: Callable[..., Any]) -> Binding:
     """
     parameter = _only_parameter(function)
     annotation = _annotation(function, parameter)
-    element = typing.get_args(annotation)[0] if typing.get_origin(annotation) is list else annotation
-    batch = typing.get_origin(annotation) is list or annotation is list
-    converter = _converter(RedisMessage if annotation is list else element)
+    batch = list in (annotation, typing.get_origin(annotation))
+    element = next(iter(typing.get_args(annotation)), RedisMessage) if batch else annotation
+    converter = _converter(element, _name(function, parameter.name))
     if converter is None:
         raise BindingError(_name(function, parameter.name), _type_name(annotation), f"Annotate it as {_ACCEPTED}.")
-    return Binding(converter, batch, is_async=inspect.iscoroutinefunction(inspect.unwrap(function)))
+    return Binding(converter, batch, _is_async(function))
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """The name that a function has in an app: its own, that of a partial's function, or that of an object's class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Whether to call it on the loop. The outermost wrapper decides: it is what gets called.
+
+    Raises BindingError for a generator, whose body a call does not run.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        raise BindingError(_name(function), None, "It has a yield, so that calling it does nothing: use return.")
+    return inspect.iscoroutinefunction(called)
 
 
 def _only_parameter(function: Callable[..., Any]) -> inspect.Parameter:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        raise BindingError(_name(function), None, "Its parameters are not known: wrap it in a def.") from None
     parameters = [
         parameter
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in signature.parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     required = [parameter for parameter in parameters if parameter.default is parameter.empty]
     keyword_only = [
         parameter.name
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in signature.parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
     ]
     if len(required) > 1 or not parameters or keyword_only:
-        names = ", ".join([parameter.name for parameter in required] + keyword_only) or "none"
+        names = ", ".join([parameter.name for parameter in required] + keyword_only) or None
         raise BindingError(
             _name(function),
             names,
@@ -75,18 +101,29 @@ def _only_parameter(function: Callable[..., Any]) -> inspect.Parameter:
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """What the parameter is annotated with. No other annotation is looked at: they need not exist at run time."""
+    if parameter.annotation is parameter.empty:
+        return RedisMessage
+    holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        hints = typing.get_type_hints(inspect.unwrap(function))
-    except NameError as error:
+        return typing.get_type_hints(holder, getattr(_innermost(function), "__globals__", {}))[parameter.name]
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise BindingError(
             _name(function, parameter.name),
             parameter.annotation,
-            f"Its annotation cannot be resolved: {error}.",
+            f"It cannot be resolved: {error}. Define or import the type before the function, at the top of the module.",
         ) from None
-    return hints.get(parameter.name, RedisMessage)
 
 
-def _converter(annotation: Any) -> Converter | None:
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind wrappers, partials and callable objects, where the annotations were written."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _converter(annotation: Any, place: str) -> Converter | None:
     if annotation in (RedisMessage, Any):
         return Entry.message
     if annotation is bytes:
@@ -94,11 +131,10 @@ def _converter(annotation: Any) -> Converter | None:
     if annotation is str:
         return _to_text
     origin = typing.get_origin(annotation) or annotation
-    structured = origin is dict or (
-        isinstance(origin, type)
-        and (issubclass(origin, BaseModel) or is_dataclass(origin) or typing.is_typeddict(origin))
-    )
-    return _to_structure(dict[str, Any] if annotation is dict else annotation) if structured else None
+    # A TypedDict is a subclass of dict.
+    if isinstance(origin, type) and (issubclass(origin, BaseModel | dict) or is_dataclass(origin)):
+        return _to_structure(dict[str, Any] if annotation is dict else annotation, place)
+    return None
 
 
 def _to_text(entry: Entry) -> str:
@@ -108,11 +144,14 @@ def _to_text(entry: Entry) -> str:
         raise Reject(f"the entry is not UTF-8 ({error.reason} at byte {error.start}): take it as bytes") from None
 
 
-def _to_structure(annotation: Any) -> Converter:
+def _to_structure(annotation: Any, place: str) -> Converter:
     try:
         adapter = TypeAdapter(annotation)
-    except PydanticUserError as error:
-        raise BindingError("parameter", _type_name(annotation), f"pydantic cannot read it: {error.message}") from None
+        adapter.validate_json(b"")  # a type that names another one not defined yet shows only when it is used
+    except ValidationError:
+        pass
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        raise BindingError(place, _type_name(annotation), f"pydantic cannot read it: {error.message}") from None
 
     def convert(entry: Entry) -> Any:
         try:
@@ -144,5 +183,5 @@ def _type_name(annotation: Any) -> str:
 
 
 def _name(function: Callable[..., Any], parameter: str | None = None) -> str:
-    name = getattr(function, "__qualname__", repr(function))
+    name = getattr(function, "__qualname__", None) or function_name(function)
     return f"{name}({parameter})" if parameter else name

@@ -1,6 +1,7 @@
 """Calls a function with entries and tells what became of each."""
 
 import asyncio
+import inspect
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,9 +68,11 @@ class Caller:
         began = time.perf_counter()
         try:
             if self._threads is not None:
-                await asyncio.get_running_loop().run_in_executor(self._threads, handler, argument)
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, handler, argument)
             else:
-                await handler(argument)
+                result = handler(argument)
+            if inspect.isawaitable(result):  # from a thread too: a plain wrapper may return its function's coroutine
+                await result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -31,8 +31,9 @@ async def check(app: App, connections: Connections, settings: HostSettings) -> A
     """Look at the triggers one after the other. Raises ConfigurationError for a connection that does not exist."""
     metrics = HostMetrics(CollectorRegistry())
     name = app.name or "app"
+    specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
     for function in app.functions.values():
-        spec = connections.resolve(function.trigger)
+        spec = specs[function.name]
         meter = FunctionMeter(metrics, name, function.name)
         source = source_for(function, spec, settings, app=name, instance=instance_name(), meter=meter)
         try:

@@ -86,12 +86,14 @@ def open_client(
 async def learn_server(client: Redis) -> Server:
     """Ask the server what it is (INFO). A server that denies INFO is treated as the oldest one.
 
-    Raises SourceError if it cannot be reached.
+    Raises SourceError if it cannot be reached, or refuses the user or password.
     """
     try:
         with translated("INFO server"):
             info = await client.info("server")
-    except (AccessDeniedError, CommandRefusedError):
+    except (AccessDeniedError, CommandRefusedError) as error:
+        if isinstance(error.__cause__, exceptions.AuthenticationError):
+            raise  # not INFO is denied, but everything
         return Server()
     if "valkey_version" in info:
         return Server("Valkey", _version(info["valkey_version"]))

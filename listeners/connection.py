@@ -1,8 +1,10 @@
 """Where Redis is: connection strings in both forms, and named connections. No I/O."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,6 +20,8 @@ DEFAULT_TLS_PORT = 6380
 
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
+
+_OPTIONS = ("password", "user", "ssl", "defaultDatabase")
 
 #: StackExchange options that change nothing here: they tune that client.
 _IGNORED_OPTIONS = frozenset(
@@ -49,7 +53,8 @@ class ConnectionSpec:
     @property
     def address(self) -> str:
         """What people may see: where, never as whom."""
-        place = self.unix_path or f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        place = self.unix_path or f"{host}:{self.port}"
         return f"{place}/{self.database}" if self.database else place
 
 
@@ -62,7 +67,8 @@ def parse_connection_string(connection_string: str) -> ConnectionSpec:
     stripped = connection_string.strip()
     if not stripped:
         raise ConnectionStringError("It is empty. Write host:port, or a redis:// URL.")
-    return _parse_url(stripped) if "://" in stripped.split(",", 1)[0] else _parse_stackexchange(stripped)
+    is_url = re.match(r"[a-z][a-z0-9+.-]*://", stripped, re.IGNORECASE)
+    return _parse_url(stripped) if is_url else _parse_stackexchange(stripped)
 
 
 def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
@@ -81,10 +87,15 @@ def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
             f"It has {len(endpoints)} endpoints and one is needed; several (Sentinel, Cluster) are not supported yet. "
             "Write host:port first, then options: host:6380,password=...,ssl=True."
         )
-    unknown = sorted(set(options) - _IGNORED_OPTIONS - {"password", "user", "ssl", "defaultdatabase"})
+    accepted = {option.lower(): option for option in _OPTIONS}
+    unknown = sorted(set(options) - _IGNORED_OPTIONS - set(accepted))
     if unknown:
+        # The option is not shown: after a comma in a password it is a part of the password.
+        close = get_close_matches(unknown[0], accepted, n=1)
+        hint = f" (is it meant to be {accepted[close[0]]}?)" if close else ""
         raise ConnectionStringError(
-            f"It has an option {unknown[0]!r} that does not exist. Use password, user, ssl or defaultDatabase."
+            f"It has an option that does not exist{hint}. Use {', '.join(_OPTIONS)}; a password with a comma needs a "
+            "redis:// URL, which has %2C for it."
         )
     tls = _switch("ssl", options.get("ssl", "false"))
     host, port = _endpoint(endpoints[0], DEFAULT_TLS_PORT if tls else DEFAULT_PORT)
@@ -105,21 +116,27 @@ def _parse_url(url: str) -> ConnectionSpec:
     except ValueError:
         raise ConnectionStringError("It is not a URL. Write redis://user:password@host:port/database.") from None
     if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConnectionStringError(f"The scheme {parts.scheme!r} is unknown. Use redis, rediss or unix.")
+        raise ConnectionStringError("Its scheme is unknown. Use redis, rediss or unix.")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(set(query) - {"db"})
     if unknown:
-        raise ConnectionStringError(f"It has an option {unknown[0]!r} that is not accepted in a URL. Only db is.")
+        raise ConnectionStringError(
+            "It has an option that is not accepted in a URL: only db is. Write ? in a password as %3F."
+        )
+    if parts.fragment:
+        raise ConnectionStringError("It has a # that starts nothing. Write # in a password as %23.")
     username = unquote(parts.username) if parts.username else None
     password = SecretStr(unquote(parts.password)) if parts.password else None
     if parts.scheme == "unix":
-        if not parts.path.strip("/"):
-            raise ConnectionStringError("It has no path. Write unix:///path/to/redis.sock?db=0.")
+        if not parts.path.strip("/") or parts.hostname:
+            raise ConnectionStringError(
+                "It has no path, or one without a / before it. Write unix:///path/to/redis.sock?db=0."
+            )
         database = _number("db", query.get("db", "0"), 0, 1_000_000)
         return ConnectionSpec(unix_path=unquote(parts.path), database=database, username=username, password=password)
     tls = parts.scheme == "rediss"
     return ConnectionSpec(
-        host=parts.hostname or "127.0.0.1",
+        host=_host(parts.hostname or "127.0.0.1"),
         port=DEFAULT_PORT if port is None else _number("port", str(port), 1, 65535),
         database=_number("database", query.get("db") or parts.path.strip("/") or "0", 0, 1_000_000),
         username=username,
@@ -129,15 +146,30 @@ def _parse_url(url: str) -> ConnectionSpec:
 
 
 def _endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
-    match = re.fullmatch(r"\[(?P<v6>[^\]]+)\](?::(?P<v6port>.*))?|(?P<host>[^:\s]+)(?::(?P<port>.*))?", endpoint)
+    match = re.fullmatch(
+        r"\[(?P<v6>[^\]:]*:[^\]]+)\](?::(?P<v6port>.*))?|(?P<host>[^:\s]+)(?::(?P<port>.*))?", endpoint
+    )
     if match is None:
         raise ConnectionStringError("The endpoint is not host:port. Write 127.0.0.1:6379 or [::1]:6379.")
     port = match["v6port"] if match["v6"] else match["port"]
-    return match["v6"] or match["host"], default_port if port is None else _number("port", port, 1, 65535)
+    host = _host(match["v6"] or match["host"])
+    return host, default_port if port is None else _number("port", port, 1, 65535)
+
+
+def _host(host: str) -> str:
+    """A host as it is, if it is one: errors and pages show it, so a password in the wrong place must not pass."""
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ConnectionStringError("Its host is not an IPv6 address. Write [::1]:6379.") from None
+    elif not re.fullmatch(r"[\w.-]+", host):
+        raise ConnectionStringError("Its host is not a host name. Write host:port, or redis://user:password@host:port.")
+    return host
 
 
 def _number(name: str, value: str, low: int, high: int) -> int:
-    if not value.isdecimal() or not low <= int(value) <= high:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
         raise ConnectionStringError(f"Its {name} is not a number from {low} to {high}.")
     return int(value)
 

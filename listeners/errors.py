@@ -21,6 +21,8 @@
 Errors of redis-py become SourceErrors in `listeners.client`, and nowhere else.
 """
 
+import math
+
 __all__ = [
     "AccessDeniedError",
     "AppLoadError",
@@ -147,8 +149,8 @@ class Retry(FunctionSignal):
     def __init__(
         self, reason: str = "the function asked for another try", *, after_seconds: float | None = None
     ) -> None:
-        if after_seconds is not None and after_seconds < 0:
-            raise ValueError(f"after_seconds: {after_seconds!r} is negative. Give the seconds to wait, 0 or more.")
+        if after_seconds is not None and not (0 <= after_seconds < math.inf):
+            raise ValueError(f"after_seconds: {after_seconds!r} is no time to wait. Give seconds, 0 or more.")
         self.after_seconds = after_seconds
         super().__init__(reason)
 

@@ -4,17 +4,21 @@ __all__ = ["missing_flags"]
 
 #: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
 _EVENT_FLAGS = {
-    "g": "del expire rename_from rename_to copy_to move_from move_to persist restore type_changed unlink",
-    "$": "set setrange incrby incrbyfloat append",
-    "l": "lpush rpush lpop rpop linsert lset lrem ltrim",
+    "g": "del expire rename_from rename_to copy_to move_from move_to persist restore",
+    "$": "set setrange setbit incrby incrbyfloat append pfadd",
+    "l": "lpush rpush lpop rpop linsert lset lrem ltrim sortstore",
     "s": "sadd srem spop sinterstore sunionstore sdiffstore",
     "h": "hset hincrby hincrbyfloat hdel hexpire hexpired hpersist",
-    "z": "zadd zincr zrem zremrangebyrank zremrangebyscore zdiffstore zinterstore zunionstore",
+    "z": "zadd zincr zrem zremrangebyrank zremrangebyscore zremrangebylex zpopmin zpopmax zdiffstore zinterstore "
+    "zunionstore zrangestore geosearchstore",
     "t": "xadd xtrim xdel xsetid xgroup-create xgroup-createconsumer xgroup-delconsumer xgroup-destroy xgroup-setid",
     "x": "expired",
     "e": "evicted",
     "n": "new",
     "m": "keymiss",
+    "o": "overwritten",  # Redis 8.2
+    "c": "type_changed",  # Redis 8.2
+    "d": "",  # what modules publish
 }
 #: What the flag A stands for.
 _ALL = "g$lshztxed"

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from listeners.client import translated
 from listeners.scripts import script
 
-__all__ = ["Lease", "boot_seconds", "lease_key"]
+__all__ = ["Lease", "boot_seconds", "is_lease_key", "lease_key"]
 
 #: The holder stops this part of the lease before its end, for what is already on its way to a function.
 MARGIN = 0.1
@@ -21,6 +21,11 @@ def boot_seconds() -> float:
 def lease_key(app: str, function: str) -> str:
     """The key of the lease of an app's pub/sub function; every instance of the app computes the same."""
     return f"triggerfish:{{{app}:{function}}}:lease"
+
+
+def is_lease_key(key: str) -> bool:
+    """Whether a key is the lease of some function, or its epoch."""
+    return key.startswith("triggerfish:{") and key.endswith((":lease", ":lease:epoch"))
 
 
 class Lease:

@@ -12,7 +12,7 @@ from listeners.client import learn_server, open_client, translated
 from listeners.connection import ConnectionSpec
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.keyspace import missing_flags
-from listeners.lease import Lease, boot_seconds, lease_key
+from listeners.lease import Lease, boot_seconds, is_lease_key, lease_key
 from listeners.messages import Entry, Settlement, text
 from listeners.triggers import PubSubTrigger, is_keyspace_channel
 
@@ -166,7 +166,7 @@ class PubSubSource:
             if message is None:
                 continue
             self._heard_at = boot_seconds()
-            if message["type"] in ("message", "pmessage"):
+            if message["type"] in ("message", "pmessage") and not _is_about_a_lease(message):
                 self._offer(message)
 
     def _offer(self, message: dict[str, Any]) -> None:
@@ -222,3 +222,11 @@ class PubSubSource:
             "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
             f"CONFIG SET notify-keyspace-events {configured}{missing}"
         )
+
+
+def _is_about_a_lease(message: dict[str, Any]) -> bool:
+    """Whether a notification tells of a lease: functions ask for what others do, not for our own renewals."""
+    channel = text(message["channel"])
+    if channel.startswith("__keyevent@"):
+        return is_lease_key(text(message["data"]))
+    return channel.startswith("__keyspace@") and is_lease_key(channel.partition("__:")[2])

@@ -38,7 +38,9 @@ class Activity:
     async def run(self, stop: asyncio.Event) -> None:
         """Repeat the step until `stop` is set. It is looked at between steps."""
         while not stop.is_set():
-            if not await self.once():
+            worked = await self.once()
+            _raise_if_cancelled()
+            if not worked:
                 await self._pause(stop)
 
     async def once(self) -> bool:
@@ -49,7 +51,7 @@ class Activity:
             self._failed(error.reason, str(error))
             return False
         except Exception as error:  # a mistake of ours must not end a listener either
-            if self._trouble is None:
+            if self._trouble != "internal":
                 log.exception("%s failed in a way that was not foreseen", self.name)
             self._failed("internal", f"{type(error).__name__}: {error}")
             return False
@@ -81,3 +83,10 @@ class Activity:
                 await stop.wait()
         except TimeoutError:
             pass
+
+
+def _raise_if_cancelled() -> None:
+    """End a task that was told to end: the cancellation of a step may get lost in redis-py while it connects."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

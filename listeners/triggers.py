@@ -1,5 +1,6 @@
 """The three triggers: their parameters, defaults and limits (the seed's, in both spellings)."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -61,6 +62,13 @@ def _not_blank(value: object) -> object:
     return value
 
 
+def _connection_name(value: object) -> object:
+    """Refuse a connection string where a name belongs: errors and pages show names."""
+    if isinstance(value, str) and re.search(r"[\s=:,@]", value.strip()):
+        raise ValueError("it is no name; what says where Redis is goes into connection_string")
+    return _not_blank(value)
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
@@ -72,7 +80,9 @@ class _BaseTrigger(BaseModel):
     connection_string: Annotated[SecretStr | None, BeforeValidator(_not_blank)] = Field(
         default=None, description="where Redis is, as host:port,option=value or as a URL"
     )
-    connection: Text | None = Field(default=None, description="the name of a connection that the settings define")
+    connection: Annotated[str | None, BeforeValidator(_connection_name)] = Field(
+        default=None, description="the name of a connection that the settings define"
+    )
 
     @model_validator(mode="after")
     def _one_connection(self) -> "_BaseTrigger":
@@ -197,7 +207,7 @@ def parse_trigger(cls: type[Trigger], declaration: Mapping[str, Any]) -> Trigger
     Raises ConfigurationError that names the field, the value and the fix.
     """
     values: dict[str, Any] = {}
-    for spelling, value in declaration.items():
+    for spelling, value in ((str(given), value) for given, value in declaration.items()):
         name = field_name(cls, spelling)
         if name is None:
             known = ", ".join(cls.model_fields)
@@ -219,7 +229,10 @@ def _first_problem(cls: type[Trigger], values: Mapping[str, Any], error: Validat
     meaning = f"{name} is {field.description}"
     if problem["type"] == "missing":
         return ConfigurationError(name, None, f"A {cls.type_name} needs it: {meaning}.")
-    shown = "***" if name == "connection_string" else values.get(name)
+    # A connection that was refused may be a connection string in the wrong place.
+    refused_name = name == "connection" and bool(problem["loc"]) and str(values.get(name)).strip() != ""
+    secret = name == "connection_string" or refused_name
+    shown = "***" if secret else values.get(name)
     reason = problem["msg"].removeprefix("Value error, ")
     return ConfigurationError(name, shown, f"{reason[:1].upper()}{reason[1:]} ({meaning}).")
 

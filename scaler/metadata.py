@@ -20,6 +20,8 @@ KEDA_KEYS = frozenset(
 
 MAX_INSTANCES_DEFAULT = 100
 MAX_NUMBER = 2**31
+MAX_DIGITS = 20
+MAX_KEY_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     KEDA's own keys and those in `ignored` are passed over. Raises ConfigurationError that names the key, the value and
     the fix.
     """
-    passed_over = KEDA_KEYS | {key.lower() for key in ignored}
-    ours = {_without_from_env(key): value for key, value in metadata.items() if key.lower() not in passed_over}
+    ours = _ours(metadata, KEDA_KEYS | {key.lower() for key in ignored})
     by_folded = {key.lower(): key for key in ours}
     type_key = by_folded.get("type")
     if type_key is None:
@@ -83,8 +84,21 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     return ScaledTrigger(trigger, **labels, activation=activation or 0, max_instances=max_instances)
 
 
-def _without_from_env(key: str) -> str:
-    return key[: -len("FromEnv")] if key.endswith("FromEnv") else key
+def _ours(metadata: Mapping[str, str], passed_over: frozenset[str]) -> dict[str, str]:
+    """What is said to us, without FromEnv. A map has no order: of a key that is there twice, neither could win."""
+    ours: dict[str, str] = {}
+    folded: set[str] = set()
+    for key, value in metadata.items():
+        name = key.removesuffix("FromEnv") or key
+        if key.lower() in passed_over or name.lower() in passed_over:
+            continue
+        if len(key) > MAX_KEY_CHARACTERS or not key.isprintable():
+            raise ConfigurationError("metadata", key, "There is no such option: remove this key.")
+        if name.lower() in folded:
+            raise ConfigurationError(name, None, "It is given twice: keep one of its spellings.")
+        folded.add(name.lower())
+        ours[name] = value
+    return ours
 
 
 def _take(ours: dict[str, str], by_folded: Mapping[str, str], name: str) -> str | None:
@@ -95,6 +109,7 @@ def _take(ours: dict[str, str], by_folded: Mapping[str, str], name: str) -> str 
 def _number(name: str, value: str | None, least: int) -> int | None:
     if value is None:
         return None
-    if not value.isdecimal() or not least <= int(value) <= MAX_NUMBER:
-        raise ConfigurationError(name, value, f"Give a whole number, {least} or more.")
+    # The length first: Python refuses to read a number of thousands of digits.
+    if not value.isdecimal() or len(value) > MAX_DIGITS or not least <= int(value) <= MAX_NUMBER:
+        raise ConfigurationError(name, value, f"Give a whole number from {least} to {MAX_NUMBER}.")
     return int(value)

@@ -17,6 +17,9 @@ __all__ = ["Sample", "Sampler", "Samplers"]
 #: A sample serves whoever asks within so long: GetMetrics and IsActive of one poll, and all who poll together. It is
 #: shorter than the interval of pushed activation, which would otherwise see each sample twice.
 FRESH_SECONDS = 0.05
+#: A round begins when nobody new asked for so long, but is not put off for longer than GATHER_SECONDS.
+QUIET_SECONDS = 0.005
+GATHER_SECONDS = 0.1
 #: Samples kept for one Redis.
 MAX_SAMPLES = 20_000
 #: Redis servers known at one time.
@@ -80,13 +83,21 @@ class Sampler:
     async def _measure_wanted(self) -> None:
         """Measure what is wanted, in one round trip, until nothing more is."""
         while self._wanted:
-            await asyncio.sleep(0)  # those that arrive together join
+            await self._gather()
             wanted, self._wanted = self._wanted, {}
             results = await self._measure(list(wanted))
             now = time.monotonic()
             for subject, answer in wanted.items():
                 self._keep(subject, now, results[subject])
                 _resolve(answer, results[subject], now)
+
+    async def _gather(self) -> None:
+        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip."""
+        until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
+        known = 0
+        while known < len(self._wanted) and time.monotonic() < until:
+            known = len(self._wanted)
+            await asyncio.sleep(QUIET_SECONDS)
 
     async def _measure(self, subjects: list[Subject]) -> dict[Subject, Backlog | SourceError]:
         began = time.monotonic()

@@ -4,9 +4,15 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 # Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# A port that is taken is told by us, in one line; gRPC would write another one to stderr.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# Its C core writes to stderr what we say ourselves, such as a port in use.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -59,10 +65,7 @@ class ScalerServer:
         self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
-        self._declared = {
-            Origin("", name): read_metadata({key: str(value) for key, value in declared.items()})
-            for name, declared in settings.triggers.items()
-        }
+        self._declared = {Origin("", name): _declared(name, given) for name, given in settings.triggers.items()}
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -132,3 +135,14 @@ class ScalerServer:
             await self.evaluator.evaluate(origin, scaled)
         except TriggerfishError as error:
             log.debug("%s cannot be measured: %s", origin.name, error)
+
+
+def _declared(name: str, given: Mapping[str, Any]) -> ScaledTrigger:
+    """A trigger of the settings, which have lists and numbers where metadata has text."""
+    metadata = {
+        key: " ".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in given.items()
+    }
+    try:
+        return read_metadata(metadata)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"triggers.{name}.{error.field}", error.value, error.fix) from None

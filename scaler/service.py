@@ -127,10 +127,8 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
     async def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
-        return read_metadata(request.scalerMetadata, self._ignored)
-
-    async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
-        scaled = await self._read(request)
+        """The trigger of a request that will be measured: never on a Redis of the request's own choosing."""
+        scaled = read_metadata(request.scalerMetadata, self._ignored)
         if scaled.trigger.connection_string is not None:
             raise ConnectionNotAllowedError(
                 "connectionString",
@@ -138,7 +136,10 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
                 "ScaledObjects carry no connection strings here. Define the connection in the scaler's settings, "
                 "and name it with `connection`.",
             )
-        return await self._evaluator.evaluate(_origin(request), scaled)
+        return scaled
+
+    async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
+        return await self._evaluator.evaluate(_origin(request), await self._read(request))
 
     async def _answer(self, method: str, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
         """Answer, or end the call with the status that our error means."""

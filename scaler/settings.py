@@ -121,14 +121,22 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
-        secret = "connection" in name
         raise ConfigurationError(
             name or "settings",
-            None if secret or isinstance(problem["input"], dict) else problem["input"],
+            problem["input"] if _may_be_shown(name, problem["type"], problem["input"]) else None,
             f"{problem['msg']} (flag, TRIGGERFISH_{name.replace('.', '__').upper()} or settings file).",
         ) from None
-    except (OSError, ValueError, YAMLError, SettingsError) as error:
-        raise ConfigurationError("config", str(file), f"It does not parse: {str(error).splitlines()[0]}") from None
+    except SettingsError as error:  # a variable that should hold JSON
+        raise ConfigurationError("environment", None, f"It does not parse: {error}.") from None
+    except (OSError, ValueError, TypeError, AttributeError, YAMLError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigurationError("config", str(file), f"It is not YAML of names and values: {first_line}.") from None
+
+
+def _may_be_shown(name: str, problem: str, value: object) -> bool:
+    """Whether an error may show the value: a connection, or what stands under a misspelt name, may hold a password."""
+    secret = "connection" in name or name.startswith("triggers") or problem == "extra_forbidden"
+    return not secret and isinstance(value, str | int | float)
 
 
 def _with_good_connections(settings: Settings) -> Settings:

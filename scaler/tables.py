@@ -29,7 +29,7 @@ def trigger_table(watched: Iterable[Watched], *, title: str | None = None) -> Ta
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in COLUMNS:
         numeric = column not in ("function", "reads")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
     for one in watched:
         for row in _rows(one):
             table.add_row(*row)
@@ -50,7 +50,7 @@ def _rows(watched: Watched) -> list[tuple[str, ...]]:
     name = scaled.function or scaled.metric_name
     if not watched.known or last is None:
         unknown = watched.error or "not measured yet"
-        return [(name, trigger.reads, *[""] * 4, unknown, _per_worker(watched), "held")]
+        return [(name, f"{trigger.reads}: {unknown}", *["?"] * 5, _per_worker(watched), "held")]
     if last.backlog is None:
         return [(name, trigger.reads, *["-"] * 6, str(last.target))]
     keys = last.backlog.keys

@@ -1,6 +1,8 @@
 """Fixtures: real servers by release, clients, hosts that run while a test looks on."""
 
+import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
@@ -70,31 +72,33 @@ async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
         yield connected
 
 
+@contextlib.asynccontextmanager
+async def running_host(
+    server: Server, app: App, *, instance: str | None = None, ready: bool = True, **settings: object
+) -> AsyncIterator[Host]:
+    """The app, run in this process on a server; drained after the block. `ready`: begin the block when it is ready.
+
+    The other keyword arguments are HostSettings.
+    """
+    app.name = app.name or "test"
+    host = Host(app, Connections(SecretStr(server.address)), HostSettings.model_validate(settings), instance=instance)
+    running = asyncio.create_task(host.run())
+    try:
+        await eventually(lambda: host.ready or not ready or running.done())
+        yield host
+    finally:
+        host.drain()
+        async with asyncio.timeout(30):
+            await running
+
+
 @pytest.fixture
 def run_host(server: Server) -> RunHost:
-    """`async with run_host(app) as host:` runs the app in this process, ready when the block begins, drained after it.
+    """`async with run_host(app) as host:` is `running_host` on the test's server."""
+    return functools.partial(running_host, server)
 
-    Keyword arguments are HostSettings.
-    """
 
-    @contextlib.asynccontextmanager
-    async def run(app: App, *, instance: str | None = None, **settings: object) -> AsyncIterator[Host]:
-        import asyncio
-
-        app.name = app.name or "test"
-        host = Host(
-            app,
-            Connections(SecretStr(server.address)),
-            HostSettings.model_validate(settings),
-            instance=instance,
-        )
-        running = asyncio.create_task(host.run())
-        try:
-            await eventually(lambda: host.ready or running.done())
-            yield host
-        finally:
-            host.drain()
-            async with asyncio.timeout(30):
-                await running
-
-    return run
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off between deliveries is short, so that a test need not wait for seconds."""
+    monkeypatch.setattr("listeners.outcome.FIRST_RETRY_SECONDS", 0.02)

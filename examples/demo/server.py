@@ -17,6 +17,7 @@ from scaler.children import die_with_parent
 __all__ = ["Server", "embedded_binary"]
 
 START_SECONDS = 10.0
+MAX_PORT = 55_000
 
 
 def embedded_binary() -> Path:
@@ -105,8 +106,10 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing listens on now; low enough for a cluster's bus, which uses the one 10,000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if port <= MAX_PORT:
+                return port

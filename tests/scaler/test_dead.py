@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ async def bury(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     await client.xadd("s", {"a": b"\xfe", "b": "2"})
     async with run_host(app):
         for key, number in (("q", 2), ("s", 1)):
-            await eventually(lambda key=key, number=number: _has(client, key, number))
+            await eventually(partial(_has, client, key, number))
 
 
 async def _has(client: redis.asyncio.Redis, key: str, number: int) -> bool:

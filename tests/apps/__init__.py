@@ -1,0 +1,1 @@
+"""Apps that tests run in processes of their own."""

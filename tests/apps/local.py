@@ -1,0 +1,37 @@
+"""Apps whose instances a local scaler starts. Each call leaves a line "instance payload" in the list `handled`.
+
+While the key `hold` exists, calls do not end.
+"""
+
+import asyncio
+import os
+
+import redis.asyncio
+
+from listeners import App
+
+jobs = App("jobs")
+news = App("news")
+mixed = App("mixed")
+_client = redis.asyncio.Redis.from_url(f"redis://{os.environ.get('TRIGGERFISH_CONNECTION', '127.0.0.1')}", protocol=2)
+
+
+@mixed.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
+@jobs.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
+async def on_job(job: str) -> None:
+    """An element of the list."""
+    await _record(job)
+
+
+@mixed.pubsub_trigger(channel="news")
+@news.pubsub_trigger(channel="news")
+async def on_news(message: str) -> None:
+    """A message on the channel."""
+    await _record(message)
+
+
+async def _record(payload: str) -> None:
+    await _client.incr("started")
+    while await _client.exists("hold"):
+        await asyncio.sleep(0.01)
+    await _client.rpush("handled", f"{os.environ['TRIGGERFISH_INSTANCE']} {payload}")

@@ -1,0 +1,273 @@
+"""Reading triggers from a ScaledObject's metadata, and the names of their metrics."""
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from listeners.errors import ConfigurationError
+from listeners.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from scaler.metadata import KEDA_KEYS, metric_name, read_metadata
+
+LIST = {"type": "redisListTrigger", "keys": "orders"}
+STREAM = {"type": "redisStreamTrigger", "keys": "payments", "consumerGroup": "billing"}
+PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
+
+
+def test_every_parameter_of_a_list() -> None:
+    """Each parameter of a list trigger is read from text."""
+    scaled = read_metadata(
+        {
+            "type": "RedisListTrigger",
+            "connection": "cache",
+            "keys": "a b",
+            "pollingIntervalMs": "250",
+            "messagesPerWorker": "7",
+            "batchSize": "3",
+            "maxDeliveries": "2",
+            "listPopFromBeginning": "false",
+            "delivery": "at-most-once",
+            "function": "handle",
+            "app": "shop",
+            "activationMessages": "5",
+            "maxInstances": "9",
+        }
+    )
+    assert scaled.trigger == ListTrigger(
+        connection="cache",
+        keys=("a", "b"),
+        polling_interval_ms=250,
+        messages_per_worker=7,
+        batch_size=3,
+        max_deliveries=2,
+        list_pop_from_beginning=False,
+        delivery="at-most-once",
+    )
+    assert (scaled.function, scaled.app, scaled.activation, scaled.max_instances) == ("handle", "shop", 5, 9)
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    """A stream needs a type and keys only; the rest has the documented defaults."""
+    scaled = read_metadata({"type": "RedisStreamTrigger", "keys": "s"})
+    assert isinstance(scaled.trigger, StreamTrigger)
+    assert scaled.trigger.consumer_group == DEFAULT_CONSUMER_GROUP
+    assert (scaled.trigger.messages_per_worker, scaled.activation, scaled.max_instances) == (100, 0, None)
+    assert (scaled.function, scaled.app) == ("", "")
+
+
+def test_a_channel_needs_no_measuring() -> None:
+    """A pub/sub trigger is read from its channel and has nothing to measure."""
+    scaled = read_metadata(PUBSUB)
+    assert scaled.trigger == PubSubTrigger(channel="prices.*")
+    assert scaled.subject is None
+
+
+@pytest.mark.parametrize(
+    ("spelling", "kind"),
+    [
+        ("RedisListTrigger", "list"),
+        ("RedisListsTrigger", "list"),
+        ("redisListTrigger", "list"),
+        ("REDISLISTSTRIGGER", "list"),
+        ("RedisStreamTrigger", "stream"),
+        ("RedisStreamsTrigger", "stream"),
+        ("redisStreamTrigger", "stream"),
+        ("RedisPubSubTrigger", "pubsub"),
+        ("redisPubSubTrigger", "pubsub"),
+    ],
+)
+def test_type_spellings(spelling: str, kind: str) -> None:
+    """Every spelling of a type that the Azure bindings and KEDA users write is understood, in any case."""
+    reads = {"channel": "c"} if kind == "pubsub" else {"keys": "k"}
+    assert read_metadata({"type": spelling, **reads}).trigger.kind == kind
+
+
+@pytest.mark.parametrize(
+    "spelling", ["messagesPerWorker", "MessagesPerWorker", "messages_per_worker", "messagesperworker"]
+)
+def test_parameter_spellings(spelling: str) -> None:
+    """A parameter may be written in camelCase, PascalCase or snake_case."""
+    trigger = read_metadata({**LIST, spelling: "7"}).trigger
+    assert isinstance(trigger, ListTrigger)
+    assert trigger.messages_per_worker == 7
+
+
+@pytest.mark.parametrize("spelling", ["pollingIntervalMs", "PollingIntervalInMs", "polling_interval_ms"])
+def test_the_polling_interval_has_the_azure_name_too(spelling: str) -> None:
+    """The polling interval is read under the name of the Azure bindings as well as under ours."""
+    trigger = read_metadata({**LIST, spelling: "50"}).trigger
+    assert isinstance(trigger, ListTrigger)
+    assert trigger.polling_interval_ms == 50
+
+
+def test_from_env_counts_as_the_key_itself() -> None:
+    """`keysFromEnv` is `keys` with the value that KEDA resolved, and also our own keys may come so."""
+    scaled = read_metadata({"typeFromEnv": "RedisListTrigger", "keysFromEnv": "a b", "functionFromEnv": "f"})
+    assert scaled.trigger == ListTrigger(keys=("a", "b"))
+    assert scaled.function == "f"
+
+
+@pytest.mark.parametrize("other", ["keysFromEnv", "Keys", "KEYS"])
+def test_a_key_that_is_given_twice_is_refused(other: str) -> None:
+    """Two spellings of one key are an error, as metadata has no order that could say which one counts."""
+    for metadata in ({**LIST, other: "b"}, {other: "b", **LIST}):
+        with pytest.raises(ConfigurationError, match=r"(?i)keys.*twice"):
+            read_metadata(metadata)
+
+
+def test_the_keys_of_keda_are_ignored() -> None:
+    """KEDA's own keys of an external scaler are passed over, in any case and with FromEnv."""
+    keda = {
+        "scalerAddress": "triggerfish-scaler:6000",
+        "enableTLS": "true",
+        "unsafeSsl": "false",
+        "caCert": "/ca.pem",
+        "tlsClientCert": "/client.pem",
+        "tlsClientKey": "/client.key",
+        "tlsCertFile": "/cert.pem",
+    }
+    assert {key.lower() for key in keda} == KEDA_KEYS
+    assert read_metadata({**LIST, **keda}) == read_metadata(LIST)
+    assert read_metadata({**LIST, **{key.upper(): value for key, value in keda.items()}}) == read_metadata(LIST)
+    assert read_metadata({**LIST, "caCertFromEnv": "-----BEGIN"}) == read_metadata(LIST)
+
+
+def test_an_operator_may_have_more_keys_ignored() -> None:
+    """A key in the configured list is passed over in any case, and without the list it is refused."""
+    assert read_metadata({**LIST, "Policy": "x"}, ["policy"]) == read_metadata(LIST)
+    with pytest.raises(ConfigurationError):
+        read_metadata({**LIST, "Policy": "x"})
+
+
+def test_an_unknown_key_is_refused_by_name() -> None:
+    """An unknown key is refused with its name, the names that exist, and without its value."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_metadata({**LIST, "pasword": "hunter2"})
+    assert caught.value.field == "pasword"
+    assert "batch_size" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        ({"type": None}, "type", None),
+        ({"type": "RedisHashTrigger"}, "type", "RedisHashTrigger"),
+        ({"type": ""}, "type", ""),
+        ({"keys": None}, "keys", None),
+        ({"keys": ""}, "keys", ""),
+        ({"keys": "   "}, "keys", "   "),
+        ({"keys": "a a"}, "keys", "a a"),
+        ({"connection": " "}, "connection", " "),
+        ({"messagesPerWorker": "0"}, "messages_per_worker", "0"),
+        ({"messagesPerWorker": "-1"}, "messages_per_worker", "-1"),
+        ({"messagesPerWorker": "many"}, "messages_per_worker", "many"),
+        ({"messagesPerWorker": "1.5"}, "messages_per_worker", "1.5"),
+        ({"messagesPerWorker": ""}, "messages_per_worker", ""),
+        ({"batchSize": "0"}, "batch_size", "0"),
+        ({"pollingIntervalMs": "0"}, "polling_interval_ms", "0"),
+        ({"activationMessages": "-1"}, "activationMessages", "-1"),
+        ({"activationMessages": "1.0"}, "activationMessages", "1.0"),
+        ({"activationMessages": "9" * 5000}, "activationMessages", "9" * 5000),
+        ({"maxInstances": "0"}, "maxInstances", "0"),
+        ({"maxInstances": "ten"}, "maxInstances", "ten"),
+        ({"maxInstances": str(2**31 + 1)}, "maxInstances", str(2**31 + 1)),
+        ({"listPopFromBeginning": "perhaps"}, "list_pop_from_beginning", "perhaps"),
+        ({"delivery": "exactly-once"}, "delivery", "exactly-once"),
+    ],
+)
+def test_bad_values(change: dict[str, str | None], field: str, value: str | None) -> None:
+    """A19: a value that cannot be used is an error with its field, the value and the fix."""
+    metadata = {key: text for key, text in {**LIST, **change}.items() if text is not None}
+    with pytest.raises(ConfigurationError) as caught:
+        read_metadata(metadata)
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert caught.value.fix
+    assert len(str(caught.value)) < 1000
+
+
+def test_frozen_names() -> None:
+    """The metric names of deployed triggers never change, as KEDA keeps them in the HPA."""
+    assert read_metadata({**LIST, "function": "handle"}).metric_name == "triggerfish-list-20a8fbe26c0dc7cb"
+    two_keys = {"type": "RedisListTrigger", "keys": "a b", "connection": "cache"}
+    assert read_metadata(two_keys).metric_name == "triggerfish-list-9226c4b8e9d3c992"
+    assert read_metadata({**STREAM, "function": "settle"}).metric_name == "triggerfish-stream-3204c22ae18d9bf1"
+    assert read_metadata({**PUBSUB, "function": "reprice"}).metric_name == "triggerfish-pubsub-14ba5bba3be0dafc"
+
+
+def test_names_differ_with_what_is_read() -> None:
+    """K4: two triggers that differ in kind, keys, group, channel, connection or function have different names."""
+    variants = [
+        LIST,
+        {**LIST, "keys": "orders2"},
+        {**LIST, "keys": "orders orders2"},
+        {**LIST, "keys": "orders2 orders"},
+        {**LIST, "function": "handle"},
+        {**LIST, "connection": "cache"},
+        {**LIST, "type": "redisStreamTrigger"},
+        {**STREAM, "keys": "orders"},
+        {**STREAM, "keys": "orders", "consumerGroup": "audit"},
+        PUBSUB,
+        {**PUBSUB, "channel": "orders"},
+    ]
+    names = [read_metadata(variant).metric_name for variant in variants]
+    for (one, first), (other, second) in itertools.combinations(zip(variants, names, strict=True), 2):
+        assert first != second, (one, other)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messagesPerWorker": "7"},
+        {"activationMessages": "7"},
+        {"maxInstances": "7"},
+        {"batchSize": "7"},
+        {"app": "shop"},
+        {"scalerAddress": "elsewhere:6000"},
+        {"tlsCertFile": "/cert.pem"},
+    ],
+)
+def test_names_do_not_depend_on_how_it_scales(more: dict[str, str]) -> None:
+    """A trigger that is tuned keeps its metric's name."""
+    assert read_metadata({**LIST, **more}).metric_name == read_metadata(LIST).metric_name
+
+
+texts = st.text(min_size=1, max_size=30).filter(str.strip)
+keys = st.lists(texts.filter(lambda key: not key.isspace()), min_size=1, max_size=5, unique=True)
+triggers = st.one_of(
+    st.builds(ListTrigger, keys=keys, connection=st.none() | st.from_regex(r"[\w.-]{1,30}", fullmatch=True)),
+    st.builds(StreamTrigger, keys=keys, consumer_group=texts),
+    st.builds(PubSubTrigger, channel=texts),
+)
+
+
+@given(triggers, st.text(max_size=30))
+def test_names_are_plain(trigger: Trigger, function: str) -> None:
+    """A metric name has lower-case letters, digits and hyphens only, whatever the trigger reads."""
+    name = metric_name(trigger, function)
+    assert re.fullmatch(r"triggerfish-(list|stream|pubsub)-[0-9a-f]{16}", name)
+    assert name == metric_name(trigger, function)
+
+
+spellings = st.sampled_from(
+    ["type", "keys", "channel", "connection", "connectionString", "messagesPerWorker", "batch_size", "maxInstances",
+     "activationMessages", "function", "app", "pattern", "singleton", "delivery", "keysFromEnv", "consumerGroup"]
+)  # fmt: skip
+values = st.text(max_size=50) | st.from_regex(r"\A-?[0-9]{1,30}\Z") | st.sampled_from(["RedisListTrigger", "true"])
+
+
+@example({"type": "RedisListTrigger", "keys": "k", "maxInstances": "9" * 5000})
+@example({"type": "RedisListTrigger", "keys": "k", "messagesPerWorker": "9" * 5000})
+@example({"FromEnv": "", "": "", "type": "RedisPubSubTrigger", "channel": "c"})
+@given(st.dictionaries(spellings | st.text(max_size=20), values, max_size=8))
+def test_any_text_is_read_or_refused(metadata: dict[str, Any]) -> None:
+    """K10: whatever text the metadata has, it becomes a trigger or a ConfigurationError, and nothing else."""
+    try:
+        scaled = read_metadata(metadata)
+    except ConfigurationError as error:
+        assert str(error)
+    else:
+        assert scaled.metric_name.startswith("triggerfish-")

@@ -1,0 +1,173 @@
+"""Settings: where they come from, what is refused, and that no secret is shown."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from listeners.errors import ConfigurationError, UnknownConnectionError
+from listeners.triggers import ListTrigger
+from scaler.settings import load_settings
+
+WriteFile = Callable[[str], Path]
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> WriteFile:
+    """`write_file(text)` is a settings file with this text."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "settings.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag wins over the environment, which wins over the file, each setting by itself."""
+    file = write_file("scaler: {grpc_port: 1, http_port: 1, bound_seconds: 1}\n")
+    monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "2")
+    monkeypatch.setenv("TRIGGERFISH_SCALER__HTTP_PORT", "2")
+    settings = load_settings(file, scaler={"grpc_port": 3}).scaler
+    assert (settings.grpc_port, settings.http_port, settings.bound_seconds) == (3, 2, 1)
+    assert settings.push_interval_seconds == 0.1
+
+
+def test_connections_from_everywhere(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named connections of the file and the environment are put together, and their names have no case."""
+    file = write_file(
+        "connection: from-file:1\nconnections: {Cache: 'cache:2', queue: {connection_string: 'queue:3'}}\n"
+    )
+    monkeypatch.setenv("TRIGGERFISH_CONNECTION", "from-environment:4")
+    monkeypatch.setenv("TRIGGERFISH_CONNECTIONS__OTHER", "other:5")
+    connections = load_settings(file).redis_connections()
+    found = {
+        name: connections.resolve(ListTrigger(keys=("k",), connection=name)).address
+        for name in (None, "cache", "CACHE", "queue", "Other")
+    }
+    assert found == {
+        None: "from-environment:4", "cache": "cache:2", "CACHE": "cache:2", "queue": "queue:3", "Other": "other:5",
+    }  # fmt: skip
+
+
+def test_a_connection_that_is_not_defined() -> None:
+    """A trigger that names an unknown connection is told those that exist and where to add it."""
+    connections = load_settings(None, connections={"cache": "cache:1"}).redis_connections()
+    with pytest.raises(UnknownConnectionError, match=r"cache.*TRIGGERFISH_CONNECTIONS__QUEUE"):
+        connections.resolve(ListTrigger(keys=("k",), connection="queue"))
+
+
+def test_variables_of_others_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other TRIGGERFISH_ variables, such as the instance's name, do not disturb."""
+    for name in ("TRIGGERFISH_INSTANCE", "TRIGGERFISH_LOG", "TRIGGERFISH_CONFIG"):
+        monkeypatch.setenv(name, "x")
+    assert load_settings(None).scaler.grpc_port == 6000
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("bogus: 1", "bogus"),
+        ("scaler: {bogus: 1}", "scaler.bogus"),
+        ("host: {bogus: 1}", "host.bogus"),
+        ("local: {bogus: 1}", "local.bogus"),
+        ("scaler: {grpc_port: abc}", "scaler.grpc_port"),
+        ("scaler: {grpc_port: 70000}", "scaler.grpc_port"),
+        ("scaler: {bound_seconds: 0}", "scaler.bound_seconds"),
+        ("scaler: 5", "scaler"),
+        ("local: {max_instances: 0}", "local.max_instances"),
+        ("local: {min_instances: 5, max_instances: 2}", "local"),
+        ("connections: {cache: {namespaces: [a]}}", "connections.cache.connection_string"),
+        ("triggers: {orders: 5}", "triggers.orders"),
+    ],
+)
+def test_wrong_settings_are_named(write_file: WriteFile, text: str, field: str) -> None:
+    """An unknown setting, or one of the wrong type or size, is a ConfigurationError that names it."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(write_file(text))
+    assert caught.value.field == field
+    assert f"TRIGGERFISH_{field.replace('.', '__').upper()}" in str(caught.value)
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown name or a wrong value in the environment is a ConfigurationError that names the setting."""
+    monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "abc")
+    with pytest.raises(ConfigurationError, match=r"^scaler\.grpc_port: 'abc'"):
+        load_settings(None)
+    monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "1")
+    monkeypatch.setenv("TRIGGERFISH_SCALER__BOGUS", "1")
+    with pytest.raises(ConfigurationError, match=r"^scaler\.bogus: "):
+        load_settings(None)
+
+
+def test_a_variable_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable for a whole section that is not JSON is an error that names the section and not a file."""
+    monkeypatch.setenv("TRIGGERFISH_SCALER", "{bad")
+    with pytest.raises(ConfigurationError, match=r"^environment: .*scaler") as caught:
+        load_settings(None)
+    assert "None" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [b", "- a\n- b", "just text", "1: 2", "\x00", "a: b: c", "a: !!python/none x"])
+def test_a_file_that_is_no_settings(write_file: WriteFile, text: str) -> None:
+    """A file that is not YAML, or no mapping of names, is a ConfigurationError of one line that names the file."""
+    file = write_file(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file)
+    assert (caught.value.field, caught.value.value) == ("config", str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
+    """A settings file that does not exist is a ConfigurationError that names it."""
+    with pytest.raises(ConfigurationError, match=r"missing.yaml.*no such file"):
+        load_settings(tmp_path / "missing.yaml")
+
+
+def test_an_empty_file_sets_nothing(write_file: WriteFile) -> None:
+    """An empty settings file is as good as none."""
+    assert load_settings(write_file("")).model_dump() == load_settings(None).model_dump()
+
+
+def test_secrets_are_not_shown() -> None:
+    """No repr, text or JSON of the settings shows a password."""
+    string = f"host:1,password={SECRET}"
+    settings = load_settings(None, connection=string, connections={"cache": string, "b": {"connection_string": string}})
+    shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.redis_connections())]
+    shown.append(repr(settings.redis_connections().resolve(ListTrigger(keys=("k",), connection="cache"))))
+    assert not any(SECRET in one for one in shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"conection: 'host,password={SECRET}'",
+        f"connection: ['host,password={SECRET}']",
+        f"connections: 'redis://:{SECRET}@host'",
+        f"connections: {{cache: ['host,password={SECRET}']}}",
+        f"connections: {{cache: {{connection_string: host, pasword: {SECRET}}}}}",
+        f"connections: {{cache: {{conection_string: 'host,password={SECRET}'}}}}",
+        f"triggers: {{orders: 'redis://:{SECRET}@host'}}",
+        f"scaler: {{password: {SECRET}}}",
+        f"scaler: ['redis://:{SECRET}@host']",
+        f"connection: 'host,password={SECRET}'\nbogus: 1",
+        f"connection: 'host,password={SECRET}'\nconnection: [",
+    ],
+)
+def test_secrets_are_not_in_errors(write_file: WriteFile, text: str) -> None:
+    """An error about the settings never shows a password, also where its name is misspelt."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(write_file(text))
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value)
+
+
+def test_a_secret_in_a_variable_is_not_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error about a variable that holds connections never shows a password."""
+    monkeypatch.setenv("TRIGGERFISH_CONNECTIONS", json.dumps({"cache": [f"host,password={SECRET}"]}))
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(None)
+    assert SECRET not in str(caught.value)

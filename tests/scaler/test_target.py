@@ -1,0 +1,108 @@
+"""What should run: targets of triggers and apps, and how fast they are followed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.target import Pace, app_target, instances_for
+
+#: A step of a scenario: the time, the trigger's target, whether it is active, and the instances that must follow.
+Step = tuple[float, int, bool, int]
+
+
+@pytest.mark.parametrize(
+    ("backlog", "target"), [(0, 0), (1, 1), (99, 1), (100, 1), (101, 2), (199, 2), (200, 2), (201, 3), (1000, 10)]
+)
+def test_a_target_is_the_backlog_by_messages_per_worker(backlog: int, target: int) -> None:
+    """A14: the target is the backlog divided by 100 messages per worker, rounded up."""
+    assert instances_for(backlog, 100) == target
+
+
+@given(st.integers(0, 10**24), st.integers(1, 10**12))
+def test_a_target_is_enough_and_no_more(backlog: int, per_worker: int) -> None:
+    """A14: the target's instances can hold the whole backlog, and one fewer cannot, however large the numbers are."""
+    target = instances_for(backlog, per_worker)
+    assert target * per_worker >= backlog
+    assert target == 0 or (target - 1) * per_worker < backlog
+
+
+@pytest.mark.parametrize(("targets", "wanted"), [([2, 5], 5), ([5, 2], 5), ([0, 0], 0), ([3], 3), ([], 0)])
+def test_an_app_wants_the_largest_target(targets: list[int], wanted: int) -> None:
+    """A18: the target of an app is the largest of its triggers' targets, and 0 without any."""
+    assert app_target(targets) == wanted
+
+
+SCENARIOS: dict[str, tuple[Pace, list[Step]]] = {
+    "up at once, in one step": (Pace(0, 10, 30, 10), [(0, 0, False, 0), (1, 7, True, 7), (1.1, 9, True, 9)]),
+    "never above max": (Pace(0, 4, 30, 10), [(0, 99, True, 4), (1, 5, True, 4)]),
+    "never below min": (Pace(2, 4, 0, 0), [(0, 0, False, 2), (100, 0, False, 2)]),
+    "min wins over a smaller target": (Pace(2, 4, 0, 0), [(0, 1, True, 2)]),
+    "down only when the window has passed": (
+        Pace(0, 10, 0, 10),
+        [(0, 6, True, 6), (5, 2, True, 6), (10, 2, True, 6), (10.5, 2, True, 2)],
+    ),
+    "down to the highest of the window, not to the newest": (
+        Pace(0, 10, 0, 10),
+        [(0, 8, True, 8), (4, 5, True, 8), (9, 1, True, 8), (11, 1, True, 5), (14.5, 1, True, 1)],
+    ),
+    "a peak within the window starts it anew": (
+        Pace(0, 10, 0, 10),
+        [(0, 4, True, 4), (8, 1, True, 4), (9, 4, True, 4), (12, 1, True, 4), (18, 1, True, 4), (19.5, 1, True, 1)],
+    ),
+    "the window never starts instances by itself": (Pace(0, 10, 0, 60), [(0, 9, True, 9), (1, 3, True, 3)]),
+    "to zero only after the cooldown": (
+        Pace(0, 10, 30, 0),
+        [(0, 3, True, 3), (1, 0, False, 1), (29.9, 0, False, 1), (30, 0, False, 0)],
+    ),
+    "activity starts the cooldown anew": (
+        Pace(0, 10, 30, 0),
+        [(0, 1, True, 1), (20, 0, False, 1), (25, 1, True, 1), (54, 0, False, 1), (55, 0, False, 0)],
+    ),
+    "one instance at least while active": (Pace(0, 10, 0, 0), [(0, 0, True, 1)]),
+    "below the activation threshold nothing starts": (Pace(0, 10, 30, 0), [(0, 2, False, 0), (1, 2, False, 0)]),
+    "below the activation threshold all ends after the cooldown": (
+        Pace(0, 10, 30, 0),
+        [(0, 5, True, 5), (10, 5, False, 5), (30, 5, False, 0)],
+    ),
+    "without a cooldown to zero at once": (Pace(0, 10, 0, 0), [(0, 4, True, 4), (1, 0, False, 0)]),
+    "up again right after zero": (Pace(0, 10, 0, 60), [(0, 2, True, 2), (1, 0, False, 0), (2, 3, True, 3)]),
+}
+#: In this scenario most of the instances are gone when the step begins, as if they had crashed.
+CRASHED = {("the window never starts instances by itself", 1): 1}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_pace(name: str) -> None:
+    """The instances follow the target with KEDA's cooldown and activation and the HPA's stabilization window."""
+    template, steps = SCENARIOS[name]
+    pace = Pace(
+        template.min_instances, template.max_instances, template.cooldown_seconds, template.stabilization_window_seconds
+    )
+    running = 0
+    for number, (now, target, active, wanted) in enumerate(steps):
+        running = CRASHED.get((name, number), running)
+        running = pace.wanted(now, running, target, active=active)
+        assert running == wanted, f"{name}: at {now} s"
+
+
+def test_a_controller_that_starts_beside_instances_waits_for_the_cooldown() -> None:
+    """Instances that run when the controller starts are not stopped before one cooldown period."""
+    pace = Pace(0, 10, 30, 0)
+    assert pace.wanted(1000, 2, 0, active=False) == 1
+    assert pace.wanted(1029, 1, 0, active=False) == 1
+    assert pace.wanted(1030, 1, 0, active=False) == 0
+
+
+@given(
+    st.integers(0, 5),
+    st.integers(5, 9),
+    st.lists(st.tuples(st.floats(0, 20), st.integers(0, 20), st.booleans()), max_size=30),
+)
+def test_the_limits_hold_at_any_time(least: int, most: int, history: list[tuple[float, int, bool]]) -> None:
+    """Whatever the targets do, never fewer than min and never more than max instances are wanted."""
+    pace, now, running = Pace(least, most, 5, 5), 0.0, 0
+    for seconds, target, active in history:
+        now += seconds
+        running = pace.wanted(now, running, target, active=active)
+        assert least <= running <= most
+        assert not active or running >= 1

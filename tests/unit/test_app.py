@@ -1,0 +1,182 @@
+"""Apps: what the decorators register, and what they refuse."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from listeners import App, RedisMessage
+from listeners.errors import BindingError, ConfigurationError
+from listeners.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+
+
+def handle(message: RedisMessage) -> None: ...
+
+
+async def handle_all(messages: list[RedisMessage]) -> None: ...
+
+
+DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
+    (lambda app: app.list_trigger(keys="a b"), ListTrigger(keys=("a", "b"))),
+    (lambda app: app.stream_trigger(keys=["a", "b c"]), StreamTrigger(keys=("a", "b c"))),
+    (lambda app: app.pubsub_trigger(channel="c"), PubSubTrigger(channel="c")),
+    (
+        lambda app: app.list_trigger(
+            keys="a",
+            connection="cache",
+            polling_interval_ms=1,
+            messages_per_worker=2,
+            batch_size=3,
+            list_pop_from_beginning=False,
+            delivery="at-most-once",
+            max_deliveries=4,
+        ),
+        ListTrigger(
+            keys=("a",),
+            connection="cache",
+            polling_interval_ms=1,
+            messages_per_worker=2,
+            batch_size=3,
+            list_pop_from_beginning=False,
+            delivery="at-most-once",
+            max_deliveries=4,
+        ),
+    ),
+    (
+        lambda app: app.stream_trigger(
+            keys="a",
+            connection="cache",
+            polling_interval_ms=1,
+            messages_per_worker=2,
+            batch_size=3,
+            consumer_group="g",
+            delete_after_process=True,
+            max_deliveries=4,
+        ),
+        StreamTrigger(
+            keys=("a",),
+            connection="cache",
+            polling_interval_ms=1,
+            messages_per_worker=2,
+            batch_size=3,
+            consumer_group="g",
+            delete_after_process=True,
+            max_deliveries=4,
+        ),
+    ),
+    (
+        lambda app: app.pubsub_trigger(channel="c*", connection="cache", pattern=False, singleton=False),
+        PubSubTrigger(channel="c*", connection="cache", pattern=False, singleton=False),
+    ),
+]
+
+
+@pytest.mark.parametrize(("decorator", "trigger"), DECORATORS)
+def test_decorators(decorator: Callable[[App], Any], trigger: Trigger) -> None:
+    """A decorator returns the function itself and registers it with the trigger that its arguments say."""
+    app = App()
+    assert decorator(app)(handle) is handle
+    assert app.functions["handle"].handler is handle
+    assert app.functions["handle"].trigger == trigger
+
+
+def test_a_connection_string() -> None:
+    """A decorator takes a connection string, and what it registers does not show it."""
+    app = App()
+    app.list_trigger(keys="q", connection_string="h:1,password=hunter2")(handle)
+    app.stream_trigger(keys="q", connection_string="h:1,password=hunter2")(handle_all)
+    strings = [function.trigger.connection_string for function in app.functions.values()]
+    assert [string and string.get_secret_value() for string in strings] == ["h:1,password=hunter2"] * 2
+    assert "hunter2" not in repr(app.functions)
+
+
+def test_the_group_is_the_seeds() -> None:
+    """Functions that name no group share the one that Azure Functions uses."""
+    app = App()
+    app.stream_trigger(keys="s")(handle)
+    trigger = app.functions["handle"].trigger
+    assert isinstance(trigger, StreamTrigger)
+    assert trigger.consumer_group == DEFAULT_CONSUMER_GROUP == "AzureFunctionRedisExtension"
+
+
+@pytest.mark.parametrize(
+    ("decorator", "field"),
+    [
+        (lambda app: app.list_trigger(keys=""), "keys"),
+        (lambda app: app.list_trigger(keys=None), "keys"),
+        (lambda app: app.list_trigger(keys="q", batch_size=0), "batch_size"),
+        (lambda app: app.list_trigger(keys="q", delivery="once"), "delivery"),
+        (lambda app: app.list_trigger(keys="q", connection=""), "connection"),
+        (lambda app: app.stream_trigger(keys="s", consumer_group=" "), "consumer_group"),
+        (lambda app: app.stream_trigger(keys="s", polling_interval_ms=-1), "polling_interval_ms"),
+        (lambda app: app.stream_trigger(keys="s", messages_per_worker=1.5), "messages_per_worker"),
+        (lambda app: app.pubsub_trigger(channel=""), "channel"),
+        (lambda app: app.pubsub_trigger(channel="c", connection="a", connection_string="b"), "connection"),
+    ],
+)
+def test_bad_arguments(decorator: Callable[[App], Any], field: str) -> None:
+    """A wrong argument is refused where it is written, before there is a function, and names its field."""
+    app = App()
+    with pytest.raises(ConfigurationError) as caught:
+        decorator(app)
+    assert caught.value.field == field
+    assert caught.value.fix
+    assert not app.functions
+
+
+def test_two_functions_of_one_name() -> None:
+    """A second function of the same name is refused and does not replace the first."""
+    app = App()
+    app.list_trigger(keys="a")(handle)
+    with pytest.raises(BindingError, match=r"^function: 'handle' cannot be used\. Two functions"):
+        app.list_trigger(keys="b")(handle)
+    assert [function.trigger.reads for function in app.functions.values()] == ["list a"]
+
+
+def test_names_can_be_given() -> None:
+    """One function can serve two triggers under two names."""
+    app = App()
+    app.add(handle, ListTrigger(keys=("a",)), "first")
+    app.add(handle, ListTrigger(keys=("b",)), "second")
+    assert {name: function.name for name, function in app.functions.items()} == {"first": "first", "second": "second"}
+
+
+def test_a_partial_has_its_functions_name() -> None:
+    """A functools.partial is registered under the name of its function."""
+    app = App()
+    app.list_trigger(keys="a")(functools.partial(handle))
+    assert list(app.functions) == ["handle"]
+
+
+def test_a_function_that_cannot_be_bound() -> None:
+    """A function that cannot be called with a message is refused and not registered."""
+    app = App()
+    with pytest.raises(BindingError):
+        app.list_trigger(keys="q")(lambda: None)
+    assert not app.functions
+
+
+@pytest.mark.parametrize(
+    "trigger", [ListTrigger(keys=("q",), max_deliveries=1), StreamTrigger(keys=("q",), max_deliveries=1)]
+)
+def test_a_batch_needs_a_second_delivery(trigger: Trigger) -> None:
+    """A batch function with one delivery is refused: which entry failed shows only at the second."""
+    with pytest.raises(BindingError, match=r"^max_deliveries: 1 .* Give 2 or more\.$"):
+        App().add(handle_all, trigger)
+
+
+@pytest.mark.parametrize(
+    ("function", "trigger"),
+    [
+        (handle, ListTrigger(keys=("q",), max_deliveries=1)),
+        (handle_all, ListTrigger(keys=("q",), max_deliveries=2)),
+        (handle_all, ListTrigger(keys=("q",), max_deliveries=1, delivery="at-most-once")),
+        (handle_all, PubSubTrigger(channel="c")),
+    ],
+)
+def test_where_one_delivery_is_enough(function: Callable[..., Any], trigger: Trigger) -> None:
+    """One delivery is enough for a function of single entries, and where nothing is delivered again."""
+    app = App()
+    app.add(function, trigger)
+    assert list(app.functions) == [function.__name__]

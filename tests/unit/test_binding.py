@@ -1,0 +1,217 @@
+"""What a function receives: every kind of parameter, for list elements and for stream entries."""
+
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from listeners.binding import bind
+from listeners.errors import BindingError, Reject
+from listeners.messages import Entry, RedisMessage
+
+
+class Order(BaseModel):
+    number: int
+    note: str = ""
+
+
+@dataclass
+class Parcel:
+    number: int
+
+
+class Receipt(TypedDict):
+    number: int
+
+
+class OldReceipt(typing.TypedDict):
+    number: int
+
+
+class Unfinished(BaseModel):
+    part: "NotDefinedAnywhere"  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclass
+class UnfinishedParcel:
+    part: "NotDefinedAnywhere"  # type: ignore[name-defined]  # noqa: F821
+
+
+class NotReadable:
+    """What pydantic knows nothing of."""
+
+
+def taking(annotation: Any) -> Callable[..., None]:
+    """A function whose parameter `message` has this annotation."""
+
+    def handle(message):  # type: ignore[no-untyped-def]
+        pass
+
+    handle.__annotations__["message"] = annotation
+    return handle
+
+
+def element(payload: bytes) -> Entry:
+    """A list element."""
+    return Entry("q", payload=payload)
+
+
+def entry(*fields: tuple[bytes, bytes]) -> Entry:
+    """A stream entry."""
+    return Entry("s", fields=fields, id="1-1")
+
+
+JSON = b'{"number": 5}'
+NUMBER = (b"number", b"5")
+KINDS: list[tuple[Any, Entry, object]] = [
+    (RedisMessage, element(JSON), RedisMessage("q", '{"number": 5}')),
+    (Any, element(JSON), RedisMessage("q", '{"number": 5}')),
+    (str, element(JSON), '{"number": 5}'),
+    (str, element(b""), ""),
+    (bytes, element(JSON), JSON),
+    (bytes, element(b""), b""),
+    (bytes, element(b"\xff\x00"), b"\xff\x00"),
+    (RedisMessage, element(b"\xff"), RedisMessage("q", "\udcff")),
+    (dict, element(JSON), {"number": 5}),
+    (dict[str, Any], element(JSON), {"number": 5}),
+    (dict[str, int], element(b'{"a": "7"}'), {"a": 7}),
+    (typing.Dict[str, int], element(JSON), {"number": 5}),  # noqa: UP006
+    (dict, element(b'{"a": 1, "a": 2}'), {"a": 2}),
+    (Order, element(JSON), Order(number=5)),
+    (Parcel, element(JSON), Parcel(5)),
+    (Receipt, element(JSON), {"number": 5}),
+    (typing.Annotated[Order, Field()], element(JSON), Order(number=5)),
+    (RedisMessage, entry(NUMBER), RedisMessage("s", '{"number":"5"}', "1-1", (NUMBER,))),
+    (
+        RedisMessage,
+        entry((b"a", b"\xff"), (b"a", b"1")),
+        RedisMessage("s", '{"a":"1"}', "1-1", ((b"a", b"\xff"), (b"a", b"1"))),
+    ),
+    (str, entry(NUMBER), '{"number":"5"}'),
+    (bytes, entry(NUMBER), b'{"number":"5"}'),
+    (bytes, entry((b"a", b"\xff")), b'{"a":"\xff"}'),
+    (dict, entry(NUMBER), {"number": "5"}),
+    (dict, entry((b"a", b"1"), (b"b", b""), (b"a", b"2")), {"a": "2", "b": ""}),
+    (dict[str, int], entry(NUMBER), {"number": 5}),
+    (Order, entry(NUMBER, (b"note", "é".encode())), Order(number=5, note="é")),
+    (Order, entry((b"number", b"1"), NUMBER), Order(number=5)),
+    (Parcel, entry(NUMBER), Parcel(5)),
+    (Receipt, entry(NUMBER), {"number": 5}),
+]
+
+
+@pytest.mark.parametrize(("annotation", "given", "expected"), KINDS)
+def test_one_entry(annotation: Any, given: Entry, expected: object) -> None:
+    """A parameter of this kind receives this of an entry, one call for each entry."""
+    binding = bind(taking(annotation))
+    assert not binding.batch
+    argument = binding.argument([given])
+    assert argument == expected
+    assert type(argument) is type(expected)
+
+
+@pytest.mark.parametrize(("annotation", "given", "expected"), KINDS)
+def test_a_batch(annotation: Any, given: Entry, expected: object) -> None:
+    """A list of this kind receives all entries of a batch in one call."""
+    binding = bind(taking(list[annotation]))
+    assert binding.batch
+    assert binding.argument([given, given]) == [expected, expected]
+
+
+@pytest.mark.parametrize("annotation", [list, typing.List, list[Any]])  # noqa: UP006
+def test_a_bare_list(annotation: Any) -> None:
+    """A list of nothing in particular is a batch of RedisMessages."""
+    binding = bind(taking(annotation))
+    assert binding.batch
+    assert binding.argument([element(b"a")]) == [RedisMessage("q", "a")]
+
+
+def test_no_annotation() -> None:
+    """A parameter without annotation receives a RedisMessage."""
+
+    def handle(message):  # type: ignore[no-untyped-def]
+        pass
+
+    assert bind(handle).argument([element(b"a")]) == RedisMessage("q", "a")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given"),
+    [
+        (str, element(b"secret\xff")),
+        (dict, element(b"")),
+        (dict, element(b"secret")),
+        (dict, element(b'["secret"]')),
+        (dict, element(b'{"a": "secret\xff"}')),
+        (dict[str, int], element(b'{"a": "secret"}')),
+        (Order, element(b'{"number": "secret"}')),
+        (Order, element(b"{}")),
+        (Parcel, element(b'{"number": "secret"}')),
+        (Receipt, element(b'{"number": "secret"}')),
+        (str, entry((b"a", b"secret\xff"))),
+        (dict, entry((b"a", b"secret\xff"))),
+        (dict, entry((b"\xff", b"secret"))),
+        (Order, entry((b"number", b"secret"))),
+        (Order, entry((b"number", b"\xff"))),
+        (Parcel, entry((b"n", b"secret"))),
+    ],
+)
+def test_entries_that_do_not_fit(annotation: Any, given: Entry) -> None:
+    """An entry that cannot become the argument is rejected, with a reason that does not show what is in it."""
+    with pytest.raises(Reject) as caught:
+        bind(taking(annotation)).convert(given)
+    assert str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_reason_of_a_rejection() -> None:
+    """The reason names the type, the place, and the number of problems."""
+    with pytest.raises(Reject, match=r"^not a Order: number: .*valid integer.* \(2 in all\)$"):
+        bind(taking(Order)).convert(element(b'{"number": "x", "note": 1}'))
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        int,
+        float,
+        None,
+        object,
+        tuple[str, ...],
+        set,
+        Order | None,
+        str | bytes,
+        Sequence[str],
+        list[int],
+        list[list[str]],
+        list[str] | None,
+        NotReadable,
+        dict[str, NotReadable],
+        Unfinished,
+        UnfinishedParcel,
+        list[Unfinished],
+        "NotDefinedAnywhere",
+        "typing.NotThere",
+        "not python",
+    ],
+)
+def test_annotations_that_cannot_be_made(annotation: Any) -> None:
+    """An annotation that no entry can become is refused at once, naming the function, the parameter and a fix."""
+    with pytest.raises(BindingError) as caught:
+        bind(taking(annotation))
+    assert caught.value.field == "taking.<locals>.handle(message)"
+    assert caught.value.fix.startswith(("Annotate it as RedisMessage", "It cannot be resolved", "pydantic cannot read"))
+
+
+def test_typed_dict_of_old_pythons() -> None:
+    """A TypedDict of `typing` is bound where pydantic can read it; else the error names the one to use."""
+    if sys.version_info >= (3, 12):
+        assert bind(taking(OldReceipt)).convert(element(JSON)) == {"number": 5}
+        return
+    with pytest.raises(BindingError, match=r"handle\(message\): 'OldReceipt'.*typing_extensions\.TypedDict"):
+        bind(taking(OldReceipt))

@@ -1,0 +1,239 @@
+"""Which functions can be called: plain and async ones, methods, partials, callable objects, wrappers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from listeners.app import Function
+from listeners.binding import bind, function_name
+from listeners.caller import Caller
+from listeners.errors import BindingError, Reject
+from listeners.messages import Entry, Outcome, Settlement
+from listeners.metrics import FunctionMeter, HostMetrics
+from listeners.triggers import ListTrigger
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+called: list[object] = []
+
+
+class Order(BaseModel):
+    number: int
+
+
+def plain(order: Order) -> None:
+    called.append(order)
+
+
+async def on_loop(order: Order) -> None:
+    called.append(order)
+
+
+def with_more(prefix: str, order: Order, *, suffix: str = "") -> None:
+    called.append(order)
+
+
+async def on_loop_with_more(prefix: str, order: Order) -> None:
+    called.append(order)
+
+
+def with_defaults(order: Order, times: int = 1, *rest: str, suffix: str = "", **more: str) -> None:
+    called.append(order)
+
+
+def only_positional(order: Order, /) -> None:
+    called.append(order)
+
+
+def returns_what_only_a_checker_knows(order: Order) -> Decimal | None:
+    called.append(order)
+    return None
+
+
+class Handlers:
+    prefix: str = ""
+
+    def method(self, order: Order) -> None:
+        called.append(order)
+
+    async def method_on_loop(self, order: Order) -> None:
+        called.append(order)
+
+    @classmethod
+    def of_class(cls, order: Order) -> None:
+        called.append(order)
+
+    @staticmethod
+    def static(order: Order) -> None:
+        called.append(order)
+
+
+class Called:
+    number: int = 0
+
+    def __call__(self, order: Order) -> None:
+        called.append(order)
+
+
+class CalledOnLoop:
+    async def __call__(self, order: Order) -> None:
+        called.append(order)
+
+
+def wrapped(function: Callable[[Order], object]) -> Callable[[Order], object]:
+    """A plain wrapper, which hands out what its function returns."""
+
+    @functools.wraps(function)
+    def wrapper(order: Order) -> object:
+        return function(order)
+
+    return wrapper
+
+
+def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Awaitable[None]]:
+    """An async wrapper around a plain function."""
+
+    @functools.wraps(function)
+    async def wrapper(order: Order) -> None:
+        function(order)
+
+    return wrapper
+
+
+async def outcome_of(function: Callable[..., Any]) -> Settlement:
+    """What became of one entry that the function was called with."""
+    meter = FunctionMeter(HostMetrics(CollectorRegistry()), "app", "f")
+    caller = Caller(Function("f", function, ListTrigger(keys=("q",)), bind(function)), meter, concurrency=1)
+    try:
+        [settlement] = await caller.call([Entry("q", payload=b'{"number": 5}')])
+    finally:
+        caller.close()
+    return settlement
+
+
+CALLABLE: list[tuple[Callable[..., Any], str, bool]] = [
+    (plain, "plain", False),
+    (on_loop, "on_loop", True),
+    (with_defaults, "with_defaults", False),
+    (only_positional, "only_positional", False),
+    (returns_what_only_a_checker_knows, "returns_what_only_a_checker_knows", False),
+    (functools.partial(with_more, "a"), "with_more", False),
+    (functools.partial(functools.partial(with_more, "a"), suffix="b"), "with_more", False),
+    (functools.partial(on_loop_with_more, "a"), "on_loop_with_more", True),
+    (Handlers().method, "method", False),
+    (Handlers().method_on_loop, "method_on_loop", True),
+    (Handlers.of_class, "of_class", False),
+    (Handlers.static, "static", False),
+    (Called(), "Called", False),
+    (CalledOnLoop(), "CalledOnLoop", True),
+    (functools.partial(CalledOnLoop()), "CalledOnLoop", True),
+    (wrapped(plain), "plain", False),
+    (wrapped(on_loop), "on_loop", False),
+    (wrapped_on_loop(plain), "plain", True),
+]
+
+
+@pytest.mark.parametrize(("function", "name", "is_async"), CALLABLE)
+async def test_what_can_be_called(function: Callable[..., Any], name: str, is_async: bool) -> None:
+    """Whatever its form, a function has a name, is given its parameter's type, and has run when its call succeeded."""
+    binding = bind(function)
+    assert (function_name(function), binding.is_async, binding.batch) == (name, is_async, False)
+    called.clear()
+    assert (await outcome_of(function)).outcome is Outcome.SUCCEEDED
+    assert called == [Order(number=5)]
+
+
+async def refusing_on_loop(order: Order) -> None:
+    raise Reject("no")
+
+
+def refusing(order: Order) -> None:
+    raise Reject("no")
+
+
+@pytest.mark.parametrize("function", [wrapped(refusing_on_loop), wrapped_on_loop(refusing), refusing])
+async def test_what_a_wrapped_function_raises(function: Callable[..., Any]) -> None:
+    """What a function raises is seen, also through a wrapper of the other kind."""
+    settlement = await outcome_of(function)
+    assert (settlement.outcome, settlement.error) == (Outcome.DEAD_LETTERED, "Reject: no")
+
+
+def no_parameter() -> None: ...
+
+
+def two(order: Order, other: Order) -> None: ...
+
+
+def keyword_only(*, order: Order) -> None: ...
+
+
+def keyword_besides(order: Order, *, other: str) -> None: ...
+
+
+def only_rest(*orders: Order) -> None: ...
+
+
+def only_keywords(**orders: Order) -> None: ...
+
+
+def generator(order: Order) -> Iterator[None]:
+    yield
+
+
+async def async_generator(order: Order) -> AsyncIterator[None]:
+    yield
+
+
+def checker_only(order: Decimal) -> None: ...
+
+
+class Yielding:
+    def __call__(self, order: Order) -> Iterator[None]:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("function", "field", "value"),
+    [
+        (no_parameter, "no_parameter", None),
+        (two, "two", "order, other"),
+        (keyword_only, "keyword_only", "order"),
+        (keyword_besides, "keyword_besides", "order, other"),
+        (only_rest, "only_rest", None),
+        (only_keywords, "only_keywords", None),
+        (Handlers.method, "Handlers.method", "self, order"),
+        (functools.partial(plain, Order(number=1)), "plain", None),
+        (functools.partial(two), "two", "order, other"),
+        (generator, "generator", None),
+        (async_generator, "async_generator", None),
+        (functools.partial(generator), "generator", None),
+        (Yielding(), "Yielding", None),
+        (checker_only, "checker_only(order)", "Decimal"),
+        (max, "max", None),
+    ],
+)
+def test_what_cannot_be_called(function: Callable[..., Any], field: str, value: str | None) -> None:
+    """A function that cannot be called with one message is refused, naming the function and a fix."""
+    with pytest.raises(BindingError) as caught:
+        bind(function)
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert caught.value.fix.endswith(".")
+
+
+def test_a_type_of_a_function_body() -> None:
+    """A postponed annotation that names a type of a function's body is refused, and the error says where to put it."""
+
+    class Local(BaseModel):
+        number: int
+
+    def handle(local: Local) -> None: ...
+
+    with pytest.raises(BindingError, match=r"name 'Local' is not defined.* at the top of the module"):
+        bind(handle)

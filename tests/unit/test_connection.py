@@ -1,0 +1,211 @@
+"""Connection strings: both forms, everything malformed, and no secret in what people see."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from listeners.connection import Connections, ConnectionSpec, parse_connection_string
+from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
+from listeners.triggers import ListTrigger, parse_trigger
+
+SECRET = "hunter2"
+PASSWORD = SecretStr("p@ss:w/o=r?d#%")
+#: Marked, so that a password is not found by chance in a text that is not about it.
+passwords = st.text(min_size=1, max_size=30).map(lambda chance: f"zq{chance}qz")
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("cache", ConnectionSpec("cache", 6379)),
+        ("cache:6380", ConnectionSpec("cache", 6380)),
+        (" 127.0.0.1:6379 ", ConnectionSpec("127.0.0.1", 6379)),
+        ("my_cache-1.example.com:1", ConnectionSpec("my_cache-1.example.com", 1)),
+        ("[::1]:7000", ConnectionSpec("::1", 7000)),
+        ("[fe80::1%eth0]", ConnectionSpec("fe80::1%eth0", 6379)),
+        ("cache,ssl=True", ConnectionSpec("cache", 6380, tls=True)),
+        ("cache:1,ssl=true", ConnectionSpec("cache", 1, tls=True)),
+        ("cache,SSL=False", ConnectionSpec("cache", 6379)),
+        ("cache,user=ann,password=b=c==", ConnectionSpec("cache", username="ann", password=SecretStr("b=c=="))),
+        ("cache,password=a://b", ConnectionSpec("cache", password=SecretStr("a://b"))),
+        ("password=a://b,cache", ConnectionSpec("cache", password=SecretStr("a://b"))),
+        ("cache,password=,user=", ConnectionSpec("cache")),
+        ("cache, defaultDatabase = 3 ,", ConnectionSpec("cache", database=3)),
+        (
+            "cache:6380,password=x,ssl=True,abortConnect=False",
+            ConnectionSpec("cache", 6380, None, 0, None, SecretStr("x"), True),
+        ),
+        ("redis://", ConnectionSpec("127.0.0.1", 6379)),
+        ("redis://cache", ConnectionSpec("cache", 6379)),
+        ("REDIS://cache:1/2", ConnectionSpec("cache", 1, database=2)),
+        ("redis://cache/?db=4", ConnectionSpec("cache", database=4)),
+        ("rediss://cache:6380", ConnectionSpec("cache", 6380, tls=True)),
+        ("redis://[::1]:7000/1", ConnectionSpec("::1", 7000, database=1)),
+        ("redis://ann@cache", ConnectionSpec("cache", username="ann")),
+        ("redis://:p%40ss%3Aw%2Fo=r%3Fd%23%25@cache", ConnectionSpec("cache", password=PASSWORD)),
+        ("redis://a%40b:c@cache", ConnectionSpec("cache", username="a@b", password=SecretStr("c"))),
+        ("unix:///run/redis.sock", ConnectionSpec(unix_path="/run/redis.sock")),
+        ("unix:///run/my%20redis.sock?db=2", ConnectionSpec(unix_path="/run/my redis.sock", database=2)),
+        ("unix://ann:x@/r.sock", ConnectionSpec(unix_path="/r.sock", username="ann", password=SecretStr("x"))),
+    ],
+)
+def test_what_parses(text: str, spec: ConnectionSpec) -> None:
+    """Each form of a connection string means this Redis."""
+    assert parse_connection_string(text) == spec
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        ",",
+        "ssl=True",
+        "a:1,b:2",
+        "cache,serviceName=mymaster",
+        ":6379",
+        "cache:",
+        "cache:0",
+        "cache:65536",
+        "cache:-1",
+        "cache:port",
+        "cache:1:2",
+        "cache:" + "9" * 5000,
+        "::1",
+        "::1:6379",
+        "[::1",
+        "[]:6379",
+        "[cache]:6379",
+        "[::1]6379",
+        "ca che:6379",
+        f"{SECRET}@cache:6379",
+        "cache/1",
+        "cache,ssl=maybe",
+        "cache,ssl=",
+        "cache,defaultDatabase=one",
+        "cache,defaultDatabase=-1",
+        "cache,defaultDatabase=",
+        f"cache,pasword={SECRET}",
+        f"cache,password=abc,{SECRET}=x",
+        "cache,ssl_ca_certs=/etc/passwd",
+        "://cache",
+        f"http://:{SECRET}@cache",
+        "redis+sentinel://cache",
+        "redis://cache:port",
+        "redis://cache:0",
+        "redis://cache:65536",
+        "redis://cache/one",
+        "redis://cache/1/2",
+        "redis://cache/-1",
+        "redis://cache?db=one",
+        "redis://cache?db=" + "9" * 5000,
+        "redis://ca che",
+        "redis://[::1",
+        "redis://[cache]:1",
+        f"redis://:{SECRET}",
+        f"redis://cache,password={SECRET}",
+        f"redis://cache:6379,password={SECRET}",
+        f"redis://:12#{SECRET}@cache",
+        f"redis://:12?{SECRET}=x@cache",
+        f"redis://:12/{SECRET}@cache",
+        "redis://cache?ssl_cert_reqs=none",
+        "unix://",
+        "unix:///",
+        "unix://run/redis.sock",
+        "unix:///r.sock?db=x",
+        "unix:///r.sock?password=x",
+    ],
+)
+def test_what_does_not_parse(text: str) -> None:
+    """Each malformed string is refused with a fix, and the error shows no part that may be a secret."""
+    with pytest.raises(ConnectionStringError) as caught:
+        parse_connection_string(text)
+    assert (caught.value.field, caught.value.value) == ("connection_string", None)
+    assert caught.value.fix.endswith(".")
+    assert SECRET not in str(caught.value) + repr(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"), [("pasword", "password"), ("Username", "user"), ("database", "defaultDatabase")]
+)
+def test_a_misspelt_option(option: str, meant: str) -> None:
+    """An option that is nearly right is answered with the right one."""
+    with pytest.raises(ConnectionStringError, match=rf"is it meant to be {meant}\?"):
+        parse_connection_string(f"cache,{option}=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("cache:1,password=x,user=ann", "cache:1"),
+        ("redis://ann:x@cache/2", "cache:6379/2"),
+        ("[::1]:7000", "[::1]:7000"),
+        ("unix:///r.sock?db=1", "/r.sock/1"),
+    ],
+)
+def test_addresses(text: str, address: str) -> None:
+    """An address says where, never as whom."""
+    assert parse_connection_string(text).address == address
+
+
+@given(st.text())
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    """No text raises anything but ConnectionStringError, in either form."""
+    for candidate in (text, f"cache,{text}", f"redis://{text}", f"redis://cache/{text}", f"unix://{text}"):
+        with contextlib.suppress(ConnectionStringError):
+            parse_connection_string(candidate)
+
+
+@given(passwords, st.sampled_from(["cache:1,password={}", "redis://ann:{}@cache", "{}@cache", "cache,{}=x", "{}://h"]))
+def test_no_password_is_shown(password: str, form: str) -> None:
+    """A password never appears in an error, a spec, an address, connections or a trigger, wherever it was written."""
+    text = form.format(password)
+    connections = Connections(SecretStr(text), {"cache": SecretStr(text)})
+    shown = [repr(connections), str(connections)]
+    for declared in ({"connection_string": text}, {"connection": text}, {"connection": "cache"}, {}):
+        try:
+            trigger = parse_trigger(ListTrigger, {"keys": "k", **declared})
+            shown += [repr(trigger), str(trigger), trigger.model_dump_json()]
+            spec = connections.resolve(trigger)
+            shown += [repr(spec), str(spec), spec.address]
+        except ConfigurationError as error:
+            shown += [str(error), repr(error), repr(vars(error))]
+    assert all(password not in text and repr(password)[1:-1] not in text for text in shown)
+
+
+def test_resolving() -> None:
+    """A trigger reads its own string, else the connection it names in any case, else the default."""
+    connections = Connections(SecretStr("default:1"), {"cache": SecretStr("named:2")})
+
+    def host(**declared: object) -> str:
+        return connections.resolve(parse_trigger(ListTrigger, {"keys": "k", **declared})).host
+
+    assert host() == "default"
+    assert host(connection="Cache") == "named"
+    assert host(connection_string="own:3") == "own"
+
+
+def test_the_default_is_local() -> None:
+    """Without any setting the Redis of this machine is read."""
+    assert Connections().resolve(ListTrigger(keys=("k",))).address == "127.0.0.1:6379"
+
+
+def test_an_unknown_connection() -> None:
+    """A connection that the settings do not define is refused, with those that they do and how to add it."""
+    connections = Connections(named={"b": SecretStr("h"), "a": SecretStr("h")})
+    with pytest.raises(UnknownConnectionError) as caught:
+        connections.resolve(ListTrigger(keys=("k",), connection="cache"))
+    assert (caught.value.field, caught.value.value) == ("connection", "cache")
+    assert "The settings define: a, b." in caught.value.fix
+    assert "TRIGGERFISH_CONNECTIONS__CACHE" in caught.value.fix
+
+
+def test_a_named_connection_that_does_not_parse() -> None:
+    """The error about a named connection's string says which connection it is."""
+    connections = Connections(named={"cache": SecretStr("h:port")})
+    with pytest.raises(ConnectionStringError, match=r"^connections\.cache: Its port is not a number"):
+        connections.resolve(ListTrigger(keys=("k",), connection="Cache"))

@@ -1,0 +1,197 @@
+"""Errors: the tree as it is drawn, and what each error of redis-py becomes."""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis import exceptions
+
+from listeners import errors
+from listeners.client import translate, translated
+from listeners.errors import (
+    AccessDeniedError,
+    CommandRefusedError,
+    ConfigurationError,
+    ConnectionStringError,
+    GroupMissingError,
+    SourceError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+    TriggerfishError,
+    WrongTypeError,
+)
+
+REASONS = {
+    "access_denied": AccessDeniedError,
+    "group_missing": GroupMissingError,
+    "refused": CommandRefusedError,
+    "timeout": SourceTimeoutError,
+    "unavailable": SourceUnavailableError,
+    "wrong_type": WrongTypeError,
+}
+
+
+def tree(cls: type[BaseException]) -> list[type[BaseException]]:
+    """A class and all below it."""
+    return [cls] + [below for subclass in cls.__subclasses__() for below in tree(subclass)]
+
+
+def drawn(cls: type[BaseException], depth: int = 0) -> Iterator[tuple[int, str]]:
+    """Depth and name of a class of ours and of all below it."""
+    yield depth, cls.__name__
+    for subclass in cls.__subclasses__():
+        if subclass.__module__ == errors.__name__:
+            yield from drawn(subclass, depth + 1)
+
+
+def reply(kind: type[exceptions.RedisError], message: str = "") -> exceptions.RedisError:
+    """An error of redis-py; some of its classes need more than a message."""
+    if issubclass(kind, exceptions.AskError):
+        return kind("1234 127.0.0.1:7000")
+    return kind(message)
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    """The tree in the module's docstring is the tree of the classes."""
+    assert errors.__doc__ is not None
+    lines = errors.__doc__.split("\n\n")[1].splitlines()
+    words = [re.search(r"\w+", line) for line in lines]
+    # Each level of the drawing is four characters wide, as is the docstring's indent.
+    shown = [(word.start() // 4 - 1, word[0]) for word in words if word is not None]
+    assert shown == list(drawn(TriggerfishError))
+    assert {name for _, name in shown} == set(errors.__all__)
+
+
+def test_every_exception_of_ours_is_exported() -> None:
+    """Every class of the module is in the tree and is exported."""
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert classes == set(errors.__all__)
+
+
+def test_reasons() -> None:
+    """Each SourceError has a reason word of its own, and these words do not change."""
+    assert {cls.reason: cls for cls in SourceError.__subclasses__()} == REASONS
+
+
+@pytest.mark.parametrize("kind", tree(exceptions.RedisError), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_error_of_redis_py_is_translated(kind: type[exceptions.RedisError]) -> None:
+    """No error of redis-py gets past the translation, and what was being done is in the text."""
+    with pytest.raises(SourceError, match=r"^XINFO STREAM: .") as caught, translated("XINFO STREAM"):
+        raise reply(kind, "something")
+    assert type(caught.value) in REASONS.values()
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (exceptions.AuthenticationError("WRONGPASS"), AccessDeniedError),
+        (exceptions.AuthorizationError(), AccessDeniedError),
+        (exceptions.NoPermissionError("no permissions to run XADD"), AccessDeniedError),
+        (exceptions.AuthenticationWrongNumberOfArgsError(), AccessDeniedError),
+        (exceptions.TimeoutError("Timeout reading"), SourceTimeoutError),
+        (TimeoutError(), SourceTimeoutError),  # asyncio's too
+        (socket.timeout("timed out"), SourceTimeoutError),  # noqa: UP041  (what sockets raise by that name)
+        (exceptions.ConnectionError("Connection closed by server."), SourceUnavailableError),
+        (exceptions.BusyLoadingError("LOADING"), SourceUnavailableError),
+        (exceptions.MaxConnectionsError(), SourceUnavailableError),
+        (exceptions.ReadOnlyError(), SourceUnavailableError),
+        (exceptions.OutOfMemoryError(), SourceUnavailableError),
+        (exceptions.ClusterDownError("CLUSTERDOWN"), SourceUnavailableError),
+        (exceptions.MasterDownError("MASTERDOWN"), SourceUnavailableError),
+        (exceptions.TryAgainError(), SourceUnavailableError),
+        (redis.sentinel.MasterNotFoundError(), SourceUnavailableError),
+        (redis.asyncio.sentinel.SlaveNotFoundError(), SourceUnavailableError),
+        (ConnectionRefusedError(111, "refused"), SourceUnavailableError),
+        (ConnectionResetError(), SourceUnavailableError),
+        (socket.gaierror(-2, "Name or service not known"), SourceUnavailableError),
+        (ssl.SSLCertVerificationError("certificate has expired"), SourceUnavailableError),
+        (OSError(), SourceUnavailableError),
+        (exceptions.NoScriptError("No matching script"), CommandRefusedError),
+        (exceptions.InvalidResponse("Protocol Error"), CommandRefusedError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_classes(error: Exception, ours: type[SourceError]) -> None:
+    """An error is translated by its class."""
+    assert type(translate(error, "PING")) is ours
+
+
+CODES = [
+    ("WRONGTYPE Operation against a key holding the wrong kind of value", WrongTypeError),
+    ("NOGROUP No such key 's' or consumer group 'g'", GroupMissingError),
+    ("UNBLOCKED the stream key no longer exists", GroupMissingError),
+    ("NOPERM User ann has no permissions to run the 'xadd' command", AccessDeniedError),
+    ("NOPERM this user has no permissions to access one of the keys used as arguments", AccessDeniedError),
+    ("NOAUTH Authentication required.", AccessDeniedError),
+    ("WRONGPASS invalid username-password pair or user is disabled.", AccessDeniedError),
+    ("The user executing the script can't run this command or subcommand", AccessDeniedError),
+    ("The user executing the script can't access at least one of the keys mentioned", AccessDeniedError),
+    ("LOADING Redis is loading the dataset in memory", SourceUnavailableError),
+    ("READONLY You can't write against a read only replica.", SourceUnavailableError),
+    ("MASTERDOWN Link with MASTER is down", SourceUnavailableError),
+    ("MISCONF Redis is configured to save RDB snapshots", SourceUnavailableError),
+    ("OOM command not allowed when used memory > 'maxmemory'.", SourceUnavailableError),
+    ("BUSY Redis is busy running a script.", SourceUnavailableError),
+    ("UNKILLABLE Sorry the script already executed write commands", SourceUnavailableError),
+    ("CLUSTERDOWN The cluster is down", SourceUnavailableError),
+    ("TRYAGAIN Multiple keys request during rehashing of slot", SourceUnavailableError),
+    ("NOREPLICAS Not enough good replicas to write.", SourceUnavailableError),
+    ("max number of clients reached", SourceUnavailableError),
+    ("BUSYGROUP Consumer Group name already exists", CommandRefusedError),
+    ("BUSYKEY Target key name already exists.", CommandRefusedError),
+    ("NOSCRIPT No matching script", CommandRefusedError),
+    ("ERR unknown command 'LMPOP'", CommandRefusedError),
+    ("ERR syntax error", CommandRefusedError),
+    ("", CommandRefusedError),
+]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}",
+        "{} script: 5e6a, on @user_script:3.",
+        "Error running script (call to f_5e6a): @user_script:3: @user_script: 3: -{}",
+        "Error running script (call to f_5e6a): @user_script:3: {}",
+        "-{} script: 5e6a, on @user_script:3.",
+    ],
+)
+@pytest.mark.parametrize(("message", "ours"), CODES)
+def test_codes(message: str, ours: type[SourceError], form: str) -> None:
+    """An error reply is translated by its code, also where a script passes it on."""
+    assert type(translate(exceptions.ResponseError(form.format(message)), "EVALSHA")) is ours
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError(), KeyError("k"), SourceTimeoutError("x")])
+def test_other_errors_pass(error: BaseException) -> None:
+    """What is neither of redis-py nor of the network passes as it is."""
+    with pytest.raises(type(error)) as caught, translated("PING"):
+        raise error
+    assert caught.value is error
+
+
+def test_the_cause_is_kept() -> None:
+    """A SourceError names the error that it was as its cause."""
+    cause = exceptions.ConnectionError("gone")
+    with pytest.raises(SourceUnavailableError, match=r"^LLEN q: gone$") as caught, translated("LLEN q"):
+        raise cause
+    assert caught.value.__cause__ is cause
+
+
+@pytest.mark.parametrize("kind", [cls for cls in tree(ConfigurationError) if cls is not ConnectionStringError])
+def test_configuration_errors(kind: type[ConfigurationError]) -> None:
+    """A ConfigurationError shows the field, the value and the fix, and keeps each."""
+    error = kind("keys", "", "A key is empty.")
+    assert str(error) == "keys: '' cannot be used. A key is empty."
+    assert (error.field, error.value, error.fix) == ("keys", "", "A key is empty.")
+    assert str(kind("keys", None, "It is missing.")) == "keys: It is missing."
+
+
+def test_long_values_are_cut() -> None:
+    """A very long value is shown by its beginning only."""
+    assert len(str(ConfigurationError("keys", "x" * 1_000_000, "Shorten it."))) < 200

@@ -1,0 +1,298 @@
+"""Loading apps: files, modules and declarations; every failure says what to do."""
+
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import listeners
+from listeners.errors import AppLoadError, BindingError, ConfigurationError
+from listeners.loading import load_app
+from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger
+
+APP = """
+from listeners import App, RedisMessage
+app = App({name})
+
+@app.list_trigger(keys="{key}")
+def handle(message: RedisMessage) -> None: ...
+"""
+HANDLERS = """
+def handle(message): ...
+async def settle(payments: list[bytes]): ...
+def two(a, b): ...
+value = 5
+"""
+DECLARATION = {
+    "name": "shop",
+    "functions": {
+        "orders": {
+            "handler": "handlers_of_declaration:handle",
+            "type": "redisListsTrigger",
+            "ConnectionString": "127.0.0.1:6379",
+            "Keys": "a b",
+            "PollingIntervalInMs": 50,
+            "MessagesPerWorker": 20,
+            "BatchSize": 5,
+            "ListPopFromBeginning": False,
+        },
+        "payments": {
+            "handler": "handlers_of_declaration:settle",
+            "type": "RedisStreamTrigger",
+            "keys": ["s"],
+            "consumerGroup": "g",
+            "deleteAfterProcess": True,
+        },
+        "events": {"handler": "handlers_of_declaration:handle", "type": "REDISPUBSUBTRIGGER", "channel": "c*"},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in; what a test imports is forgotten after it."""
+    known = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "handlers_of_declaration.py").write_text(HANDLERS)
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+def write(path: str, source: str | None = None, *, name: str = "", key: str = "q") -> None:
+    """Write a module; without a source, an app with one function."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(APP.format(name=name, key=key) if source is None else source)
+    importlib.invalidate_caches()
+
+
+def refused(reference: str) -> ConfigurationError:
+    """The error of loading this, which always has a fix."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_app(reference)
+    assert caught.value.fix.endswith(".")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("path", "reference", "name"),
+    [
+        ("shop.py", "shop.py", "shop"),
+        ("shop.py", "./shop.py", "shop"),
+        ("shop.py", "shop.py:app", "shop"),
+        ("deep/er/shop.py", "deep/er/shop.py", "shop"),
+        ("my-shop.v2.py", "my-shop.v2.py", "my-shop.v2"),
+        ("shop_module.py", "shop_module", "shop_module"),
+        ("shop_module.py", "shop_module:app", "shop_module"),
+        ("shop_package/web.py", "shop_package.web", "web"),
+        ("shop_package/inner/web.py", "shop_package.inner.web:app", "web"),
+        ("shop_package/__init__.py", "shop_package", "shop_package"),
+    ],
+)
+def test_python_apps(path: str, reference: str, name: str) -> None:
+    """An app is found in a file or a module, by name or as the only one, and is named for where it is."""
+    write(path)
+    app = load_app(reference)
+    assert app.name == name
+    assert list(app.functions) == ["handle"]
+
+
+def test_a_name_of_its_own() -> None:
+    """An app that has a name keeps it."""
+    write("shop.py", name="'orders'")
+    assert load_app("shop.py").name == "orders"
+
+
+def test_one_of_several_apps() -> None:
+    """Of several apps in a file, the one that is named is taken."""
+    write("shop.py", APP.format(name="'a'", key="q") + "\nother = App('b')\nother.list_trigger(keys='r')(handle)\n")
+    assert load_app("shop.py:other").name == "b"
+    assert refused("shop.py").fix == "It has 2 apps: have one, or name it as shop.py:name."
+
+
+def test_an_app_under_two_names_is_one() -> None:
+    """The same app under two names is one app."""
+    write("shop.py", APP.format(name="", key="q") + "\nalias = app\n")
+    assert list(load_app("shop.py").functions) == ["handle"]
+
+
+def test_the_file_is_meant_and_not_a_module_of_its_name() -> None:
+    """Files that share a name with each other or with an imported module are told apart by their path."""
+    for path, key in (("one/app.py", "a"), ("two/app.py", "b"), ("queue.py", "c")):
+        write(path, key=key)
+    importlib.import_module("queue")
+    found = [load_app(path).functions["handle"].trigger for path in ("one/app.py", "two/app.py", "queue.py")]
+    assert [trigger.reads for trigger in found] == ["list a", "list b", "list c"]
+
+
+def test_a_file_is_run_once() -> None:
+    """Loading a file again gives the same app."""
+    write("shop.py")
+    assert load_app("shop.py") is load_app("shop.py:app")
+
+
+def test_a_file_imports_its_neighbours() -> None:
+    """An app in a file can import the modules beside it."""
+    write("deep/neighbour_of_shop.py", "KEY = 'near'")
+    write("deep/shop.py", "from neighbour_of_shop import KEY\n" + APP.format(name="", key="q").replace('"q"', "KEY"))
+    assert load_app("deep/shop.py").functions["handle"].trigger.reads == "list near"
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "yml", "json"])
+def test_declarations(suffix: str) -> None:
+    """A YAML or JSON declaration with the seed's names makes the same app as decorators do."""
+    Path(f"app.{suffix}").write_text(json.dumps(DECLARATION) if suffix == "json" else yaml.safe_dump(DECLARATION))
+    app = load_app(f"app.{suffix}")
+    orders, payments, events = (app.functions[name] for name in ("orders", "payments", "events"))
+    assert app.name == "shop"
+    assert orders.trigger == ListTrigger.model_validate(
+        {
+            "connection_string": "127.0.0.1:6379",
+            "keys": "a b",
+            "polling_interval_ms": 50,
+            "messages_per_worker": 20,
+            "batch_size": 5,
+            "list_pop_from_beginning": False,
+        }
+    )
+    assert payments.trigger == StreamTrigger(keys=("s",), consumer_group="g", delete_after_process=True)
+    assert events.trigger == PubSubTrigger(channel="c*")
+    assert (orders.handler.__name__, payments.binding.batch, payments.binding.is_async) == ("handle", True, True)
+
+
+def test_a_declaration_without_a_name() -> None:
+    """An app that is declared without a name is named for its file."""
+    Path("orders.yaml").write_text(yaml.safe_dump({"functions": DECLARATION["functions"]}))
+    assert load_app("orders.yaml").name == "orders"
+
+
+@pytest.mark.parametrize(
+    ("source", "fix"),
+    [
+        ("app = 5", "It has 0 apps"),
+        ("from listeners import App\napp = App()", "It has no functions"),
+        ("import not_to_be_found", "No module named 'not_to_be_found'"),
+        ("1 / 0", "Importing it raised ZeroDivisionError"),
+        ("import sys\nsys.exit(3)", "Importing it raised SystemExit: 3"),
+        ("def", "Importing it raised SyntaxError"),
+        ("from listeners import Nothing", "Importing it raised ImportError"),
+    ],
+)
+def test_files_that_hold_no_app(source: str, fix: str) -> None:
+    """A file that cannot be imported or has no app is refused with its name and the reason, also the second time."""
+    write("shop.py", source)
+    for _ in range(2):
+        error = refused("shop.py")
+        assert isinstance(error, AppLoadError)
+        assert (error.field, error.value) == ("app", "shop.py")
+        assert error.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("reference", "fix"),
+    [
+        ("missing.py", "There is no such file"),
+        ("missing", "No module named 'missing'"),
+        ("missing.module", "No module named 'missing'"),
+        ("handlers_of_declaration:value", "'value' there is not an App"),
+        ("handlers_of_declaration:missing", "'missing' there is not an App"),
+        ("handlers_of_declaration.py:value", "'value' there is not an App"),
+        ("", "Importing it raised ValueError"),
+        (".relative", "Importing it raised TypeError"),
+        ("missing.yaml", "It cannot be read: No such file"),
+        ("missing.json", "It cannot be read: No such file"),
+    ],
+)
+def test_references_to_nothing(reference: str, fix: str) -> None:
+    """A reference to no app is refused with a fix."""
+    assert refused(reference).fix.startswith(fix)
+
+
+def test_an_error_in_a_decorator_names_its_field() -> None:
+    """A wrong parameter in a file is shown as it is, and not as a failed import."""
+    write("shop.py", APP.format(name="", key=" "))
+    assert refused("shop.py").field == "keys"
+
+
+def functions(**changes: object) -> str:
+    """A declaration of the function `f`, with these changes."""
+    declared = {"handler": "handlers_of_declaration:handle", "type": "RedisListTrigger", "keys": "q", **changes}
+    return json.dumps({"functions": {"f": {name: value for name, value in declared.items() if value is not None}}})
+
+
+@pytest.mark.parametrize(
+    ("source", "field", "fix"),
+    [
+        ("{", "app", "It does not parse"),
+        ("\t- x", "app", "It does not parse"),
+        ("[]", "app", "It needs `functions:`"),
+        ("5", "app", "It needs `functions:`"),
+        ("", "app", "It needs `functions:`"),
+        ("functions: []", "app", "It needs `functions:`"),
+        ("functions: {}", "app", "It needs `functions:`"),
+        ("{functions: {f: {}}, triggers: 1}", "triggers", "A declaration file has `name` and `functions` only."),
+        ("{functions: {f: {}}, triggers: 1, 5: 6}", "5", "A declaration file has `name` and `functions` only."),
+        ("{functions: {f: {}}, name: 5}", "name", "The app's name is text"),
+        ("{functions: {f: 5}}", "functions.f", "Give it a handler and a type."),
+        (functions(type=None), "functions.f", "Give it a handler and a type."),
+        (functions(handler=None), "functions.f", "Give it a handler and a type."),
+        (functions(type="RedisSetTrigger"), "functions.f.type", "Use one of RedisPubSubTrigger"),
+        (functions(keys=None), "functions.f.keys", "A RedisListTrigger needs it"),
+        (functions(keys=""), "functions.f.keys", "A key is empty"),
+        (functions(BatchSize=0), "functions.f.batch_size", "Input should be greater"),
+        (functions(Pasword="x"), "functions.f.Pasword", "A RedisListTrigger has no such option"),
+        ("{functions: {f: {handler: a:b, type: RedisListTrigger, keys: q, on: 1}}}", "functions.f.True", "A Redis"),
+        (functions(handler="handle"), "functions.f.handler", "Write it as module:function."),
+        (functions(handler=5), "functions.f.handler", "Write it as module:function."),
+        (functions(handler=":handle"), "functions.f.handler", "Write it as module:function."),
+        (functions(handler="handlers_of_declaration:nothing"), "functions.f.handler", "handlers_of_declaration has no"),
+        (functions(handler="handlers_of_declaration:value"), "functions.f.handler", "handlers_of_declaration has no"),
+        (functions(handler="not_to_be_found:handle"), "functions.f.handler", "No module named 'not_to_be_found'"),
+        (functions(handler="handlers_of_declaration:two"), "two", "A function takes exactly one parameter"),
+    ],
+)
+def test_declarations_that_are_wrong(source: str, field: str, fix: str) -> None:
+    """A wrong declaration is refused, naming the place in the file and a fix."""
+    Path("app.yaml").write_text(source)
+    error = refused("app.yaml")
+    assert isinstance(error, AppLoadError | BindingError)
+    assert error.field == field
+    assert error.fix.startswith(fix)
+
+
+def test_a_declaration_that_is_not_text() -> None:
+    """A file that is not UTF-8 is refused as one that does not parse."""
+    Path("app.json").write_bytes(b'{"\xff": 1}')
+    assert refused("app.json").fix.startswith("It does not parse")
+
+
+def test_names_that_are_numbers() -> None:
+    """A function whose name YAML reads as a number has that number as its name."""
+    Path("app.yaml").write_text(
+        "{functions: {7: {handler: handlers_of_declaration:handle, type: RedisListTrigger, keys: q}}}"
+    )
+    assert list(load_app("app.yaml").functions) == ["7"]
+
+
+@pytest.mark.parametrize("module", sorted(module.name for module in pkgutil.iter_modules(listeners.__path__)))
+def test_exported_names_exist(module: str) -> None:
+    """Every name that a module of `listeners` exports exists, once, in order."""
+    imported = importlib.import_module(f"listeners.{module}")
+    exported: list[str] = imported.__all__
+    assert [name for name in exported if not hasattr(imported, name)] == []
+    assert len(set(exported)) == len(exported)
+
+
+def test_the_package_exports_what_an_app_needs() -> None:
+    """`from listeners import ...` has what the documents use."""
+    assert set(listeners.__all__) == {"App", "Host", "RedisMessage", "Reject", "Retry"}
+    assert all(hasattr(listeners, name) for name in listeners.__all__)

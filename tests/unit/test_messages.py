@@ -1,0 +1,83 @@
+"""Messages and entries: what is kept of bytes, and the JSON that a function may ask for."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listeners.messages import Entry, RedisMessage, by_key, text
+
+
+@pytest.mark.parametrize(
+    ("trigger", "message", "expected"),
+    [
+        ("q", "a", '{"Trigger":"q","Message":"a"}'),
+        ("q", "", '{"Trigger":"q","Message":""}'),
+        ("q", 'say "hi" \\ \n\x00', '{"Trigger":"q","Message":"say \\"hi\\" \\\\ \\n\\u0000"}'),
+        ("clé", "naïve 🐟", '{"Trigger":"clé","Message":"naïve 🐟"}'),
+        ("q", "\udcff", '{"Trigger":"q","Message":"\udcff"}'),
+    ],
+)
+def test_json_text(trigger: str, message: str, expected: str) -> None:
+    """A message as JSON is exactly its trigger and its message, in this order and without spaces."""
+    whole = RedisMessage(trigger, message, id="1-1", fields=((b"a", b"b"),), pattern="*", deliveries=3, epoch=4)
+    assert whole.to_json() == expected
+
+
+def test_a_stream_entry_as_json() -> None:
+    """A stream entry's Message is a JSON object of its fields, as text."""
+    message = Entry("s", fields=((b"a", b"b"), (b"c", b"d")), id="1-1").message()
+    assert message.to_json() == r'{"Trigger":"s","Message":"{\"a\":\"b\",\"c\":\"d\"}"}'
+
+
+@given(st.binary(), st.binary())
+def test_bytes_survive_json(key: bytes, payload: bytes) -> None:
+    """Bytes that are not UTF-8 are the same after a message was written as JSON and read again."""
+    written = Entry(text(key), payload=payload).message().to_json().encode("utf-8", "surrogateescape")
+    read = json.loads(written.decode("utf-8", "surrogateescape"))
+    assert {name: value.encode("utf-8", "surrogateescape") for name, value in read.items()} == {
+        "Trigger": key,
+        "Message": payload,
+    }
+
+
+@given(st.binary())
+def test_payloads_are_unharmed(payload: bytes) -> None:
+    """A payload's bytes are its body, and come back from the message's text."""
+    entry = Entry("q", payload=payload)
+    assert entry.body() == payload
+    assert entry.message().message.encode("utf-8", "surrogateescape") == payload
+
+
+@given(st.lists(st.tuples(st.binary(), st.binary()), min_size=1).map(tuple))
+def test_fields_are_unharmed(fields: tuple[tuple[bytes, bytes], ...]) -> None:
+    """A stream entry keeps every field as it is; as a dict or JSON the last of duplicate names counts."""
+    entry = Entry("s", fields=fields)
+    last = {text(name): text(value) for name, value in dict(fields).items()}
+    assert entry.message().fields == fields
+    assert entry.field_map() == last
+    assert json.loads(entry.message().message) == last
+    assert json.loads(entry.body().decode("utf-8", "surrogateescape")) == last
+
+
+def test_what_a_message_carries() -> None:
+    """A message has the entry's ID, fields, pattern, delivery count and epoch."""
+    entry = Entry("s", fields=((b"a", b"b"),), id="1-2", pattern="s*", deliveries=3, epoch=7)
+    assert entry.message() == RedisMessage("s", '{"a":"b"}', "1-2", ((b"a", b"b"),), "s*", 3, 7)
+
+
+def test_an_empty_element_has_a_body() -> None:
+    """An empty element is an empty text and not an entry without fields."""
+    entry = Entry("q", payload=b"")
+    assert (entry.body(), entry.message().message) == (b"", "")
+
+
+def test_entries_by_key() -> None:
+    """Entries are grouped by key, in the order of their coming."""
+    a1, b1, a2 = Entry("a", payload=b"1"), Entry("b", payload=b"1"), Entry("a", payload=b"1")
+    [(first, of_a), (second, of_b)] = by_key([a1, b1, a2])
+    assert (first, second) == ("a", "b")
+    assert of_a == [a1, a2]
+    assert of_a[0] is a1
+    assert of_b == [b1]

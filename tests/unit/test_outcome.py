@@ -1,0 +1,136 @@
+"""What becomes of an entry whose call failed."""
+
+import itertools
+
+import pytest
+
+from listeners import outcome
+from listeners.errors import Reject, Retry
+from listeners.messages import Entry, Outcome
+from listeners.outcome import after_failure, exhausted
+from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+
+LIST = ListTrigger(keys=("q",), max_deliveries=3)
+STREAM = StreamTrigger(keys=("s",), max_deliveries=3)
+AT_MOST_ONCE = ListTrigger(keys=("q",), delivery="at-most-once")
+PUBSUB = PubSubTrigger(channel="c")
+
+RETRIED, DEAD, DROPPED = Outcome.RETRIED, Outcome.DEAD_LETTERED, Outcome.DROPPED
+FAILURE, REJECT, RETRY, SOON = ValueError("no"), Reject("never"), Retry("later"), Retry("soon", after_seconds=7)
+
+
+@pytest.fixture
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off is exactly what it is on average."""
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "error", "deliveries", "alone", "expected"),
+    [
+        *((trigger, FAILURE, 1, True, RETRIED) for trigger in (LIST, STREAM)),
+        *((trigger, FAILURE, 2, True, RETRIED) for trigger in (LIST, STREAM)),
+        *((trigger, FAILURE, 3, True, DEAD) for trigger in (LIST, STREAM)),
+        *((trigger, FAILURE, 4, True, DEAD) for trigger in (LIST, STREAM)),
+        *((trigger, RETRY, 1, True, RETRIED) for trigger in (LIST, STREAM)),
+        *((trigger, RETRY, 3, True, DEAD) for trigger in (LIST, STREAM)),
+        *((trigger, SOON, 3, True, DEAD) for trigger in (LIST, STREAM)),
+        *((trigger, REJECT, 1, True, DEAD) for trigger in (LIST, STREAM)),
+        # Which one of a batch fails is not known yet.
+        *((trigger, FAILURE, 1, False, RETRIED) for trigger in (LIST, STREAM)),
+        *((trigger, REJECT, 1, False, RETRIED) for trigger in (LIST, STREAM)),
+        *((trigger, FAILURE, 3, False, RETRIED) for trigger in (LIST, STREAM)),
+        *((AT_MOST_ONCE, error, 1, alone, DEAD) for error in (FAILURE, REJECT, SOON) for alone in (True, False)),
+        *((PUBSUB, error, 1, alone, DROPPED) for error in (FAILURE, REJECT, SOON) for alone in (True, False)),
+        (LIST, KeyboardInterrupt(), 1, True, RETRIED),
+    ],
+)
+def test_outcomes(trigger: Trigger, error: BaseException, deliveries: int, *, alone: bool, expected: Outcome) -> None:
+    """An entry is retried, given up on or dropped by its trigger, its error, its deliveries and its company."""
+    entry = Entry("k", payload=b"x", deliveries=deliveries)
+    settlement = after_failure(trigger, entry, error, alone=alone)
+    assert settlement.outcome is expected
+    assert settlement.entry is entry
+    assert (settlement.delay_ms > 0) <= (expected is RETRIED)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(FAILURE, "ValueError: no"), (ValueError(), "ValueError"), (REJECT, "Reject: never"), (SOON, "Retry: soon")],
+)
+@pytest.mark.parametrize("trigger", [LIST, AT_MOST_ONCE, PUBSUB])
+def test_reasons(trigger: Trigger, error: Exception, reason: str) -> None:
+    """What was raised is kept as the reason, by its class and its text."""
+    assert after_failure(trigger, Entry("k"), error, alone=True).error == reason
+
+
+@pytest.mark.usefixtures("no_jitter")
+@pytest.mark.parametrize(
+    ("deliveries", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (9, 256), (10, 300), (40, 300), (100_000, 300)]
+)
+def test_back_off_grows_to_a_cap(deliveries: int, seconds: int) -> None:
+    """The wait before the next delivery doubles with each one, up to five minutes."""
+    trigger = ListTrigger(keys=("q",), max_deliveries=1_000_000)
+    settlement = after_failure(trigger, Entry("q", deliveries=deliveries), FAILURE, alone=True)
+    assert settlement.delay_ms == seconds * 1000
+
+
+@pytest.mark.parametrize(("share", "delay_ms"), [(0.0, 750), (1.0, 1250)])
+def test_back_off_is_jittered(share: float, delay_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait differs by up to a quarter either way, so that what failed together does not come back together."""
+    monkeypatch.setattr("random.uniform", lambda low, high: low + share * (high - low))
+    assert after_failure(LIST, Entry("q"), FAILURE, alone=True).delay_ms == delay_ms
+
+
+@pytest.mark.usefixtures("no_jitter")
+@pytest.mark.parametrize(
+    ("error", "alone", "delay_ms"),
+    [
+        (FAILURE, False, 0),
+        (REJECT, False, 0),
+        (RETRY, False, 0),
+        (RETRY, True, 1000),
+        (SOON, True, 7000),
+        (SOON, False, 7000),
+        (Retry(after_seconds=0), True, 0),
+        (Retry(after_seconds=0.0015), True, 1),
+    ],
+)
+def test_delays(error: Exception, delay_ms: int, *, alone: bool) -> None:
+    """A function says how long to wait; an entry that failed in company is tried alone at once."""
+    assert after_failure(LIST, Entry("q"), error, alone=alone).delay_ms == delay_ms
+
+
+@pytest.mark.parametrize("after_seconds", [-1, -0.001, float("inf"), float("-inf"), float("nan")])
+def test_times_that_are_none(after_seconds: float) -> None:
+    """A time to wait that is negative or no number is refused where it is raised."""
+    with pytest.raises(ValueError, match=r"after_seconds: .* Give seconds, 0 or more"):
+        Retry(after_seconds=after_seconds)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "deliveries", "given_up"),
+    [(LIST, 3, False), (LIST, 4, True), (STREAM, 3, False), (STREAM, 4, True), (PUBSUB, 100, False)],
+)
+def test_entries_that_no_call_ends(trigger: Trigger, deliveries: int, *, given_up: bool) -> None:
+    """An entry that was delivered max_deliveries times without an answer is given up on before the next call."""
+    settlement = exhausted(trigger, Entry("k", deliveries=deliveries))
+    assert (settlement is not None) is given_up
+    if settlement is not None:
+        assert settlement.outcome is DEAD
+        assert settlement.error.startswith("delivered 3 times and never finished")
+
+
+@pytest.mark.parametrize("max_deliveries", [1, 2, 5])
+def test_deliveries_in_all(max_deliveries: int) -> None:
+    """An entry that always fails alone is delivered max_deliveries times, and never after that."""
+    trigger = ListTrigger(keys=("q",), max_deliveries=max_deliveries)
+    outcomes = (
+        after_failure(trigger, Entry("q", deliveries=n), FAILURE, alone=True).outcome for n in itertools.count(1)
+    )
+    assert list(itertools.takewhile(lambda found: found is RETRIED, outcomes)) == [RETRIED] * (max_deliveries - 1)
+
+
+def test_the_cap_is_longer_than_the_start() -> None:
+    """The back-off can grow."""
+    assert 0 < outcome.FIRST_RETRY_SECONDS < outcome.LAST_RETRY_SECONDS

@@ -1,0 +1,313 @@
+"""Trigger parameters: every spelling, default and limit."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from listeners.errors import ConfigurationError
+from listeners.triggers import (
+    ListTrigger,
+    PubSubTrigger,
+    StreamTrigger,
+    Trigger,
+    is_keyspace_channel,
+    parse_trigger,
+    trigger_class,
+)
+
+PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
+    (ListTrigger, "ConnectionString", "connection_string", "cache:6380", SecretStr("cache:6380")),
+    (ListTrigger, "Connection", "connection", "cache", "cache"),
+    (ListTrigger, "Keys", "keys", "a  b", ("a", "b")),
+    (ListTrigger, "PollingIntervalInMs", "polling_interval_ms", "250", 250),
+    (ListTrigger, "PollingIntervalMs", "polling_interval_ms", 250, 250),
+    (ListTrigger, "MessagesPerWorker", "messages_per_worker", "7", 7),
+    (ListTrigger, "BatchSize", "batch_size", "3", 3),
+    (ListTrigger, "ListPopFromBeginning", "list_pop_from_beginning", "false", False),
+    (ListTrigger, "Delivery", "delivery", "at-most-once", "at-most-once"),
+    (ListTrigger, "MaxDeliveries", "max_deliveries", "2", 2),
+    (StreamTrigger, "ConnectionString", "connection_string", "cache:6380", SecretStr("cache:6380")),
+    (StreamTrigger, "Keys", "keys", ["a", "b"], ("a", "b")),
+    (StreamTrigger, "PollingIntervalInMs", "polling_interval_ms", 250, 250),
+    (StreamTrigger, "MessagesPerWorker", "messages_per_worker", 7, 7),
+    (StreamTrigger, "BatchSize", "batch_size", 3, 3),
+    (StreamTrigger, "ConsumerGroup", "consumer_group", "billing", "billing"),
+    (StreamTrigger, "DeleteAfterProcess", "delete_after_process", "True", True),
+    (StreamTrigger, "MaxDeliveries", "max_deliveries", 2, 2),
+    (PubSubTrigger, "ConnectionString", "connection_string", "cache:6380", SecretStr("cache:6380")),
+    (PubSubTrigger, "Channel", "channel", "news", "news"),
+    (PubSubTrigger, "Pattern", "pattern", "true", True),
+    (PubSubTrigger, "Singleton", "singleton", "false", False),
+]
+DEFAULTS = [
+    (
+        ListTrigger,
+        {
+            "connection_string": None,
+            "connection": None,
+            "polling_interval_ms": 1000,
+            "messages_per_worker": 100,
+            "batch_size": 10,
+            "max_deliveries": 5,
+            "list_pop_from_beginning": True,
+            "delivery": "at-least-once",
+        },
+    ),
+    (
+        StreamTrigger,
+        {
+            "connection_string": None,
+            "connection": None,
+            "polling_interval_ms": 1000,
+            "messages_per_worker": 100,
+            "batch_size": 10,
+            "max_deliveries": 5,
+            "consumer_group": "AzureFunctionRedisExtension",
+            "delete_after_process": False,
+        },
+    ),
+    (PubSubTrigger, {"connection_string": None, "connection": None, "pattern": None, "singleton": True}),
+]
+TYPE_NAMES = [
+    ("RedisPubSubTrigger", PubSubTrigger),
+    ("RedisListTrigger", ListTrigger),
+    ("RedisListsTrigger", ListTrigger),
+    ("RedisStreamTrigger", StreamTrigger),
+    ("RedisStreamsTrigger", StreamTrigger),
+]
+NUMBERS = ["polling_interval_ms", "messages_per_worker", "batch_size", "max_deliveries"]
+NOT_COUNTS = [0, -1, "0", "-1", "ten", "", " 5 ", "1.0", "1e3", 1.0, 2.5, True, False, "true", None, [1], "9" * 5000]
+
+
+def required(cls: type[Trigger]) -> dict[str, Any]:
+    """What a trigger of this class cannot do without."""
+    return {"channel": "c"} if cls is PubSubTrigger else {"keys": "k"}
+
+
+def refused(cls: type[Trigger], **declaration: Any) -> ConfigurationError:
+    """The error that a declaration gives."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_trigger(cls, declaration)
+    return caught.value
+
+
+@pytest.mark.parametrize("form", ["pascal", "camel", "snake"])
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: f"{parameter[0].kind}-{parameter[1]}")
+def test_every_parameter_in_every_spelling(parameter: tuple[type[Trigger], str, str, Any, Any], form: str) -> None:
+    """A parameter is accepted in PascalCase, camelCase and snake_case, and its text becomes a value of its type."""
+    cls, pascal, name, given, expected = parameter
+    spelling = {"pascal": pascal, "camel": pascal[0].lower() + pascal[1:], "snake": name}[form]
+    needed = {key: value for key, value in required(cls).items() if key != name}
+    assert getattr(parse_trigger(cls, {**needed, spelling: given}), name) == expected
+
+
+@pytest.mark.parametrize(("cls", "defaults"), DEFAULTS)
+def test_defaults(cls: type[Trigger], defaults: dict[str, object]) -> None:
+    """What is left out has the documented default, and there is no parameter without a documented one."""
+    needed = required(cls)
+    declared = parse_trigger(cls, needed).model_dump()
+    assert {name: value for name, value in declared.items() if name not in needed} == defaults
+
+
+@pytest.mark.parametrize("change", [str, str.lower, str.upper, lambda name: name[0].lower() + name[1:]])
+@pytest.mark.parametrize(("name", "cls"), TYPE_NAMES)
+def test_type_names(name: str, cls: type[Trigger], change: Any) -> None:
+    """A type name is accepted in the singular and the plural, in any case."""
+    assert trigger_class(change(name)) is cls
+
+
+@pytest.mark.parametrize("name", ["", "RedisSetTrigger", "list", None, 5])
+def test_unknown_type_names(name: object) -> None:
+    """An unknown type is refused by its name, and the error says which there are."""
+    with pytest.raises(ConfigurationError) as caught:
+        trigger_class(name)
+    assert (caught.value.field, caught.value.value) == ("type", name)
+    assert "RedisPubSubTrigger, RedisListTrigger, RedisStreamTrigger" in caught.value.fix
+
+
+@pytest.mark.parametrize("value", NOT_COUNTS)
+@pytest.mark.parametrize("field", NUMBERS)
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_numbers_that_are_none(cls: type[Trigger], field: str, value: object) -> None:
+    """A number that is not a whole number from 1 is refused with its field, its value and what the field means."""
+    error = refused(cls, keys="k", **{field: value})
+    assert (error.field, error.value) == (field, value)
+    assert f"{field} is " in error.fix
+    assert value is None or repr(value)[:100] in str(error)
+
+
+@pytest.mark.parametrize(("field", "most"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000)])
+def test_numbers_have_a_limit(field: str, most: int) -> None:
+    """A number is accepted up to its limit and refused beyond it."""
+    assert getattr(parse_trigger(ListTrigger, {"keys": "k", field: most}), field) == most
+    assert refused(ListTrigger, keys="k", **{field: most + 1}).field == field
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "",
+        "  ",
+        "\t\n",
+        [],
+        [""],
+        ["a", " "],
+        "a b a",
+        ["a", "a"],
+        5,
+        None,
+        {"a": 1},
+        [1],
+        b"k",
+        [str(n) for n in range(101)],
+    ],
+)
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_keys_that_cannot_be_read(cls: type[Trigger], keys: object) -> None:
+    """Keys that are missing, blank, named twice, too many or no text are refused with the field and the value."""
+    error = refused(cls, keys=keys)
+    assert (error.field, error.value) == ("keys", keys)
+    assert "keys is the keys to read" in error.fix
+
+
+@pytest.mark.parametrize(
+    ("cls", "field", "value"),
+    [
+        (PubSubTrigger, "channel", ""),
+        (PubSubTrigger, "channel", "  "),
+        (PubSubTrigger, "channel", 5),
+        (PubSubTrigger, "pattern", "perhaps"),
+        (PubSubTrigger, "singleton", 2),
+        (PubSubTrigger, "connection", ""),
+        (ListTrigger, "connection", " "),
+        (ListTrigger, "list_pop_from_beginning", "left"),
+        (ListTrigger, "delivery", "exactly-once"),
+        (StreamTrigger, "connection", ""),
+        (StreamTrigger, "consumer_group", ""),
+        (StreamTrigger, "consumer_group", " "),
+        (StreamTrigger, "consumer_group", None),
+        (StreamTrigger, "delete_after_process", "later"),
+    ],
+)
+def test_other_values_that_cannot_be_used(cls: type[Trigger], field: str, value: object) -> None:
+    """A blank or wrong value is refused with its field, the value and what the field means."""
+    error = refused(cls, **{**required(cls), field: value})
+    assert (error.field, error.value) == (field, value)
+    assert f"{field} is " in error.fix
+
+
+@pytest.mark.parametrize(("cls", "field"), [(ListTrigger, "keys"), (StreamTrigger, "keys"), (PubSubTrigger, "channel")])
+def test_what_is_required(cls: type[Trigger], field: str) -> None:
+    """A trigger without its key or channel is refused, and the error says which trigger needs it."""
+    error = refused(cls)
+    assert error.field == field
+    assert error.fix.startswith(f"A {cls.type_name} needs it")
+
+
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger, PubSubTrigger])
+def test_unknown_options(cls: type[Trigger]) -> None:
+    """An unknown option is refused by its name; its value, which may be a secret, is not shown."""
+    error = refused(cls, **required(cls), Pasword="hunter2")
+    assert error.field == "Pasword"
+    assert "hunter2" not in str(error) + repr(error)
+    assert all(name in error.fix for name in cls.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("cls", "option"), [(PubSubTrigger, "keys"), (PubSubTrigger, "batchSize"), (ListTrigger, "consumerGroup")]
+)
+def test_options_of_other_triggers(cls: type[Trigger], option: str) -> None:
+    """An option of another trigger is an unknown one."""
+    assert refused(cls, **required(cls), **{option: "5"}).field == option
+
+
+def test_names_that_are_no_text() -> None:
+    """A name that YAML read as something else (`on` is true there) is refused as an unknown option."""
+    declaration: dict[Any, Any] = {"keys": "k", True: 1}
+    with pytest.raises(ConfigurationError, match=r"^True: A RedisListTrigger has no such option"):
+        parse_trigger(ListTrigger, declaration)
+
+
+def test_an_option_given_twice() -> None:
+    """A parameter in two spellings is refused, and the error names the second spelling and the parameter."""
+    error = refused(ListTrigger, keys="k", BatchSize=1, batch_size=2)
+    assert error.field == "batch_size"
+    assert error.fix == "batch_size is given twice: keep one."
+
+
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger, PubSubTrigger])
+def test_connection_and_connection_string(cls: type[Trigger]) -> None:
+    """A named connection and a connection string exclude each other, and the error shows only the name."""
+    error = refused(cls, **required(cls), connection="cache", connection_string="h:1,password=hunter2")
+    assert (error.field, error.value) == ("connection", "cache")
+    assert "exclude each other" in error.fix
+    assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize("value", ["", "  ", 5, ["redis://:hunter2@h"]])
+def test_connection_strings_that_are_none(value: object) -> None:
+    """A blank connection string, or one that is no text, is refused without being shown."""
+    error = refused(ListTrigger, keys="k", connection_string=value)
+    assert (error.field, error.value) == ("connection_string", "***")
+
+
+@pytest.mark.parametrize("value", ["h:6379,password=hunter2", "redis://:hunter2@h", "hunter2@h", ["hunter2"]])
+def test_a_connection_string_in_the_place_of_a_name(value: object) -> None:
+    """A connection string where a connection's name belongs is refused without being shown."""
+    error = refused(ListTrigger, keys="k", connection=value)
+    assert error.field == "connection"
+    assert "hunter2" not in str(error) + repr(error)
+
+
+@pytest.mark.parametrize(
+    ("channel", "forced", "is_pattern"),
+    [
+        ("news", None, False),
+        ("news*", None, True),
+        ("news?", None, True),
+        ("new[sx]", None, True),
+        ("*", None, True),
+        (r"news\*", None, False),
+        (r"news\?", None, False),
+        (r"news\[1]", None, False),
+        (r"news\\*", None, True),
+        (r"news\\\*", None, False),
+        (r"\**", None, True),
+        ("news]", None, False),
+        ("news\\", None, False),
+        ("news*", False, False),
+        ("news", True, True),
+    ],
+)
+def test_glob_detection(channel: str, forced: bool | None, is_pattern: bool) -> None:
+    """A channel is a pattern if it has an unescaped *, ? or [, unless `pattern` forces one or the other."""
+    assert PubSubTrigger(channel=channel, pattern=forced).is_pattern is is_pattern
+
+
+@pytest.mark.parametrize(
+    ("channel", "expected"),
+    [
+        ("__keyspace@0__:k", True),
+        ("__keyevent@*__:expired", True),
+        ("__redis__:invalidate", False),
+        ("keyspace@0__:k", False),
+    ],
+)
+def test_keyspace_channels(channel: str, expected: bool) -> None:
+    """Channels of keyspace and keyevent notifications are told from others."""
+    assert is_keyspace_channel(channel) is expected
+
+
+@pytest.mark.parametrize(
+    ("trigger", "reads"),
+    [
+        (ListTrigger(keys=("a", "b")), "list a b"),
+        (StreamTrigger(keys=("s",), consumer_group="g"), "stream s as g"),
+        (PubSubTrigger(channel="c"), "channel c"),
+        (PubSubTrigger(channel="c*"), "pattern c*"),
+    ],
+)
+def test_what_a_trigger_reads(trigger: Trigger, reads: str) -> None:
+    """A trigger says in a few words what it reads."""
+    assert trigger.reads == reads
