@@ -1,9 +1,8 @@
-"""Redis clients, what a server can do, and the one place where redis-py's errors become ours."""
+"""Redis clients, and the one place where redis-py's errors become ours."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from redis import exceptions
@@ -21,33 +20,14 @@ from listeners.errors import (
     SourceUnavailableError,
     WrongTypeError,
 )
+from listeners.server import Server
 
-__all__ = ["Server", "learn_server", "open_client", "translate", "translated"]
+__all__ = ["learn_server", "open_client", "translate", "translated"]
 
 #: Longer than any blocking read of ours, so that a read that waits is not taken for a server that hangs.
 SOCKET_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 3.0
 MAX_CONNECTIONS = 8
-
-
-@dataclass(frozen=True)
-class Server:
-    """What answered: `name` is Redis or Valkey, `version` its own version; (0,) if it would not say."""
-
-    name: str = "Redis"
-    version: tuple[int, ...] = (0,)
-
-    @property
-    def command_version(self) -> tuple[int, ...]:
-        """The Redis version whose commands it has: Valkey began as 7.2 and counts on in its own way."""
-        return max(self.version, (7, 2, 4)) if self.name == "Valkey" else self.version
-
-    def has(self, *version: int) -> bool:
-        """Whether it has the commands of this Redis version."""
-        return self.command_version >= version
-
-    def __str__(self) -> str:
-        return f"{self.name} {'.'.join(map(str, self.version))}" if self.version != (0,) else "unknown server"
 
 
 def open_client(

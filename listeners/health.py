@@ -27,11 +27,11 @@ def add_health_routes(app: web.Application, registry: CollectorRegistry, ready: 
 
 
 async def serve(
-    app: web.Application, host: str, port: int, *, shutdown_seconds: float = 2.0
+    app: web.Application, host: str, port: int, *, setting: str, shutdown_seconds: float = 2.0
 ) -> tuple[web.AppRunner, int]:
     """Serve on an address; the runner to clean up, and the port (chosen by the system if 0).
 
-    Raises ConfigurationError if the address cannot be bound.
+    `setting` is the port's name in the settings. Raises ConfigurationError if the address cannot be bound.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
     await runner.setup()
@@ -41,5 +41,5 @@ async def serve(
             await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise ConfigurationError("http_port", port, f"It cannot be bound ({error.strerror}): choose another.") from None
+        raise ConfigurationError(setting, port, f"It cannot be bound ({error.strerror}): choose another.") from None
     return runner, runner.addresses[0][1]

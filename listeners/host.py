@@ -113,7 +113,7 @@ class Host:
             return None
         app = web.Application()
         add_health_routes(app, self.registry, lambda: self.ready)
-        runner, port = await serve(app, self.settings.http_host, self.settings.http_port)
+        runner, port = await serve(app, self.settings.http_host, self.settings.http_port, setting="host.http_port")
         log.info("metrics and probes on port %d", port)
         return runner
 

@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from listeners.client import Server, learn_server, open_client, translated
+from listeners.client import learn_server, open_client, translated
 from listeners.connection import ConnectionSpec
 from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
 from listeners.errors import CommandRefusedError, GroupMissingError, SourceError
 from listeners.messages import Entry, Outcome, Settlement, by_key, text
 from listeners.scripts import script
+from listeners.server import Server
 from listeners.triggers import StreamTrigger
 
 __all__ = ["StreamSource"]

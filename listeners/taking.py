@@ -5,11 +5,12 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
-from listeners.client import Server, translated
+from listeners.client import translated
 from listeners.companions import companion_key
 from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
 from listeners.messages import Entry, Outcome, Settlement, text
 from listeners.scripts import script
+from listeners.server import Server
 from listeners.triggers import ListTrigger
 
 __all__ = ["LeasedTaking", "PlainTaking", "Taking", "inflight_key", "keys_read", "taking_for"]

@@ -18,14 +18,14 @@ class Access:
     connections: Connections
     namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def resolve(self, trigger: Trigger, namespace: str) -> ConnectionSpec:
-        """The Redis that a namespace's trigger reads.
+    def resolve(self, trigger: Trigger, namespace: str | None) -> ConnectionSpec:
+        """The Redis that a namespace's trigger reads; None: the operator's own, without limits.
 
         Raises ConnectionNotAllowedError, UnknownConnectionError, or ConnectionStringError.
         """
         spec = self.connections.resolve(trigger)
         allowed = self.namespaces.get((trigger.connection or "").lower(), frozenset())
-        if allowed and namespace not in allowed:
+        if allowed and namespace is not None and namespace not in allowed:
             raise ConnectionNotAllowedError(
                 "connection",
                 trigger.connection,

@@ -9,9 +9,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from listeners.client import Server, translate, translated
+from listeners.client import translate, translated
 from listeners.errors import SourceError
 from listeners.messages import text
+from listeners.server import Server
 from listeners.taking import inflight_key, keys_read
 from listeners.triggers import ListTrigger, StreamTrigger
 from scaler.lag import EntryId, GroupState, Lag, StreamState, known_lag

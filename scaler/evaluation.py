@@ -22,10 +22,11 @@ FORGET_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Origin:
-    """Who asks: a ScaledObject, or a declaration in the settings (namespace "" and the declared name)."""
+    """Who asks: a ScaledObject, or, if `declared`, the operator: in the settings, or for an app on this machine."""
 
     namespace: str
     name: str
+    declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class Watched:
 
     origin: Origin
     scaled: ScaledTrigger
-    declared: bool = False
     asked_at: float = field(default_factory=time.monotonic)
     last: Evaluation | None = None
     error: str | None = None
@@ -70,7 +70,8 @@ class Evaluator:
 
     async def evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
         """Evaluate a trigger now. Raises SourceError (not known, which is not zero) or ConfigurationError."""
-        spec = self._access.resolve(scaled.trigger, origin.namespace)
+        # What the operator declares may use every connection.
+        spec = self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
         watched = self.watch(origin, scaled)
         subject = scaled.subject
         if subject is None:
@@ -85,12 +86,12 @@ class Evaluator:
         watched.last = _evaluated(scaled, sample.backlog, sample.taken_at)
         return watched.last
 
-    def watch(self, origin: Origin, scaled: ScaledTrigger, *, declared: bool = False) -> Watched:
+    def watch(self, origin: Origin, scaled: ScaledTrigger) -> Watched:
         """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
         identity = (origin, scaled.metric_name)
         watched = self._watched.get(identity)
         if watched is None:
-            watched = self._watched[identity] = Watched(origin, scaled, declared)
+            watched = self._watched[identity] = Watched(origin, scaled)
         watched.scaled, watched.asked_at = scaled, time.monotonic()
         self._watched.move_to_end(identity)
         self._forget()
@@ -108,7 +109,7 @@ class Evaluator:
         too_old = time.monotonic() - FORGET_SECONDS
         while self._watched:
             identity, oldest = next(iter(self._watched.items()))
-            if oldest.declared:
+            if oldest.origin.declared:
                 self._watched.move_to_end(identity)
                 oldest.asked_at = time.monotonic()
             elif oldest.asked_at < too_old or len(self._watched) > MAX_WATCHED:

@@ -6,8 +6,8 @@ Redis 7.0 to 7.4 give wrong numbers, always too high, after XTRIM, XDEL or XGROU
 from dataclasses import dataclass
 from typing import Any
 
-from listeners.client import Server
 from listeners.messages import text
+from listeners.server import Server
 
 __all__ = ["EntryId", "GroupState", "Lag", "StreamState", "entry_id", "known_lag", "trusts_lag"]
 

@@ -167,7 +167,7 @@ class LocalScaler:
     async def run(self, stop: asyncio.Event) -> None:
         """Scale until told to stop, then drain every process."""
         for origin, scaled in self._triggers.items():
-            self._evaluator.watch(origin, scaled, declared=True)
+            self._evaluator.watch(origin, scaled)
         try:
             while not stop.is_set():
                 await self._look()
@@ -216,15 +216,17 @@ class LocalScaler:
 def app_triggers(app: App, max_instances: int | None) -> dict[Origin, ScaledTrigger]:
     """The triggers of an app on this machine, by function."""
     return {
-        Origin("", name): ScaledTrigger(function.trigger, name, app.name or "", max_instances=max_instances)
+        Origin("", name, declared=True): ScaledTrigger(
+            function.trigger, name, app.name or "", max_instances=max_instances
+        )
         for name, function in app.functions.items()
     }
 
 
-def instance_command(reference: str, config: str | None) -> list[str]:
-    """The command line of one instance: this Python, `triggerfish run`."""
+def instance_command(reference: str, config: str | None, *, http: bool = False) -> list[str]:
+    """The command line of one instance: this Python, `triggerfish run`. `http`: each on a port of its own."""
     command = [sys.executable, "-m", "scaler", "run", reference]
-    return [*command, "--config", config] if config else command
+    return command + (["--config", config] if config else []) + (["--http-port", "0"] if http else [])
 
 
 def _signal(instance: Instance, number: signal.Signals) -> None:

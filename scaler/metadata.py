@@ -18,6 +18,9 @@ KEDA_KEYS = frozenset(
     {"scaleraddress", "enabletls", "unsafessl", "cacert", "tlsclientcert", "tlsclientkey", "tlscertfile"}
 )
 
+#: What a metric's name is made of.
+NAMING = frozenset({"connection", "keys", "channel", "consumergroup", "function"})
+
 MAX_INSTANCES_DEFAULT = 100
 MAX_NUMBER = 2**31
 MAX_DIGITS = 20
@@ -29,7 +32,7 @@ class ScaledTrigger:
     """A trigger and how it scales.
 
     `function` and `app` are labels. `activation`: more entries than this wake the app. `max_instances` caps the answer,
-    and bounds how far entries are counted.
+    and bounds how far entries are counted. `from_env`: fields whose value came from an environment variable.
     """
 
     trigger: Trigger
@@ -37,6 +40,7 @@ class ScaledTrigger:
     app: str = ""
     activation: int = 0
     max_instances: int | None = None
+    from_env: frozenset[str] = frozenset()
 
     @property
     def subject(self) -> Subject | None:
@@ -48,18 +52,22 @@ class ScaledTrigger:
     @property
     def metric_name(self) -> str:
         """The name of its metric; see metric_name."""
-        return metric_name(self.trigger, self.function)
+        return metric_name(self.trigger, self.function, self.from_env)
 
 
-def metric_name(trigger: Trigger, function: str) -> str:
+def metric_name(trigger: Trigger, function: str, from_env: frozenset[str] = frozenset()) -> str:
     """A name for the metric: lower case, the same for the same trigger, different for another one.
 
     KEDA keeps it in the HPA, so that it must never change for a deployed trigger: it depends on the kind, the
-    connection's name, the keys or the channel, the consumer group and the function, and on nothing else.
+    connection's name, the keys or the channel, the consumer group and the function, and on nothing else. A value that
+    comes from an environment variable may change: it counts as unknown, so that two triggers which differ in such a
+    value only need different functions.
     """
     group = trigger.consumer_group if isinstance(trigger, StreamTrigger) else ""
-    reads = [trigger.channel] if isinstance(trigger, PubSubTrigger) else list(trigger.keys)
-    identity = json.dumps([trigger.kind, trigger.connection or "", reads, group, function])
+    reads = {"channel": [trigger.channel]} if isinstance(trigger, PubSubTrigger) else {"keys": list(trigger.keys)}
+    parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function}
+    stable = [None if name in from_env else part for name, part in parts.items()]
+    identity = json.dumps([trigger.kind, *stable])
     return f"{METRIC_PREFIX}{trigger.kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
@@ -81,7 +89,10 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     activation = _number("activationMessages", _take(ours, by_folded, "activationmessages"), 0)
     max_instances = _number("maxInstances", _take(ours, by_folded, "maxinstances"), 1)
     trigger = parse_trigger(cls, ours)
-    return ScaledTrigger(trigger, **labels, activation=activation or 0, max_instances=max_instances)
+    resolved = {key.removesuffix("FromEnv").lower() for key in metadata if key.endswith("FromEnv")}
+    return ScaledTrigger(
+        trigger, **labels, activation=activation or 0, max_instances=max_instances, from_env=NAMING & resolved
+    )
 
 
 def _ours(metadata: Mapping[str, str], passed_over: frozenset[str]) -> dict[str, str]:

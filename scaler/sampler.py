@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from listeners.client import Server, learn_server, open_client
+from listeners.client import learn_server, open_client
 from listeners.connection import ConnectionSpec
 from listeners.errors import SourceError, SourceTimeoutError
+from listeners.server import Server
 from scaler.backlog import Backlog, CountMemory, Subject, measure
 
 __all__ = ["Sample", "Sampler", "Samplers"]
@@ -20,6 +22,8 @@ FRESH_SECONDS = 0.05
 #: A round begins when nobody new asked for so long, but is not put off for longer than GATHER_SECONDS.
 QUIET_SECONDS = 0.005
 GATHER_SECONDS = 0.1
+#: Triggers measured in one round.
+MAX_ROUND = 2_000
 #: Samples kept for one Redis.
 MAX_SAMPLES = 20_000
 #: Redis servers known at one time.
@@ -84,7 +88,8 @@ class Sampler:
         """Measure what is wanted, in one round trip, until nothing more is."""
         while self._wanted:
             await self._gather()
-            wanted, self._wanted = self._wanted, {}
+            wanted = dict(itertools.islice(self._wanted.items(), MAX_ROUND))
+            self._wanted = {subject: a for subject, a in self._wanted.items() if subject not in wanted}
             results = await self._measure(list(wanted))
             now = time.monotonic()
             for subject, answer in wanted.items():

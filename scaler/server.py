@@ -60,12 +60,17 @@ class ScalerServer:
         self.metrics = ScalerMetrics(self._registry)
         bound_seconds = settings.scaler.bound_seconds
         self._samplers = Samplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
-        self.evaluator = Evaluator(access or access_from(settings), self._samplers)
+        access = access or access_from(settings)
+        self.evaluator = Evaluator(access, self._samplers)
         self._registry.register(TriggerCollector(self.evaluator))
         self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
-        self._declared = {Origin("", name): _declared(name, given) for name, given in settings.triggers.items()}
+        self._declared = {
+            Origin("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
+        }
+        for scaled in self._declared.values():
+            access.resolve(scaled.trigger, None)  # a connection that does not exist is a mistake to be told at once
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -80,7 +85,7 @@ class ScalerServer:
         settings = self._settings.scaler
         server = self._grpc_server()
         app = http_app(self.evaluator, self._registry, self.started.is_set)
-        runner, self.http_port = await serve(app, settings.http_host, settings.http_port)
+        runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
         background = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._sample_declared())]
         try:
             await server.start()
@@ -125,7 +130,7 @@ class ScalerServer:
     async def _sample_declared(self) -> None:
         """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""
         for origin, scaled in self._declared.items():
-            self.evaluator.watch(origin, scaled, declared=True)
+            self.evaluator.watch(origin, scaled)
         while True:
             await asyncio.gather(*(self._sample(origin, scaled) for origin, scaled in self._declared.items()))
             await asyncio.sleep(self._settings.scaler.declared_interval_seconds)

@@ -32,7 +32,7 @@ class LocalApp:
         connections = settings.redis_connections()
         settings = on_loopback(settings)
         self.server = ScalerServer(settings, access=Access(connections))
-        command = instance_command(reference, str(config) if config else None)
+        command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)
         self.instances = Instances(command, os.environ, settings.host.grace_period_seconds)
         self.scaler = LocalScaler(app, self.instances, self.server.evaluator, connections, settings.local)
         self._stop = asyncio.Event()

@@ -271,3 +271,12 @@ def test_any_text_is_read_or_refused(metadata: dict[str, Any]) -> None:
         assert str(error)
     else:
         assert scaled.metric_name.startswith("triggerfish-")
+
+
+def test_a_value_from_the_environment_is_not_in_the_name() -> None:
+    """A metric's name stays the same when the environment variable behind a key changes."""
+    first, second = (read_metadata({"type": "RedisListTrigger", "keysFromEnv": keys}) for keys in ("a", "b"))
+    assert first.trigger != second.trigger
+    assert first.metric_name == second.metric_name
+    other = read_metadata({"type": "RedisListTrigger", "keysFromEnv": "a", "function": "other"})
+    assert other.metric_name != first.metric_name

@@ -1,0 +1,25 @@
+"""What a Redis or Valkey server is, and which commands it has. No I/O."""
+
+from dataclasses import dataclass
+
+__all__ = ["Server"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """What answered: `name` is Redis or Valkey, `version` its own version; (0,) if it would not say."""
+
+    name: str = "Redis"
+    version: tuple[int, ...] = (0,)
+
+    @property
+    def command_version(self) -> tuple[int, ...]:
+        """The Redis version whose commands it has: Valkey began as 7.2 and counts on in its own way."""
+        return max(self.version, (7, 2, 4)) if self.name == "Valkey" else self.version
+
+    def has(self, *version: int) -> bool:
+        """Whether it has the commands of this Redis version."""
+        return self.command_version >= version
+
+    def __str__(self) -> str:
+        return f"{self.name} {'.'.join(map(str, self.version))}" if self.version != (0,) else "unknown server"
