@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 
 from listeners.client import learn_server, open_client
 from listeners.connection import ConnectionSpec
-from listeners.errors import SourceError, SourceTimeoutError
+from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.server import Server
 from scaler.backlog import Backlog, CountMemory, Subject, measure
 
 __all__ = ["Sample", "Sampler", "Samplers"]
+
+log = logging.getLogger("triggerfish.scaler")
 
 #: A sample serves whoever asks within so long: GetMetrics and IsActive of one poll, and all who poll together. It is
 #: shorter than the interval of pushed activation, which would otherwise see each sample twice.
@@ -113,8 +116,8 @@ class Sampler:
                 if self._server is None:
                     self._server = await learn_server(self._client)
                 results = await measure(self._client, self._server, subjects, self._memory)
-        except (SourceError, TimeoutError) as error:
-            failure = error if isinstance(error, SourceError) else self._timed_out()
+        except Exception as error:  # noqa: BLE001  (whoever asks must get an answer)
+            failure = self._failure(error)
             reason = failure.reason
             self._server = None  # another server may answer next time
             results = dict.fromkeys(subjects, failure)
@@ -126,6 +129,14 @@ class Sampler:
         self._samples.move_to_end(subject)
         while len(self._samples) > MAX_SAMPLES:
             self._samples.popitem(last=False)
+
+    def _failure(self, error: Exception) -> SourceError:
+        if isinstance(error, SourceError):
+            return error
+        if isinstance(error, TimeoutError):
+            return self._timed_out()
+        log.exception("measuring %s failed in a way that was not foreseen", self._address)
+        return CommandRefusedError(f"what Redis at {self._address} answered cannot be read: {type(error).__name__}")
 
     def _timed_out(self) -> SourceTimeoutError:
         return SourceTimeoutError(f"Redis at {self._address} did not answer within {self._bound_seconds:g} s")
