@@ -69,11 +69,11 @@ class ListSource:
         if not self._interrupted:
             self._look_again.clear()
         entries, due_seconds = await self._take_in_turn(count)
+        if not entries:
+            await self._wait(due_seconds)
+            entries, _ = await self._take_in_turn(count)
         if entries:
             self._poll_seconds = FIRST_POLL_SECONDS
-            return entries
-        await self._wait(due_seconds)
-        entries, _ = await self._take_in_turn(count)
         return entries
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:

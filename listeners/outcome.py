@@ -19,7 +19,7 @@ def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone
     `alone`: the call had no other entry. One that failed in company is always tried again, alone: only then is it
     known to be the one that fails.
     """
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    reason = _described(error)
     if isinstance(trigger, PubSubTrigger):
         return Settlement(entry, Outcome.DROPPED, error=reason)
     at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
@@ -42,3 +42,11 @@ def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
 def _back_off_seconds(deliveries: int) -> float:
     longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(deliveries - 1, 30), LAST_RETRY_SECONDS)
     return longest * random.uniform(0.75, 1.25)
+
+
+def _described(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  (a user's exception may fail even at this)
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

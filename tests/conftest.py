@@ -102,3 +102,9 @@ def run_host(server: Server) -> RunHost:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between deliveries is short, so that a test need not wait for seconds."""
     monkeypatch.setattr("listeners.outcome.FIRST_RETRY_SECONDS", 0.02)
+
+
+@pytest.fixture
+def quick_reclaims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams look often for entries that nobody holds any more."""
+    monkeypatch.setattr("listeners.streams.RECLAIM_SECONDS", 0.02)

@@ -25,7 +25,7 @@ APP = Path(__file__).with_name("app.py")
 KINDS = ("orders", "payments", "prices")
 BURST = 10_000
 PRICES = 1_000
-PUBLISH_SECONDS = 8.0
+PUBLISH_SECONDS = 15.0
 DEADLINE_SECONDS = 90.0
 
 

@@ -11,7 +11,7 @@ from listeners import App, RedisMessage
 app = App("demo")
 
 #: Pretends to wait for a payment provider, a database, ...
-WORK_SECONDS = 0.1
+WORK_SECONDS = 0.2
 _redis = redis.asyncio.Redis.from_url(os.environ.get("DEMO_REDIS", "redis://127.0.0.1:6379"), protocol=2)
 _instance = os.environ.get("TRIGGERFISH_INSTANCE", str(os.getpid()))
 

@@ -16,7 +16,8 @@ Kind = Literal["list", "stream"]
 KEY = "work"
 GROUP = DEFAULT_CONSUMER_GROUP
 
-both_kinds = pytest.mark.parametrize("kind", ["list", "stream"])
+KINDS: tuple[Kind, ...] = ("list", "stream")
+both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def trigger(app: App, kind: Kind, *, keys: str = KEY, **options: Any) -> Callable[[Callable[..., Any]], Any]:

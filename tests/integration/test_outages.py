@@ -146,6 +146,7 @@ async def test_what_is_in_hand_during_a_restart(own_server: Server, kind: Kind) 
 
 
 @pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.parametrize("own_server", ["redis-5.0", "valkey-9.1"], indirect=True)
 async def test_a_server_that_hangs(own_server: Server) -> None:
     """F5: a server that stops answering is noticed by a timeout; every kind goes on when it answers again."""
     handled: list[str] = []

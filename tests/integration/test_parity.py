@@ -13,7 +13,7 @@ import redis.asyncio
 from examples.demo.server import Server
 from listeners import App, RedisMessage
 from tests.conftest import RunHost
-from tests.integration.kinds import GROUP, Kind, add, both_kinds, reached, recorded, settled, trigger
+from tests.integration.kinds import GROUP, KINDS, Kind, add, both_kinds, reached, recorded, settled, trigger
 from tests.processes import host_processes
 from tests.waiting import eventually
 
@@ -69,20 +69,21 @@ async def test_a_batch_keeps_the_order(client: redis.asyncio.Redis, run_host: Ru
     assert calls == [["1", "2", "3"] if from_beginning else ["3", "2", "1"]]
 
 
-@both_kinds
-async def test_three_processes_share_the_work(server: Server, client: redis.asyncio.Redis, kind: Kind) -> None:
+async def test_three_processes_share_the_work(server: Server, client: redis.asyncio.Redis) -> None:
     """A3, A9: each of 1,000 is handled once, and each of three processes handles some, as a consumer of its own."""
     pushed = [str(number) for number in range(1000)]
     async with host_processes(server, client, "one", "two", "three"):
-        await add(client, kind, *pushed, key=f"work:{kind}")
-        await eventually(lambda: reached(client, f"handled:{kind}", 1000), seconds=30)
-        await eventually(lambda: settled(client, kind, key=f"work:{kind}"))
-        if kind == "stream":
-            consumers = {consumer["name"] for consumer in await client.xinfo_consumers("work:stream", GROUP)}
-            assert consumers == {b"triggerfish-one", b"triggerfish-two", b"triggerfish-three"}
-    lines = [line.split() for line in await recorded(client, f"handled:{kind}")]
-    assert Counter(payload for _, payload, _ in lines) == Counter(pushed)
-    assert {instance for instance, _, _ in lines} == {"one", "two", "three"}
+        for kind in KINDS:
+            await add(client, kind, *pushed, key=f"work:{kind}")
+        for kind in KINDS:
+            await eventually(functools.partial(reached, client, f"handled:{kind}", 1000), seconds=30)
+            await eventually(functools.partial(settled, client, kind, key=f"work:{kind}"))
+        consumers = {consumer["name"] for consumer in await client.xinfo_consumers("work:stream", GROUP)}
+    assert consumers == {b"triggerfish-one", b"triggerfish-two", b"triggerfish-three"}
+    for kind in KINDS:
+        lines = [line.split() for line in await recorded(client, f"handled:{kind}")]
+        assert Counter(payload for _, payload, _ in lines) == Counter(pushed)
+        assert {instance for instance, _, _ in lines} == {"one", "two", "three"}
 
 
 @pytest.mark.parametrize(("number", "calls"), [(1000, [10] * 100), (1005, [10] * 100 + [5])])

@@ -162,6 +162,7 @@ async def holds(client: redis.asyncio.Redis, key: str, instance: bytes) -> bool:
     return bool(await client.get(key) == instance)
 
 
+@pytest.mark.releases("redis-5.0", "redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
 async def test_another_takes_over_from_one_that_is_killed(server: Server, client: redis.asyncio.Redis) -> None:
     """When the holder is killed, the other instance goes on as soon as the lease has run out."""
     with host_process(server, "first", pubsub_lease_seconds=1) as first:

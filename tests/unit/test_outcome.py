@@ -134,3 +134,15 @@ def test_deliveries_in_all(max_deliveries: int) -> None:
 def test_the_cap_is_longer_than_the_start() -> None:
     """The back-off can grow."""
     assert 0 < outcome.FIRST_RETRY_SECONDS < outcome.LAST_RETRY_SECONDS
+
+
+def test_an_exception_that_cannot_be_shown() -> None:
+    """An exception whose text cannot be made is named by its class."""
+
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    entry = Entry("q", payload=b"x")
+    settled = after_failure(ListTrigger(keys=("q",)), entry, UnspeakableError(), alone=True)
+    assert (settled.outcome, settled.error) == (Outcome.RETRIED, "UnspeakableError")
