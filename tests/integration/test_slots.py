@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from listeners import App
+from listeners import App, RedisMessage
 from listeners.companions import companion_key
 from listeners.deadletters import dead_letters_key
 from listeners.taking import inflight_key
