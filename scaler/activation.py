@@ -103,6 +103,9 @@ class ActivationWatch:
             evaluation = await self._evaluator.evaluate(origin, scaled)
         except TriggerfishError:
             return  # not known: no change; the evaluation has counted the error
+        except Exception:
+            log.exception("looking at %s/%s failed in a way that was not foreseen", origin.namespace, origin.name)
+            return  # one trigger's trouble must not end the watch of all
         now = time.monotonic()
         for stream in self._streams.get((origin, scaled), ()):
             stream.see(now, active=evaluation.active)

@@ -140,6 +140,8 @@ class ScalerServer:
             await self.evaluator.evaluate(origin, scaled)
         except TriggerfishError as error:
             log.debug("%s cannot be measured: %s", origin.name, error)
+        except Exception:  # one trigger's trouble must not end the sampling of all
+            log.exception("sampling %s failed in a way that was not foreseen", origin.name)
 
 
 def _declared(name: str, given: Mapping[str, Any]) -> ScaledTrigger:
