@@ -37,7 +37,7 @@ class Caller:
         if not arguments:
             return settlements
         called = [entry for entry, _ in arguments]
-        error = await self._invoke([argument for _, argument in arguments])
+        error = await self._invoke(called, [argument for _, argument in arguments])
         if error is None:
             return settlements + [Settlement(entry, Outcome.SUCCEEDED) for entry in called]
         alone = len(called) == 1
@@ -53,7 +53,6 @@ class Caller:
         arguments: list[tuple[Entry, Any]] = []
         rejected: list[Settlement] = []
         for entry in entries:
-            entry.started = True
             try:
                 arguments.append((entry, self._function.binding.convert(entry)))
             except Exception as error:  # noqa: BLE001  (a user's validator may raise anything)
@@ -61,16 +60,21 @@ class Caller:
                 rejected.append(after_failure(self._function.trigger, entry, reason, alone=True))
         return arguments, rejected
 
-    async def _invoke(self, arguments: list[Any]) -> BaseException | None:
+    async def _invoke(self, entries: list[Entry], arguments: list[Any]) -> BaseException | None:
         """Call the handler; what it raised, if anything. Only a cancellation that came from outside is raised."""
-        handler, binding = self._function.handler, self._function.binding
-        argument = arguments if binding.batch else arguments[0]
+        argument = arguments if self._function.binding.batch else arguments[0]
+
+        def start() -> Any:
+            for entry in entries:  # here, as a call may wait long for its thread
+                entry.started = True
+            return self._function.handler(argument)
+
         began = time.perf_counter()
         try:
             if self._threads is not None:
-                result = await asyncio.get_running_loop().run_in_executor(self._threads, handler, argument)
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, start)
             else:
-                result = handler(argument)
+                result = start()
             if inspect.isawaitable(result):  # from a thread too: a plain wrapper may return its function's coroutine
                 await result
         except asyncio.CancelledError as error:

@@ -14,6 +14,7 @@ from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
 from listeners.keyspace import missing_flags
 from listeners.lease import Lease, boot_seconds, is_lease_key, lease_key
 from listeners.messages import Entry, Settlement, text
+from listeners.supervisor import cancel_until_done, raise_if_cancelled
 from listeners.triggers import PubSubTrigger, is_keyspace_channel
 
 __all__ = ["QUEUE_SIZE", "PubSubSource"]
@@ -152,8 +153,7 @@ class PubSubSource:
         reader, self._reader = self._reader, None
         subscription, self._subscription = self._subscription, None
         if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await cancel_until_done([reader], MAX_WAIT_SECONDS)
         if subscription is not None:
             with contextlib.suppress(SourceError), translated("unsubscribing"):
                 await subscription.aclose()
@@ -163,6 +163,7 @@ class PubSubSource:
         while True:
             with translated(f"listening to {self._trigger.channel!r}"):
                 message = await subscription.get_message(timeout=MAX_WAIT_SECONDS)
+            raise_if_cancelled()
             if message is None:
                 continue
             self._heard_at = boot_seconds()

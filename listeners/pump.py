@@ -14,7 +14,7 @@ from listeners.messages import Entry, Settlement
 from listeners.metrics import FunctionMeter
 from listeners.outcome import exhausted
 from listeners.source import Source
-from listeners.supervisor import Activity
+from listeners.supervisor import Activity, cancel_until_done
 from listeners.triggers import PubSubTrigger
 
 __all__ = ["Pump"]
@@ -75,7 +75,7 @@ class Pump:
                 await self._take_until_drained()
                 await self._finish(time.monotonic() + grace_seconds)
             finally:
-                await _cancelled(background)
+                await cancel_until_done(background, CLEAN_UP_SECONDS)
                 await self._let_go()
         self._caller.close()
         await self._within_bound("closing", self._source.close())
@@ -95,7 +95,7 @@ class Pump:
             # A read that is under way may have taken entries: let it end.
             await asyncio.wait([taking], timeout=LAST_TAKE_SECONDS)
         finally:
-            await _cancelled([taking])
+            await cancel_until_done([taking], CLEAN_UP_SECONDS)
 
     async def _take(self) -> None:
         while self._free() <= 0 and not self._draining.is_set():
@@ -227,9 +227,9 @@ class Pump:
         self._meter.source_up.set(0 if self._broken else 1)
 
 
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they have ended, for as long as cleaning up may take."""
-    waiting = [task for task in tasks if not task.done()]
+async def _cancelled(calls: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel calls once, so that functions can clean up, and wait for as long as that may take."""
+    waiting = [task for task in calls if not task.done()]
     for task in waiting:
         task.cancel()
     if waiting:

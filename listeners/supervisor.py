@@ -4,16 +4,17 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from listeners.errors import SourceError
 
-__all__ = ["Activity"]
+__all__ = ["Activity", "cancel_until_done", "raise_if_cancelled"]
 
 log = logging.getLogger("triggerfish.host")
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 5.0
+CANCEL_AGAIN_SECONDS = 0.05
 
 
 class Activity:
@@ -39,7 +40,7 @@ class Activity:
         """Repeat the step until `stop` is set. It is looked at between steps."""
         while not stop.is_set():
             worked = await self.once()
-            _raise_if_cancelled()
+            raise_if_cancelled()
             if not worked:
                 await self._pause(stop)
 
@@ -85,8 +86,22 @@ class Activity:
             pass
 
 
-def _raise_if_cancelled() -> None:
-    """End a task that was told to end: the cancellation of a step may get lost in redis-py while it connects."""
+def raise_if_cancelled() -> None:
+    """End a task that was told to end.
+
+    Before Python 3.12 a cancellation gets lost if it comes just as redis-py has sent a command: asyncio.wait_for then
+    returns what is done already.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def cancel_until_done(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:
+    """Cancel tasks of ours, again and again as a cancellation may get lost, until they end or the time is over."""
+    waiting = {task for task in tasks if not task.done()}
+    deadline = time.monotonic() + seconds
+    while waiting and time.monotonic() < deadline:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=CANCEL_AGAIN_SECONDS)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
+from prometheus_client import disable_created_metrics
 from rich.console import Console
 
 from listeners.app import App
@@ -148,6 +149,7 @@ def version() -> None:
 
 def main() -> NoReturn:
     """Run the command line. A user's mistake is one line and exit code 2, trouble with Redis one line and 1."""
+    disable_created_metrics()  # a second series for each counter, which says when it began
     try:
         cli()
     except TriggerfishError as error:
