@@ -1,145 +1,210 @@
-"""Redis clients, and the one place where redis-py's errors become ours."""
+"""A client of one Redis, be it a server, the primary that Sentinels know, or a cluster."""
 
+import asyncio
+import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.client import PubSub
 
-from listeners.connection import ConnectionSpec
-from listeners.errors import (
-    AccessDeniedError,
-    CommandRefusedError,
-    GroupMissingError,
-    SourceError,
-    SourceTimeoutError,
-    SourceUnavailableError,
-    WrongTypeError,
-)
+from listeners.connection import ConnectionSpec, Endpoint
+from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
+from listeners.nodes import Nodes, key_slot_of
+from listeners.scripts import script
 from listeners.server import Server
+from listeners.translation import translated
 
-__all__ = ["learn_server", "open_client", "translate", "translated"]
+__all__ = ["Client", "Script"]
 
 #: Longer than any blocking read of ours, so that a read that waits is not taken for a server that hangs.
 SOCKET_TIMEOUT_SECONDS = 5.0
-CONNECT_TIMEOUT_SECONDS = 3.0
 MAX_CONNECTIONS = 8
+#: How often one command follows a slot to another node before it is given up.
+MAX_REDIRECTIONS = 3
+
+Command = tuple[Any, ...]
 
 
-def open_client(
-    spec: ConnectionSpec,
-    client_name: str,
-    *,
-    timeout_seconds: float = SOCKET_TIMEOUT_SECONDS,
-    max_connections: int = MAX_CONNECTIONS,
-) -> Redis:
-    """A client for one Redis, which connects at its first command.
+class Script:
+    """A Lua script that every node gets when it first needs it."""
 
-    It never sends a command again by itself: a reply that was lost may mean a command that was done, and a second
-    LPOP takes a second element. Answers come as the server sends them, in RESP2, which every server version speaks.
-    `client_name` is what CLIENT LIST shows.
+    def __init__(self, name: str) -> None:
+        self.source = script(name)
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Client:
+    """Sends each command to the node that has its key, and follows keys that move.
+
+    Connects at its first command. It never sends a command again by itself unless a node refused it, since a reply
+    that was lost may mean a command that was done. Answers come as the server sends them (RESP2). `client_name` is what
+    CLIENT LIST shows, `timeout_seconds` the longest that one answer may take, `max_connections` is for each node.
+    Every method raises SourceError, with `doing` in its text: what was being done.
     """
-    options: dict[str, Any] = {
-        "db": spec.database,
-        "username": spec.username,
-        "password": spec.password.get_secret_value() if spec.password else None,
-        "client_name": re.sub(r"[^!-~]", "-", client_name),
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": timeout_seconds,
-        "max_connections": max_connections,
-        "socket_connect_timeout": min(CONNECT_TIMEOUT_SECONDS, timeout_seconds),
-    }
-    if spec.unix_path is not None:
-        client = Redis(unix_socket_path=spec.unix_path, **options)
-    else:
-        client = Redis(host=spec.host, port=spec.port, ssl=spec.tls, **options)
-    for command in [command for command in client.response_callbacks if command != "INFO"]:
-        del client.response_callbacks[command]
-    return client
+
+    def __init__(
+        self,
+        spec: ConnectionSpec,
+        client_name: str,
+        *,
+        timeout_seconds: float = SOCKET_TIMEOUT_SECONDS,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._spec = spec
+        self._nodes = Nodes(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are spread over several nodes; known once a command or server() has been answered."""
+        return self._nodes.is_cluster
+
+    async def server(self) -> Server:
+        """Ask the server what it is (INFO). One that denies INFO is treated as the oldest.
+
+        Raises SourceError if it cannot be reached, or refuses the user or password.
+        """
+        try:
+            info = await self._follow(None, lambda node, _: node.info("server"), "INFO server")
+        except (AccessDeniedError, CommandRefusedError) as error:
+            if isinstance(error.__cause__, exceptions.AuthenticationError):
+                raise  # not INFO is denied, but everything
+            return Server()
+        if info.get("redis_mode", info.get("server_mode")) == "cluster":
+            with translated("CLUSTER SLOTS"):
+                await self._nodes.refresh()
+        elif len(self._spec.endpoints) > 1 and self._spec.service is None:
+            raise CommandRefusedError(
+                f"{self._spec.address} names several servers, but they are no cluster: name one of them, or Sentinels "
+                "with serviceName=..."
+            )
+        name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
+        return Server(name, _version(info.get(version, "0")))
+
+    async def command(self, key: str | None, *command: Any, doing: str) -> Any:
+        """Run one command where `key` is; None for a command without a key, on any node."""
+
+        async def run(node: Redis, asking: bool) -> Any:
+            if asking:
+                return (await _pipelined(node, [("ASKING",), command]))[1]
+            return await node.execute_command(*command)
+
+        return await self._follow(key, run, doing)
+
+    async def transaction(self, key: str, commands: Sequence[Command], *, doing: str) -> list[Any]:
+        """Run commands on keys of one slot as one step (MULTI)."""
+
+        async def run(node: Redis, asking: bool) -> list[Any]:
+            if asking:
+                raise exceptions.TryAgainError("the slot is being moved")
+            async with node.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return await pipeline.execute()
+
+        answers: list[Any] = await self._follow(key, run, doing)
+        return answers
+
+    async def evaluate(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
+        """Run a script on keys of one slot (EVALSHA; EVAL where the node does not know it yet)."""
+        rest = (len(keys), *keys, *arguments)
+        try:
+            return await self.command(keys[0], "EVALSHA", lua.digest, *rest, doing=doing)
+        except CommandRefusedError as error:
+            if not isinstance(error.__cause__, exceptions.NoScriptError):
+                raise
+        return await self.command(keys[0], "EVAL", lua.source, *rest, doing=doing)
+
+    async def grouped(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
+        """Run groups of commands, each on keys of one slot and as one step (MULTI), in one round trip to each node.
+
+        A group that was refused, or whose node cannot be reached, has its error as its only answer.
+        """
+        answers: list[list[Any]] = [[] for _ in groups]
+        left = list(range(len(groups)))
+        for _ in range(MAX_REDIRECTIONS):
+            with translated(doing):
+                by_node = await self._by_node(left, [key for key, _ in groups])
+            await asyncio.gather(
+                *(self._ask(node, [(at, groups[at][1]) for at in group], answers) for node, group in by_node)
+            )
+            moved = {at: answers[at][0] for at in left if isinstance(answers[at][0], exceptions.MovedError)}
+            if not moved:
+                break
+            with translated(doing):
+                await self._nodes.moved(next(iter(moved.values())))
+            left = list(moved)
+        return answers
+
+    def together(self, keys: Sequence[str]) -> list[tuple[str, ...]]:
+        """The keys in groups that one command may name: all of them, or in a cluster those of one slot."""
+        groups: dict[int, list[str]] = {}
+        for key in keys:
+            groups.setdefault(key_slot_of(key) if self.is_cluster else 0, []).append(key)
+        return [tuple(group) for group in groups.values()]
+
+    async def subscription(self, key: str) -> PubSub:
+        """A subscription to nothing yet, at the node that has `key`."""
+        with translated("looking for a node to subscribe at"):
+            return (await self._nodes.having(key)).pubsub()
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        await self._nodes.aclose()
+
+    async def _follow(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
+        """Run something where a key is; if a node says that another one has it, there."""
+        try:
+            with translated(doing):
+                return await self._redirected(key, run)
+        except (SourceUnavailableError, SourceTimeoutError):
+            await self._nodes.doubt()
+            raise
+
+    async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
+        for _ in range(MAX_REDIRECTIONS):
+            node = self._nodes.first if key is None else await self._nodes.having(key)
+            try:
+                return await run(node, False)
+            except exceptions.MovedError as error:
+                await self._nodes.moved(error)
+            except exceptions.AskError as error:
+                return await run(self._nodes.at(Endpoint(error.host or self._spec.host, error.port)), True)
+        raise exceptions.TryAgainError("the key moves from node to node")
+
+    async def _by_node(self, indexes: Iterable[int], keys: Sequence[str]) -> list[tuple[Redis, list[int]]]:
+        found: dict[Redis, list[int]] = {}
+        for at in indexes:
+            found.setdefault(await self._nodes.having(keys[at]), []).append(at)
+        return list(found.items())
+
+    async def _ask(
+        self, node: Redis, groups: Sequence[tuple[int, Sequence[Command]]], answers: list[list[Any]]
+    ) -> None:
+        """Fill in one node's answers."""
+        commands = [command for _, group in groups for command in (("MULTI",), *group, ("EXEC",))]
+        try:
+            flat = await _pipelined(node, commands, raising=False)
+        except (exceptions.RedisError, OSError) as error:
+            await self._nodes.doubt()
+            for at, _ in groups:
+                answers[at] = [error]
+            return
+        for at, group in groups:
+            part, flat = flat[: len(group) + 2], flat[len(group) + 2 :]
+            # A command refused while it was queued (ACL, MOVED) names its reason; EXEC then only says that it aborted.
+            refused = next((answer for answer in part if isinstance(answer, exceptions.RedisError)), None)
+            answers[at] = [refused] if refused is not None else part[-1]
 
 
-async def learn_server(client: Redis) -> Server:
-    """Ask the server what it is (INFO). A server that denies INFO is treated as the oldest one.
-
-    Raises SourceError if it cannot be reached, or refuses the user or password.
-    """
-    try:
-        with translated("INFO server"):
-            info = await client.info("server")
-    except (AccessDeniedError, CommandRefusedError) as error:
-        if isinstance(error.__cause__, exceptions.AuthenticationError):
-            raise  # not INFO is denied, but everything
-        return Server()
-    if "valkey_version" in info:
-        return Server("Valkey", _version(info["valkey_version"]))
-    return Server("Redis", _version(info.get("redis_version", "0")))
+async def _pipelined(node: Redis, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
+    async with node.pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=raising)
 
 
 def _version(version: object) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(version))[:3]) or (0,)
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn the errors of redis-py and of the network into SourceErrors that say what was being done."""
-    try:
-        yield
-    except (exceptions.RedisError, OSError, TimeoutError) as error:
-        raise translate(error, what) from error
-
-
-#: By error class, the first that fits.
-_BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[SourceError]], ...] = (
-    (
-        (
-            exceptions.AuthenticationError,
-            exceptions.AuthorizationError,
-            exceptions.AuthenticationWrongNumberOfArgsError,
-            exceptions.NoPermissionError,
-        ),
-        AccessDeniedError,
-    ),
-    ((exceptions.TimeoutError, TimeoutError), SourceTimeoutError),
-    (
-        (
-            exceptions.ConnectionError,
-            exceptions.ReadOnlyError,
-            exceptions.OutOfMemoryError,
-            exceptions.ClusterError,
-            exceptions.ClusterDownError,
-            exceptions.TryAgainError,
-            OSError,
-        ),
-        SourceUnavailableError,
-    ),
-)
-
-#: By the code of an error reply, as a whole word (BUSYGROUP is not BUSY); inside a script's error the code stands in
-#: the middle of the text.
-_BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
-    ("WRONGTYPE", WrongTypeError),
-    ("NOGROUP", GroupMissingError),
-    ("UNBLOCKED", GroupMissingError),
-    ("NOPERM|NOAUTH|WRONGPASS|can't run this command|can't access", AccessDeniedError),
-    (
-        "LOADING|READONLY|MASTERDOWN|MISCONF|OOM|BUSY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|UNKILLABLE|max number of clients",
-        SourceUnavailableError,
-    ),
-)
-
-
-def translate(error: BaseException, what: str) -> SourceError:
-    """The SourceError that an error of redis-py or of the network means. `what` was being done, without any secret."""
-    message = f"{what}: {str(error) or type(error).__name__}"
-    for classes, ours in _BY_CLASS:
-        if isinstance(error, classes):
-            return ours(message)
-    for codes, ours in _BY_CODE:
-        if re.search(rf"\b(?:{codes})\b", str(error)):
-            return ours(message)
-    return CommandRefusedError(message)

@@ -5,23 +5,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from listeners.errors import ConnectionStringError, UnknownConnectionError
 
-__all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionSpec", "Connections", "parse_connection_string"]
+__all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionSpec", "Connections", "Endpoint", "parse_connection_string"]
 
 DEFAULT_CONNECTION_STRING = "127.0.0.1:6379"
 DEFAULT_PORT = 6379
 DEFAULT_TLS_PORT = 6380
+DEFAULT_SENTINEL_PORT = 26379
+MAX_ENDPOINTS = 100
 
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
 
-_OPTIONS = ("password", "user", "ssl", "defaultDatabase")
+_OPTIONS = ("password", "user", "ssl", "defaultDatabase", "serviceName", "sentinelPassword", "sentinelUser")
 
 #: StackExchange options that change nothing here: they tune that client.
 _IGNORED_OPTIONS = frozenset(
@@ -35,11 +37,22 @@ _IGNORED_OPTIONS = frozenset(
 )  # fmt: skip
 
 
+class Endpoint(NamedTuple):
+    """Where one server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True)
 class ConnectionSpec:
     """One Redis, as a connection string names it. Its repr shows no secret.
 
-    `host` and `port`, or `unix_path`. Standalone servers; Sentinel and Cluster will be told apart here.
+    `host` and `port`, or `unix_path`: a server, or any node of a cluster (the server says which); `others` are further
+    nodes. With a `service` all of them are Sentinels that know where its primary is.
     """
 
     host: str = "127.0.0.1"
@@ -49,12 +62,22 @@ class ConnectionSpec:
     username: str | None = None
     password: SecretStr | None = field(default=None, repr=False)
     tls: bool = False
+    others: tuple[Endpoint, ...] = ()
+    service: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: SecretStr | None = field(default=None, repr=False)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every server that the string names."""
+        return (Endpoint(self.host, self.port), *self.others)
 
     @property
     def address(self) -> str:
         """What people may see: where, never as whom."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        place = self.unix_path or f"{host}:{self.port}"
+        place = self.unix_path or ",".join(map(str, self.endpoints))
+        if self.service is not None:
+            place = f"{self.service}@{place}"
         return f"{place}/{self.database}" if self.database else place
 
 
@@ -72,41 +95,57 @@ def parse_connection_string(connection_string: str) -> ConnectionSpec:
 
 
 def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
-    endpoints: list[str] = []
-    options: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in connection_string.split(","))):
-        name, equals, value = part.partition("=")
-        if equals:
-            options[name.strip().lower()] = value.strip()
-        else:
-            endpoints.append(part)
-    if "servicename" in options:
-        raise ConnectionStringError("Sentinel (serviceName) is not supported yet. Name the primary's host and port.")
-    if len(endpoints) != 1:
-        raise ConnectionStringError(
-            f"It has {len(endpoints)} endpoints and one is needed; several (Sentinel, Cluster) are not supported yet. "
-            "Write host:port first, then options: host:6380,password=...,ssl=True."
-        )
+    places, options = _split(connection_string)
     accepted = {option.lower(): option for option in _OPTIONS}
     unknown = sorted(set(options) - _IGNORED_OPTIONS - set(accepted))
     if unknown:
         # The option is not shown: after a comma in a password it is a part of the password.
-        close = get_close_matches(unknown[0], accepted, n=1)
+        close = [name for name in accepted if name in unknown[0]] or get_close_matches(unknown[0], accepted, n=1)
         hint = f" (is it meant to be {accepted[close[0]]}?)" if close else ""
         raise ConnectionStringError(
             f"It has an option that does not exist{hint}. Use {', '.join(_OPTIONS)}; a password with a comma needs a "
             "redis:// URL, which has %2C for it."
         )
     tls = _switch("ssl", options.get("ssl", "false"))
-    host, port = _endpoint(endpoints[0], DEFAULT_TLS_PORT if tls else DEFAULT_PORT)
+    service = options.get("servicename") or None
+    default_port = DEFAULT_SENTINEL_PORT if service else DEFAULT_TLS_PORT if tls else DEFAULT_PORT
+    first, *others = [_endpoint(place, default_port) for place in places]
     return ConnectionSpec(
-        host=host,
-        port=port,
+        host=first.host,
+        port=first.port,
         database=_number("defaultDatabase", options.get("defaultdatabase", "0"), 0, 1_000_000),
         username=options.get("user") or None,
-        password=SecretStr(options["password"]) if options.get("password") else None,
+        password=_secret(options.get("password")),
         tls=tls,
+        others=tuple(others),
+        service=service,
+        sentinel_username=options.get("sentineluser") or None,
+        sentinel_password=_secret(options.get("sentinelpassword")),
     )
+
+
+def _split(connection_string: str) -> tuple[list[str], dict[str, str]]:
+    """The endpoints, and the options by their name in lower case."""
+    places: list[str] = []
+    options: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in connection_string.split(","))):
+        name, equals, value = part.partition("=")
+        if equals:
+            options[name.strip().lower()] = value.strip()
+        elif places and options:
+            # Not taken for a further endpoint, which would be shown: after a password it may be a part of it.
+            raise ConnectionStringError(
+                "It has an endpoint after an option. Write all endpoints first, then options: "
+                "host:6380,password=...,ssl=True; a password with a comma needs a redis:// URL, which has %2C for it."
+            )
+        else:
+            places.append(part)
+    if not 1 <= len(places) <= MAX_ENDPOINTS:
+        raise ConnectionStringError(
+            f"It has {len(places)} endpoints, and 1 to {MAX_ENDPOINTS} are needed. "
+            "Write host:port first, then options: host:6380,password=...,ssl=True."
+        )
+    return places, options
 
 
 def _parse_url(url: str) -> ConnectionSpec:
@@ -126,7 +165,7 @@ def _parse_url(url: str) -> ConnectionSpec:
     if parts.fragment:
         raise ConnectionStringError("It has a # that starts nothing. Write # in a password as %23.")
     username = unquote(parts.username) if parts.username else None
-    password = SecretStr(unquote(parts.password)) if parts.password else None
+    password = _secret(unquote(parts.password) if parts.password else None)
     if parts.scheme == "unix":
         if not parts.path.strip("/") or parts.hostname:
             raise ConnectionStringError(
@@ -145,7 +184,11 @@ def _parse_url(url: str) -> ConnectionSpec:
     )
 
 
-def _endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
+def _secret(value: str | None) -> SecretStr | None:
+    return SecretStr(value) if value else None
+
+
+def _endpoint(endpoint: str, default_port: int) -> Endpoint:
     match = re.fullmatch(
         r"\[(?P<v6>[^\]:]*:[^\]]+)\](?::(?P<v6port>.*))?|(?P<host>[^:\s]+)(?::(?P<port>.*))?", endpoint
     )
@@ -153,7 +196,7 @@ def _endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
         raise ConnectionStringError("The endpoint is not host:port. Write 127.0.0.1:6379 or [::1]:6379.")
     port = match["v6port"] if match["v6"] else match["port"]
     host = _host(match["v6"] or match["host"])
-    return host, default_port if port is None else _number("port", port, 1, 65535)
+    return Endpoint(host, default_port if port is None else _number("port", port, 1, 65535))
 
 
 def _host(host: str) -> str:

@@ -5,12 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
-
-from listeners.client import translated
+from listeners.client import Client, Script
 from listeners.companions import companion_key
 from listeners.messages import Entry, Fields, text
-from listeners.scripts import script
 from listeners.triggers import ListTrigger, StreamTrigger
 
 __all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields", "dead_letters_key"]
@@ -77,21 +74,20 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of one function."""
 
-    def __init__(self, client: Redis, trigger: ListTrigger | StreamTrigger, function: str) -> None:
+    def __init__(self, client: Client, trigger: ListTrigger | StreamTrigger, function: str) -> None:
         self._client = client
         self._trigger = trigger
         self._function = function
-        self._requeue = client.register_script(script("dead_requeue"))
+        self._requeue = Script("dead_requeue")
 
     async def letters(self) -> AsyncIterator[DeadLetter]:
         """Each of them, key by key, the oldest first. Raises SourceError."""
         for key in self._trigger.keys:
-            start = "-"
+            dead, start = dead_letters_key(key), "-"
             while True:
-                with translated(f"reading dead letters of {key!r}"):
-                    page = await self._client.execute_command(
-                        "XRANGE", dead_letters_key(key), start, "+", "COUNT", PAGE
-                    )
+                page = await self._client.command(
+                    dead, "XRANGE", dead, start, "+", "COUNT", PAGE, doing=f"reading dead letters of {key!r}"
+                )
                 for letter in map(DeadLetter.of, page):
                     if letter.function == self._function:
                         yield letter
@@ -111,10 +107,15 @@ class DeadLetters:
             arguments = ["RPUSH" if self._trigger.list_pop_from_beginning else "LPUSH", entry.payload]
         else:
             arguments = ["XADD", "*", *(part for pair in entry.fields or () for part in pair)]
-        with translated(f"putting a dead letter of {key!r} back"):
-            return bool(await self._requeue([dead_letters_key(key), key], [letter.id, *arguments]))
+        doing = f"putting a dead letter of {key!r} back"
+        return bool(
+            await self._client.evaluate(
+                self._requeue, [dead_letters_key(key), key], [letter.id, *arguments], doing=doing
+            )
+        )
 
     async def purge(self, letter: DeadLetter) -> bool:
         """Remove it for good; False if it is gone. Raises SourceError."""
-        with translated(f"purging a dead letter of {letter.entry.key!r}"):
-            return bool(await self._client.execute_command("XDEL", dead_letters_key(letter.entry.key), letter.id))
+        dead = dead_letters_key(letter.entry.key)
+        doing = f"purging a dead letter of {letter.entry.key!r}"
+        return bool(await self._client.command(dead, "XDEL", dead, letter.id, doing=doing))

@@ -18,7 +18,7 @@
         ├── Retry                       deliver it again later
         └── Reject                      never deliver it again: dead-letter it
 
-Errors of redis-py become SourceErrors in `listeners.client`, and nowhere else.
+Errors of redis-py become SourceErrors in `listeners.translation`, and nowhere else.
 """
 
 import math

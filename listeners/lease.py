@@ -2,10 +2,7 @@
 
 import time
 
-from redis.asyncio import Redis
-
-from listeners.client import translated
-from listeners.scripts import script
+from listeners.client import Client, Script
 
 __all__ = ["Lease", "boot_seconds", "is_lease_key", "lease_key"]
 
@@ -35,14 +32,15 @@ class Lease:
     side counts from before it sent the renewal, so it always believes the lease to end earlier than Redis does.
     """
 
-    def __init__(self, client: Redis, key: str, holder: str, ttl_seconds: float) -> None:
+    def __init__(self, client: Client, key: str, holder: str, ttl_seconds: float) -> None:
         self._key = key
         self._holder = holder
         self._ttl_seconds = ttl_seconds
         self._ends_at = 0.0
         self.epoch = 0
-        self._acquire = client.register_script(script("lease_acquire"))
-        self._release = client.register_script(script("lease_release"))
+        self._client = client
+        self._acquire = Script("lease_acquire")
+        self._release = Script("lease_release")
 
     @property
     def held(self) -> bool:
@@ -52,10 +50,12 @@ class Lease:
     async def acquire(self) -> bool:
         """Acquire the lease, or renew it. Raises SourceError; the lease then runs on to its end."""
         sent_at = boot_seconds()
-        with translated(f"acquiring lease {self._key!r}"):
-            granted, detail = await self._acquire(
-                [self._key, f"{self._key}:epoch"], [self._holder, int(self._ttl_seconds * 1000)]
-            )
+        granted, detail = await self._client.evaluate(
+            self._acquire,
+            [self._key, f"{self._key}:epoch"],
+            [self._holder, int(self._ttl_seconds * 1000)],
+            doing=f"acquiring lease {self._key!r}",
+        )
         if not granted:
             self._ends_at = 0.0
             return False
@@ -66,5 +66,4 @@ class Lease:
     async def release(self) -> None:
         """End the lease now, if it is ours, so that another instance need not wait for its end."""
         self._ends_at = 0.0
-        with translated(f"releasing lease {self._key!r}"):
-            await self._release([self._key], [self._holder])
+        await self._client.evaluate(self._release, [self._key], [self._holder], doing=f"releasing lease {self._key!r}")

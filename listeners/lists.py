@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from listeners.client import learn_server, open_client, translated
+from listeners.client import Client
 from listeners.connection import ConnectionSpec
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.messages import Entry, Outcome, Settlement, by_key
@@ -36,7 +36,7 @@ class ListSource:
         self._function = function
         self._lease_seconds = lease_seconds
         # One connection for each key's blocking peek, beside those for taking and settling.
-        self._client = open_client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
+        self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._taking: Taking | None = None
         self._keys: tuple[str, ...] = trigger.keys
         self._turn = 0
@@ -48,13 +48,13 @@ class ListSource:
         self._interrupted = False
 
     async def open(self) -> None:
-        server = await learn_server(self._client)
+        server = await self._client.server()
         self._taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
         self._keys = keys_read(self._trigger, server)
         self._can_peek = server.has(6, 2)
 
     async def describe(self) -> str:
-        server = await learn_server(self._client)
+        server = await self._client.server()
         taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
         ignored = self._trigger.keys[len(keys_read(self._trigger, server)) :]
         warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
@@ -161,5 +161,6 @@ class ListSource:
     async def _peek(self, key: str) -> None:
         """Wait until the list has an element, and leave it there: BLMOVE of its end onto the same end (Redis 6.2)."""
         end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-        with translated(f"waiting for list {key!r}"):
-            await self._client.execute_command("BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS)
+        await self._client.command(
+            key, "BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS, doing=f"waiting for list {key!r}"
+        )

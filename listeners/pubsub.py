@@ -8,13 +8,14 @@ from typing import Any
 
 from redis.asyncio.client import PubSub
 
-from listeners.client import learn_server, open_client, translated
+from listeners.client import Client
 from listeners.connection import ConnectionSpec
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.keyspace import missing_flags
 from listeners.lease import Lease, boot_seconds, is_lease_key, lease_key
 from listeners.messages import Entry, Settlement, text
 from listeners.supervisor import cancel_until_done, raise_if_cancelled
+from listeners.translation import translated
 from listeners.triggers import PubSubTrigger, is_keyspace_channel
 
 __all__ = ["QUEUE_SIZE", "PubSubSource"]
@@ -51,7 +52,7 @@ class PubSubSource:
         on_lease: Callable[[bool], object],
     ) -> None:
         self._trigger = trigger
-        self._client = open_client(spec, client_name)
+        self._client = Client(spec, client_name)
         self._pause_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._lease = (
             Lease(self._client, lease_key(app, function), instance, lease_seconds) if trigger.singleton else None
@@ -70,7 +71,7 @@ class PubSubSource:
         """Nothing to prepare: attend() subscribes when it holds the lease."""
 
     async def describe(self) -> str:
-        server = await learn_server(self._client)
+        server = await self._client.server()
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
         once = "in one instance, by a lease" if self._lease else "in every instance"
         warning = await self._keyspace_warning() if is_keyspace_channel(self._trigger.channel) else ""
@@ -138,7 +139,7 @@ class PubSubSource:
 
     async def _subscribe(self) -> None:
         await self._unsubscribe()
-        subscription = self._client.pubsub()
+        subscription = await self._client.subscription(self._trigger.channel)
         with translated(f"subscribing to {self._trigger.channel!r}"):
             if self._trigger.is_pattern:
                 await subscription.psubscribe(self._trigger.channel)
@@ -211,8 +212,9 @@ class PubSubSource:
 
     async def _keyspace_warning(self) -> str:
         try:
-            with translated("CONFIG GET notify-keyspace-events"):
-                answer = await self._client.execute_command("CONFIG", "GET", "notify-keyspace-events")
+            answer = await self._client.command(
+                None, "CONFIG", "GET", "notify-keyspace-events", doing="CONFIG GET notify-keyspace-events"
+            )
         except (AccessDeniedError, CommandRefusedError):
             return "; the server does not say whether it publishes these notifications (CONFIG GET is denied)"
         configured = text(answer[1]) if answer else ""

@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from listeners.client import learn_server, open_client, translated
+from listeners.client import Client, Script
 from listeners.connection import ConnectionSpec
 from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
 from listeners.errors import CommandRefusedError, GroupMissingError, SourceError
 from listeners.messages import Entry, Outcome, Settlement, by_key, text
-from listeners.scripts import script
 from listeners.server import Server
+from listeners.supervisor import cancel_until_done
 from listeners.triggers import StreamTrigger
 
 __all__ = ["StreamSource"]
@@ -31,6 +31,9 @@ TIDY_LEASES = 10
 #: Entries that this process holds back for a retry; while there are more, nothing new is taken.
 MAX_HELD = 1000
 CONSUMER_PREFIX = "triggerfish-"
+#: How long a blocking read may still take at the end: longer than it blocks.
+LAST_READ_SECONDS = 1.5
+SPARE_CONNECTIONS = 4
 
 
 class StreamSource:
@@ -54,9 +57,10 @@ class StreamSource:
         self._group = trigger.consumer_group
         self._consumer = CONSUMER_PREFIX + instance
         self._lease_ms = int(lease_seconds * 1000)
-        self._client = open_client(spec, client_name)
-        self._bury = self._client.register_script(script("stream_bury"))
-        self._retire = self._client.register_script(script("stream_retire"))
+        # One connection for each blocking read, beside those for claiming and settling.
+        self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
+        self._bury = Script("stream_bury")
+        self._retire = Script("stream_retire")
         self._server = Server()
         #: What this process has read or claimed and not settled; reclaiming leaves it alone.
         self._in_hand: set[tuple[str, str]] = set()
@@ -65,6 +69,7 @@ class StreamSource:
         self._tie_breaker = itertools.count()
         #: Entries that are ours in Redis and not taken yet: claimed from dead consumers, or more than was asked for.
         self._ahead: list[Entry] = []
+        self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._room = 0
         self._interrupted = False
         self._tidy_at = 0.0
@@ -72,11 +77,11 @@ class StreamSource:
         self._cursors: dict[str, str] = {}
 
     async def open(self) -> None:
-        self._server = await learn_server(self._client)
+        self._server = await self._client.server()
         await self._create_groups()
 
     async def describe(self) -> str:
-        self._server = await learn_server(self._client)
+        self._server = await self._client.server()
         return f"{self._server}, XREADGROUP as group {self._group}, consumer {self._consumer}"
 
     async def attend(self) -> None:
@@ -127,7 +132,9 @@ class StreamSource:
         self._interrupted = True
 
     async def stop(self) -> list[Entry]:
-        """Nothing was read ahead that is not in hand or handed back."""
+        """Wait for reads that are under way: what they bring is handed back with what was read ahead."""
+        if self._reads:
+            await asyncio.wait(self._reads.values(), timeout=LAST_READ_SECONDS)
         return []
 
     async def hand_back(self, entries: Sequence[Entry]) -> None:
@@ -141,6 +148,7 @@ class StreamSource:
             await self._claim(key, 0, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries, "JUSTID")
 
     async def close(self) -> None:
+        await cancel_until_done(self._reads.values(), LAST_READ_SECONDS)
         with contextlib.suppress(SourceError):  # what a consumer leaves behind is reclaimed by others
             for key in self._trigger.keys:
                 await self._retire_consumer(key, self._consumer)
@@ -160,25 +168,39 @@ class StreamSource:
         """XGROUP CREATE at 0, so that what was added before the first start is delivered."""
         for key in self._trigger.keys:
             try:
-                with translated(f"creating group {self._group!r} of stream {key!r}"):
-                    await self._client.execute_command("XGROUP", "CREATE", key, self._group, "0", "MKSTREAM")
+                await self._client.command(
+                    key, "XGROUP", "CREATE", key, self._group, "0", "MKSTREAM",
+                    doing=f"creating group {self._group!r} of stream {key!r}",
+                )  # fmt: skip
             except CommandRefusedError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
 
     async def _read(self, count: int) -> None:
-        """XREADGROUP of what was never delivered.
+        """XREADGROUP of what was never delivered: one read for all keys, in a cluster one for those of each slot.
 
-        COUNT is per stream, so it is shared out; with more keys than `count` it may read a few too many.
+        COUNT is per stream, so it is shared out; with more keys than `count` it may read a few too many. A read that
+        waits outlasts this call: its entries are ours as soon as it has them.
         """
-        keys = self._trigger.keys
-        options = ("COUNT", max(1, count // len(keys)), "BLOCK", self._block_ms())
+        share = max(1, count // len(self._trigger.keys))
+        for keys in self._client.together(self._trigger.keys):
+            if keys not in self._reads:
+                self._reads[keys] = asyncio.create_task(self._read_together(keys, share), name=f"reading {keys}")
+        timeout = self._block_ms() / 1000
+        await asyncio.wait(self._reads.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        done = {keys: read for keys, read in self._reads.items() if read.done()}
+        for keys in done:
+            del self._reads[keys]
+        errors = [error for read in done.values() if (error := read.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
+        options = ("COUNT", count, "BLOCK", self._block_ms())
         streams = ("STREAMS", *keys, *(">" for _ in keys))
+        command = ("XREADGROUP", "GROUP", self._group, self._consumer, *options, *streams)
         try:
-            with translated(f"reading stream {' '.join(keys)!r}"):
-                answer = await self._client.execute_command(
-                    "XREADGROUP", "GROUP", self._group, self._consumer, *options, *streams
-                )
+            answer = await self._client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
         except GroupMissingError:
             await self._create_groups()
             return
@@ -224,13 +246,12 @@ class StreamSource:
 
     async def _overdue(self, key: str, room: int) -> list[tuple[str, int]]:
         """IDs and delivery counts of pending entries that nobody gave a sign of life for."""
-        with translated(f"looking at pending entries of stream {key!r}"):
-            if self._server.has(6, 2):
-                rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
-            else:
-                rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
-                full = len(rows) == RECLAIM_PAGE
-                self._cursors[key] = next_id(text(rows[-1][0])) if full else "-"
+        if self._server.has(6, 2):
+            rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
+        else:
+            rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
+            full = len(rows) == RECLAIM_PAGE
+            self._cursors[key] = next_id(text(rows[-1][0])) if full else "-"
         return [
             (text(entry_id), count)
             for entry_id, _, idle_ms, count in rows
@@ -238,50 +259,50 @@ class StreamSource:
         ][:room]
 
     async def _pending(self, key: str, *arguments: object) -> list[Any]:
-        rows: list[Any] = await self._client.execute_command("XPENDING", key, self._group, *arguments)
+        doing = f"looking at pending entries of stream {key!r}"
+        rows: list[Any] = await self._client.command(key, "XPENDING", key, self._group, *arguments, doing=doing)
         return rows
 
     async def _settle_deleted(self, key: str, ids: set[str]) -> None:
         """Acknowledge pending entries that were deleted or trimmed: there is nothing left to deliver."""
         for entry_id in ids:
-            with translated(f"looking for entry {entry_id} of stream {key!r}"):
-                if not await self._client.execute_command("XRANGE", key, entry_id, entry_id):
-                    await self._client.execute_command("XACK", key, self._group, entry_id)
+            doing = f"looking for entry {entry_id} of stream {key!r}"
+            if not await self._client.command(key, "XRANGE", key, entry_id, entry_id, doing=doing):
+                await self._client.command(key, "XACK", key, self._group, entry_id, doing=doing)
 
     async def _claim(self, key: str, min_idle_ms: int, ids: list[str], *options: object) -> list[Any]:
-        with translated(f"claiming entries of stream {key!r}"):
-            answer: list[Any] = await self._client.execute_command(
-                "XCLAIM", key, self._group, self._consumer, min_idle_ms, *ids, *options
-            )
+        answer: list[Any] = await self._client.command(
+            key, "XCLAIM", key, self._group, self._consumer, min_idle_ms, *ids, *options,
+            doing=f"claiming entries of stream {key!r}",
+        )  # fmt: skip
         return answer
 
     async def _acknowledge(self, entries: Iterable[Entry]) -> None:
         for key, group in by_key(entries):
             ids = [_id(entry) for entry in group]
-            with translated(f"acknowledging entries of stream {key!r}"):
-                if not self._trigger.delete_after_process:
-                    await self._client.execute_command("XACK", key, self._group, *ids)
-                    continue
-                async with self._client.pipeline(transaction=True) as pipeline:
-                    pipeline.execute_command("XACK", key, self._group, *ids)
-                    pipeline.execute_command("XDEL", key, *ids)
-                    await pipeline.execute()
+            acknowledge, doing = ("XACK", key, self._group, *ids), f"acknowledging entries of stream {key!r}"
+            if self._trigger.delete_after_process:
+                await self._client.transaction(key, [acknowledge, ("XDEL", key, *ids)], doing=doing)
+            else:
+                await self._client.command(key, *acknowledge, doing=doing)
 
     async def _dead_letter(self, settlement: Settlement) -> None:
         entry = settlement.entry
         delete = int(self._trigger.delete_after_process)
         fields = dead_letter_fields(entry, self._function, settlement.error)
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
-        with contextlib.suppress(GroupMissingError), translated(f"dead-lettering from stream {entry.key!r}"):
-            await self._bury(
+        with contextlib.suppress(GroupMissingError):
+            await self._client.evaluate(
+                self._bury,
                 [entry.key, dead_letters_key(entry.key)],
                 [self._group, _id(entry), delete, DEAD_LETTERS_KEPT, *fields],
+                doing=f"dead-lettering from stream {entry.key!r}",
             )
 
     async def _remove_dead_consumers(self) -> None:
         for key in self._trigger.keys:
-            with translated(f"looking at consumers of stream {key!r}"):
-                consumers = await self._client.execute_command("XINFO", "CONSUMERS", key, self._group)
+            doing = f"looking at consumers of stream {key!r}"
+            consumers = await self._client.command(key, "XINFO", "CONSUMERS", key, self._group, doing=doing)
             for flat in consumers:
                 consumer = dict(zip(flat[::2], flat[1::2], strict=True))
                 name = text(consumer[b"name"])
@@ -290,8 +311,9 @@ class StreamSource:
                     await self._retire_consumer(key, name)
 
     async def _retire_consumer(self, key: str, consumer: str) -> None:
-        with translated(f"removing consumer {consumer} of stream {key!r}"):
-            await self._retire([key], [self._group, consumer])
+        await self._client.evaluate(
+            self._retire, [key], [self._group, consumer], doing=f"removing consumer {consumer} of stream {key!r}"
+        )
 
 
 def _entry(key: str, raw: Any, deliveries: int = 1) -> Entry:

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from redis.asyncio import Redis
-
-from listeners.client import translated
+from listeners.client import Client, Script
 from listeners.companions import companion_key
 from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
 from listeners.messages import Entry, Outcome, Settlement, text
-from listeners.scripts import script
 from listeners.server import Server
 from listeners.triggers import ListTrigger
 
@@ -44,7 +41,7 @@ class Taking(Protocol):
     async def hand_back(self, key: str, entries: Sequence[Entry]) -> None: ...
 
 
-def taking_for(trigger: ListTrigger, function: str, client: Redis, server: Server, lease_seconds: float) -> Taking:
+def taking_for(trigger: ListTrigger, function: str, client: Client, server: Server, lease_seconds: float) -> Taking:
     """The way that the trigger asks for, with the commands that the server has."""
     if trigger.delivery == "at-most-once":
         return PlainTaking(trigger, function, client, server)
@@ -57,20 +54,22 @@ class LeasedTaking:
     One script per key and step; needs EVALSHA, and no newer command than Redis 5.0 has.
     """
 
-    def __init__(self, trigger: ListTrigger, function: str, client: Redis, lease_seconds: float) -> None:
+    def __init__(self, trigger: ListTrigger, function: str, client: Client, lease_seconds: float) -> None:
         self._function = function
         self._beginning = int(trigger.list_pop_from_beginning)
         self._lease_ms = int(lease_seconds * 1000)
-        self._take = client.register_script(script("list_take"))
-        self._settle = client.register_script(script("list_settle"))
-        self._bury = client.register_script(script("list_bury"))
+        self._client = client
+        self._take = Script("list_take")
+        self._settle = Script("list_settle")
+        self._bury = Script("list_bury")
 
     def describe(self) -> str:
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
 
     async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
-        with translated(f"taking from list {key!r}"):
-            due_ms, taken = await self._take(_keys(key), [self._lease_ms, count, self._beginning])
+        due_ms, taken = await self._client.evaluate(
+            self._take, _keys(key), [self._lease_ms, count, self._beginning], doing=f"taking from list {key!r}"
+        )
         entries = [
             Entry(key, payload=taken[at + 2], deliveries=taken[at + 1], receipt=taken[at])
             for at in range(0, len(taken), 3)
@@ -83,11 +82,12 @@ class LeasedTaking:
             entry = settlement.entry
             if settlement.outcome is Outcome.DEAD_LETTERED:
                 fields = dead_letter_fields(entry, self._function, settlement.error)
-                with translated(f"dead-lettering from list {key!r}"):
-                    await self._bury(
-                        [*_keys(key), dead_letters_key(key)],
-                        [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
-                    )
+                await self._client.evaluate(
+                    self._bury,
+                    [*_keys(key), dead_letters_key(key)],
+                    [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
+                    doing=f"dead-lettering from list {key!r}",
+                )
             else:
                 action = "retry" if settlement.outcome is Outcome.RETRIED else "done"
                 steps += (entry.receipt, entry.deliveries, action, settlement.delay_ms)
@@ -101,14 +101,13 @@ class LeasedTaking:
 
     async def _run(self, key: str, steps: list[Any]) -> None:
         if steps:
-            with translated(f"settling list {key!r}"):
-                await self._settle(_keys(key), steps)
+            await self._client.evaluate(self._settle, _keys(key), steps, doing=f"settling list {key!r}")
 
 
 class PlainTaking:
     """At most once: the seed's LPOP and RPOP, with COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
 
-    def __init__(self, trigger: ListTrigger, function: str, client: Redis, server: Server) -> None:
+    def __init__(self, trigger: ListTrigger, function: str, client: Client, server: Server) -> None:
         self._trigger = trigger
         self._function = function
         self._client = client
@@ -125,31 +124,35 @@ class PlainTaking:
         return "LPOP" if self._trigger.list_pop_from_beginning else "RPOP"
 
     async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
-        with translated(f"taking from list {key!r}"):
-            popped_from, payloads = await self._popped(key, count)
+        popped_from, payloads = await self._popped(key, count)
         return [Entry(popped_from, payload=payload) for payload in payloads], None
 
     async def _popped(self, key: str, count: int) -> tuple[str, list[bytes]]:
-        if len(self._keys) > 1:
+        doing = f"taking from list {key!r}"
+        together = next(group for group in self._client.together(self._keys) if key in group)
+        if len(together) > 1:
             # LMPOP takes from the first key that has elements: beginning at `key` keeps the turn fair.
-            at = self._keys.index(key)
-            order = self._keys[at:] + self._keys[:at]
+            at = together.index(key)
+            order = together[at:] + together[:at]
             end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-            answer = await self._client.execute_command("LMPOP", len(order), *order, end, "COUNT", count)
+            answer = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
             return (text(answer[0]), answer[1]) if answer else (key, [])
         if self._server.has(6, 2):
-            return key, await self._client.execute_command(self._pop, key, count) or []
-        payload = await self._client.execute_command(self._pop, key)
+            return key, await self._client.command(key, self._pop, key, count, doing=doing) or []
+        payload = await self._client.command(key, self._pop, key, doing=doing)
         return key, [] if payload is None else [payload]
 
     async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             if settlement.outcome is Outcome.DEAD_LETTERED:
-                fields = dead_letter_fields(settlement.entry, self._function, settlement.error)
-                with translated(f"dead-lettering from list {key!r}"):
-                    await self._client.execute_command(
-                        "XADD", dead_letters_key(key), "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields
-                    )
+                dead, fields = (
+                    dead_letters_key(key),
+                    dead_letter_fields(settlement.entry, self._function, settlement.error),
+                )
+                await self._client.command(
+                    dead, "XADD", dead, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields,
+                    doing=f"dead-lettering from list {key!r}",
+                )  # fmt: skip
 
     async def renew(self, key: str, entries: Sequence[Entry]) -> None:
         """Nothing: a popped element has no lease."""
@@ -158,9 +161,8 @@ class PlainTaking:
         """Push back, in their old order, what no call was started for: the others had their one delivery."""
         payloads = [entry.payload for entry in reversed(entries) if not entry.started]
         if payloads:
-            with translated(f"handing back to list {key!r}"):
-                push = "LPUSH" if self._trigger.list_pop_from_beginning else "RPUSH"
-                await self._client.execute_command(push, key, *payloads)
+            push = "LPUSH" if self._trigger.list_pop_from_beginning else "RPUSH"
+            await self._client.command(key, push, key, *payloads, doing=f"handing back to list {key!r}")
 
 
 def _keys(key: str) -> list[str]:

@@ -2,18 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from listeners.client import translate, translated
+from listeners.client import Client
 from listeners.errors import SourceError
 from listeners.messages import text
 from listeners.server import Server
 from listeners.taking import inflight_key, keys_read
+from listeners.translation import translate
 from listeners.triggers import ListTrigger, StreamTrigger
 from scaler.lag import EntryId, GroupState, Lag, StreamState, known_lag
 
@@ -94,7 +92,7 @@ class CountMemory:
 
 
 async def measure(
-    client: Redis, server: Server, subjects: Iterable[Subject], memory: CountMemory
+    client: Client, server: Server, subjects: Iterable[Subject], memory: CountMemory
 ) -> dict[Subject, Backlog | SourceError]:
     """Measure all subjects of one Redis in one pipelined round trip; more only where entries must be counted.
 
@@ -102,7 +100,8 @@ async def measure(
     SourceError if Redis could not be asked at all.
     """
     wanted = [(subject, key) for subject in dict.fromkeys(subjects) for key in _keys(subject.trigger, server)]
-    replies = await _ask(client, [_commands(subject.trigger, key) for subject, key in wanted])
+    asked = [(key, _commands(subject.trigger, key)) for subject, key in wanted]
+    replies = await client.grouped(asked, doing="measuring")
     found: dict[tuple[Subject, str], KeyBacklog | SourceError] = {}
     to_count: list[_Count] = []
     for (subject, key), reply in zip(wanted, replies, strict=True):
@@ -138,25 +137,6 @@ def _commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str,
     if isinstance(trigger, StreamTrigger):
         return [("XINFO", "GROUPS", key), ("XINFO", "STREAM", key)]
     return [("LLEN", key), ("ZCARD", inflight_key(key))]
-
-
-async def _ask(client: Redis, groups: Sequence[Sequence[tuple[str, ...]]]) -> list[list[Any]]:
-    """Run every group as a MULTI of its own, all in one round trip. A group that was refused has only its error."""
-    if not groups:
-        return []
-    with translated("measuring"):
-        async with client.pipeline(transaction=False) as pipeline:
-            for group in groups:
-                for command in (("MULTI",), *group, ("EXEC",)):
-                    pipeline.execute_command(*command)
-            flat = await pipeline.execute(raise_on_error=False)
-    replies: list[list[Any]] = []
-    for group in groups:
-        part, flat = flat[: len(group) + 2], flat[len(group) + 2 :]
-        # A command refused while it was queued (ACL) names its reason; EXEC then only says that it was aborted.
-        refused = next((answer for answer in part if isinstance(answer, RedisError)), None)
-        replies.append([refused] if refused is not None else part[-1])
-    return replies
 
 
 @dataclass
@@ -195,12 +175,13 @@ class _Count:
             ("XRANGE", self.key, _shown(self._until_from), _shown(self.state.last_delivered), "COUNT", str(STEP)),
         ]
 
-    def take(self, after: Any, until: Any) -> None:
+    def take(self, pages: list[Any]) -> None:
         """Add a step's entries; the lag is known when one side has come to its end."""
-        refused = next((answer for answer in (after, until) if isinstance(answer, RedisError)), None)
+        refused = _refusal(pages)
         if refused is not None:
             self.error = translate(refused, f"counting entries of stream {self.key!r}")
             return
+        after, until = pages
         self.steps += 1
         self._after += len(after)
         self._until += len(until)
@@ -220,15 +201,15 @@ class _Count:
 
 def _read(subject: Subject, key: str, reply: list[Any], server: Server) -> KeyBacklog | _Count:
     """Read one key's reply. Raises SourceError for what Redis refused: a wrong type, a denied command."""
-    errors = [answer for answer in reply if isinstance(answer, RedisError)]
+    refused = _refusal(reply)
     if isinstance(subject.trigger, ListTrigger):
-        if errors:
-            raise translate(errors[0], f"measuring list {key!r}")
+        if refused is not None:
+            raise translate(refused, f"measuring list {key!r}")
         return KeyBacklog(key, length=reply[0], in_flight=reply[1])
-    if errors:
-        if all("no such key" in str(error) for error in errors):
+    if refused is not None:
+        if "no such key" in str(refused):
             return KeyBacklog(key, 0, lag=known_lag(None, None, server))
-        raise translate(errors[0], f"measuring stream {key!r}")
+        raise translate(refused, f"measuring stream {key!r}")
     groups = {text(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
     stream = StreamState.of(_pairs(reply[1]))
     group = groups.get(subject.trigger.consumer_group)
@@ -239,23 +220,23 @@ def _read(subject: Subject, key: str, reply: list[Any], server: Server) -> KeyBa
     return _Count(subject, key, subject.trigger.consumer_group, stream, group, limit)
 
 
-async def _count_all(client: Redis, counts: list[_Count], memory: CountMemory) -> None:
+async def _count_all(client: Client, counts: list[_Count], memory: CountMemory) -> None:
     """Count step by step, the steps of all streams in one round trip each."""
     left = counts
     while left:
-        with translated("counting undelivered entries"):
-            async with client.pipeline(transaction=False) as pipeline:
-                for count in left:
-                    for command in count.commands():
-                        pipeline.execute_command(*command)
-                pages = await pipeline.execute(raise_on_error=False)
-        for at, count in enumerate(left):
-            count.take(pages[2 * at], pages[2 * at + 1])
+        asked = [(count.key, count.commands()) for count in left]
+        for count, pages in zip(left, await client.grouped(asked, doing="counting undelivered entries"), strict=True):
+            count.take(pages)
         left = [count for count in left if not count.done]
         await asyncio.sleep(0)  # parsing pages is work: let others run between them
     for count in counts:
         if count.steps > 1 and count.lag is not None:
             memory.keep(count, count.lag)
+
+
+def _refusal(reply: list[Any]) -> Exception | None:
+    """The first error among the answers."""
+    return next((answer for answer in reply if isinstance(answer, Exception)), None)
 
 
 def _pairs(flat: list[Any]) -> dict[bytes, Any]:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from listeners.client import open_client
+from listeners.client import Client
 from listeners.deadletters import DeadLetter, DeadLetters
 from listeners.errors import ConfigurationError
 from listeners.loading import load_app
@@ -145,7 +145,7 @@ async def _letters(app: str, function: str, config: ConfigOption, connection: st
     trigger = functions[function].trigger
     if isinstance(trigger, PubSubTrigger):
         raise ConfigurationError("FUNCTION", function, "Pub/sub messages are not kept, so it has no dead letters.")
-    client = open_client(settings.redis_connections().resolve(trigger), "triggerfish:dead")
+    client = Client(settings.redis_connections().resolve(trigger), "triggerfish:dead")
     try:
         yield DeadLetters(client, trigger, function)
     finally:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from listeners.app import App
-from listeners.client import open_client, translated
+from listeners.client import Client
 from listeners.connection import Connections
 from listeners.errors import SourceError, TriggerfishError
 from listeners.lease import lease_key
@@ -203,10 +203,11 @@ class LocalScaler:
         for name, function in self._app.functions.items():
             if not isinstance(function.trigger, PubSubTrigger) or not function.trigger.singleton:
                 continue
-            client = open_client(self._connections.resolve(function.trigger), "triggerfish:local", timeout_seconds=1.0)
+            client = Client(self._connections.resolve(function.trigger), "triggerfish:local", timeout_seconds=1.0)
+            key = lease_key(self._app.name or "", name)
             try:
-                with contextlib.suppress(SourceError), translated("reading a lease"):
-                    holder = await client.execute_command("GET", lease_key(self._app.name or "", name))
+                with contextlib.suppress(SourceError):
+                    holder = await client.command(key, "GET", key, doing="reading a lease")
                     holders.add(text(holder or b""))
             finally:
                 await client.aclose()

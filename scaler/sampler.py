@@ -9,9 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from listeners.client import learn_server, open_client
+from listeners.client import Client
 from listeners.connection import ConnectionSpec
-from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError
+from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.server import Server
 from scaler.backlog import Backlog, CountMemory, Subject, measure
 
@@ -55,7 +55,7 @@ class Sampler:
         self._address = spec.address
         self._bound_seconds = bound_seconds
         self._on_measured = on_measured
-        self._client = open_client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds)
+        self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds)
         self._server: Server | None = None
         self._memory = CountMemory()
         self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
@@ -114,13 +114,16 @@ class Sampler:
         try:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
-                    self._server = await learn_server(self._client)
+                    self._server = await self._client.server()
                 results = await measure(self._client, self._server, subjects, self._memory)
+            unanswered = (r for r in results.values() if isinstance(r, SourceUnavailableError | SourceTimeoutError))
+            reason = next((error.reason for error in unanswered), None)
         except Exception as error:  # noqa: BLE001  (whoever asks must get an answer)
             failure = self._failure(error)
             reason = failure.reason
-            self._server = None  # another server may answer next time
             results = dict.fromkeys(subjects, failure)
+        if reason is not None:
+            self._server = None  # another server may answer next time
         self._on_measured(time.monotonic() - began, reason)
         return results
 

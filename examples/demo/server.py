@@ -31,7 +31,10 @@ def embedded_binary() -> Path:
 
 
 class Server:
-    """A running server. `arguments` are the server's own, such as "--appendonly", "yes"."""
+    """A running server. `arguments` are the server's own, such as "--appendonly", "yes".
+
+    `configuration`: a file of its own instead of our settings; a Sentinel needs one.
+    """
 
     def __init__(
         self,
@@ -39,14 +42,14 @@ class Server:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
+        configuration: Path | None = None,
     ) -> None:
         self.port = port or free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="triggerfish-")
         self._environment = {**os.environ, **(environment or {})}
-        self._command = [
-            str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name, "--save", "",
-            *arguments,
-        ]  # fmt: skip
+        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name)
+        settings = where if configuration else (*where, "--save", "")
+        self._command = [str(binary), *([str(configuration)] if configuration else []), *settings, *arguments]
         self.process = self._start()
 
     @property

@@ -9,7 +9,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 
 from examples.demo.server import Server
-from listeners.client import learn_server, open_client
+from listeners.client import Client
 from listeners.connection import parse_connection_string
 from listeners.triggers import StreamTrigger
 from scaler import backlog
@@ -28,8 +28,8 @@ class Meter:
     def __init__(self, server: Server) -> None:
         self.client = server.client()
         self._runner = asyncio.Runner()
-        self._async_client = open_client(parse_connection_string(server.address), "test")
-        self._server = self._runner.run(learn_server(self._async_client))
+        self._async_client = Client(parse_connection_string(server.address), "test")
+        self._server = self._runner.run(self._async_client.server())
 
     def measure(self, subject: Subject = SUBJECT, memory: CountMemory | None = None) -> Backlog:
         """The backlog now; the error if it cannot be measured."""

@@ -8,7 +8,7 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, RedisMessage
-from listeners.client import learn_server, open_client
+from listeners.client import Client
 from listeners.connection import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, WrongTypeError
 from listeners.triggers import ListTrigger, StreamTrigger, Trigger
@@ -23,10 +23,10 @@ ONE = ("redis-7.0",)
 
 async def measured(server: Server, *triggers: ListTrigger | StreamTrigger) -> list[Backlog | SourceError]:
     """Measure triggers of one server in one go."""
-    client = open_client(parse_connection_string(server.address), "test")
+    client = Client(parse_connection_string(server.address), "test")
     try:
         subjects = [Subject(trigger) for trigger in triggers]
-        results = await measure(client, await learn_server(client), subjects, CountMemory())
+        results = await measure(client, await client.server(), subjects, CountMemory())
         return [results[subject] for subject in subjects]
     finally:
         await client.aclose()
@@ -97,13 +97,13 @@ async def test_a_key_that_the_acl_denies_is_an_error_and_hurts_no_other_trigger(
     """F17: what the ACL denies is an error for that trigger only."""
     await client.execute_command("ACL", "SETUSER", "scaler", "on", ">pw", "~q", "~triggerfish:{q}:*", "+@all", "-xinfo")
     await client.rpush("q", 1)
-    limited = open_client(parse_connection_string(f"{server.address},user=scaler,password=pw"), "test")
+    limited = Client(parse_connection_string(f"{server.address},user=scaler,password=pw"), "test")
     triggers: list[ListTrigger | StreamTrigger] = [
         ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("q",)),
     ]  # fmt: skip
     subjects = [Subject(trigger) for trigger in triggers]
     try:
-        found = await measure(limited, await learn_server(limited), subjects, CountMemory())
+        found = await measure(limited, await limited.server(), subjects, CountMemory())
     finally:
         await limited.aclose()
         await client.execute_command("ACL", "DELUSER", "scaler")

@@ -1,36 +1,48 @@
 """A server that does not say what it is: fakeredis, which has no INFO, stands in for it."""
 
-from typing import Any
+import threading
+from collections.abc import AsyncIterator
 
-from fakeredis import FakeAsyncRedis
+import pytest
+from fakeredis import TcpFakeServer
 
-from listeners.client import learn_server
+from listeners.client import Client
+from listeners.connection import ConnectionSpec
 from listeners.server import Server
 from listeners.triggers import StreamTrigger
 from scaler.backlog import Backlog, CountMemory, Subject, measure
 
 
-def _plain(fake: FakeAsyncRedis) -> FakeAsyncRedis:
-    """Answers as the server sends them, as open_client has it."""
-    fake.response_callbacks.clear()
-    return fake
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """A client of such a server."""
+    server = TcpFakeServer(("127.0.0.1", 0))
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    client = Client(ConnectionSpec("127.0.0.1", server.server_address[1]), "test")
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        server.shutdown()
+        serving.join()
+        server.server_close()
 
 
-async def test_it_counts_as_the_oldest_one() -> None:
+async def test_it_counts_as_the_oldest_one(client: Client) -> None:
     """Without INFO nothing newer is relied on than what the oldest server has."""
-    server = await learn_server(FakeAsyncRedis())
+    server = await client.server()
     assert server == Server()
     assert not server.has(6, 2)
 
 
-async def test_its_lag_is_counted() -> None:
+async def test_its_lag_is_counted(client: Client) -> None:
     """Where the server's lag cannot be trusted, the entries that wait are counted."""
-    fake: Any = _plain(FakeAsyncRedis(protocol=2))
     for number in range(1, 11):
-        await fake.execute_command("XADD", "s", f"{number}-0", "f", "v")
-    await fake.execute_command("XGROUP", "CREATE", "s", "g", "4-0")
-    await fake.execute_command("XDEL", "s", "7-0")
+        await client.command("s", "XADD", "s", f"{number}-0", "f", "v", doing="adding")
+    await client.command("s", "XGROUP", "CREATE", "s", "g", "4-0", doing="creating the group")
+    await client.command("s", "XDEL", "s", "7-0", doing="deleting")
     subject = Subject(StreamTrigger(keys=("s",), consumer_group="g"))
-    found = (await measure(fake, Server(), [subject], CountMemory()))[subject]
+    found = (await measure(client, Server(), [subject], CountMemory()))[subject]
     assert isinstance(found, Backlog)
     assert found.entries == 5

@@ -11,7 +11,7 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, Host, RedisMessage
-from listeners.client import open_client
+from listeners.client import Client
 from tests.conftest import RunHost, running_host
 from tests.integration.kinds import Kind, add, both_kinds, trigger
 from tests.servers.catalogue import RELEASES, available
@@ -31,8 +31,8 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs is noticed after little more than the longest blocking read."""
-    assert open_client.__kwdefaults__ is not None
-    monkeypatch.setitem(open_client.__kwdefaults__, "timeout_seconds", 1.2)
+    assert Client.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout_seconds", 1.2)
 
 
 def all_kinds(handled: list[str]) -> App:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from listeners.connection import Connections, ConnectionSpec, parse_connection_string
+from listeners.connection import Connections, ConnectionSpec, Endpoint, parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
 from listeners.triggers import ListTrigger, parse_trigger
 
@@ -38,6 +38,20 @@ passwords = st.text(min_size=1, max_size=30).map(lambda chance: f"zq{chance}qz")
             "cache:6380,password=x,ssl=True,abortConnect=False",
             ConnectionSpec("cache", 6380, None, 0, None, SecretStr("x"), True),
         ),
+        ("a:1,b:2, c", ConnectionSpec("a", 1, others=(Endpoint("b", 2), Endpoint("c", 6379)))),
+        (
+            "s1,s2:5,serviceName=main,password=x,sentinelUser=ann,sentinelPassword=y,defaultDatabase=2",
+            ConnectionSpec(
+                "s1",
+                26379,
+                database=2,
+                password=SecretStr("x"),
+                others=(Endpoint("s2", 5),),
+                service="main",
+                sentinel_username="ann",
+                sentinel_password=SecretStr("y"),
+            ),
+        ),
         ("redis://", ConnectionSpec("127.0.0.1", 6379)),
         ("redis://cache", ConnectionSpec("cache", 6379)),
         ("REDIS://cache:1/2", ConnectionSpec("cache", 1, database=2)),
@@ -64,8 +78,10 @@ def test_what_parses(text: str, spec: ConnectionSpec) -> None:
         "  ",
         ",",
         "ssl=True",
-        "a:1,b:2",
-        "cache,serviceName=mymaster",
+        f"cache,password=abc,{SECRET}",
+        f"cache,ssl=True,{SECRET}:1",
+        ",".join(["cache:1"] * 101),
+        "serviceName=mymaster",
         ":6379",
         "cache:",
         "cache:0",
@@ -145,6 +161,8 @@ def test_a_misspelt_option(option: str, meant: str) -> None:
         ("redis://ann:x@cache/2", "cache:6379/2"),
         ("[::1]:7000", "[::1]:7000"),
         ("unix:///r.sock?db=1", "/r.sock/1"),
+        ("a:1,[::1]:2", "a:1,[::1]:2"),
+        ("s1,s2,serviceName=main,sentinelPassword=x,defaultDatabase=1", "main@s1:26379,s2:26379/1"),
     ],
 )
 def test_addresses(text: str, address: str) -> None:

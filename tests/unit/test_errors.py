@@ -12,7 +12,6 @@ import redis.sentinel
 from redis import exceptions
 
 from listeners import errors
-from listeners.client import translate, translated
 from listeners.errors import (
     AccessDeniedError,
     CommandRefusedError,
@@ -25,6 +24,7 @@ from listeners.errors import (
     TriggerfishError,
     WrongTypeError,
 )
+from listeners.translation import translate, translated
 
 REASONS = {
     "access_denied": AccessDeniedError,

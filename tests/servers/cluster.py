@@ -1,0 +1,158 @@
+"""A real cluster: three primaries with a replica each, fail-over and slot migration included."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+from redis.crc import key_slot
+
+from examples.demo.server import Server
+from tests.servers.catalogue import Release
+
+__all__ = ["Cluster"]
+
+SLOTS = 16_384
+PRIMARIES = 3
+NODE_TIMEOUT_MS = 1_000
+WAIT_SECONDS = 20.0
+
+ARGUMENTS = (
+    "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+    "--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--repl-diskless-sync-delay", "0",
+)  # fmt: skip
+
+
+class Cluster:
+    """Six nodes on this machine. `arguments` are each server's own, such as "--appendonly", "yes"."""
+
+    def __init__(self, release: Release, *arguments: str) -> None:
+        self._stack = contextlib.ExitStack()
+        self.nodes: list[Server] = []
+        try:
+            for _ in range(2 * PRIMARIES):
+                self.nodes.append(release.start(*ARGUMENTS, *arguments))
+                self._stack.callback(self.nodes[-1].stop)
+            self._form()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """A connection string that names every node."""
+        return ",".join(node.address for node in self.nodes)
+
+    def node_of(self, key: str) -> Server:
+        """The primary that has a key now, as a living node sees it."""
+        slot = key_slot(key.encode())
+        for first, last, primary, *_ in self._ask_any("CLUSTER", "SLOTS"):
+            if int(first) <= slot <= int(last):
+                return next(node for node in self.nodes if node.port == int(primary[1]))
+        raise LookupError(f"nobody has slot {slot}")
+
+    def client(self) -> redis.RedisCluster:
+        """A plain blocking client of the cluster; its answers are text."""
+        node = next(node for node in self.nodes if node.process.poll() is None)
+        return redis.RedisCluster(port=node.port, decode_responses=True, protocol=2)
+
+    def kill_primary_of(self, key: str) -> Server:
+        """SIGKILL the primary that has a key, and wait until its replica has taken over; the killed node."""
+        killed = self.node_of(key)
+        killed.process.kill()
+        killed.process.wait()
+        self._until(lambda: self.node_of(key) is not killed and self._healthy())
+        return killed
+
+    def move_slot_of(self, key: str) -> Server:
+        """Move the slot of a key, with all keys in it, to another primary; the new one."""
+        source = self.node_of(key)
+        target = next(node for node in self._primaries() if node is not source)
+        with self.migrating_slot_of(key, source, target):
+            self._move_keys(key_slot(key.encode()), source, target)
+        return target
+
+    @contextlib.contextmanager
+    def migrating_slot_of(self, key: str, source: Server, target: Server) -> Iterator[None]:
+        """A slot that is on its way while the block runs: the keys stay where they are until somebody moves them."""
+        slot = key_slot(key.encode())
+        source_id, target_id = (_call(node, "CLUSTER", "MYID") for node in (source, target))
+        _call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        _call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        yield
+        self._move_keys(slot, source, target)
+        for node in [target, source, *self._primaries()]:
+            _call(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def stop(self) -> None:
+        """End every node."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _form(self) -> None:
+        first, *others = self.nodes
+        for node in others:
+            _call(first, "CLUSTER", "MEET", "127.0.0.1", node.port)
+        share = -(-SLOTS // PRIMARIES)
+        for number in range(PRIMARIES):
+            slots = range(number * share, min((number + 1) * share, SLOTS))
+            _call(self.nodes[number], "CLUSTER", "ADDSLOTS", *slots)
+        self._until(lambda: all(_known(node) == len(self.nodes) for node in self.nodes))
+        for number in range(PRIMARIES):
+            primary_id = _call(self.nodes[number], "CLUSTER", "MYID")
+            _call(self.nodes[PRIMARIES + number], "CLUSTER", "REPLICATE", primary_id)
+        self._until(self._healthy)
+        self._until(lambda: all("master_link_status:up" in _info(node) for node in self.nodes[PRIMARIES:]))
+
+    def _healthy(self) -> bool:
+        """Whether every living node says so, and sees each slot with a living primary."""
+        living = {node.port for node in self.nodes if node.process.poll() is None}
+        for node in self.nodes:
+            if node.port in living:
+                rows = _call(node, "CLUSTER", "SLOTS")
+                covered = sum(int(row[1]) - int(row[0]) + 1 for row in rows if int(row[2][1]) in living)
+                if covered != SLOTS or "cluster_state:ok" not in _call(node, "CLUSTER", "INFO"):
+                    return False
+        return True
+
+    def _primaries(self) -> list[Server]:
+        ports = {int(row[2][1]) for row in self._ask_any("CLUSTER", "SLOTS")}
+        return [node for node in self.nodes if node.port in ports and node.process.poll() is None]
+
+    def _move_keys(self, slot: int, source: Server, target: Server) -> None:
+        while keys := _call(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            _call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+
+    def _ask_any(self, *command: object) -> Any:
+        return _call(next(node for node in self.nodes if node.process.poll() is None), *command)
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError("the cluster did not come to that state in time")
+            time.sleep(0.02)
+
+
+def _call(node: Server, *command: Any) -> Any:
+    """What a node answers, as it comes."""
+    with contextlib.closing(redis.Redis(port=node.port, protocol=2, decode_responses=True)) as client:
+        client.response_callbacks.clear()
+        return client.execute_command(*command)
+
+
+def _known(node: Server) -> int:
+    return len(str(_call(node, "CLUSTER", "NODES")).splitlines())
+
+
+def _info(node: Server) -> str:
+    return str(_call(node, "INFO", "replication"))
