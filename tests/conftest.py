@@ -5,6 +5,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 import pytest
 import redis.asyncio
@@ -72,9 +73,16 @@ async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
         yield connected
 
 
+class Addressed(Protocol):
+    """What a host can run on: a server, a cluster, Sentinels."""
+
+    @property
+    def address(self) -> str: ...
+
+
 @contextlib.asynccontextmanager
 async def running_host(
-    server: Server, app: App, *, instance: str | None = None, ready: bool = True, **settings: object
+    server: Addressed, app: App, *, instance: str | None = None, ready: bool = True, **settings: object
 ) -> AsyncIterator[Host]:
     """The app, run in this process on a server; drained after the block. `ready`: begin the block when it is ready.
 

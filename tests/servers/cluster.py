@@ -56,7 +56,7 @@ class Cluster:
     def client(self) -> redis.RedisCluster:
         """A plain blocking client of the cluster; its answers are text."""
         node = next(node for node in self.nodes if node.process.poll() is None)
-        return redis.RedisCluster(port=node.port, decode_responses=True, protocol=2)
+        return redis.RedisCluster("127.0.0.1", node.port, decode_responses=True, protocol=2)
 
     def kill_primary_of(self, key: str) -> Server:
         """SIGKILL the primary that has a key, and wait until its replica has taken over; the killed node."""
@@ -69,22 +69,27 @@ class Cluster:
     def move_slot_of(self, key: str) -> Server:
         """Move the slot of a key, with all keys in it, to another primary; the new one."""
         source = self.node_of(key)
-        target = next(node for node in self._primaries() if node is not source)
+        target = next(node for node in self.primaries() if node is not source)
         with self.migrating_slot_of(key, source, target):
-            self._move_keys(key_slot(key.encode()), source, target)
+            pass
         return target
 
     @contextlib.contextmanager
     def migrating_slot_of(self, key: str, source: Server, target: Server) -> Iterator[None]:
-        """A slot that is on its way while the block runs: the keys stay where they are until somebody moves them."""
+        """A slot that is on its way while the block runs; its keys are moved after the block at the latest."""
         slot = key_slot(key.encode())
         source_id, target_id = (_call(node, "CLUSTER", "MYID") for node in (source, target))
         _call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
         _call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
         yield
-        self._move_keys(slot, source, target)
-        for node in [target, source, *self._primaries()]:
+        self.move_keys_of(key, source, target)
+        for node in [target, source, *self.primaries()]:
             _call(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def move_keys_of(self, key: str, source: Server, target: Server) -> None:
+        """Move all keys in the slot of a key, while the slot is on its way."""
+        while keys := _call(source, "CLUSTER", "GETKEYSINSLOT", key_slot(key.encode()), 100):
+            _call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
 
     def stop(self) -> None:
         """End every node."""
@@ -124,13 +129,10 @@ class Cluster:
                     return False
         return True
 
-    def _primaries(self) -> list[Server]:
+    def primaries(self) -> list[Server]:
+        """The living primaries."""
         ports = {int(row[2][1]) for row in self._ask_any("CLUSTER", "SLOTS")}
         return [node for node in self.nodes if node.port in ports and node.process.poll() is None]
-
-    def _move_keys(self, slot: int, source: Server, target: Server) -> None:
-        while keys := _call(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
-            _call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
 
     def _ask_any(self, *command: object) -> Any:
         return _call(next(node for node in self.nodes if node.process.poll() is None), *command)

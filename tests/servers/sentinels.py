@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 
@@ -113,7 +113,8 @@ class Sentinels:
 
 def _sees_all(sentinel: Server) -> bool:
     with contextlib.closing(sentinel.client()) as client:
-        state = client.sentinel_masters()[SERVICE]
+        answer: Any = client.sentinel_masters()
+        state = answer[SERVICE]
         return bool(state["num-other-sentinels"] == SENTINELS - 1 and state["num-slaves"] == REPLICAS)
 
 

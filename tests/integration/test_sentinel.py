@@ -1,0 +1,84 @@
+"""Under Sentinel: the primary is found, and a fail-over is followed."""
+
+import asyncio
+
+import pytest
+import redis.asyncio
+
+from listeners import App, RedisMessage
+from listeners.client import Client
+from listeners.connection import parse_connection_string
+from listeners.errors import SourceUnavailableError
+from listeners.triggers import ListTrigger
+from scaler.backlog import Backlog, CountMemory, Subject, measure
+from tests.conftest import running_host
+from tests.servers.catalogue import RELEASES
+from tests.servers.sentinels import Sentinels
+from tests.waiting import eventually
+
+
+def all_kinds(handled: list[str]) -> App:
+    """An app with one function of each kind; they record their payload."""
+    app = App("test")
+
+    @app.list_trigger(keys="l")
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    @app.stream_trigger(keys="s")
+    async def on_entry(entry: dict[str, str]) -> None:
+        handled.append(entry["n"])
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: RedisMessage) -> None:
+        handled.append(message.message)
+
+    return app
+
+
+@pytest.mark.parametrize("release", ["redis-7.0", "valkey-9.1"])
+async def test_a_fail_over(release: str) -> None:
+    """F5: all three triggers and measuring find the primary, and the new one after a fail-over."""
+    with Sentinels(RELEASES[release]) as sentinels:
+        handled: list[str] = []
+        ours = Client(parse_connection_string(sentinels.address), "test")
+        subject = Subject(ListTrigger(keys=("l",)))
+        async with running_host(sentinels, all_kinds(handled)):
+            await works(sentinels, handled, "before")
+            server = await ours.server()
+            await asyncio.to_thread(sentinels.kill_primary)
+            await works(sentinels, handled, "after")
+
+            async def measured() -> bool:
+                found = (await measure(ours, server, [subject], CountMemory()))[subject]
+                return isinstance(found, Backlog) and found.entries == 0
+
+            await eventually(measured, seconds=20)
+        await ours.aclose()
+
+
+async def works(sentinels: Sentinels, handled: list[str], word: str) -> None:
+    """An element, an entry and a message that are sent to the primary now are handled."""
+    async with redis.asyncio.Redis(port=sentinels.primary.port, protocol=2) as client:
+        await client.rpush("l", f"{word} l")
+        await client.xadd("s", {"n": f"{word} s"})
+        await eventually(lambda: client.publish("c", f"{word} c"), seconds=20)
+        await eventually(lambda: {f"{word} l", f"{word} s", f"{word} c"} <= set(handled), seconds=20)
+
+
+async def test_a_service_that_the_sentinels_do_not_know() -> None:
+    """An unknown service is an error that names it."""
+    with Sentinels(RELEASES["valkey-9.1"]) as sentinels:
+        client = Client(parse_connection_string(sentinels.address.replace("main", "other")), "test")
+        with pytest.raises(SourceUnavailableError, match="'other'"):
+            await client.command("k", "LLEN", "k", doing="measuring")
+        await client.aclose()
+
+
+async def test_several_servers_that_are_no_cluster() -> None:
+    """Several endpoints without a cluster or a service: an error that says what to write."""
+    with RELEASES["valkey-9.1"].start() as one, RELEASES["valkey-9.1"].start() as other:
+        client = Client(parse_connection_string(f"{one.address},{other.address}"), "test")
+        with pytest.raises(Exception, match="they are no cluster: name one of them, or Sentinels"):
+            await client.server()
+        await client.aclose()
