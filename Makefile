@@ -5,7 +5,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test servers lint format clean
+.PHONY: help demo test bench servers lint format clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ servers: .venv/dev  ## Fetch the Redis and Valkey servers that the tests talk to
 
 test: servers  ## Run all tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
+	@$(BIN)/python -m benchmarks.latency
 
 lint: .venv/dev  ## Check style, types and import rules
 	$(BIN)/ruff check .

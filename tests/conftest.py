@@ -15,7 +15,7 @@ from examples.demo.server import Server
 from listeners import App, Host
 from listeners.connection import Connections
 from listeners.settings import HostSettings
-from tests.servers.catalogue import RELEASES, available
+from tests.servers.catalogue import RELEASES, available, present
 from tests.waiting import eventually
 
 RunHost = Callable[..., AbstractAsyncContextManager[Host]]
@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("releases")
         wanted = mark.args if mark else tuple(RELEASES)
-        metafunc.parametrize("server", [name for name in available() if name in wanted], indirect=True)
+        metafunc.parametrize("server", present(*wanted), indirect=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -201,7 +201,7 @@ def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pyte
     assert meter.measure(many).keys[0].lag == Lag(149, "counted")
 
 
-@pytest.mark.releases("redis-7.0")
+@pytest.mark.releases("redis-7.0", "redis-7.4")
 def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """With few entries delivered a long stream is counted exactly from that side, past the limit."""
     monkeypatch.setattr(backlog, "STEP", 10)
@@ -213,7 +213,7 @@ def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPat
     assert meter.measure(subject).keys[0].lag == Lag(1994, "counted")
 
 
-@pytest.mark.releases("redis-7.0")
+@pytest.mark.releases("redis-7.0", "redis-7.4")
 def test_a_long_count_is_used_again_for_a_while(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream whose count took several steps is not counted again at once; one that took a single step is."""
     memory = CountMemory()

@@ -18,7 +18,7 @@ from tests.conftest import RunHost
 from tests.servers.catalogue import RELEASES
 from tests.waiting import eventually
 
-ONE = ("redis-7.0",)
+ONE = ("redis-7.2",)
 
 
 async def measured(server: Server, *triggers: ListTrigger | StreamTrigger) -> list[Backlog | SourceError]:

@@ -14,13 +14,13 @@ from listeners import App, Host, RedisMessage
 from listeners.client import Client
 from tests.conftest import RunHost, running_host
 from tests.integration.kinds import Kind, add, both_kinds, trigger
-from tests.servers.catalogue import RELEASES, available
+from tests.servers.catalogue import RELEASES, present
 from tests.waiting import eventually
 
 FEW = ("redis-5.0", "redis-7.0", "redis-8.2", "valkey-9.1")
 
 
-@pytest.fixture(params=[name for name in FEW if name in available()])
+@pytest.fixture(params=present(*FEW))
 def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server that the test may kill; it keeps what it confirmed."""
     name: str = request.param

@@ -59,6 +59,11 @@ RELEASES = {
 ALL_REQUIRED = os.environ.get("TRIGGERFISH_REQUIRE_ALL_SERVERS") == "1"
 
 
+def present(*names: str) -> list[str]:
+    """Those of these releases that are on this machine."""
+    return [name for name in available() if name in names]
+
+
 def available() -> list[str]:
     """The releases on this machine. Raises RuntimeError if one is missing that is not the system's own."""
     missing = [name for name, release in RELEASES.items() if release.binary is None]

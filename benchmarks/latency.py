@@ -1,0 +1,142 @@
+"""Idle-to-handler latency: from sending one message to an idle host to the start of its function's call.
+
+Ours and a hand-written blocking loop take turns, each in a process of its own, on one real server; messages come one at
+a time, after a pause in which everything is idle. `make bench` runs it.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import redis
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from examples.demo.server import Server, embedded_binary
+from scaler.children import die_with_parent
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 5
+ANSWER_SECONDS = 5.0
+START_SECONDS = 30.0
+#: The pause before each message, in seconds: long enough for the host to be waiting again.
+PAUSES = (0.002, 0.02)
+
+Send = Callable[[redis.Redis, int], object]
+
+SENDERS: dict[str, Send] = {
+    "list": lambda client, sent: client.rpush("latency:list", sent),
+    "stream": lambda client, sent: client.xadd("latency:stream", {"sent": sent}),
+    "pub/sub": lambda client, sent: client.publish("latency:channel", str(sent)),
+}
+HOSTS = {
+    "triggerfish": lambda server: [sys.executable, "-m", "scaler", "run", "benchmarks/latency_app.py"],
+    "raw loop": lambda server: [sys.executable, "-m", "benchmarks.raw_loops", str(server.port)],
+}
+
+Latencies = dict[tuple[str, str], list[float]]
+
+
+def main(messages: int) -> None:
+    """Measure `messages` of each kind for each host in all, and print a table."""
+    found: Latencies = {(host, kind): [] for host in HOSTS for kind in SENDERS}
+    with Server(embedded_binary()) as server, answers() as receiver:
+        for number in track(range(2 * ROUNDS), description="measuring"):
+            host = list(HOSTS)[number % 2]
+            with running(host, server, receiver):
+                for kind in SENDERS:
+                    found[host, kind] += measured(kind, server, receiver, messages // ROUNDS)
+    Console(width=120).print(table(found))
+
+
+@contextlib.contextmanager
+def answers() -> Iterator[socket.socket]:
+    """Where the functions send their figures."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(Path(folder, "answers")))
+        yield receiver
+
+
+@contextlib.contextmanager
+def running(host: str, server: Server, receiver: socket.socket) -> Iterator[None]:
+    """One of the hosts, answering to all three kinds."""
+    with server.client() as client:
+        client.flushall()
+    process = subprocess.Popen(  # noqa: S603  (our own command line)
+        HOSTS[host](server),
+        cwd=ROOT,
+        env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, "LATENCY_SOCKET": receiver.getsockname()},
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+    )
+    try:
+        wait_until_it_answers(server, receiver)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_it_answers(server: Server, receiver: socket.socket) -> None:
+    """Send messages of each kind until they are answered; then take no notice of those."""
+    deadline = time.monotonic() + START_SECONDS
+    for kind in SENDERS:
+        while not measured(kind, server, receiver, 1, seconds=0.2):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the host did not answer to a {kind} message within {START_SECONDS:g} s")
+    receiver.settimeout(0.2)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            receiver.recv(64)
+
+
+def measured(
+    kind: str, server: Server, receiver: socket.socket, messages: int, seconds: float = ANSWER_SECONDS
+) -> list[float]:
+    """The latencies of so many messages, in ms; fewer if one was not answered within `seconds`."""
+    receiver.settimeout(seconds)
+    latencies: list[float] = []
+    with redis.Redis(port=server.port, protocol=2) as client:
+        for _ in range(messages):
+            time.sleep(random.uniform(*PAUSES))
+            SENDERS[kind](client, time.monotonic_ns())
+            try:
+                latencies.append(int(receiver.recv(64)) / 1e6)
+            except TimeoutError:
+                break
+    return latencies
+
+
+def table(found: Latencies) -> Table:
+    """p50 and p99 of both, and how far ours is from the raw loop."""
+    rows = Table(
+        "trigger", "messages", "ours p50 ms", "ours p99 ms", "raw p50 ms", "raw p99 ms", "p50 ratio", "p99 more by ms",
+        title="Idle to handler",
+    )  # fmt: skip
+    for kind in SENDERS:
+        (ours_50, ours_99), (raw_50, raw_99) = (quantiles(found[host, kind]) for host in HOSTS)
+        figures = (ours_50, ours_99, raw_50, raw_99, ours_50 / raw_50, ours_99 - raw_99)
+        rows.add_row(kind, f"{len(found['triggerfish', kind]):,}", *(f"{figure:.2f}" for figure in figures))
+    return rows
+
+
+def quantiles(latencies: list[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    cuts = statistics.quantiles(latencies, n=100)
+    return statistics.median(latencies), cuts[98]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.latency", description=__doc__)
+    parser.add_argument("--messages", type=int, default=1000, help="of each kind, for each host")
+    main(parser.parse_args().messages)
