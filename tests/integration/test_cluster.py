@@ -9,6 +9,7 @@ import redis.asyncio
 from listeners import App, RedisMessage
 from listeners.client import Client
 from listeners.connection import ConnectionSpec, parse_connection_string
+from listeners.deadletters import dead_letters_key
 from listeners.errors import SourceUnavailableError
 from listeners.taking import inflight_key
 from listeners.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, StreamTrigger
@@ -136,8 +137,8 @@ async def test_a_retry_and_a_dead_letter(
     await client.xadd("s", {"n": "2"})
     async with running_host(cluster, app):
         await eventually(lambda: len(tries) == 4)
-        for key in "ls":
-            await eventually(lambda key=key: client.xlen(f"triggerfish:{{{key}}}:dead"))
+        await eventually(lambda: client.xlen(dead_letters_key("l")))
+        await eventually(lambda: client.xlen(dead_letters_key("s")))
     assert sorted(tries) == ["1", "1", "2", "2"]
 
 
@@ -174,13 +175,10 @@ async def test_measuring_over_several_nodes(client: redis.asyncio.RedisCluster, 
         await client.rpush(f"l{key}", *range(at + 1))
         for _ in range(at + 1):
             await client.xadd(f"s{key}", {"n": 1})
-    triggers = [
-        ListTrigger(keys=tuple(f"l{key}" for key in KEYS)),
-        StreamTrigger(keys=tuple(f"s{key}" for key in KEYS)),
-    ]
-    subjects = [Subject(trigger) for trigger in triggers]
-    found = await measure(ours, await ours.server(), subjects, CountMemory())
-    for subject in subjects:
+    lists = Subject(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
+    streams = Subject(StreamTrigger(keys=tuple(f"s{key}" for key in KEYS)))
+    found = await measure(ours, await ours.server(), [lists, streams], CountMemory())
+    for subject in (lists, streams):
         backlog = found[subject]
         assert isinstance(backlog, Backlog), backlog
         assert [key.entries for key in backlog.keys] == [1, 2, 3, 4, 5]
@@ -195,7 +193,7 @@ async def test_measuring_follows_a_slot(cluster: Cluster, client: redis.asyncio.
     target = next(node for node in cluster.primaries() if node is not source)
     with cluster.migrating_slot_of("la", source, target):
         found = (await measure(ours, server, [subject], memory))[subject]
-        assert isinstance(found, SourceUnavailableError) or found.entries == 7
+        assert isinstance(found, SourceUnavailableError) or (isinstance(found, Backlog) and found.entries == 7)
     found = (await measure(ours, server, [subject], memory))[subject]
     assert isinstance(found, Backlog), found
     assert found.entries == 7
