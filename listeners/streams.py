@@ -30,6 +30,8 @@ TIDY_SECONDS = 60.0
 TIDY_LEASES = 10
 #: Entries that this process holds back for a retry; while there are more, nothing new is taken.
 MAX_HELD = 1000
+#: Entries that one script keeps: Lua's unpack has a limit.
+KEEP_PAGE = 1000
 CONSUMER_PREFIX = "triggerfish-"
 #: How long a blocking read may still take at the end: longer than it blocks.
 LAST_READ_SECONDS = 1.5
@@ -61,6 +63,7 @@ class StreamSource:
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._bury = Script("stream_bury")
         self._retire = Script("stream_retire")
+        self._keep_own = Script("stream_keep")
         self._server = Server()
         #: What this process has read or claimed and not settled; reclaiming leaves it alone.
         self._in_hand: set[tuple[str, str]] = set()
@@ -125,7 +128,7 @@ class StreamSource:
     async def renew(self, entries: Sequence[Entry]) -> None:
         """XCLAIM to ourselves with JUSTID: the idle time starts again, the delivery count stays."""
         for key, group in by_key([*entries, *self._waiting()]):
-            await self._claim(key, 0, [_id(entry) for entry in group], "JUSTID")
+            await self._keep(key, [_id(entry) for entry in group])
 
     def interrupt(self) -> None:
         """Reclaim nothing more. A blocking XREADGROUP ends by itself: cut off, it could leave entries behind."""
@@ -145,7 +148,7 @@ class StreamSource:
         for _, _, entry in self._held:  # these have had their delivery
             offers[entry.key, entry.deliveries].append(_id(entry))
         for (key, deliveries), ids in offers.items():
-            await self._claim(key, 0, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries, "JUSTID")
+            await self._keep(key, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries)
 
     async def close(self) -> None:
         await cancel_until_done(self._reads.values(), LAST_READ_SECONDS)
@@ -218,11 +221,11 @@ class StreamSource:
             entry = held[2]
             try:
                 # On the server too the delivery counts before it is made, so that a crash in it counts.
-                claimed = await self._claim(entry.key, 0, [_id(entry)], "RETRYCOUNT", entry.deliveries + 1, "JUSTID")
+                kept = await self._keep(entry.key, [_id(entry)], "RETRYCOUNT", entry.deliveries + 1)
             except BaseException:
                 heapq.heappush(self._held, held)
                 raise
-            if claimed:
+            if kept:
                 entry.deliveries += 1
                 self._ahead.append(entry)
             else:  # settled by another consumer, or deleted
@@ -238,7 +241,7 @@ class StreamSource:
             return
         claimed = [
             _entry(key, raw, deliveries[text(raw[0])] + 1)
-            for raw in await self._claim(key, self._lease_ms, list(deliveries))
+            for raw in await self._claim(key, list(deliveries))
             if raw is not None and raw[1] is not None
         ]
         self._own(claimed)
@@ -270,12 +273,25 @@ class StreamSource:
             if not await self._client.command(key, "XRANGE", key, entry_id, entry_id, doing=doing):
                 await self._client.command(key, "XACK", key, self._group, entry_id, doing=doing)
 
-    async def _claim(self, key: str, min_idle_ms: int, ids: list[str], *options: object) -> list[Any]:
+    async def _claim(self, key: str, ids: list[str]) -> list[Any]:
         answer: list[Any] = await self._client.command(
-            key, "XCLAIM", key, self._group, self._consumer, min_idle_ms, *ids, *options,
+            key, "XCLAIM", key, self._group, self._consumer, self._lease_ms, *ids,
             doing=f"claiming entries of stream {key!r}",
         )  # fmt: skip
         return answer
+
+    async def _keep(self, key: str, ids: list[str], *options: object) -> list[Any]:
+        """Claim again those entries that are still ours: one whose lease ran out may be another consumer's by now."""
+        kept: list[Any] = []
+        for at in range(0, len(ids), KEEP_PAGE):
+            page = ids[at : at + KEEP_PAGE]
+            kept += await self._client.evaluate(
+                self._keep_own,
+                [key],
+                [self._group, self._consumer, len(options), *options, *page],
+                doing=f"keeping entries of stream {key!r}",
+            )
+        return kept
 
     async def _acknowledge(self, entries: Iterable[Entry]) -> None:
         for key, group in by_key(entries):

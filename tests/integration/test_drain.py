@@ -5,6 +5,7 @@ import functools
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -268,6 +269,35 @@ async def read_as(client: redis.asyncio.Redis, consumer: str) -> list[bytes]:
     """Read all that is new as a consumer; the IDs."""
     ((_, entries),) = await client.execute_command("XREADGROUP", "GROUP", GROUP, consumer, "STREAMS", KEY, ">")
     return [entry_id for entry_id, _ in entries]
+
+
+async def test_an_entry_that_another_consumer_has_now_is_not_taken_back(
+    client: redis.asyncio.Redis, run_host: RunHost
+) -> None:
+    """A lease that ran out unnoticed, as in a suspended process, is not renewed: the entry is another's now."""
+    app = App()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @app.stream_trigger(keys=KEY, polling_interval_ms=20)
+    async def on_entry(fields: dict[str, str]) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async def pending() -> dict[str, Any]:
+        (entry,) = await client.xpending_range(KEY, GROUP, "-", "+", 1)
+        return dict(entry)
+
+    await add(client, "stream", "1")
+    async with run_host(app, lease_seconds=1):
+        await begun.wait()
+        await client.execute_command("XCLAIM", KEY, GROUP, "other", 0, (await pending())["message_id"])
+
+        async def renewals_are_past() -> bool:
+            return bool((await pending())["time_since_delivered"] > 800)
+
+        await eventually(renewals_are_past)
+        assert (await pending())["consumer"] == b"other"
+        go_on.set()
 
 
 async def test_entries_deleted_while_pending_are_settled(client: redis.asyncio.Redis, run_host: RunHost) -> None:
