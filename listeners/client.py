@@ -72,7 +72,8 @@ class Client:
             if isinstance(error.__cause__, exceptions.AuthenticationError):
                 raise  # not INFO is denied, but everything
             return Server()
-        if info.get("redis_mode", info.get("server_mode")) == "cluster":
+        cluster = info.get("redis_mode", info.get("server_mode")) == "cluster"
+        if cluster:
             with translated("CLUSTER SLOTS"):
                 await self._nodes.refresh()
         elif len(self._spec.endpoints) > 1 and self._spec.service is None:
@@ -81,7 +82,7 @@ class Client:
                 "with serviceName=..."
             )
         name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
-        return Server(name, _version(info.get(version, "0")))
+        return Server(name, _version(info.get(version, "0")), cluster)
 
     async def command(self, key: str | None, *command: Any, doing: str) -> Any:
         """Run one command where `key` is; None for a command without a key, on any node."""

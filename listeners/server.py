@@ -7,10 +7,14 @@ __all__ = ["Server"]
 
 @dataclass(frozen=True)
 class Server:
-    """What answered: `name` is Redis or Valkey, `version` its own version; (0,) if it would not say."""
+    """What answered: `name` is Redis or Valkey, `version` its own version; (0,) if it would not say.
+
+    `cluster`: it is a node of a cluster.
+    """
 
     name: str = "Redis"
     version: tuple[int, ...] = (0,)
+    cluster: bool = False
 
     @property
     def command_version(self) -> tuple[int, ...]:
@@ -22,4 +26,6 @@ class Server:
         return self.command_version >= version
 
     def __str__(self) -> str:
-        return f"{self.name} {'.'.join(map(str, self.version))}" if self.version != (0,) else "unknown server"
+        if self.version == (0,):
+            return "unknown server"
+        return f"{self.name} {'.'.join(map(str, self.version))}{' cluster' if self.cluster else ''}"

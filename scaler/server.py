@@ -9,8 +9,6 @@ from typing import Any
 
 # Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-# A port that is taken is told by us, in one line; gRPC would write another one to stderr.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # Its C core writes to stderr what we say ourselves, such as a port in use.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
