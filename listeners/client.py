@@ -146,10 +146,30 @@ class Client:
             groups.setdefault(key_slot_of(key) if self.is_cluster else 0, []).append(key)
         return [tuple(group) for group in groups.values()]
 
-    async def subscription(self, key: str) -> PubSub:
-        """A subscription to nothing yet, at the node that has `key`."""
+    async def everywhere(self, *command: Any, doing: str) -> list[Any]:
+        """Run one command without a key on every node that has slots; outside of a cluster on the only one."""
+        with translated(doing):
+            nodes = [self._nodes.at(endpoint) for endpoint in self._nodes.primaries()] or [self._nodes.first]
+            return [await node.execute_command(*command) for node in nodes]
+
+    async def subscription(self, channel: str) -> PubSub:
+        """A subscription to nothing yet, at a node that a channel may be subscribed to at: in a cluster, any."""
         with translated("looking for a node to subscribe at"):
-            return (await self._nodes.having(key)).pubsub()
+            return (await self._nodes.having(channel)).pubsub()
+
+    async def primaries(self) -> list[Endpoint]:
+        """The nodes of a cluster that have slots now."""
+        with translated("CLUSTER SLOTS"):
+            await self._nodes.refresh()
+        return self._nodes.primaries()
+
+    def subscription_at(self, primary: Endpoint) -> PubSub:
+        """A subscription to nothing yet, at this node of a cluster."""
+        return self._nodes.at(primary).pubsub()
+
+    async def doubt(self) -> None:
+        """Find out anew, before the next command, which node to ask: a connection to one was lost."""
+        await self._nodes.doubt()
 
     async def aclose(self) -> None:
         """Disconnect."""

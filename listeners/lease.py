@@ -1,13 +1,21 @@
-"""A lease in Redis: at most one holder at a time, by the server's clock."""
+"""Leases: at most one instance subscribes at a time. The one in Redis goes by the server's clock."""
 
 import time
+from typing import Protocol
 
 from listeners.client import Client, Script
+from listeners.errors import WrongTypeError
 
-__all__ = ["Lease", "boot_seconds", "is_lease_key", "lease_key"]
+__all__ = ["MARGIN", "Lease", "RedisLease", "boot_seconds", "is_lease_key", "lease_key", "notice_channel"]
 
 #: The holder stops this part of the lease before its end, for what is already on its way to a function.
 MARGIN = 0.1
+#: How often an instance that stands by asks for the lease.
+STANDBY_SECONDS = 0.5
+#: How long after the end of somebody's lease it is asked for, as the server counts in milliseconds.
+AFTER_END_SECONDS = 0.002
+
+_SUFFIXES = (":lease", ":lease:epoch", ":lease:draining", ":lease:notices")
 
 
 def boot_seconds() -> float:
@@ -20,27 +28,73 @@ def lease_key(app: str, function: str) -> str:
     return f"triggerfish:{{{app}:{function}}}:lease"
 
 
-def is_lease_key(key: str) -> bool:
-    """Whether a key is the lease of some function, or its epoch."""
-    return key.startswith("triggerfish:{") and key.endswith((":lease", ":lease:epoch"))
+def notice_channel(key: str) -> str:
+    """The channel on which the instances of an app tell each other what becomes of a lease."""
+    return f"{key}:notices"
 
 
-class Lease:
-    """The right to subscribe for one function.
+def is_lease_key(name: str) -> bool:
+    """Whether a key or channel belongs to the lease of some function."""
+    return name.startswith("triggerfish:{") and name.endswith(_SUFFIXES)
+
+
+class Lease(Protocol):
+    """The right to subscribe for one function. Methods may raise SourceError; each ends within seconds."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a call may be started now. Ends by itself if the lease is not renewed."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The fencing token: it grows with every change of holder."""
+        ...
+
+    @property
+    def retry_seconds(self) -> float:
+        """How long to wait before the next acquire(), if the last one was in vain."""
+        ...
+
+    async def acquire(self) -> bool:
+        """Acquire the lease, or renew it; whether it is ours now. If it raises, the lease runs on to its end."""
+        ...
+
+    async def release(self) -> bool:
+        """End the lease now, if it is ours, so that another instance need not wait for its end; whether it was."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect. Never raises SourceError."""
+        ...
+
+    def __str__(self) -> str:
+        """Where it is, for people."""
+        ...
+
+
+class RedisLease:
+    """A lease in the Redis that the function's channel is in.
 
     `holder` names this instance. `ttl_seconds`: the lease ends so long after the last renewal that Redis saw; this
     side counts from before it sent the renewal, so it always believes the lease to end earlier than Redis does.
     """
 
     def __init__(self, client: Client, key: str, holder: str, ttl_seconds: float) -> None:
-        self._key = key
-        self._holder = holder
+        self.key = key
+        self.holder = holder
+        self.holder_drains = False
+        self.retry_seconds = STANDBY_SECONDS
+        self.epoch = 0
         self._ttl_seconds = ttl_seconds
         self._ends_at = 0.0
-        self.epoch = 0
+        self._keys = [key, f"{key}:epoch", f"{key}:draining"]
+        self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), notice_channel(key)]
         self._client = client
-        self._acquire = Script("lease_acquire")
-        self._release = Script("lease_release")
+        self._scripts = {name: Script(f"lease_{name}") for name in ("acquire", "offer", "release", "take_over")}
+
+    def __str__(self) -> str:
+        return "a lease in Redis"
 
     @property
     def held(self) -> bool:
@@ -48,22 +102,39 @@ class Lease:
         return boot_seconds() < self._ends_at
 
     async def acquire(self) -> bool:
-        """Acquire the lease, or renew it. Raises SourceError; the lease then runs on to its end."""
+        """Acquire or renew it. If it is another's, `holder_drains` says whether that one is on its way out."""
         sent_at = boot_seconds()
-        granted, detail = await self._client.evaluate(
-            self._acquire,
-            [self._key, f"{self._key}:epoch"],
-            [self._holder, int(self._ttl_seconds * 1000)],
-            doing=f"acquiring lease {self._key!r}",
-        )
-        if not granted:
-            self._ends_at = 0.0
-            return False
-        self.epoch = detail
-        self._ends_at = sent_at + self._ttl_seconds * (1 - MARGIN)
-        return True
-
-    async def release(self) -> None:
-        """End the lease now, if it is ours, so that another instance need not wait for its end."""
+        granted, detail, *drains = await self.run("acquire")
+        if granted:
+            self.granted(detail, sent_at)
+            return True
         self._ends_at = 0.0
-        await self._client.evaluate(self._release, [self._key], [self._holder], doing=f"releasing lease {self._key!r}")
+        self.holder_drains = drains == [1]
+        self.retry_seconds = min(STANDBY_SECONDS, max(detail, 0) / 1000 + AFTER_END_SECONDS)
+        return False
+
+    def granted(self, epoch: int, sent_at: float) -> None:
+        """Take note that Redis granted what was asked for at this time (boot_seconds)."""
+        self.epoch = epoch
+        self._ends_at = max(self._ends_at, sent_at + self._ttl_seconds * (1 - MARGIN))
+
+    async def release(self) -> bool:
+        """End the lease, and tell those who stand by."""
+        self._ends_at = 0.0
+        return bool(await self.run("release"))
+
+    async def close(self) -> None:
+        """Nothing: the connection is the source's."""
+
+    async def run(self, name: str) -> list[int]:
+        """Run one of the lease's scripts and return its answer as a list of numbers."""
+        try:
+            answer = await self._client.evaluate(
+                self._scripts[name], self._keys, self._arguments, doing=f"lease {self.key!r}"
+            )
+        except WrongTypeError:
+            raise WrongTypeError(
+                f"lease {self.key!r}: this key or one beside it ({', '.join(self._keys[1:])}) holds another type, so "
+                "no instance may subscribe. Delete it, or name the app differently"
+            ) from None
+        return answer if isinstance(answer, list) else [answer]

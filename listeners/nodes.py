@@ -73,9 +73,9 @@ class Nodes:
             await self.refresh()
         return self.at(self._slots[key_slot_of(key)]) if self._slots else self.first
 
-    def primaries(self) -> list[Redis]:
-        """Every node that has slots; the only node outside of a cluster."""
-        return [self.at(endpoint) for endpoint in dict.fromkeys(self._slots)] if self._slots else [self.first]
+    def primaries(self) -> list[Endpoint]:
+        """The nodes of a cluster that have slots, as last seen."""
+        return list(dict.fromkeys(self._slots))
 
     def at(self, endpoint: Endpoint) -> Redis:
         """The client of one node."""

@@ -2,107 +2,99 @@
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from redis.asyncio.client import PubSub
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from listeners.client import Client
-from listeners.connection import ConnectionSpec
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
+from listeners.handover import HandOver, Notice
+from listeners.inbox import Inbox
 from listeners.keyspace import missing_flags
-from listeners.lease import Lease, boot_seconds, is_lease_key, lease_key
+from listeners.lease import Lease, is_lease_key
 from listeners.messages import Entry, Settlement, text
-from listeners.supervisor import cancel_until_done, raise_if_cancelled
-from listeners.translation import translated
+from listeners.primaries import PrimariesSubscription
+from listeners.subscription import Message, Subscription
 from listeners.triggers import PubSubTrigger, is_keyspace_channel
 
 __all__ = ["QUEUE_SIZE", "PubSubSource"]
 
 #: Messages that wait for the function; more are dropped, and counted.
 QUEUE_SIZE = 10_000
-#: How often an instance that stands by tries to become the holder.
-STANDBY_SECONDS = 0.5
 #: The holder renews this often within one lease time.
 RENEWALS_PER_LEASE = 10 / 3
-#: A subscription that is silent for so long, its pings included, is taken for dead.
-SILENCE_SECONDS = 10.0
 MAX_WAIT_SECONDS = 1.0
+#: How long a holder that drains waits for one that stands by.
+HAND_OVER_SECONDS = 0.5
+#: How long the marker may take from Redis to us.
+MARKER_SECONDS = 0.5
+#: The longest that the last steps against Redis may take.
+STOP_SECONDS = 1.5
 
 
 class PubSubSource:
     """The channel of one trigger.
 
-    `instance` names this process in the lease, `lease_seconds` is the lease's time to live. `on_drop` is told how many
-    messages were dropped.
+    Without a `lease` every instance subscribes. With `hand_over` the lease passes from one instance to the next
+    without a gap, else it is released at a drain and acquired by another soon after. `lease_seconds` is the lease's
+    time to live. `on_drop` is told how many messages were dropped, `on_lease` whether the lease is held.
     """
 
     def __init__(
         self,
         trigger: PubSubTrigger,
-        app: str,
-        function: str,
-        spec: ConnectionSpec,
+        client: Client,
         *,
-        client_name: str,
-        instance: str,
+        lease: Lease | None,
+        hand_over: HandOver | None,
         lease_seconds: float,
         on_drop: Callable[[int], object],
         on_lease: Callable[[bool], object],
     ) -> None:
         self._trigger = trigger
-        self._client = Client(spec, client_name)
-        self._pause_seconds = lease_seconds / RENEWALS_PER_LEASE
-        self._lease = (
-            Lease(self._client, lease_key(app, function), instance, lease_seconds) if trigger.singleton else None
-        )
-        self._on_drop = on_drop
+        self._client = client
+        self._lease = lease
+        self._hand_over = hand_over
+        self._renew_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._on_lease = on_lease
-        self._subscription: PubSub | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._heard_at = 0.0
-        self._queue: deque[Entry] = deque()
-        self._arrived = asyncio.Event()
+        self._inbox = Inbox(QUEUE_SIZE, on_drop)
+        self._subscription: Subscription | PrimariesSubscription | None = None
+        #: One step at a time changes who holds the lease and what is subscribed to.
+        self._changing = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._ended = asyncio.Event()
         self._holder = False
+        self._accepting = False
+        self._draining = False
         self._stopped = False
+        self._may_hold = False
 
     async def open(self) -> None:
-        """Nothing to prepare: attend() subscribes when it holds the lease."""
+        """Find out what Redis is; attend() subscribes when it holds the lease."""
+        await self._client.server()
+        if self._client.is_cluster:
+            self._hand_over = None  # it needs one order of all that is published
 
     async def describe(self) -> str:
         server = await self._client.server()
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
-        once = "in one instance, by a lease" if self._lease else "in every instance"
+        once = f"in one instance, by {self._lease}" if self._lease else "in every instance"
         warning = await self._keyspace_warning() if is_keyspace_channel(self._trigger.channel) else ""
         return f"{server}, {command} {self._trigger.channel}, {once}{warning}"
 
     async def attend(self) -> None:
         """Acquire or renew the lease, subscribe while it is held, and see that the subscription is alive."""
-        if self._stopped and not self._holder:
-            await asyncio.sleep(STANDBY_SECONDS)
-            return
-        holder = self._holder = await self._lease.acquire() if self._lease else True
-        self._on_lease(holder)
-        if holder and not self._stopped and (self._reader is None or self._reader.done()):
-            await self._subscribe()
-        elif not holder and self._reader is not None:
-            await self._unsubscribe()
-            self._drop_queue()
-        if holder:
-            await self._check_alive()
-        await self._pause(self._pause_seconds if holder else STANDBY_SECONDS)
+        async with self._changing:
+            if not self._stopped:
+                await self._look()
+        seconds = self._renew_seconds if self._holder or not self._lease else self._lease.retry_seconds
+        await self._pause(min(seconds, self._subscription.look_seconds if self._subscription else seconds))
 
     async def take(self, count: int) -> list[Entry]:
         """Messages from the queue, if the lease is held: no call may start after its end."""
-        if not self._queue:
-            self._arrived.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(MAX_WAIT_SECONDS):
-                    await self._arrived.wait()
-        entries = self._queued(count)
-        if self._lease and not self._lease.held and entries:
-            self._on_drop(len(entries))
+        await self._inbox.wait(MAX_WAIT_SECONDS)
+        entries = self._inbox.take(count)
+        if self._lease and not self._lease.held:
+            self._inbox.drop(entries)
             return []
         return entries
 
@@ -113,123 +105,189 @@ class PubSubSource:
         """Nothing: a message has no lease of its own."""
 
     def interrupt(self) -> None:
-        """Subscribe no more; the lease is kept until what has come is handled."""
-        self._stopped = True
-        self._arrived.set()
+        """Become the holder no more. One that holds the lease keeps it until stop() passes it on."""
+        self._draining = True
+        self._inbox.stir()
+        self._wake.set()
 
     async def stop(self) -> list[Entry]:
-        """Unsubscribe, and return what has come so far: no other instance will get it."""
+        """Pass the lease on or end it, unsubscribe, and return what has come so far: no other instance will get it."""
+        ours = self._lease is None or self._lease.held
+        with contextlib.suppress(TimeoutError, SourceError):
+            async with asyncio.timeout(STOP_SECONDS), self._changing:
+                self._stopped = True
+                if self._lease and self._holder:
+                    ours = await self._let_go(self._lease)
+        self._stopped = True
         await self._unsubscribe()
-        if self._lease and not self._lease.held:
-            self._drop_queue()
-        return self._queued(QUEUE_SIZE)
+        self._on_lease(False)
+        if not ours:
+            self._inbox.drop()
+        return self._inbox.take()
 
     async def hand_back(self, entries: Sequence[Entry]) -> None:
         """Nothing can be handed back: the messages are lost, and counted as dropped."""
-        if entries:
-            self._on_drop(len(entries))
+        self._inbox.drop(entries)
 
     async def close(self) -> None:
         await self._unsubscribe()
+        self._inbox.drop()
         if self._lease:
-            with contextlib.suppress(SourceError):  # it ends by itself
-                await self._lease.release()
+            if self._may_hold:
+                with contextlib.suppress(SourceError):  # it ends by itself
+                    await self._lease.release()
             self._on_lease(False)
+            await self._lease.close()
         await self._client.aclose()
 
-    async def _subscribe(self) -> None:
+    async def _look(self) -> None:
+        """Become, stay, or cease to be the holder."""
+        if self._subscription is not None and self._subscription.ended:
+            await self._unsubscribe()
+            await self._client.doubt()
+        if self._draining and not self._holder:
+            await self._unsubscribe()
+            return
+        if self._hand_over:
+            await self._subscribe(self._hand_over.channel)
+        if self._lease is None or await self._acquire(self._lease):
+            self._accepting = self._holder = True
+            await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern)
+        elif self._holder:
+            await self._lose()
+        elif self._lease and self._hand_over and self._hand_over.due:
+            await self._succeed(self._lease, self._hand_over)
+        if self._subscription is not None:
+            async with self._unsubscribed_on_error():
+                await self._subscription.check_alive(self._renew_seconds)
+            await self._subscription.follow()
+
+    async def _acquire(self, lease: Lease) -> bool:
+        self._may_hold = True
+        try:
+            return await lease.acquire()
+        finally:
+            self._on_lease(lease.held)
+
+    async def _lose(self) -> None:
+        """Another instance is the holder: what has come since may have come to that one too."""
+        self._holder = False
         await self._unsubscribe()
-        subscription = await self._client.subscription(self._trigger.channel)
-        with translated(f"subscribing to {self._trigger.channel!r}"):
-            if self._trigger.is_pattern:
-                await subscription.psubscribe(self._trigger.channel)
-            else:
-                await subscription.subscribe(self._trigger.channel)
-        self._subscription = subscription
-        self._heard_at = boot_seconds()
-        self._reader = asyncio.create_task(self._read(subscription), name=f"subscription to {self._trigger.channel}")
+        self._inbox.drop()
+
+    async def _succeed(self, lease: Lease, hand_over: HandOver) -> None:
+        """Take over from a holder that drains: subscribe and discard until the marker comes."""
+        self._begun.clear()
+        async with self._unsubscribed_on_error():  # a marker may be on its way, which must find nobody
+            subscription = await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern)
+            if not await hand_over.take_over():
+                await subscription.remove(self._trigger.channel, pattern=self._trigger.is_pattern)
+                return
+            if not await subscription.until(self._begun, MARKER_SECONDS):
+                raise SourceTimeoutError(f"the lease of {self._trigger.channel!r} was taken over, but no marker came")
+        if not await self._acquire(lease):
+            await self._lose()
+
+    async def _let_go(self, lease: Lease) -> bool:
+        """Stop being the holder; whether what is in the queue is ours alone."""
+        if self._hand_over is None or self._subscription is None:
+            held = lease.held
+            await self._unsubscribe()
+            return await lease.release() or held
+        others = await self._hand_over.offer()
+        if others is None:
+            return False
+        if others:
+            await self._subscription.until(self._ended, HAND_OVER_SECONDS)
+        held = lease.held
+        released = not self._ended.is_set() and await lease.release()
+        # Either a successor's marker is on its way or our own: what comes before it is ours.
+        await self._subscription.until(self._ended, MARKER_SECONDS)
+        return released or held or self._ended.is_set()
+
+    async def _subscribe(self, channel: str, *, pattern: bool = False) -> Subscription | PrimariesSubscription:
+        """See that a channel or pattern is subscribed to, on the one connection, or at every primary of a cluster."""
+        if self._subscription is None and self._client.is_cluster and is_keyspace_channel(self._trigger.channel):
+            self._subscription = PrimariesSubscription(self._client, self._received, self._wake.set)
+        elif self._subscription is None:
+            redis = await self._client.subscription(self._trigger.channel)
+            self._subscription = Subscription(redis, self._received, self._wake.set)
+        if not self._subscription.has(channel):
+            async with self._unsubscribed_on_error():
+                await self._subscription.add(channel, pattern=pattern)
+        return self._subscription
 
     async def _unsubscribe(self) -> None:
         """Close the subscription's connection, which ends it at once."""
-        reader, self._reader = self._reader, None
+        self._accepting = False
+        if self._hand_over:
+            self._hand_over.forget()
         subscription, self._subscription = self._subscription, None
-        if reader is not None:
-            await cancel_until_done([reader], MAX_WAIT_SECONDS)
         if subscription is not None:
-            with contextlib.suppress(SourceError), translated("unsubscribing"):
-                await subscription.aclose()
+            await subscription.close()
 
-    async def _read(self, subscription: PubSub) -> None:
-        """Move messages into the queue. Ends with an error when the connection is lost: attend() subscribes again."""
-        while True:
-            with translated(f"listening to {self._trigger.channel!r}"):
-                message = await subscription.get_message(timeout=MAX_WAIT_SECONDS)
-            raise_if_cancelled()
-            if message is None:
-                continue
-            self._heard_at = boot_seconds()
-            if message["type"] in ("message", "pmessage") and not _is_about_a_lease(message):
-                self._offer(message)
-
-    def _offer(self, message: dict[str, Any]) -> None:
-        entry = Entry(
-            text(message["channel"]),
-            payload=message["data"],
-            pattern=text(message["pattern"]) if message["pattern"] is not None else None,
-            epoch=self._lease.epoch if self._lease else None,
-        )
-        if len(self._queue) >= QUEUE_SIZE:
-            self._on_drop(1)
-            return
-        self._queue.append(entry)
-        self._arrived.set()
-
-    def _queued(self, count: int) -> list[Entry]:
-        return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
-
-    def _drop_queue(self) -> None:
-        if self._queue:
-            self._on_drop(len(self._queue))
-            self._queue.clear()
-
-    async def _check_alive(self) -> None:
-        if self._subscription is None:
-            return
-        if boot_seconds() - self._heard_at > max(SILENCE_SECONDS, 2 * self._pause_seconds):
+    @contextlib.asynccontextmanager
+    async def _unsubscribed_on_error(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
             await self._unsubscribe()
-            raise SourceTimeoutError(f"the subscription to {self._trigger.channel!r} went silent")
-        with translated("checking the subscription"):
-            await self._subscription.ping()
+            await self._client.doubt()
+            raise
+
+    def _received(self, message: Message) -> None:
+        channel = text(message["channel"])
+        if self._hand_over and channel == self._hand_over.channel:
+            if message["type"] == "message":  # a pattern of the user's may match it too
+                self._noticed(self._hand_over.read(message["data"]))
+        elif self._accepting and not _is_about_a_lease(channel, message["data"]):
+            self._inbox.put(
+                Entry(
+                    channel,
+                    payload=message["data"],
+                    pattern=text(message["pattern"]) if message["pattern"] is not None else None,
+                    epoch=self._lease.epoch if self._lease else None,
+                )
+            )
+
+    def _noticed(self, notice: Notice | None) -> None:
+        if notice is Notice.BEGIN:
+            self._accepting = self._holder = True
+            self._begun.set()
+        elif notice is Notice.END and self._holder:
+            self._accepting = False
+            self._ended.set()
+        elif notice is Notice.LOOK:
+            self._wake.set()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than the subscription lives."""
-        if self._reader is None:
-            await asyncio.sleep(seconds)
-            return
-        await asyncio.wait([self._reader], timeout=seconds)
-        if self._reader is not None and self._reader.done() and not self._reader.cancelled():
-            self._reader.result()
+        """Wait, but no longer than nothing happens and the subscription lives."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+        if self._subscription is not None:
+            self._subscription.raise_if_ended()
 
     async def _keyspace_warning(self) -> str:
         try:
-            answer = await self._client.command(
-                None, "CONFIG", "GET", "notify-keyspace-events", doing="CONFIG GET notify-keyspace-events"
-            )
+            doing = "CONFIG GET notify-keyspace-events"
+            answers = await self._client.everywhere("CONFIG", "GET", "notify-keyspace-events", doing=doing)
         except (AccessDeniedError, CommandRefusedError):
             return "; the server does not say whether it publishes these notifications (CONFIG GET is denied)"
-        configured = text(answer[1]) if answer else ""
-        missing = missing_flags(self._trigger.channel, configured)
-        if not missing:
+        settings = [text(answer[1]) if answer else "" for answer in answers]
+        configured = next((flags for flags in settings if missing_flags(self._trigger.channel, flags)), None)
+        if configured is None:
             return ""
+        missing = missing_flags(self._trigger.channel, configured)
         return (
             "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
             f"CONFIG SET notify-keyspace-events {configured}{missing}"
         )
 
 
-def _is_about_a_lease(message: dict[str, Any]) -> bool:
-    """Whether a notification tells of a lease: functions ask for what others do, not for our own renewals."""
-    channel = text(message["channel"])
+def _is_about_a_lease(channel: str, payload: bytes) -> bool:
+    """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
     if channel.startswith("__keyevent@"):
-        return is_lease_key(text(message["data"]))
-    return channel.startswith("__keyspace@") and is_lease_key(channel.partition("__:")[2])
+        return is_lease_key(text(payload))
+    return is_lease_key(channel.partition("__:")[2] if channel.startswith("__keyspace@") else channel)

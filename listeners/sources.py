@@ -1,7 +1,10 @@
 """Makes the source that a trigger needs."""
 
 from listeners.app import Function
+from listeners.client import Client
 from listeners.connection import ConnectionSpec
+from listeners.handover import HandOver
+from listeners.lease import RedisLease, lease_key
 from listeners.lists import ListSource
 from listeners.metrics import FunctionMeter
 from listeners.pubsub import PubSubSource
@@ -25,13 +28,15 @@ def source_for(
         return StreamSource(
             trigger, name, spec, client_name=client_name, instance=instance, lease_seconds=settings.lease_seconds
         )
+    client = Client(spec, client_name)
+    lease = (
+        RedisLease(client, lease_key(app, name), instance, settings.pubsub_lease_seconds) if trigger.singleton else None
+    )
     return PubSubSource(
         trigger,
-        app,
-        name,
-        spec,
-        client_name=client_name,
-        instance=instance,
+        client,
+        lease=lease,
+        hand_over=HandOver(lease) if lease else None,
         lease_seconds=settings.pubsub_lease_seconds,
         on_drop=meter.dropped.inc,
         on_lease=lambda held: meter.lease_held.set(1 if held else 0),

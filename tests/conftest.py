@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners import App, Host
-from listeners.connection import Connections
+from listeners.client import Client
+from listeners.connection import Connections, parse_connection_string
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES, available, present
 from tests.waiting import eventually
@@ -71,6 +72,14 @@ async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
     """A plain client of the test's own; its answers are bytes."""
     async with redis.asyncio.Redis(port=server.port, protocol=2) as connected:
         yield connected
+
+
+@pytest.fixture
+async def ours(server: Server) -> AsyncIterator[Client]:
+    """A client as listeners and the scaler have it."""
+    connected = Client(parse_connection_string(server.address), "test")
+    yield connected
+    await connected.aclose()
 
 
 class Addressed(Protocol):

@@ -1,12 +1,16 @@
--- Acquires or renews a lease on the server's clock. KEYS: the lease, its epoch. ARGV: holder, time to live in ms.
--- Answers {1, epoch} for the holder, else {0, ms until it ends}.
+-- Acquires or renews a lease on the server's clock.
+-- KEYS: the lease, its epoch, the mark of a holder that drains. ARGV: holder, time to live in ms.
+-- Answers {1, epoch} for the holder, else {0, ms until it ends, 1 if its holder drains}.
 local holder = redis.call('GET', KEYS[1])
 if not holder then
+  -- The epoch first: if it is of another type the script is refused while it has changed nothing.
+  local epoch = redis.call('INCR', KEYS[2])
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return {1, redis.call('INCR', KEYS[2])}
+  redis.call('DEL', KEYS[3])
+  return {1, epoch}
 end
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {1, tonumber(redis.call('GET', KEYS[2]) or 0)}
 end
-return {0, redis.call('PTTL', KEYS[1])}
+return {0, redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[3]) == holder and 1 or 0}

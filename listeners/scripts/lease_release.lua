@@ -1,3 +1,6 @@
--- Ends a lease, if the caller holds it. KEYS: the lease. ARGV: holder.
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
+-- Ends a lease, if the caller holds it, and says so to those who stand by.
+-- KEYS: the lease, its epoch, the mark. ARGV: holder, time to live in ms (not used), channel for notices.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1], KEYS[3])
+redis.call('PUBLISH', ARGV[3], 'released ' .. (redis.call('GET', KEYS[2]) or '0') .. ' ' .. ARGV[1])
+return 1

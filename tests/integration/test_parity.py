@@ -259,7 +259,8 @@ async def test_connections_say_who_they_are(client: redis.asyncio.Redis, run_hos
         return {connection["name"] for connection in others} == expected
 
     async def subscribed() -> bool:
-        return any(connection["sub"] == "1" for connection in await client.client_list())
+        ((_, number),) = await client.pubsub_numsub("c")
+        return bool(number == 1)
 
     async with run_host(app, instance="here"):
         await eventually(subscribed)

@@ -14,10 +14,9 @@ from listeners.keyspace import missing_flags
 from listeners.lease import lease_key
 from tests.conftest import RunHost
 from tests.integration.kinds import reached, recorded
+from tests.integration.leases import RECORDER_KEY, holds, subscribed
 from tests.processes import host_process
 from tests.waiting import eventually
-
-LEASE = lease_key("recorder", "on_message")
 
 
 def recording_app(*channels: str, name: str = "test", singleton: bool = True) -> tuple[App, list[tuple[str, str, str]]]:
@@ -34,16 +33,6 @@ def recording_app(*channels: str, name: str = "test", singleton: bool = True) ->
     for number, channel in enumerate(channels):
         add(number, channel)
     return app, handled
-
-
-async def subscribed(client: redis.asyncio.Redis, number: int) -> None:
-    """Wait until the server has so many subscriptions, patterns included."""
-
-    async def subscriptions() -> bool:
-        connections = await client.client_list()
-        return sum(int(connection["sub"]) + int(connection["psub"]) for connection in connections) == number
-
-    await eventually(subscriptions)
 
 
 async def test_channels_and_patterns(client: redis.asyncio.Redis, run_host: RunHost) -> None:
@@ -144,32 +133,27 @@ async def test_another_takes_over_from_one_that_drains(client: redis.asyncio.Red
     async def on_message(message: RedisMessage) -> None:
         epochs.append(message.epoch)
 
-    key = lease_key("test", "on_message")
     async with run_host(app, instance="first", pubsub_lease_seconds=3600) as first:
         await subscribed(client, 1)
         async with run_host(app, instance="second", pubsub_lease_seconds=3600):
             await client.publish("c", "")
             await eventually(lambda: len(epochs) == 1)
             first.drain()
-            await eventually(lambda: holds(client, key, b"second"))
+            await eventually(lambda: holds(client, "second"))
             await subscribed(client, 1)
             await client.publish("c", "")
             await eventually(lambda: len(epochs) == 2)
     assert epochs == [1, 2]
 
 
-async def holds(client: redis.asyncio.Redis, key: str, instance: bytes) -> bool:
-    return bool(await client.get(key) == instance)
-
-
 @pytest.mark.releases("redis-5.0", "redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
 async def test_another_takes_over_from_one_that_is_killed(server: Server, client: redis.asyncio.Redis) -> None:
     """When the holder is killed, the other instance goes on as soon as the lease has run out."""
     with host_process(server, "first", pubsub_lease_seconds=1) as first:
-        await eventually(lambda: holds(client, LEASE, b"first"))
+        await eventually(lambda: holds(client, "first", RECORDER_KEY))
         with host_process(server, "second", pubsub_lease_seconds=1):
             first.kill()
-            await eventually(lambda: holds(client, LEASE, b"second"))
+            await eventually(lambda: holds(client, "second", RECORDER_KEY))
             await subscribed(client, 1)
             await client.publish("work:pubsub", "later")
             await eventually(lambda: client.llen("handled:pubsub"))
@@ -182,11 +166,11 @@ async def test_one_that_was_suspended_handles_nothing_after_its_lease(
 ) -> None:
     """A holder that wakes up after its lease has run out drops what came meanwhile: the other one has handled it."""
     with host_process(server, "first", pubsub_lease_seconds=1) as first:
-        await eventually(lambda: holds(client, LEASE, b"first"))
+        await eventually(lambda: holds(client, "first", RECORDER_KEY))
         await subscribed(client, 1)
         with host_process(server, "second", pubsub_lease_seconds=1):
             first.send_signal(signal.SIGSTOP)
-            await eventually(lambda: holds(client, LEASE, b"second"))
+            await eventually(lambda: holds(client, "second", RECORDER_KEY))
             await subscribed(client, 2)
             await client.publish("work:pubsub", "meanwhile")
             await eventually(lambda: client.llen("handled:pubsub"))

@@ -1,0 +1,124 @@
+"""One connection that is subscribed: reads messages in the order of the server, and notices when it is lost."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio.client import PubSub
+
+from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
+from listeners.lease import boot_seconds
+from listeners.messages import text
+from listeners.supervisor import cancel_until_done, raise_if_cancelled
+from listeners.translation import translated
+
+__all__ = ["Message", "Subscription"]
+
+Message = dict[str, Any]
+
+#: How long the server may take to confirm a subscription.
+CONFIRM_SECONDS = 2.0
+#: A subscription that is silent for so long, its pings included, is taken for dead.
+SILENCE_SECONDS = 10.0
+MAX_WAIT_SECONDS = 1.0
+
+
+class Subscription:
+    """Hands each message that `redis` gets to `on_message`, in order; calls `on_end` if reading ends without close().
+
+    A connection that was lost is never made anew here, as redis-py would: what was published meanwhile is missing,
+    and the one that uses the subscription must know.
+    """
+
+    def __init__(self, redis: PubSub, on_message: Callable[[Message], object], on_end: Callable[[], object]) -> None:
+        self._redis = redis
+        self._on_message = on_message
+        self._on_end = on_end
+        self._reader: asyncio.Task[None] | None = None
+        self._confirmed: dict[str, asyncio.Event] = {}
+        self._heard_at = boot_seconds()
+
+    #: How often there is something to look after, at the least.
+    look_seconds = math.inf
+
+    @property
+    def ended(self) -> bool:
+        """Whether reading has ended; raise_if_ended() tells why."""
+        return self._reader is not None and self._reader.done()
+
+    async def add(self, channel: str, *, pattern: bool = False) -> None:
+        """Subscribe to a channel or pattern too. Returns when its messages come. Raises SourceError."""
+        confirmed = self._confirmed[channel] = asyncio.Event()
+        with translated(f"subscribing to {channel!r}"):
+            await (self._redis.psubscribe if pattern else self._redis.subscribe)(channel)
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read(), name=f"subscription to {channel}")
+            self._reader.add_done_callback(lambda _: self._on_end())
+        if not await self.until(confirmed, CONFIRM_SECONDS):
+            self.raise_if_ended()
+            raise SourceTimeoutError(f"subscribing to {channel!r}: no answer in time")
+
+    async def remove(self, channel: str, *, pattern: bool = False) -> None:
+        """Unsubscribe. Messages that are on their way may still come. Raises SourceError."""
+        self._confirmed.pop(channel, None)
+        with translated(f"unsubscribing from {channel!r}"):
+            await (self._redis.punsubscribe if pattern else self._redis.unsubscribe)(channel)
+
+    async def until(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait for something that a message will set, as long as reading goes on; whether it was set."""
+        if self._reader is not None and not event.is_set():
+            waiting = asyncio.create_task(event.wait())
+            await asyncio.wait([waiting, self._reader], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+        return event.is_set()
+
+    def has(self, channel: str) -> bool:
+        """Whether it is subscribed to this."""
+        return channel in self._confirmed
+
+    def raise_if_ended(self) -> None:
+        """Raise the SourceError with which reading ended, if it did."""
+        if self._reader is not None and self._reader.done() and not self._reader.cancelled():
+            self._reader.result()
+
+    async def check_alive(self, pause_seconds: float) -> None:
+        """Send a ping, which is called for every `pause_seconds`. Raises SourceError if nothing answered the last."""
+        if boot_seconds() - self._heard_at > max(SILENCE_SECONDS, 2 * pause_seconds):
+            raise SourceTimeoutError("the subscription went silent")
+        with translated("checking the subscription"):
+            await self._redis.ping()
+
+    async def follow(self) -> None:
+        """Nothing: one connection stays where it is."""
+
+    async def close(self) -> None:
+        """Close the connection, which ends all subscriptions at once."""
+        if self._reader is not None:
+            await cancel_until_done([self._reader], MAX_WAIT_SECONDS)
+        with contextlib.suppress(SourceError), translated("unsubscribing"):
+            await self._redis.aclose()
+
+    async def _read(self) -> None:
+        while True:
+            with translated("listening"):
+                message = await self._redis.get_message(timeout=MAX_WAIT_SECONDS)
+            raise_if_cancelled()
+            if message is None:
+                continue
+            self._heard_at = boot_seconds()
+            if message["type"] in {"message", "pmessage"}:
+                self._on_message(message)
+            elif message["type"] in {"subscribe", "psubscribe"}:
+                self._confirm(text(message["channel"]))
+            # Functions get their turn after each message: a burst then waits in the server's buffer for this
+            # connection, where there is room for more than in our queue.
+            await asyncio.sleep(0)
+
+    def _confirm(self, channel: str) -> None:
+        confirmed = self._confirmed.get(channel)
+        if confirmed is not None and confirmed.is_set():
+            raise SourceUnavailableError(f"the connection was lost while listening to {channel!r}")
+        if confirmed is not None:
+            confirmed.set()
