@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ from listeners.app import Function
 from listeners.errors import CallTimeoutError, Reject
 from listeners.messages import Entry, Outcome, Settlement
 from listeners.metrics import FunctionMeter
-from listeners.outcome import after_failure
+from listeners.outcome import after_failure, described
+from listeners.traces import raised_at, stands_at, waits_at
 
 __all__ = ["CLEAN_UP_SECONDS", "Caller"]
 
@@ -33,6 +35,7 @@ class _Call:
     task: "asyncio.Task[None] | None" = None
     timer: asyncio.TimerHandle | None = None
     thread: "asyncio.Future[Any] | None" = None
+    thread_id: int = 0
     has_place: bool = False
     overran: bool = False
     given_up: bool = False
@@ -113,16 +116,19 @@ class Caller:
             call.entries = [entry for entry, _ in arguments]
             error = await self._invoke(call, [argument for _, argument in arguments]) if arguments else None
             if not call.given_up:
-                self._on_finished(self._outcomes(call, error))
+                where = raised_at(error, self._function.handler) if error is not None else ""
+                self._on_finished(self._outcomes(call, error, where))
         finally:
             self._leave_place(call)
 
-    def _outcomes(self, call: _Call, error: BaseException | None) -> list[Settlement]:
+    def _outcomes(self, call: _Call, error: BaseException | None, where: str) -> list[Settlement]:
         if error is None:
             return call.rejected + [Settlement(entry, Outcome.SUCCEEDED) for entry in call.entries]
         alone = len(call.entries) == 1
         trigger = self._function.trigger
-        return call.rejected + [after_failure(trigger, entry, error, alone=alone) for entry in call.entries]
+        return call.rejected + [
+            after_failure(trigger, entry, error, alone=alone, where=where) for entry in call.entries
+        ]
 
     def _arguments(self, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Any]], list[Settlement]]:
         """Convert each entry; one that cannot be converted is given up on and does not hinder the others."""
@@ -132,8 +138,9 @@ class Caller:
             try:
                 arguments.append((entry, self._function.binding.convert(entry)))
             except Exception as error:  # noqa: BLE001  (a user's validator may raise anything)
-                reason = error if isinstance(error, Reject) else Reject(f"{type(error).__name__}: {error}")
-                rejected.append(after_failure(self._function.trigger, entry, reason, alone=True))
+                reason = error if isinstance(error, Reject) else Reject(described(error))
+                where = raised_at(error, self._function.handler)
+                rejected.append(after_failure(self._function.trigger, entry, reason, alone=True, where=where))
         return arguments, rejected
 
     async def _invoke(self, call: _Call, arguments: list[Any]) -> BaseException | None:
@@ -153,7 +160,10 @@ class Caller:
         finally:
             call.timer.cancel()
             self._meter.duration.observe(time.perf_counter() - began)
-        return CallTimeoutError(self._limit_seconds) if call.overran else error
+        if call.overran:
+            # Cancelled where it waited: that is the line to look at.
+            return CallTimeoutError(self._limit_seconds).with_traceback(error.__traceback__ if error else None)
+        return error
 
     async def _outcome(self, call: _Call, argument: Any) -> BaseException | None:
         """Run the handler to its end, or to the exception that it leaves on a thread."""
@@ -173,6 +183,7 @@ class Caller:
 
     def _begin(self, call: _Call, argument: Any) -> tuple[Any, BaseException | None]:
         """Call the handler. What it raises is returned: a future cannot carry every exception (StopIteration)."""
+        call.thread_id = threading.get_ident()
         for entry in call.entries:  # here, as a call may wait long for its thread
             entry.started = True
         try:
@@ -202,7 +213,10 @@ class Caller:
         self._forget(call.task)
         self._leave_place(call)
         self._overdue_changed()
-        self._on_finished(self._outcomes(call, CallTimeoutError(self._limit_seconds)))
+        on_thread = call.thread is not None and not call.thread.done()
+        handler = self._function.handler
+        where = stands_at(call.thread_id, handler) if on_thread else waits_at(call.task, handler)
+        self._on_finished(self._outcomes(call, CallTimeoutError(self._limit_seconds), where))
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._forget(task)

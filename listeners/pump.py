@@ -186,7 +186,8 @@ class Pump:
             self._in_hand.discard(settlement.entry)
             self._meter.settled(settlement.outcome)
             if settlement.error:
-                log.warning("%s: %s: %s", self.function.name, settlement.outcome.value, settlement.error)
+                where = f" ({settlement.where})" if settlement.where else ""
+                log.warning("%s: %s: %s%s", self.function.name, settlement.outcome.value, settlement.error, where)
         self._meter.in_progress.set(len(self._in_hand))
         self._room_changed.set()
 

@@ -275,7 +275,7 @@ class StreamSource:
     async def _dead_letter(self, settlement: Settlement) -> None:
         entry = settlement.entry
         delete = int(self._trigger.delete_after_process)
-        fields = dead_letter_fields(entry, self._function, settlement.error)
+        fields = dead_letter_fields(settlement, self._function)
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
         with contextlib.suppress(GroupMissingError), translated(f"dead-lettering from stream {entry.key!r}"):
             await self._bury(

@@ -82,7 +82,7 @@ class LeasedTaking:
         for settlement in settlements:
             entry = settlement.entry
             if settlement.outcome is Outcome.DEAD_LETTERED:
-                fields = dead_letter_fields(entry, self._function, settlement.error)
+                fields = dead_letter_fields(settlement, self._function)
                 with translated(f"dead-lettering from list {key!r}"):
                     await self._bury(
                         [*_keys(key), dead_letters_key(key)],
@@ -145,7 +145,7 @@ class PlainTaking:
     async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             if settlement.outcome is Outcome.DEAD_LETTERED:
-                fields = dead_letter_fields(settlement.entry, self._function, settlement.error)
+                fields = dead_letter_fields(settlement, self._function)
                 with translated(f"dead-lettering from list {key!r}"):
                     await self._client.execute_command(
                         "XADD", dead_letters_key(key), "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields
