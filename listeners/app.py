@@ -54,6 +54,7 @@ class App:
         list_pop_from_beginning: bool = True,
         delivery: str = "at-least-once",
         max_deliveries: int = 5,
+        call_timeout_seconds: float = 1800,
     ) -> Callable[[Handler], Handler]:
         """Call the function for elements of Redis lists.
 
@@ -61,6 +62,8 @@ class App:
         an idle listener waits. `messages_per_worker`: waiting elements that one instance should get. `batch_size`:
         elements taken at one time, and at most in hand. `list_pop_from_beginning`: from the beginning or the end.
         `delivery`: "at-least-once" or "at-most-once". `max_deliveries`: tries in all before the dead letter.
+        `call_timeout_seconds`: a call that takes longer counts as failed. An `async def` function is cancelled then; a
+        `def` function cannot be stopped and goes on beside the next try.
         Raises ConfigurationError that names the field, the value and the fix.
         """
         return self._register(ListTrigger, _given(locals()))
@@ -77,6 +80,7 @@ class App:
         consumer_group: str = DEFAULT_CONSUMER_GROUP,
         delete_after_process: bool = False,
         max_deliveries: int = 5,
+        call_timeout_seconds: float = 1800,
     ) -> Callable[[Handler], Handler]:
         """Call the function for entries of Redis streams, as a member of a consumer group.
 
@@ -94,12 +98,13 @@ class App:
         connection_string: str | None = None,
         pattern: bool | None = None,
         singleton: bool = True,
+        call_timeout_seconds: float = 1800,
     ) -> Callable[[Handler], Handler]:
         """Call the function for messages on a pub/sub channel, keyspace and keyevent notifications included.
 
         `channel`: a name, or a pattern as PSUBSCRIBE has it; `pattern` forces one or the other. `singleton`: only
-        one instance subscribes, the others stand by. Raises ConfigurationError that names the field, the value and
-        the fix.
+        one instance subscribes, the others stand by. `call_timeout_seconds` is as for `list_trigger`.
+        Raises ConfigurationError that names the field, the value and the fix.
         """
         return self._register(PubSubTrigger, _given(locals()))
 

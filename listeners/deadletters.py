@@ -7,14 +7,13 @@ from typing import Any
 
 from listeners.client import Client, Script
 from listeners.companions import companion_key
-from listeners.messages import Entry, Fields, text
+from listeners.messages import Entry, Fields, Settlement, text
 from listeners.triggers import ListTrigger, StreamTrigger
 
 __all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields", "dead_letters_key"]
 
 #: The oldest are dropped beyond this (XADD MAXLEN ~).
 DEAD_LETTERS_KEPT = 10_000
-MAX_ERROR_CHARACTERS = 1_000
 #: Dead letters read in one step.
 PAGE = 100
 #: Before the name of a stream entry's field, so that it cannot be mistaken for one of ours.
@@ -26,12 +25,17 @@ def dead_letters_key(key: str) -> str:
     return companion_key(key, "dead")
 
 
-def dead_letter_fields(entry: Entry, function: str, error: str) -> list[bytes]:
-    """The fields of a dead letter, names and values in turn: the entry unharmed, and why it was given up on."""
+def dead_letter_fields(settlement: Settlement, function: str) -> list[bytes]:
+    """The fields of a dead letter, names and values in turn: the entry unharmed, and why it was given up on.
+
+    What is said of the entry is of bounded length; the entry itself is kept whole, so that it can be put back.
+    """
+    entry = settlement.entry
     described = {
         "function": function,
         "trigger": entry.key,
-        "error": error[:MAX_ERROR_CHARACTERS],
+        "error": settlement.error,
+        "where": settlement.where,
         "deliveries": str(entry.deliveries),
         "time_ms": str(time.time_ns() // 1_000_000),
         "id": entry.id or "",
@@ -46,11 +50,15 @@ def dead_letter_fields(entry: Entry, function: str, error: str) -> list[bytes]:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One entry that was given up on. `entry` is as it was; `id` is the dead letter's own; `time_ms`: when it died."""
+    """One entry that was given up on. `entry` is as it was; `id` is the dead letter's own; `time_ms`: when it died.
+
+    `where` is the line of the user's code that raised the error; empty if there is none.
+    """
 
     id: str
     function: str
     error: str
+    where: str
     time_ms: int
     entry: Entry
 
@@ -68,7 +76,8 @@ class DeadLetter:
             id=text(known[b"id"]) or None,
             deliveries=int(known[b"deliveries"]),
         )
-        return cls(text(raw[0]), text(known[b"function"]), text(known[b"error"]), int(known[b"time_ms"]), entry)
+        function, error, where = (text(known.get(name, b"")) for name in (b"function", b"error", b"where"))
+        return cls(text(raw[0]), function, error, where, int(known[b"time_ms"]), entry)
 
 
 class DeadLetters:

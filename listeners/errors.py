@@ -14,6 +14,7 @@
     │   ├── WrongTypeError              the key holds another type
     │   ├── GroupMissingError           the stream or its consumer group is gone
     │   └── CommandRefusedError         any other error reply
+    ├── CallTimeoutError                a call took longer than its limit, and counts as failed
     └── FunctionSignal                  what a user's function may raise about its entry
         ├── Retry                       deliver it again later
         └── Reject                      never deliver it again: dead-letter it
@@ -27,6 +28,7 @@ __all__ = [
     "AccessDeniedError",
     "AppLoadError",
     "BindingError",
+    "CallTimeoutError",
     "CommandRefusedError",
     "ConfigurationError",
     "ConnectionNotAllowedError",
@@ -134,6 +136,17 @@ class CommandRefusedError(SourceError):
     """Redis answered a command with an error."""
 
     reason = "refused"
+
+
+class CallTimeoutError(TriggerfishError):
+    """A call took longer than `call_timeout_seconds`. Raise the limit, or bound what the function waits for.
+
+    `limit_seconds` is the limit.
+    """
+
+    def __init__(self, limit_seconds: float) -> None:
+        self.limit_seconds = limit_seconds
+        super().__init__(f"took longer than {limit_seconds:g} s")
 
 
 class FunctionSignal(TriggerfishError):  # noqa: N818  (not an error: an answer)

@@ -101,13 +101,15 @@ class Outcome(Enum):
 class Settlement:
     """An entry and what became of it.
 
-    `delay_ms` is the time until the next delivery (retried); `error` says why (retried, dead-lettered).
+    `delay_ms` is the time until the next delivery (retried); `error` says why (retried, dead-lettered), and `where` in
+    which line of the user's code it was raised, if it was in one.
     """
 
     entry: Entry
     outcome: Outcome
     delay_ms: int = 0
     error: str = ""
+    where: str = ""
 
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:

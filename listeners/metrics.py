@@ -30,6 +30,12 @@ class HostMetrics:
         self.in_progress = Gauge(
             "triggerfish_entries_in_progress", "Entries taken and not settled yet.", LABELS, registry=registry
         )
+        self.overdue = Gauge(
+            "triggerfish_calls_overdue",
+            "Calls that took longer than their limit, were given up on and still run.",
+            LABELS,
+            registry=registry,
+        )
         self.duration = Histogram(
             "triggerfish_handler_duration_seconds",
             "Duration of a call.",
@@ -73,6 +79,7 @@ class FunctionMeter:
         self.received = metrics.received.labels(app, function)
         self.redelivered = metrics.redelivered.labels(app, function)
         self.in_progress = metrics.in_progress.labels(app, function)
+        self.overdue = metrics.overdue.labels(app, function)
         self.duration = metrics.duration.labels(app, function)
         self.wait = metrics.wait.labels(app, function)
         self.source_up = metrics.source_up.labels(app, function)

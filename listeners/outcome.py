@@ -6,29 +6,33 @@ from listeners.errors import Reject, Retry
 from listeners.messages import Entry, Outcome, Settlement
 from listeners.triggers import ListTrigger, PubSubTrigger, Trigger
 
-__all__ = ["after_failure", "exhausted"]
+__all__ = ["after_failure", "described", "exhausted"]
 
 #: The first retry waits about this long, each further one twice as long as the one before, up to the last figure.
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 300.0
+#: What is kept of an exception's text: it may be a whole document.
+MAX_REASON_CHARACTERS = 1_000
 
 
-def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone: bool) -> Settlement:
-    """What becomes of an entry after its call raised.
+def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone: bool, where: str = "") -> Settlement:
+    """What becomes of an entry after its call raised `error`, in the line `where`.
 
     `alone`: the call had no other entry. One that failed in company is always tried again, alone: only then is it
     known to be the one that fails.
     """
-    reason = _described(error)
+    reason = described(error)
     if isinstance(trigger, PubSubTrigger):
-        return Settlement(entry, Outcome.DROPPED, error=reason)
+        return Settlement(entry, Outcome.DROPPED, error=reason, where=where)
     at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
     given_up = isinstance(error, Reject) or entry.deliveries >= trigger.max_deliveries
     if at_most_once or (alone and given_up):
-        return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
+        return Settlement(entry, Outcome.DEAD_LETTERED, error=reason, where=where)
     if isinstance(error, Retry) and error.after_seconds is not None:
-        return Settlement(entry, Outcome.RETRIED, int(error.after_seconds * 1000), reason)
-    return Settlement(entry, Outcome.RETRIED, int(_back_off_seconds(entry.deliveries) * 1000) if alone else 0, reason)
+        delay_seconds = error.after_seconds
+    else:
+        delay_seconds = _back_off_seconds(entry.deliveries) if alone else 0.0
+    return Settlement(entry, Outcome.RETRIED, int(delay_seconds * 1000), reason, where)
 
 
 def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
@@ -44,9 +48,10 @@ def _back_off_seconds(deliveries: int) -> float:
     return longest * random.uniform(0.75, 1.25)
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """An exception as its class and its text, at most MAX_REASON_CHARACTERS."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001  (a user's exception may fail even at this)
         text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:MAX_REASON_CHARACTERS]

@@ -43,16 +43,25 @@ class Pump:
         self._source = source
         self._meter = meter
         self._capacity = PUBSUB_CONCURRENCY if isinstance(trigger, PubSubTrigger) else trigger.batch_size
-        self._caller = Caller(function, meter, self._capacity)
         self._renew_seconds = renew_seconds
         self._in_hand: set[Entry] = set()
-        self._calls: set[asyncio.Task[None]] = set()
         self._finished: list[Settlement] = []
         self._something_finished = asyncio.Event()
         self._room_changed = asyncio.Event()
         self._draining = asyncio.Event()
         self._opened_or_draining = asyncio.Event()
         self._broken: set[str] = set()
+        #: Entries that must go back, as the function is blocked by calls that do not end.
+        self._unstarted: list[Entry] = []
+        self._caller = Caller(
+            function,
+            meter,
+            self._capacity,
+            on_finished=self._finish_with,
+            on_change=self._room_changed.set,
+            # A message cannot go back: it waits.
+            on_unstarted=None if isinstance(trigger, PubSubTrigger) else self._return,
+        )
 
     def drain(self) -> None:
         """Take nothing new. run() then finishes what is in hand and returns."""
@@ -98,14 +107,32 @@ class Pump:
             await cancel_until_done([taking], CLEAN_UP_SECONDS)
 
     async def _take(self) -> None:
-        while self._free() <= 0 and not self._draining.is_set():
+        while not self._draining.is_set():
             self._room_changed.clear()
+            if self._caller.blocked or self._unstarted:
+                await self._hand_over()
+            if self._free() > 0:
+                break
             await self._room_changed.wait()
         if not self._draining.is_set():
             self._accept(await self._source.take(self._free()))
 
+    def _return(self, entries: Iterable[Entry]) -> None:
+        self._unstarted += entries
+        self._room_changed.set()
+
+    async def _hand_over(self) -> None:
+        """Leave to other instances what a blocked function cannot start, and what waits in its source."""
+        entries = list(self._unstarted)
+        await self._source.hand_back(entries)
+        self._unstarted = self._unstarted[len(entries) :]
+        self._in_hand.difference_update(entries)
+        self._meter.in_progress.set(len(self._in_hand))
+
     def _free(self) -> int:
         """How many entries may be taken. A batch function gets its next batch when it has finished the one before."""
+        if self._caller.blocked:
+            return 0
         if self.function.binding.batch:
             return 0 if self._in_hand else self._capacity
         return self._capacity - len(self._in_hand)
@@ -120,9 +147,7 @@ class Pump:
             hopeless = {settlement.entry for settlement in given_up}
             entries = [entry for entry in entries if entry not in hopeless]
         for group in self._grouped(entries):
-            call = asyncio.create_task(self._call(group))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            self._caller.start(group)
 
     def _grouped(self, entries: list[Entry]) -> list[list[Entry]]:
         """The entries of each call: one, or for a batch function all that were never delivered before."""
@@ -139,9 +164,6 @@ class Pump:
         for entry in entries:
             if entry.id is not None:
                 self._meter.wait.observe(max(0.0, now_ms - int(entry.id.partition("-")[0])) / 1000)
-
-    async def _call(self, entries: list[Entry]) -> None:
-        self._finish_with(await self._caller.call(entries))
 
     def _finish_with(self, settlements: list[Settlement]) -> None:
         self._finished += settlements
@@ -164,7 +186,8 @@ class Pump:
             self._in_hand.discard(settlement.entry)
             self._meter.settled(settlement.outcome)
             if settlement.error:
-                log.warning("%s: %s: %s", self.function.name, settlement.outcome.value, settlement.error)
+                where = f" ({settlement.where})" if settlement.where else ""
+                log.warning("%s: %s: %s%s", self.function.name, settlement.outcome.value, settlement.error, where)
         self._meter.in_progress.set(len(self._in_hand))
         self._room_changed.set()
 
@@ -183,9 +206,10 @@ class Pump:
             del unread[:count]
             await self._room_before(deadline)
         self._in_hand.update(unread)
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=max(0.0, deadline - time.monotonic()))
-        await _cancelled(self._calls)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._caller.idle.wait()
+        await _cancelled(self._caller.running)
 
     async def _room_before(self, deadline: float) -> None:
         self._room_changed.clear()

@@ -47,7 +47,10 @@ class Source(Protocol):
         ...
 
     async def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Make entries that were taken and not finished available to others at once; the delivery does not count."""
+        """Make entries that were taken and not finished available to others at once; the delivery does not count.
+
+        What waits in the source for its turn is handed back too, without a call for it.
+        """
         ...
 
     async def close(self) -> None:

@@ -97,6 +97,8 @@ class StreamSource:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_SECONDS
             await self._remove_dead_consumers()
+        if self._ahead and self._room == 0:  # claimed while everything was handed back
+            await self.hand_back([])
         await asyncio.sleep(RECLAIM_SECONDS)
 
     async def take(self, count: int) -> list[Entry]:
@@ -147,6 +149,9 @@ class StreamSource:
             offers[entry.key, max(entry.deliveries - 1, 0)].append(_id(entry))
         for _, _, entry in self._held:  # these have had their delivery
             offers[entry.key, entry.deliveries].append(_id(entry))
+        # Forgotten first: what Redis does not hear of now is reclaimed after its lease.
+        self._in_hand.difference_update((entry.key, _id(entry)) for entry in [*entries, *self._waiting()])
+        self._ahead, self._held, self._room = [], [], 0
         for (key, deliveries), ids in offers.items():
             await self._keep(key, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries)
 
@@ -305,7 +310,7 @@ class StreamSource:
     async def _dead_letter(self, settlement: Settlement) -> None:
         entry = settlement.entry
         delete = int(self._trigger.delete_after_process)
-        fields = dead_letter_fields(entry, self._function, settlement.error)
+        fields = dead_letter_fields(settlement, self._function)
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
         with contextlib.suppress(GroupMissingError):
             await self._client.evaluate(

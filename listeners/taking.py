@@ -81,7 +81,7 @@ class LeasedTaking:
         for settlement in settlements:
             entry = settlement.entry
             if settlement.outcome is Outcome.DEAD_LETTERED:
-                fields = dead_letter_fields(entry, self._function, settlement.error)
+                fields = dead_letter_fields(settlement, self._function)
                 await self._client.evaluate(
                     self._bury,
                     [*_keys(key), dead_letters_key(key)],
@@ -145,10 +145,8 @@ class PlainTaking:
     async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             if settlement.outcome is Outcome.DEAD_LETTERED:
-                dead, fields = (
-                    dead_letters_key(key),
-                    dead_letter_fields(settlement.entry, self._function, settlement.error),
-                )
+                dead = dead_letters_key(key)
+                fields = dead_letter_fields(settlement, self._function)
                 await self._client.command(
                     dead, "XADD", dead, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields,
                     doing=f"dead-lettering from list {key!r}",

@@ -33,6 +33,7 @@ DEFAULT_CONSUMER_GROUP = "AzureFunctionRedisExtension"
 MAX_BATCH_SIZE = 10_000
 MAX_POLLING_INTERVAL_MS = 3_600_000
 MAX_KEYS = 100
+MAX_CALL_TIMEOUT_SECONDS = 86_400
 
 
 def _whole_number(value: object) -> object:
@@ -41,6 +42,13 @@ def _whole_number(value: object) -> object:
         raise ValueError("it is not a whole number")
     if isinstance(value, str) and not value.isdecimal() and not (value[:1] == "-" and value[1:].isdecimal()):
         raise ValueError("it is not a whole number")
+    return value
+
+
+def _seconds(value: object) -> object:
+    """Refuse what pydantic would quietly turn into a time: true, ' 5 ', '1e3'."""
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)):
+        raise ValueError("it is not a number of seconds")
     return value
 
 
@@ -70,6 +78,7 @@ def _connection_name(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
 
@@ -82,6 +91,14 @@ class _BaseTrigger(BaseModel):
     )
     connection: Annotated[str | None, BeforeValidator(_connection_name)] = Field(
         default=None, description="the name of a connection that the settings define"
+    )
+    # Azure Functions' functionTimeout is 30 minutes by default, and whoever comes from there relies on it.
+    call_timeout_seconds: Seconds = Field(
+        default=1800,
+        ge=0.1,
+        le=MAX_CALL_TIMEOUT_SECONDS,
+        description="how long one call may take before it counts as failed, in seconds; 30 minutes by default, as "
+        "Azure's functionTimeout",
     )
 
     @model_validator(mode="after")

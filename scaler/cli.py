@@ -67,11 +67,7 @@ def run(
     _start_log(log_level)
     settings = settings_from(config, connection, host={"http_port": http_port})
     host = Host(load_app(app), settings.redis_connections(), settings.host)
-    asyncio.run(host.run_until_signalled())
-    # A function that never returns holds its thread: its entry was handed back, so the process need not wait for it.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
+    asyncio.run(_run_and_leave(host))
 
 
 @cli.command()
@@ -157,6 +153,18 @@ def main() -> NoReturn:
         errors.print(f"triggerfish: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1 if isinstance(error, SourceError) else 2)
     sys.exit(0)
+
+
+async def _run_and_leave(host: Host) -> NoReturn:
+    """Run until signalled, then end the process without waiting for functions that never end.
+
+    Their entries were handed back. Left to itself, asyncio would wait for coroutines that ignore their cancellation,
+    and Python for threads.
+    """
+    await host.run_until_signalled()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 async def _check(app: App, settings: Settings) -> bool:

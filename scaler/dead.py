@@ -74,6 +74,7 @@ def show(
             f"when:       {_when(letter)}\nkey:        {letter.entry.key}\nid:         {letter.entry.id or '-'}"
         )
         plain.print(f"deliveries: {letter.entry.deliveries}\nerror:      {letter.error}")
+        plain.print(f"raised at:  {letter.where or '-'}")
         plain.print(f"entry:      {letter.entry.body().decode(errors='backslashreplace')}")
         return True
 

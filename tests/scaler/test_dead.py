@@ -1,5 +1,6 @@
 """`triggerfish dead`: list, show, requeue and purge what was given up on."""
 
+import re
 import subprocess
 import sys
 from functools import partial
@@ -9,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from examples.demo.server import Server
-from listeners import App
+from listeners import App, Reject
 from listeners.deadletters import dead_letters_key
 from tests.conftest import RunHost
 from tests.waiting import eventually
@@ -90,6 +91,27 @@ async def test_one_dead_letter_is_shown_whole(
     shown = dead(server, app_file, "show", "on_list", letter_id.decode())
     assert shown.returncode == 0, shown.stderr
     assert "first \\xff" in shown.stdout
+    assert "raised at:  -" in shown.stdout
+
+
+@pytest.mark.releases(*SOME)
+async def test_the_line_that_failed_is_shown(
+    server: Server, client: redis.asyncio.Redis, run_host: RunHost, app_file: Path
+) -> None:
+    """`show` says in which line of the user's code the error was raised, and how often the entry was delivered."""
+    app = App()
+
+    async def on_list(order: dict[str, int]) -> None:
+        raise Reject("not ours")
+
+    app.list_trigger(keys="q")(on_list)
+    await client.rpush("q", "{}")
+    async with run_host(app):
+        await eventually(partial(_has, client, "q", 1))
+    [(letter_id, _)] = await client.execute_command("XRANGE", dead_letters_key("q"), "-", "+")
+    shown = dead(server, app_file, "show", "on_list", letter_id.decode()).stdout
+    assert re.search(r"^raised at:  .*test_dead\.py:\d+ in .*on_list$", shown, re.MULTILINE), shown
+    assert "deliveries: 1\nerror:      Reject: not ours\n" in shown
 
 
 @pytest.mark.releases(*SOME)

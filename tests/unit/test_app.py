@@ -31,6 +31,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             list_pop_from_beginning=False,
             delivery="at-most-once",
             max_deliveries=4,
+            call_timeout_seconds=5,
         ),
         ListTrigger(
             keys=("a",),
@@ -41,6 +42,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             list_pop_from_beginning=False,
             delivery="at-most-once",
             max_deliveries=4,
+            call_timeout_seconds=5,
         ),
     ),
     (
@@ -53,6 +55,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             consumer_group="g",
             delete_after_process=True,
             max_deliveries=4,
+            call_timeout_seconds=5,
         ),
         StreamTrigger(
             keys=("a",),
@@ -63,11 +66,14 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             consumer_group="g",
             delete_after_process=True,
             max_deliveries=4,
+            call_timeout_seconds=5,
         ),
     ),
     (
-        lambda app: app.pubsub_trigger(channel="c*", connection="cache", pattern=False, singleton=False),
-        PubSubTrigger(channel="c*", connection="cache", pattern=False, singleton=False),
+        lambda app: app.pubsub_trigger(
+            channel="c*", connection="cache", pattern=False, singleton=False, call_timeout_seconds=5
+        ),
+        PubSubTrigger(channel="c*", connection="cache", pattern=False, singleton=False, call_timeout_seconds=5),
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -110,11 +111,22 @@ def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Aw
 async def outcome_of(function: Callable[..., Any]) -> Settlement:
     """What became of one entry that the function was called with."""
     meter = FunctionMeter(HostMetrics(CollectorRegistry()), "app", "f")
-    caller = Caller(Function("f", function, ListTrigger(keys=("q",)), bind(function)), meter, concurrency=1)
+    finished: list[Settlement] = []
+    caller = Caller(
+        Function("f", function, ListTrigger(keys=("q",)), bind(function)),
+        meter,
+        1,
+        on_finished=finished.extend,
+        on_change=lambda: None,
+        on_unstarted=None,
+    )
     try:
-        [settlement] = await caller.call([Entry("q", payload=b'{"number": 5}')])
+        caller.start([Entry("q", payload=b'{"number": 5}')])
+        async with asyncio.timeout(5):
+            await caller.idle.wait()
     finally:
         caller.close()
+    [settlement] = finished
     return settlement
 
 

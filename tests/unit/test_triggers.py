@@ -27,6 +27,7 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (ListTrigger, "ListPopFromBeginning", "list_pop_from_beginning", "false", False),
     (ListTrigger, "Delivery", "delivery", "at-most-once", "at-most-once"),
     (ListTrigger, "MaxDeliveries", "max_deliveries", "2", 2),
+    (ListTrigger, "CallTimeoutSeconds", "call_timeout_seconds", "2.5", 2.5),
     (StreamTrigger, "ConnectionString", "connection_string", "cache:6380", SecretStr("cache:6380")),
     (StreamTrigger, "Keys", "keys", ["a", "b"], ("a", "b")),
     (StreamTrigger, "PollingIntervalInMs", "polling_interval_ms", 250, 250),
@@ -35,10 +36,12 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (StreamTrigger, "ConsumerGroup", "consumer_group", "billing", "billing"),
     (StreamTrigger, "DeleteAfterProcess", "delete_after_process", "True", True),
     (StreamTrigger, "MaxDeliveries", "max_deliveries", 2, 2),
+    (StreamTrigger, "CallTimeoutSeconds", "call_timeout_seconds", 86_400, 86_400.0),
     (PubSubTrigger, "ConnectionString", "connection_string", "cache:6380", SecretStr("cache:6380")),
     (PubSubTrigger, "Channel", "channel", "news", "news"),
     (PubSubTrigger, "Pattern", "pattern", "true", True),
     (PubSubTrigger, "Singleton", "singleton", "false", False),
+    (PubSubTrigger, "CallTimeoutSeconds", "call_timeout_seconds", "60", 60.0),
 ]
 DEFAULTS = [
     (
@@ -46,6 +49,7 @@ DEFAULTS = [
         {
             "connection_string": None,
             "connection": None,
+            "call_timeout_seconds": 1800,
             "polling_interval_ms": 1000,
             "messages_per_worker": 100,
             "batch_size": 10,
@@ -59,6 +63,7 @@ DEFAULTS = [
         {
             "connection_string": None,
             "connection": None,
+            "call_timeout_seconds": 1800,
             "polling_interval_ms": 1000,
             "messages_per_worker": 100,
             "batch_size": 10,
@@ -67,7 +72,16 @@ DEFAULTS = [
             "delete_after_process": False,
         },
     ),
-    (PubSubTrigger, {"connection_string": None, "connection": None, "pattern": None, "singleton": True}),
+    (
+        PubSubTrigger,
+        {
+            "connection_string": None,
+            "connection": None,
+            "call_timeout_seconds": 1800,
+            "pattern": None,
+            "singleton": True,
+        },
+    ),
 ]
 TYPE_NAMES = [
     ("RedisPubSubTrigger", PubSubTrigger),
@@ -135,6 +149,19 @@ def test_numbers_that_are_none(cls: type[Trigger], field: str, value: object) ->
     assert (error.field, error.value) == (field, value)
     assert f"{field} is " in error.fix
     assert value is None or repr(value)[:100] in str(error)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, 0.05, -1, "0", "-5", "ten", "", " 5 ", "1e3", "5.", ".5", "nan", "inf", True, None, [1], 86_401, "86400.1",
+     float("nan"), float("inf"), "9" * 5000],
+)  # fmt: skip
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger, PubSubTrigger])
+def test_times_that_are_none(cls: type[Trigger], value: object) -> None:
+    """A time limit that is no number of seconds between a tenth and a day is refused with its field and its value."""
+    error = refused(cls, **required(cls), call_timeout_seconds=value)
+    assert error.field == "call_timeout_seconds"
+    assert "call_timeout_seconds is how long one call may take" in error.fix
 
 
 @pytest.mark.parametrize(("field", "most"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000)])
