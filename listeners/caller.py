@@ -14,7 +14,7 @@ from listeners.app import Function
 from listeners.errors import CallTimeoutError, Reject
 from listeners.messages import Entry, Outcome, Settlement
 from listeners.metrics import FunctionMeter
-from listeners.outcome import after_failure, described
+from listeners.outcome import after_failure, described, lapsed
 from listeners.traces import raised_at, stands_at, waits_at
 
 __all__ = ["CLEAN_UP_SECONDS", "Caller"]
@@ -47,8 +47,9 @@ class Caller:
     `concurrency` calls at most run at once, bounded for threads by MAX_THREADS. A call that takes longer than the
     trigger's limit counts as failed: it is cancelled, and given up on if it goes on regardless, as threads do. Another
     one may then run in its place, until `concurrency` such calls still run: then `blocked` is true and no call begins.
-    `on_finished` is told what became of a call's entries, unless the call was cancelled from outside; `on_change` that
-    `blocked` may have changed. `on_unstarted` gets the entries of calls that came while blocked; without it they wait.
+    A call begins only with entries that `holds` is true of. `on_finished` is told what became of a call's entries,
+    unless the call was cancelled from outside; `on_change` that `blocked` may have changed. `on_unstarted` gets the
+    entries of calls that came while blocked; without it they wait.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Caller:
         meter: FunctionMeter,
         concurrency: int,
         *,
+        holds: Callable[[Entry], bool],
         on_finished: Callable[[list[Settlement]], object],
         on_change: Callable[[], object],
         on_unstarted: Callable[[Sequence[Entry]], object] | None,
     ) -> None:
         self._function = function
         self._meter = meter
+        self._holds = holds
         self._on_finished = on_finished
         self._on_change = on_change
         self._on_unstarted = on_unstarted
@@ -112,7 +115,7 @@ class Caller:
                 return
             while self.blocked:
                 await self._unblocked.wait()
-            arguments, call.rejected = self._arguments(call.entries)
+            arguments, call.rejected = self._arguments(call.entries)  # any wait is over now: the call begins at once
             call.entries = [entry for entry, _ in arguments]
             error = await self._invoke(call, [argument for _, argument in arguments]) if arguments else None
             if not call.given_up:
@@ -131,10 +134,13 @@ class Caller:
         ]
 
     def _arguments(self, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Any]], list[Settlement]]:
-        """Convert each entry; one that cannot be converted is given up on and does not hinder the others."""
+        """Convert each entry that is still ours; one that cannot be converted is given up on, and hinders no other."""
         arguments: list[tuple[Entry, Any]] = []
         rejected: list[Settlement] = []
         for entry in entries:
+            if not self._holds(entry):
+                rejected.append(lapsed(self._function.trigger, entry))
+                continue
             try:
                 arguments.append((entry, self._function.binding.convert(entry)))
             except Exception as error:  # noqa: BLE001  (a user's validator may raise anything)

@@ -10,7 +10,8 @@ This needs one server for both: on a cluster a subscription and a publisher may 
 
 from enum import Enum
 
-from listeners.lease import RedisLease, boot_seconds, notice_channel
+from listeners.clock import boot_seconds
+from listeners.lease import RedisLease, notice_channel
 from listeners.messages import text
 
 __all__ = ["HandOver", "Notice"]

@@ -1,26 +1,19 @@
 """Leases: at most one instance subscribes at a time. The one in Redis goes by the server's clock."""
 
-import time
 from typing import Protocol
 
 from listeners.client import Client, Script
+from listeners.clock import boot_seconds, lease_end
 from listeners.errors import WrongTypeError
 
-__all__ = ["MARGIN", "Lease", "RedisLease", "boot_seconds", "is_lease_key", "lease_key", "notice_channel"]
+__all__ = ["Lease", "RedisLease", "is_lease_key", "lease_key", "notice_channel"]
 
-#: The holder stops this part of the lease before its end, for what is already on its way to a function.
-MARGIN = 0.1
 #: How often an instance that stands by asks for the lease.
 STANDBY_SECONDS = 0.5
 #: How long after the end of somebody's lease it is asked for, as the server counts in milliseconds.
 AFTER_END_SECONDS = 0.002
 
 _SUFFIXES = (":lease", ":lease:epoch", ":lease:draining", ":lease:notices")
-
-
-def boot_seconds() -> float:
-    """Seconds on a clock that also runs while the machine is suspended, where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def lease_key(app: str, function: str) -> str:
@@ -116,7 +109,7 @@ class RedisLease:
     def granted(self, epoch: int, sent_at: float) -> None:
         """Take note that Redis granted what was asked for at this time (boot_seconds)."""
         self.epoch = epoch
-        self._ends_at = max(self._ends_at, sent_at + self._ttl_seconds * (1 - MARGIN))
+        self._ends_at = max(self._ends_at, lease_end(sent_at, self._ttl_seconds))
 
     async def release(self) -> bool:
         """End the lease, and tell those who stand by."""

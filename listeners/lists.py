@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from listeners.client import Client
+from listeners.clock import boot_seconds
 from listeners.connection import ConnectionSpec
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.messages import Entry, Outcome, Settlement, by_key
@@ -86,6 +87,9 @@ class ListSource:
     async def renew(self, entries: Sequence[Entry]) -> None:
         for key, group in by_key(entries):
             await self._opened().renew(key, group)
+
+    def holds(self, entry: Entry) -> bool:
+        return boot_seconds() < entry.lease_ends_at
 
     def interrupt(self) -> None:
         self._interrupted = True

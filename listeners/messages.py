@@ -1,6 +1,7 @@
 """What a function receives (`RedisMessage`), what a source takes (`Entry`), and what became of it (`Settlement`)."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class Entry:
     """One thing taken from Redis and not settled yet.
 
     `receipt` belongs to the source: what it needs to settle the entry. Either `payload` (list, pub/sub) or
-    `fields` (stream) is set. `started`: a call with it was begun.
+    `fields` (stream) is set. `started`: a call with it was begun. `lease_ends_at`: no call may begin after that time
+    (boot_seconds), as the entry may be another instance's by then.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Entry:
     epoch: int | None = None
     receipt: Any = None
     started: bool = False
+    lease_ends_at: float = math.inf
 
     def body(self) -> bytes:
         """The entry as bytes: the payload as it is, or the fields as a JSON object (the last of duplicates wins)."""
@@ -95,6 +98,8 @@ class Outcome(Enum):
     DEAD_LETTERED = "dead_lettered"
     #: Failed, and nothing keeps it: a pub/sub message.
     DROPPED = "dropped"
+    #: No call was made: its lease ran out before, and another instance may have it.
+    LAPSED = "lapsed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from listeners.errors import Reject, Retry
 from listeners.messages import Entry, Outcome, Settlement
 from listeners.triggers import ListTrigger, PubSubTrigger, Trigger
 
-__all__ = ["after_failure", "described", "exhausted"]
+__all__ = ["after_failure", "described", "exhausted", "lapsed"]
 
 #: The first retry waits about this long, each further one twice as long as the one before, up to the last figure.
 FIRST_RETRY_SECONDS = 1.0
@@ -41,6 +41,12 @@ def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
         return None
     reason = f"delivered {entry.deliveries - 1} times and never finished: the process died or the lease ran out"
     return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
+
+
+def lapsed(trigger: Trigger, entry: Entry) -> Settlement:
+    """The end of an entry here whose lease ran out before its call began."""
+    outcome = Outcome.DROPPED if isinstance(trigger, PubSubTrigger) else Outcome.LAPSED
+    return Settlement(entry, outcome, error="its lease ran out before its call began")
 
 
 def _back_off_seconds(deliveries: int) -> float:

@@ -104,6 +104,10 @@ class PubSubSource:
     async def renew(self, entries: Sequence[Entry]) -> None:
         """Nothing: a message has no lease of its own."""
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether the lease is held, which the message came under."""
+        return self._lease is None or self._lease.held
+
     def interrupt(self) -> None:
         """Become the holder no more. One that holds the lease keeps it until stop() passes it on."""
         self._draining = True

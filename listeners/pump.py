@@ -57,6 +57,7 @@ class Pump:
             function,
             meter,
             self._capacity,
+            holds=source.holds,
             on_finished=self._finish_with,
             on_change=self._room_changed.set,
             # A message cannot go back: it waits.

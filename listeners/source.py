@@ -38,6 +38,10 @@ class Source(Protocol):
         """Extend the lease on entries that are still being worked on."""
         ...
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether a call with this entry may begin now: its lease has not run out."""
+        ...
+
     def interrupt(self) -> None:
         """Let a take() that waits return soon, with what it has."""
         ...

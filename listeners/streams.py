@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from listeners.client import Client, Script
+from listeners.clock import boot_seconds, lease_end
 from listeners.connection import ConnectionSpec
 from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
 from listeners.errors import CommandRefusedError, GroupMissingError, SourceError
@@ -130,7 +131,13 @@ class StreamSource:
     async def renew(self, entries: Sequence[Entry]) -> None:
         """XCLAIM to ourselves with JUSTID: the idle time starts again, the delivery count stays."""
         for key, group in by_key([*entries, *self._waiting()]):
-            await self._keep(key, [_id(entry) for entry in group])
+            sent_at = boot_seconds()
+            kept = {text(entry_id) for entry_id in await self._keep(key, [_id(entry) for entry in group])}
+            for entry in group:
+                entry.lease_ends_at = self._lease_end(sent_at) if _id(entry) in kept else 0.0
+
+    def holds(self, entry: Entry) -> bool:
+        return boot_seconds() < entry.lease_ends_at
 
     def interrupt(self) -> None:
         """Reclaim nothing more. A blocking XREADGROUP ends by itself: cut off, it could leave entries behind."""
@@ -161,6 +168,9 @@ class StreamSource:
             for key in self._trigger.keys:
                 await self._retire_consumer(key, self._consumer)
         await self._client.aclose()
+
+    def _lease_end(self, sent_at: float) -> float:
+        return lease_end(sent_at, self._lease_ms / 1000)
 
     def _waiting(self) -> list[Entry]:
         return [entry for _, _, entry in self._held] + self._ahead
@@ -204,6 +214,7 @@ class StreamSource:
             raise errors[0]
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
+        sent_at = boot_seconds()
         options = ("COUNT", count, "BLOCK", self._block_ms())
         streams = ("STREAMS", *keys, *(">" for _ in keys))
         command = ("XREADGROUP", "GROUP", self._group, self._consumer, *options, *streams)
@@ -212,10 +223,12 @@ class StreamSource:
         except GroupMissingError:
             await self._create_groups()
             return
-        self._own([_entry(text(key), raw) for key, raws in answer or () for raw in raws])
+        self._own([_entry(text(key), raw) for key, raws in answer or () for raw in raws], sent_at)
 
-    def _own(self, entries: list[Entry]) -> None:
-        """Keep entries that are ours in Redis now, until take() hands them out."""
+    def _own(self, entries: list[Entry], sent_at: float) -> None:
+        """Keep entries that are ours in Redis now, as they were asked for at this time, until take() hands them out."""
+        for entry in entries:
+            entry.lease_ends_at = self._lease_end(sent_at)
         self._in_hand.update((entry.key, _id(entry)) for entry in entries)
         self._ahead += entries
 
@@ -223,7 +236,7 @@ class StreamSource:
         """Move held entries whose time has come to those that take() hands out, up to `count` in all."""
         while self._held and self._held[0][0] <= time.monotonic() and len(self._ahead) < count:
             held = heapq.heappop(self._held)
-            entry = held[2]
+            entry, sent_at = held[2], boot_seconds()
             try:
                 # On the server too the delivery counts before it is made, so that a crash in it counts.
                 kept = await self._keep(entry.key, [_id(entry)], "RETRYCOUNT", entry.deliveries + 1)
@@ -232,6 +245,7 @@ class StreamSource:
                 raise
             if kept:
                 entry.deliveries += 1
+                entry.lease_ends_at = self._lease_end(sent_at)
                 self._ahead.append(entry)
             else:  # settled by another consumer, or deleted
                 self._in_hand.discard((entry.key, _id(entry)))
@@ -244,12 +258,13 @@ class StreamSource:
         deliveries = dict(await self._overdue(key, room))
         if not deliveries:
             return
+        sent_at = boot_seconds()
         claimed = [
             _entry(key, raw, deliveries[text(raw[0])] + 1)
             for raw in await self._claim(key, list(deliveries))
             if raw is not None and raw[1] is not None
         ]
-        self._own(claimed)
+        self._own(claimed, sent_at)
         await self._settle_deleted(key, set(deliveries) - {_id(entry) for entry in claimed})
 
     async def _overdue(self, key: str, room: int) -> list[tuple[str, int]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from redis.asyncio.client import PubSub
 
+from listeners.clock import boot_seconds
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
-from listeners.lease import boot_seconds
 from listeners.messages import text
 from listeners.supervisor import cancel_until_done, raise_if_cancelled
 from listeners.translation import translated

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from listeners.client import Client, Script
+from listeners.clock import boot_seconds, lease_end
 from listeners.companions import companion_key
 from listeners.deadletters import DEAD_LETTERS_KEPT, dead_letter_fields, dead_letters_key
 from listeners.messages import Entry, Outcome, Settlement, text
@@ -67,11 +68,13 @@ class LeasedTaking:
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
 
     async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
+        sent_at = boot_seconds()
         due_ms, taken = await self._client.evaluate(
             self._take, _keys(key), [self._lease_ms, count, self._beginning], doing=f"taking from list {key!r}"
         )
+        ends_at = lease_end(sent_at, self._lease_ms / 1000)
         entries = [
-            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1], receipt=taken[at])
+            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1], receipt=taken[at], lease_ends_at=ends_at)
             for at in range(0, len(taken), 3)
         ]
         return entries, None if due_ms < 0 else due_ms / 1000
@@ -88,20 +91,26 @@ class LeasedTaking:
                     [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
                     doing=f"dead-lettering from list {key!r}",
                 )
-            else:
+            elif settlement.outcome is not Outcome.LAPSED:
                 action = "retry" if settlement.outcome is Outcome.RETRIED else "done"
                 steps += (entry.receipt, entry.deliveries, action, settlement.delay_ms)
         await self._run(key, steps)
 
     async def renew(self, key: str, entries: Sequence[Entry]) -> None:
-        await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "renew", self._lease_ms)])
+        sent_at = boot_seconds()
+        lost = await self._run(key, [p for e in entries for p in (e.receipt, e.deliveries, "renew", self._lease_ms)])
+        for entry in entries:
+            entry.lease_ends_at = 0.0 if entry.receipt in lost else lease_end(sent_at, self._lease_ms / 1000)
 
     async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
         await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "back", 0)])
 
-    async def _run(self, key: str, steps: list[Any]) -> None:
-        if steps:
-            await self._client.evaluate(self._settle, _keys(key), steps, doing=f"settling list {key!r}")
+    async def _run(self, key: str, steps: list[Any]) -> list[bytes]:
+        """Do steps; the receipts of those elements that are another instance's by now."""
+        if not steps:
+            return []
+        lost: list[bytes] = await self._client.evaluate(self._settle, _keys(key), steps, doing=f"settling list {key!r}")
+        return lost
 
 
 class PlainTaking:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+import hypothesis
 import pytest
 import redis.asyncio
 from pydantic import SecretStr
@@ -20,6 +21,10 @@ from tests.servers.catalogue import RELEASES, available, present
 from tests.waiting import eventually
 
 RunHost = Callable[..., AbstractAsyncContextManager[Host]]
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 _running: dict[str, Server] = {}
 
