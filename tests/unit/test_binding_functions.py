@@ -116,6 +116,7 @@ async def outcome_of(function: Callable[..., Any]) -> Settlement:
         Function("f", function, ListTrigger(keys=("q",)), bind(function)),
         meter,
         1,
+        holds=lambda entry: True,
         on_finished=finished.extend,
         on_change=lambda: None,
         on_unstarted=None,
