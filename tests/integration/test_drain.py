@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from examples.demo.server import Server
-from listeners import App, RedisMessage
+from listeners import App, RedisMessage, Retry
 from tests.conftest import RunHost
 from tests.integration.kinds import (
     GROUP,
@@ -130,7 +130,7 @@ async def test_a_waiting_retry_is_taken_over_from_one_that_drains(
     @trigger(app, kind)
     async def on_entry(message: RedisMessage) -> None:
         failed.append(message)
-        raise ValueError
+        raise Retry(after_seconds=1)  # longer than it takes to drain
 
     @trigger(other_app, kind)
     async def on_other(message: RedisMessage) -> None:
