@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaler.tables import console_for_tables
+from tests.chaos.failover import OnCluster, UnderSentinel
 from tests.chaos.report import show
 from tests.chaos.run import FULL, Plan, run
 from tests.chaos.scenario import Scenario
@@ -21,26 +22,28 @@ from tests.chaos.verdict import judge
 
 SCENARIOS: dict[str, Callable[[random.Random, Plan], Scenario]] = {
     "standalone": lambda rng, plan: Standalone(rng, stop_seconds=plan.stop_seconds),
+    "sentinel": lambda rng, _: UnderSentinel(rng),
+    "cluster": lambda rng, _: OnCluster(rng),
 }
 
 
-async def main(scenario_name: str, plan: Plan, seed: int) -> int:
-    """Run, print and judge; 0 if all is as promised. The records of a run that is not are kept."""
+async def main(scenario_name: str, plan: Plan, seed: int, keep: bool) -> int:
+    """Run, print and judge; 0 if all is as promised. The records of a run that is not are kept in any case."""
     console = console_for_tables()
     scenario = SCENARIOS[scenario_name](random.Random(f"{seed} scenario"), plan)
     folder = Path(tempfile.mkdtemp(prefix=f"triggerfish-chaos-{seed}-"))
     repeat = f"make chaos SEED={seed} SCENARIO={scenario_name}"
     console.print(f"{repeat}: {scenario.name}, {plan.entries:,} entries, {plan.hosts} hosts; records in {folder}")
     began = time.monotonic()
-    evidence = await run(scenario, plan, seed, folder)
+    evidence = await run(scenario, plan, seed, folder, console.print)
     verdict = judge(evidence)
     title = f"Chaos, seed {seed}, {scenario.name}: {'good' if verdict.good else 'NOT GOOD'}"
     show(evidence, verdict, console, title=f"{title} after {time.monotonic() - began:.0f} s")
-    if verdict.good:
+    if verdict.good and not keep:
         shutil.rmtree(folder)
         return 0
     console.print(f"Again: {repeat}. Logs and records: {folder}")
-    return 1
+    return 0 if verdict.good else 1
 
 
 if __name__ == "__main__":
@@ -48,7 +51,8 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=None, help="decides every fault; by chance if it is not given")
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="standalone")
     parser.add_argument("--entries", type=int, default=FULL.entries)
+    parser.add_argument("--keep", action="store_true", help="leave logs and records where they are")
     given = parser.parse_args()
     chosen = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     scaled = dataclasses.replace(FULL, entries=given.entries, seconds=FULL.seconds * given.entries / FULL.entries)
-    sys.exit(asyncio.run(main(given.scenario, scaled, chosen)))
+    sys.exit(asyncio.run(main(given.scenario, scaled, chosen, given.keep)))

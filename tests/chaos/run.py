@@ -5,9 +5,9 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -23,6 +23,8 @@ from tests.chaos.verdict import Evidence
 from tests.waiting import eventually
 
 __all__ = ["FULL", "SHORT", "Plan", "run"]
+
+PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ FULL = Plan(100_000, 4, 100.0, 100.0, 3.0, 2.0, (1.5, 4.0), (0.5, 3.0), (1.0, 6.
 SHORT = Plan(3_000, 2, 4.0, 50.0, 1.0, 1.0, (0.8, 1.5), (0.1, 0.3), (0.3, 1.2), 0, 30.0)
 
 
-async def run(scenario: Scenario, plan: Plan, seed: int, folder: Path) -> Evidence:
-    """Run the plan. `folder` gets the hosts' logs and records.
+async def run(
+    scenario: Scenario, plan: Plan, seed: int, folder: Path, say: Callable[[str], object] = lambda line: None
+) -> Evidence:
+    """Run the plan. `folder` gets the hosts' logs and records; `say` gets a line now and then.
 
     Raises AssertionError if something that the run itself needs does not come about in time.
     """
@@ -65,7 +69,7 @@ async def run(scenario: Scenario, plan: Plan, seed: int, folder: Path) -> Eviden
     hosts = Hosts(folder, {**settings, "TRIGGERFISH_CONNECTION": scenario.connection_string}, plan.hosts)
     try:
         await hosts.start()
-        return await _Run(scenario, hosts, plan, seed, folder).run()
+        return await _Run(scenario, hosts, plan, seed, folder, say).run()
     finally:
         await hosts.abandon()
         await scenario.stop()
@@ -78,15 +82,20 @@ class _Run:
     plan: Plan
     seed: int
     folder: Path
+    say: Callable[[str], object]
+    began: float = field(default_factory=time.monotonic)
 
     async def run(self) -> Evidence:
-        plan, began = self.plan, time.monotonic()
+        plan = self.plan
         producing = producers(self.scenario, plan.entries, plan.seconds, self.seed)
         publisher = Publisher(self.scenario, plan.messages_per_second)
         async with _published(publisher):
             faults = await self._under_fire(producing)
+            self._tell(f"produced; {faults.total()} faults; settling")
+            healed = time.monotonic()
             left = await self._settled()
-            seconds = time.monotonic() - began
+            settled = time.monotonic()
+            self._tell(f"settled; {2 * plan.take_overs} take-overs")
             signalled = await self._take_overs(publisher)
         end_ns = time.monotonic_ns()
         await self.hosts.stop()
@@ -94,7 +103,9 @@ class _Run:
         return Evidence(
             seed=self.seed,
             hosts=plan.hosts,
-            seconds=seconds,
+            durable=self.scenario.durable,
+            seconds=settled - self.began,
+            settle_seconds=settled - healed,
             producers=producing,
             publisher=publisher,
             records=records,
@@ -116,8 +127,10 @@ class _Run:
             group.create_task(disturb(host_faults(self.hosts, rng), rng, host, stop, counts))
             rng = random.Random(f"{self.seed} servers")
             group.create_task(disturb(self.scenario.faults, rng, server, stop, counts))
+            telling = group.create_task(self._tell_progress(producing, counts))
             await asyncio.gather(*(producer.run() for producer in producing))
             stop.set()
+            telling.cancel()
         await self.scenario.heal()
         return counts
 
@@ -138,6 +151,15 @@ class _Run:
         except AssertionError:
             return left
         return {}
+
+    async def _tell_progress(self, producing: list[Producer], counts: Counter[str]) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            confirmed = sum(len(producer.confirmed) for producer in producing)
+            self._tell(f"{confirmed:,} entries confirmed, {counts.total()} faults")
+
+    def _tell(self, line: str) -> None:
+        self.say(f"{time.monotonic() - self.began:4.0f} s  {line}")
 
     async def _take_overs(self, publisher: Publisher) -> list[Signalled]:
         numbers = [signal.SIGKILL, signal.SIGTERM] * self.plan.take_overs

@@ -22,6 +22,8 @@ class Scenario(Protocol):
     name: str
     #: Replicas that must have a write before it counts as confirmed (WAIT).
     replicas: int
+    #: Whether what hosts write is never lost. If it may be, so may a lease, or that an entry was handled.
+    durable: bool
 
     async def start(self) -> None:
         """Start the servers, and what stands between them and their clients."""

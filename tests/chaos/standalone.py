@@ -11,7 +11,7 @@ from tests.chaos.scenario import Fault, client
 from tests.servers.catalogue import RELEASES
 from tests.waiting import eventually
 
-__all__ = ["Standalone"]
+__all__ = ["DURABLE", "Standalone"]
 
 #: Kept through kill -9, and known to be kept before the reply is sent.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -27,6 +27,7 @@ class Standalone:
     """
 
     replicas = 0
+    durable = True
 
     def __init__(self, rng: random.Random, *, release: str = "valkey-9.1", stop_seconds: tuple[float, float]) -> None:
         self.name = f"standalone {release}"

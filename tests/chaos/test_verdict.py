@@ -36,8 +36,8 @@ def evidence(folder: Path, calls: dict[str, Lines], **other: Any) -> Evidence:
     publisher = Publisher(scenario, 1.0, confirmed=[Publication("message/0", 0, 1)])
     given: dict[str, Any] = {"leftovers": {}, "dead_letters": [REJECTED], "endings": [], "unforeseen": [], **other}
     return Evidence(
-        seed=SEED, hosts=2, seconds=1.0, producers=[producer], publisher=publisher, records=Records.read(folder),
-        faults=Counter(), **given,
+        seed=SEED, hosts=2, durable=True, seconds=1.0, settle_seconds=0.0, producers=[producer], publisher=publisher,
+        records=Records.read(folder), faults=Counter(), **given,
     )  # fmt: skip
 
 
