@@ -117,6 +117,9 @@ class Publisher:
             payload = f"{MESSAGE}{len(self.confirmed) + self.unconfirmed}"
             if not await connected.do(lambda redis, payload=payload, at=at_ns: self._publish(redis, payload, at)):  # type: ignore[misc]
                 self.unconfirmed += 1
+            elif not self.confirmed[-1].receivers:
+                # A primary that was demoted takes messages all the same, and no subscriber of its primary gets them.
+                await connected.close()
             await asyncio.sleep(max(0.0, 1 / self.per_second - (time.monotonic_ns() - at_ns) / 1e9))
         await connected.close()
 
