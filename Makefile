@@ -35,7 +35,8 @@ bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
 	@$(BIN)/python -m benchmarks.latency
 
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO))
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
+		$(if $(RELEASE),--release $(RELEASE))
 
 lint: .venv/dev  ## Check style, types and import rules
 	$(BIN)/ruff check .

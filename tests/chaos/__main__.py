@@ -13,26 +13,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaler.tables import console_for_tables
-from tests.chaos.failover import OnCluster, UnderSentinel
+from tests.chaos.on_cluster import OnCluster
 from tests.chaos.report import show
 from tests.chaos.run import FULL, Plan, run
 from tests.chaos.scenario import Scenario
 from tests.chaos.standalone import Standalone
+from tests.chaos.under_sentinel import UnderSentinel
 from tests.chaos.verdict import judge
+from tests.servers.catalogue import RELEASES
 
-SCENARIOS: dict[str, Callable[[random.Random, Plan], Scenario]] = {
-    "standalone": lambda rng, plan: Standalone(rng, stop_seconds=plan.stop_seconds),
-    "sentinel": lambda rng, _: UnderSentinel(rng),
-    "cluster": lambda rng, _: OnCluster(rng),
+#: By name, made of what decides the faults, the release of the servers, and the plan.
+SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
+    "standalone": lambda rng, release, plan: Standalone(rng, release=release, stop_seconds=plan.stop_seconds),
+    "sentinel": lambda rng, release, _: UnderSentinel(rng, release=release),
+    "cluster": lambda rng, release, _: OnCluster(rng, release=release),
 }
 
 
-async def main(scenario_name: str, plan: Plan, seed: int, keep: bool) -> int:
-    """Run, print and judge; 0 if all is as promised. The records of a run that is not are kept in any case."""
+async def main(scenario: Scenario, plan: Plan, seed: int, repeat: str, keep: bool) -> int:
+    """Run, print and judge, and say how to `repeat` it; 0 if all is as promised. If it is not, the records are kept."""
     console = console_for_tables()
-    scenario = SCENARIOS[scenario_name](random.Random(f"{seed} scenario"), plan)
     folder = Path(tempfile.mkdtemp(prefix=f"triggerfish-chaos-{seed}-"))
-    repeat = f"make chaos SEED={seed} SCENARIO={scenario_name}"
     console.print(f"{repeat}: {scenario.name}, {plan.entries:,} entries, {plan.hosts} hosts; records in {folder}")
     began = time.monotonic()
     evidence = await run(scenario, plan, seed, folder, console.print)
@@ -50,9 +51,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="decides every fault; by chance if it is not given")
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="standalone")
+    parser.add_argument("--release", choices=sorted(RELEASES), default="valkey-9.1", help="of the servers")
     parser.add_argument("--entries", type=int, default=FULL.entries)
     parser.add_argument("--keep", action="store_true", help="leave logs and records where they are")
     given = parser.parse_args()
     chosen = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     scaled = dataclasses.replace(FULL, entries=given.entries, seconds=FULL.seconds * given.entries / FULL.entries)
-    sys.exit(asyncio.run(main(given.scenario, scaled, chosen, given.keep)))
+    made = SCENARIOS[given.scenario](random.Random(f"{chosen} scenario"), given.release, scaled)
+    again = f"make chaos SEED={chosen} SCENARIO={given.scenario} RELEASE={given.release}"
+    sys.exit(asyncio.run(main(made, scaled, chosen, again, given.keep)))

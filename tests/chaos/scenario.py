@@ -10,7 +10,10 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-__all__ = ["Fault", "Scenario", "client"]
+__all__ = ["DURABLE", "Fault", "Scenario", "client"]
+
+#: Servers keep what they confirm through kill -9.
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 #: Draws what it needs, does the damage, and returns when what lasts for a while is over.
 Fault = Callable[[], Awaitable[None]]

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 
 from examples.demo.server import Server
 from tests.chaos.proxy import Mishap, Proxy
-from tests.chaos.scenario import Fault, client
+from tests.chaos.scenario import DURABLE, Fault, client
 from tests.servers.catalogue import RELEASES
 from tests.waiting import eventually
 
-__all__ = ["DURABLE", "Standalone"]
+__all__ = ["Standalone"]
 
-#: Kept through kill -9, and known to be kept before the reply is sent.
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 LONGEST_AWAY_SECONDS = 1.5
 LONGEST_DELAY_SECONDS = 0.05
 ADMIN_TIMEOUT_SECONDS = 10.0
@@ -29,7 +27,7 @@ class Standalone:
     replicas = 0
     durable = True
 
-    def __init__(self, rng: random.Random, *, release: str = "valkey-9.1", stop_seconds: tuple[float, float]) -> None:
+    def __init__(self, rng: random.Random, *, release: str, stop_seconds: tuple[float, float]) -> None:
         self.name = f"standalone {release}"
         self._rng = rng
         self._release = release

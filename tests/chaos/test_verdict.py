@@ -31,7 +31,7 @@ def evidence(folder: Path, calls: dict[str, Lines], **other: Any) -> Evidence:
     for payload, lines in calls.items():
         for moment, instance, epoch in lines:
             recorders[instance].write(moment, payload, 1, epoch)
-    scenario = Standalone(random.Random(SEED), stop_seconds=(1, 1))
+    scenario = Standalone(random.Random(SEED), release="valkey-9.1", stop_seconds=(1, 1))
     producer = Producer(scenario, LISTS[0], 2, 1.0, random.Random(SEED), confirmed=[GOOD, REJECTED])
     publisher = Publisher(scenario, 1.0, confirmed=[Publication("message/0", 0, 1)])
     given: dict[str, Any] = {"leftovers": {}, "dead_letters": [REJECTED], "endings": [], "unforeseen": [], **other}

@@ -1,11 +1,10 @@
-"""Primaries that die or stand still and are replaced, under Sentinel and in a cluster; and slots that move.
+"""Primaries of a cluster that die or stand still and are replaced by their replica; and slots that move.
 
-A write counts when every replica has it (WAIT), since any of them may take over. What hosts write is not waited for: a
-settlement may be lost with a primary, so that an entry comes again, and so may a lease.
+A write counts when the replica has it (WAIT), since it may take over. What hosts write is not waited for: a settlement
+may be lost with a primary, so that an entry comes again, and so may a lease.
 """
 
 import asyncio
-import contextlib
 import random
 import signal
 from collections.abc import Mapping
@@ -15,103 +14,17 @@ from redis import RedisError
 from redis.crc import key_slot
 
 from examples.demo.server import Server
+from tests.chaos.nodes import IN_STEP_SECONDS, LONGEST_AWAY_SECONDS, ask, kill, kill_clients
 from tests.chaos.producers import KEYS
-from tests.chaos.scenario import Fault, client
-from tests.chaos.standalone import DURABLE
+from tests.chaos.scenario import DURABLE, Fault, client
 from tests.chaos.takeovers import LEASE
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import SLOTS, Cluster
-from tests.servers.sentinels import Sentinels
 from tests.waiting import eventually
 
-__all__ = ["OnCluster", "UnderSentinel"]
+__all__ = ["OnCluster"]
 
-LONGEST_AWAY_SECONDS = 1.0
-IN_STEP_SECONDS = 30.0
-ADMIN_TIMEOUT_SECONDS = 2.0
-
-
-class UnderSentinel:
-    """A primary with two replicas, and three Sentinels."""
-
-    replicas = 2
-    durable = False
-
-    def __init__(self, rng: random.Random, *, release: str = "redis-7.0") -> None:
-        self.name = f"Sentinel, {release}"
-        self._rng = rng
-        self._release = release
-        self._sentinels: Sentinels | None = None
-
-    async def start(self) -> None:
-        self._sentinels = await asyncio.to_thread(Sentinels, RELEASES[self._release], *DURABLE)
-
-    @property
-    def connection_string(self) -> str:
-        return self._running.address
-
-    @property
-    def faults(self) -> Mapping[str, Fault]:
-        return {
-            "primary: SIGKILL, fail-over": self._kill_primary,
-            "primary: SIGSTOP past a fail-over": self._stop_primary,
-            "replica: SIGKILL, restart": self._kill_replica,
-            "CLIENT KILL": self._kill_clients,
-        }
-
-    async def port_of(self, key: str) -> int:
-        return (await self._primary()).port
-
-    async def direct_port_of(self, key: str) -> int:
-        return (await self._primary()).port
-
-    async def heal(self) -> None:
-        await eventually(self._all_in_step, seconds=IN_STEP_SECONDS)
-
-    async def stop(self) -> None:
-        if self._sentinels is not None:
-            self._sentinels.stop()
-
-    @property
-    def _running(self) -> Sentinels:
-        assert self._sentinels is not None
-        return self._sentinels
-
-    async def _primary(self) -> Server:
-        return await asyncio.to_thread(lambda: self._running.primary)
-
-    async def _kill_primary(self) -> None:
-        await self._back(await asyncio.to_thread(self._running.kill_primary))
-
-    async def _stop_primary(self) -> None:
-        primary = await self._primary()
-        primary.process.send_signal(signal.SIGSTOP)
-        try:
-            await asyncio.to_thread(self._running.await_other_primary, primary)
-        finally:
-            primary.process.send_signal(signal.SIGCONT)
-        await self.heal()
-
-    async def _kill_replica(self) -> None:
-        primary = await self._primary()
-        replica = self._rng.choice([server for server in self._running.servers if server is not primary])
-        replica.process.kill()
-        await asyncio.to_thread(replica.process.wait)
-        await self._back(replica)
-
-    async def _back(self, server: Server) -> None:
-        """Start a dead server as a replica; by itself it would come back as a primary, until the Sentinels see it."""
-        await asyncio.sleep(self._rng.uniform(0, LONGEST_AWAY_SECONDS))
-        await asyncio.to_thread(server.restart, "--replicaof", "127.0.0.1", str((await self._primary()).port))
-        await self.heal()
-
-    async def _kill_clients(self) -> None:
-        await _kill_clients((await self._primary()).port)
-
-    async def _all_in_step(self) -> bool:
-        primary = await self._primary()
-        others = [server for server in self._running.servers if server is not primary]
-        return all([await _replicates(server, primary) for server in others])
+ANSWER_SECONDS = 2.0
 
 
 class OnCluster:
@@ -120,7 +33,7 @@ class OnCluster:
     replicas = 1
     durable = False
 
-    def __init__(self, rng: random.Random, *, release: str = "redis-7.0") -> None:
+    def __init__(self, rng: random.Random, *, release: str) -> None:
         self.name = f"Cluster, {release}"
         self._rng = rng
         self._release = release
@@ -180,7 +93,7 @@ class OnCluster:
     async def _kill_primary(self) -> None:
         key = self._rng.choice((*KEYS, LEASE))
         primary = await self._primary(key)
-        await _kill(primary)
+        await kill(primary)
         await self._replaced(primary, key)
         await self._back(primary)
 
@@ -197,7 +110,7 @@ class OnCluster:
     async def _kill_replica(self) -> None:
         primaries = [await self._primary(key) for key in KEYS]
         replica = self._rng.choice([node for node in self._nodes if node not in primaries])
-        await _kill(replica)
+        await kill(replica)
         await self._back(replica)
 
     async def _move_slot(self) -> None:
@@ -205,7 +118,7 @@ class OnCluster:
         await asyncio.to_thread(self._running.move_slot_of, key)
 
     async def _kill_clients(self) -> None:
-        await _kill_clients((await self._primary(self._rng.choice(KEYS))).port)
+        await kill_clients((await self._primary(self._rng.choice(KEYS))).port)
 
     async def _replaced(self, primary: Server, key: str) -> None:
         async def other_is_named() -> bool:
@@ -222,34 +135,9 @@ class OnCluster:
         return all(await asyncio.gather(*(_sees_all(node) for node in self._nodes)))
 
 
-async def _kill(server: Server) -> None:
-    server.process.kill()
-    await asyncio.to_thread(server.process.wait)
-
-
-async def _kill_clients(port: int) -> None:
-    with contextlib.suppress(RedisError, OSError):
-        async with client(port, ADMIN_TIMEOUT_SECONDS) as admin:
-            await admin.execute_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "yes")
-
-
-async def _ask(server: Server, *command: str) -> Any:
-    """The answer, or None if there is none in time."""
-    try:
-        async with client(server.port, ADMIN_TIMEOUT_SECONDS) as admin:
-            return await admin.execute_command(*command)
-    except (RedisError, OSError):
-        return None
-
-
-async def _replicates(server: Server, primary: Server) -> bool:
-    info = await _ask(server, "INFO", "replication") or {}
-    return info.get("master_link_status") == "up" and info.get("master_port") == primary.port
-
-
 async def _rows(node: Server) -> list[Any]:
     """CLUSTER SLOTS as it comes: [first, last, primary, replica, ...], each node as [host, port, ...]."""
-    async with client(node.port, ADMIN_TIMEOUT_SECONDS) as admin:
+    async with client(node.port, ANSWER_SECONDS) as admin:
         admin.response_callbacks.pop("CLUSTER SLOTS", None)
         rows: list[Any] = await admin.execute_command("CLUSTER SLOTS")
     return rows
@@ -271,6 +159,6 @@ async def _sees_all(node: Server) -> bool:
         rows = await _rows(node)
     except (RedisError, OSError):
         return False
-    info = await _ask(node, "INFO", "replication") or {}
+    info = await ask(node, "INFO", "replication") or {}
     in_step = info.get("role") == "master" or info.get("master_link_status") == "up"
     return in_step and sum(row[1] - row[0] + 1 for row in rows if len(row) > 3) == SLOTS
