@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -30,22 +31,25 @@ async def disturb(
     pause_seconds: tuple[float, float],
     stop: asyncio.Event,
     counts: Counter[str],
+    *,
+    rounds: int | None,
 ) -> None:
     """Do one fault after the other, with pauses from and to so many seconds between, until `stop` is set.
 
-    Which faults, and how long the pauses are, follows from `rng` alone. `counts` counts what was done.
+    With `rounds` each is done so often instead, without pauses once `stop` is set. Which faults, and how long the
+    pauses are, follows from `rng` alone. `counts` counts what was done.
     """
-    for name in _in_rounds(list(faults), rng):
+    for name in _in_rounds(list(faults), rng, rounds):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rng.uniform(*pause_seconds)):
                 await stop.wait()
-        if stop.is_set():
+        if stop.is_set() and rounds is None:
             return
         counts[name] += 1
         await faults[name]()
 
 
-def _in_rounds(names: list[str], rng: random.Random) -> Iterator[str]:
-    """Names without end; each comes once before any comes again."""
-    while True:
+def _in_rounds(names: list[str], rng: random.Random, rounds: int | None) -> Iterator[str]:
+    """Names, without end if there is no number of rounds; each comes once before any comes again."""
+    for _ in itertools.count() if rounds is None else range(rounds):
         yield from rng.sample(names, len(names))

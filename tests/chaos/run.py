@@ -50,10 +50,12 @@ class Plan:
     take_overs: int
     #: After the last fault what is left must change every so often, until nothing is left.
     stuck_seconds: float
+    #: How often each fault happens; None: again and again until all is produced.
+    rounds: int | None = None
 
 
 FULL = Plan(100_000, 4, 100.0, 100.0, 3.0, 2.0, (1.5, 4.0), (0.5, 3.0), (1.0, 6.0), 4, 45.0)
-SHORT = Plan(3_000, 2, 4.0, 50.0, 1.0, 1.0, (0.8, 1.5), (0.1, 0.3), (0.3, 1.2), 0, 45.0)
+SHORT = Plan(2_000, 2, 3.0, 50.0, 1.0, 1.0, (0.5, 1.5), (0.05, 0.2), (0.3, 1.0), 0, 45.0, rounds=1)
 
 
 async def run(
@@ -129,9 +131,9 @@ class _Run:
         rng = random.Random(f"{self.seed} hosts")
         async with asyncio.timeout(LONGEST_SECONDS), asyncio.TaskGroup() as group:
             host, server = self.plan.host_pause_seconds, self.plan.server_pause_seconds
-            group.create_task(disturb(host_faults(self.hosts, rng), rng, host, stop, counts))
+            group.create_task(disturb(host_faults(self.hosts, rng), rng, host, stop, counts, rounds=self.plan.rounds))
             rng = random.Random(f"{self.seed} servers")
-            group.create_task(disturb(self.scenario.faults, rng, server, stop, counts))
+            group.create_task(disturb(self.scenario.faults, rng, server, stop, counts, rounds=self.plan.rounds))
             telling = group.create_task(self._tell_progress(producing, counts))
             await asyncio.gather(*(producer.run() for producer in producing))
             stop.set()
