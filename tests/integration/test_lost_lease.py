@@ -33,7 +33,7 @@ async def test_what_came_while_another_held_the_lease_is_not_handled(
         for number in range(CONCURRENCY):
             await client.publish("c", str(number))
         await eventually(lambda: len(handled) == CONCURRENCY)
-        epoch = int(await client.get(f"{LEASE}:epoch"))
+        epoch = int(await client.execute_command("GET", f"{LEASE}:epoch"))
         async with client.pipeline(transaction=True) as pipeline:
             # What the server does if we give no sign of life for long: it ends our lease, another instance acquires
             # it, handles a message that comes to us too, and releases it.
@@ -43,7 +43,7 @@ async def test_what_came_while_another_held_the_lease_is_not_handled(
             await pipeline.execute()
 
         async def granted_anew() -> bool:
-            return int(await client.get(f"{LEASE}:epoch")) == epoch + 2
+            return int(await client.execute_command("GET", f"{LEASE}:epoch")) == epoch + 2
 
         await eventually(granted_anew)
         await subscribed(client, 1)
