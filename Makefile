@@ -36,7 +36,7 @@ bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
 
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
-		$(if $(RELEASE),--release $(RELEASE))
+		$(if $(RELEASE),--release $(RELEASE)) $(if $(ENTRIES),--entries $(ENTRIES))
 
 lint: .venv/dev  ## Check style, types and import rules
 	$(BIN)/ruff check .

@@ -22,6 +22,8 @@ from tests.chaos.under_sentinel import UnderSentinel
 from tests.chaos.verdict import judge
 from tests.servers.catalogue import RELEASES
 
+#: While a replica is away nothing is confirmed.
+FAIL_OVER_ENTRIES = 20_000
 #: By name, made of what decides the faults, the release of the servers, and the plan.
 SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
     "standalone": lambda rng, release, plan: Standalone(rng, release=release, stop_seconds=plan.stop_seconds),
@@ -52,11 +54,12 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=None, help="decides every fault; by chance if it is not given")
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="standalone")
     parser.add_argument("--release", choices=sorted(RELEASES), default="valkey-9.1", help="of the servers")
-    parser.add_argument("--entries", type=int, default=FULL.entries)
+    parser.add_argument("--entries", type=int, default=None, help="100,000; with fail-overs, which take long, 20,000")
     parser.add_argument("--keep", action="store_true", help="leave logs and records where they are")
     given = parser.parse_args()
     chosen = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    scaled = dataclasses.replace(FULL, entries=given.entries, seconds=FULL.seconds * given.entries / FULL.entries)
+    entries = given.entries or (FULL.entries if given.scenario == "standalone" else FAIL_OVER_ENTRIES)
+    scaled = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
     made = SCENARIOS[given.scenario](random.Random(f"{chosen} scenario"), given.release, scaled)
     again = f"make chaos SEED={chosen} SCENARIO={given.scenario} RELEASE={given.release}"
     sys.exit(asyncio.run(main(made, scaled, chosen, again, given.keep)))
