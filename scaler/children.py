@@ -10,8 +10,8 @@ __all__ = ["die_with_parent"]
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> Callable[[], None] | None:
-    """A preexec_fn for subprocess: on Linux the kernel sends the child SIGTERM when we die, SIGKILL included.
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
+    """A preexec_fn for subprocess: on Linux the kernel sends the child this signal when we die, SIGKILL included.
 
     None elsewhere: there a child ends only if we end in good order.
     """
@@ -20,6 +20,6 @@ def die_with_parent() -> Callable[[], None] | None:
     libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork() only system calls are safe
 
     def ask_for_signal() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        libc.prctl(PR_SET_PDEATHSIG, number)
 
     return ask_for_signal

@@ -1,6 +1,7 @@
 """Starts a real Redis or Valkey server for a while: on a free port, in a folder of its own, gone when we are gone."""
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -61,9 +62,9 @@ class Server:
         """A plain blocking client; its answers are text."""
         return redis.Redis(port=self.port, protocol=2, decode_responses=True)
 
-    def restart(self) -> None:
-        """Start it again on the same port and folder, after its process has ended."""
-        self.process = self._start()
+    def restart(self, *arguments: str) -> None:
+        """Start it again on the same port and folder, after its process has ended; `arguments` are for this once."""
+        self.process = self._start(*arguments)
 
     def stop(self) -> None:
         """End the server and remove its folder."""
@@ -71,16 +72,17 @@ class Server:
         self.process.wait()
         self._folder.cleanup()
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         log = Path(self._folder.name, "server.log")
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  (our own command line)
-                self._command,
+                [*self._command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=self._environment,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+                # SIGKILL, as a server that is suspended acts upon no other signal.
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  (it makes one system call)
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():

@@ -1,0 +1,1 @@
+"""Random faults against real hosts and servers, and proof that nothing was lost. `make chaos` runs it in full."""

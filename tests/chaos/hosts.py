@@ -1,0 +1,169 @@
+"""The host processes under fire: killed, told to drain, and replaced."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scaler.children import die_with_parent
+from tests.waiting import eventually
+
+__all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]
+
+ROOT = Path(__file__).parents[2]
+APP = "tests.chaos.app:app"
+GRACE_SECONDS = 5
+#: A drain may take its grace period and several last steps of two seconds each against a Redis that does not answer.
+DRAIN_SECONDS = GRACE_SECONDS + 20.0
+WATCH_SECONDS = 0.1
+
+
+@dataclass
+class HostProcess:
+    """One process. `signalled`: what we sent it, if anything."""
+
+    instance: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    signalled: signal.Signals | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has logged that it runs: its signal handlers are there then."""
+        return b" runs as " in self.log.read_bytes()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended. `seconds`: from the signal to the end."""
+
+    instance: str
+    signalled: signal.Signals | None
+    status: int
+    seconds: float
+
+
+@dataclass
+class Hosts:
+    """A number of slots, each with one process at a time. A process that ends is replaced at once.
+
+    `settings` are environment variables for the hosts; `folder` gets their logs and what they record.
+    """
+
+    folder: Path
+    settings: dict[str, str]
+    number: int
+    slots: list[HostProcess] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+    _started: int = 0
+    _draining: set[asyncio.Task[None]] = field(default_factory=set)
+    _watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start a process in each slot and wait until all run."""
+        self.slots = [self._spawn() for _ in range(self.number)]
+        await self.all_ready()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def all_ready(self) -> None:
+        """Wait until the processes in all slots run."""
+        await eventually(lambda: all(host.ready for host in self.slots), seconds=60)
+
+    async def kill(self, slot: int) -> None:
+        """SIGKILL."""
+        host = self._replace(slot)
+        began = time.monotonic()
+        self._signal(host, signal.SIGKILL)
+        await self._ended(host, began)
+
+    async def drain(self, slot: int) -> None:
+        """SIGTERM; the end is waited for aside, while a new process runs already."""
+        await eventually(lambda: self.slots[slot].ready, seconds=60)
+        host = self._replace(slot)
+        began = time.monotonic()
+        self._signal(host, signal.SIGTERM)
+        task = asyncio.create_task(self._ended(host, began))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def stop(self) -> None:
+        """Drain all, and wait for every end."""
+        await self.all_ready()
+        await self._watch_no_more()
+        hosts, self.slots = self.slots, []
+        began = time.monotonic()
+        for host in hosts:
+            self._signal(host, signal.SIGTERM)
+        await asyncio.gather(*self._draining, *(self._ended(host, began) for host in hosts))
+
+    async def abandon(self) -> None:
+        """Kill all that is left, whatever has happened."""
+        await self._watch_no_more()
+        for task in self._draining:
+            task.cancel()
+        for host in self.slots:
+            host.process.kill()
+            host.process.wait()
+        self.slots = []
+
+    def of(self, instance: str) -> int | None:
+        """The slot of an instance, if it has not been replaced."""
+        return next((slot for slot, host in enumerate(self.slots) if host.instance == instance), None)
+
+    def logged(self, text: str) -> list[str]:
+        """Lines with this text in them, of all processes that ever ran."""
+        paths = sorted(self.folder.glob("*.log"))
+        return [line for path in paths for line in path.read_text(errors="replace").splitlines() if text in line]
+
+    def _replace(self, slot: int) -> HostProcess:
+        host = self.slots[slot]
+        self.slots[slot] = self._spawn()
+        return host
+
+    def _spawn(self) -> HostProcess:
+        self._started += 1
+        instance = f"host{self._started:03d}"
+        log = self.folder / f"{instance}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scaler", "run", APP],
+                cwd=ROOT,
+                env={**os.environ, **self.settings, "TRIGGERFISH_INSTANCE": instance},
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+            )
+        return HostProcess(instance, process, log)
+
+    @staticmethod
+    def _signal(host: HostProcess, number: signal.Signals) -> None:
+        if host.process.poll() is None:  # else it has ended by itself, and is told as such
+            host.signalled = number
+            host.process.send_signal(number)
+
+    async def _ended(self, host: HostProcess, began: float) -> None:
+        """Wait for the end; what does not end in time is killed, which its status tells."""
+        with contextlib.suppress(AssertionError):
+            await eventually(lambda: host.process.poll() is not None, seconds=DRAIN_SECONDS)
+        host.process.kill()
+        status = host.process.wait()
+        self.endings.append(Ending(host.instance, host.signalled, status, time.monotonic() - began))
+
+    async def _watch(self) -> None:
+        """Notice processes that end by themselves."""
+        while True:
+            for slot, host in enumerate(self.slots):
+                if host.process.poll() is not None:
+                    self._replace(slot)
+                    await self._ended(host, time.monotonic())
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _watch_no_more(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)

@@ -1,0 +1,53 @@
+"""What is left on the servers when all should be done, asked past every fault."""
+
+from collections import Counter
+
+import redis.asyncio
+
+from listeners.companions import companion_key
+from listeners.deadletters import dead_letters_key
+from listeners.taking import inflight_key
+from tests.chaos.app import EMPTIED_STREAM, GROUP, LISTS
+from tests.chaos.producers import KEYS
+from tests.chaos.scenario import Scenario, client
+
+__all__ = ["dead_letters", "leftovers"]
+
+TIMEOUT_SECONDS = 10.0
+
+
+async def leftovers(scenario: Scenario) -> dict[str, int]:
+    """What is not finished, by a name for people; empty when all is done. Raises RedisError or OSError."""
+    left: Counter[str] = Counter()
+    for key in KEYS:
+        async with client(await scenario.direct_port_of(key), TIMEOUT_SECONDS) as direct:
+            await (_of_list(direct, key, left) if key in LISTS else _of_stream(direct, key, left))
+    return {name: number for name, number in left.items() if number}
+
+
+async def dead_letters(scenario: Scenario) -> list[str]:
+    """The payloads of all dead letters."""
+    payloads: list[str] = []
+    for key in KEYS:
+        async with client(await scenario.direct_port_of(key), TIMEOUT_SECONDS) as direct:
+            letters = await direct.execute_command("XRANGE", dead_letters_key(key), "-", "+")
+        field = b"payload" if key in LISTS else b"field:payload"
+        payloads += [fields[field].decode() for _, fields in letters]
+    return payloads
+
+
+async def _of_list(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:
+    left[f"{key}: waiting"] = await direct.llen(key)
+    left[f"{key}: in flight"] = await direct.zcard(inflight_key(key))
+    elements = companion_key(key, "elements")
+    left[f"{key}: payloads in flight"] = await direct.hlen(elements) - await direct.hexists(elements, "sequence")
+
+
+async def _of_stream(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:
+    groups = {group["name"]: group for group in await direct.xinfo_groups(key)}
+    group = groups[GROUP.encode()]
+    left[f"{key}: pending"] = group["pending"]
+    after = b"(" + group["last-delivered-id"]
+    left[f"{key}: not delivered"] = len(await direct.execute_command("XRANGE", key, after, "+", "COUNT", 1000))
+    if key == EMPTIED_STREAM:
+        left[f"{key}: not deleted"] = await direct.xlen(key)

@@ -1,0 +1,59 @@
+"""Shows a verdict."""
+
+import signal
+import statistics
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.takeovers import Cost
+from tests.chaos.verdict import Evidence, Verdict
+
+__all__ = ["show"]
+
+EVIDENCE_LINES = 10
+
+
+def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) -> None:
+    """Print what was verified, counted, done to the servers, and what take-overs cost."""
+    console.print(_verified(verdict, title))
+    console.print(
+        f"More than once: a process has at most 30 entries in hand; a SIGKILL may repeat those, a fault that outlasts "
+        f"a lease those of all {evidence.hosts} processes.\n",
+        highlight=False,
+    )
+    counted = Table("counted", "", box=None)
+    for what, number in verdict.counted.items():
+        counted.add_row(what, number)
+    console.print(counted, "")
+    faults = Table("fault", "times", box=None)
+    for name, times in sorted(evidence.faults.items()):
+        faults.add_row(name, str(times))
+    console.print(faults, "")
+    if evidence.costs:
+        console.print(_take_overs(evidence.costs), "")
+    for finding in verdict.findings:
+        for line in finding.evidence[:EVIDENCE_LINES]:
+            console.print(f"{finding.what}: {line}", style="red", highlight=False)
+
+
+def _verified(verdict: Verdict, title: str) -> Table:
+    table = Table("verified", "found", "must be", "", title=title, title_justify="left")
+    for finding in verdict.findings:
+        mark = "[green]yes[/]" if finding.good else "[bold red]NO[/]"
+        table.add_row(finding.what, finding.found, finding.expected, mark)
+    return table
+
+
+def _take_overs(costs: Sequence[Cost]) -> Table:
+    """By signal: the time from the signal to the first call elsewhere, and the messages that nobody handled."""
+    table = Table("pub/sub take-over after", "times", "seconds (median, longest)", "messages missed each", box=None)
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        of_signal = [cost for cost in costs if cost.number is number]
+        seconds = [cost.seconds for cost in of_signal if cost.seconds is not None]
+        if seconds:
+            times = f"{statistics.median(seconds):.2f}, {max(seconds):.2f}"
+            missed = ", ".join(f"{cost.missed}" for cost in of_signal)
+            table.add_row(number.name, str(len(of_signal)), times, missed)
+    return table

@@ -1,0 +1,117 @@
+"""One server that keeps what it confirms, behind a bad network."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Mapping
+
+from examples.demo.server import Server
+from tests.chaos.proxy import Mishap, Proxy
+from tests.chaos.scenario import DURABLE, Fault, client
+from tests.servers.catalogue import RELEASES
+from tests.waiting import eventually
+
+__all__ = ["Standalone"]
+
+LONGEST_AWAY_SECONDS = 1.5
+LONGEST_DELAY_SECONDS = 0.05
+ADMIN_TIMEOUT_SECONDS = 10.0
+
+
+class Standalone:
+    """One server of a release, and a proxy before it.
+
+    `stop_seconds`: how long the server stands still, from and to. `rng` decides all that the faults leave open.
+    """
+
+    replicas = 0
+    durable = True
+
+    def __init__(self, rng: random.Random, *, release: str, stop_seconds: tuple[float, float]) -> None:
+        self.name = f"standalone {release}"
+        self._rng = rng
+        self._release = release
+        self._stop_seconds = stop_seconds
+        self._server: Server | None = None
+        self._proxy: Proxy | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.to_thread(RELEASES[self._release].start, *DURABLE)
+        self._proxy = Proxy(self._server.port)
+        await self._proxy.start()
+
+    @property
+    def connection_string(self) -> str:
+        return f"127.0.0.1:{self._running[1].port}"
+
+    @property
+    def faults(self) -> Mapping[str, Fault]:
+        network = {f"network: {mishap}": self._mishap(mishap) for mishap in Mishap}
+        return {
+            "server: SIGKILL, restart": self._kill_server,
+            "server: SIGSTOP, SIGCONT": self._stop_server,
+            "network: slow": self._slow,
+            **network,
+            "CLIENT KILL": self._kill_clients,
+        }
+
+    async def port_of(self, key: str) -> int:
+        return self._running[1].port
+
+    async def direct_port_of(self, key: str) -> int:
+        return self._running[0].port
+
+    async def heal(self) -> None:
+        server, proxy = self._running
+        proxy.delay_seconds = 0.0
+        if server.process.poll() is not None:
+            await asyncio.to_thread(server.restart)
+        server.process.send_signal(signal.SIGCONT)
+        async with client(server.port, ADMIN_TIMEOUT_SECONDS) as admin:
+            await eventually(admin.ping)
+
+    async def stop(self) -> None:
+        if self._proxy is not None:
+            await self._proxy.stop()
+        if self._server is not None:
+            self._server.stop()
+
+    @property
+    def _running(self) -> tuple[Server, Proxy]:
+        assert self._server is not None
+        assert self._proxy is not None
+        return self._server, self._proxy
+
+    async def _kill_server(self) -> None:
+        server, _ = self._running
+        server.process.kill()
+        await asyncio.to_thread(server.process.wait)
+        await asyncio.sleep(self._rng.uniform(0, LONGEST_AWAY_SECONDS))
+        await asyncio.to_thread(server.restart)
+
+    async def _stop_server(self) -> None:
+        server, _ = self._running
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(self._rng.uniform(*self._stop_seconds))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+
+    async def _slow(self) -> None:
+        _, proxy = self._running
+        proxy.delay_seconds = self._rng.uniform(0, LONGEST_DELAY_SECONDS)
+        try:
+            await asyncio.sleep(self._rng.uniform(*self._stop_seconds))
+        finally:
+            proxy.delay_seconds = 0.0
+
+    def _mishap(self, mishap: Mishap) -> Fault:
+        async def strike() -> None:
+            self._running[1].strike(mishap, self._rng.uniform(0.05, 0.6), self._rng)
+
+        return strike
+
+    async def _kill_clients(self) -> None:
+        kind = self._rng.choice(("NORMAL", "PUBSUB"))
+        async with client(self._running[0].port, ADMIN_TIMEOUT_SECONDS) as admin:
+            await admin.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")

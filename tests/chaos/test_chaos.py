@@ -1,0 +1,21 @@
+"""A short run of the chaos suite; `make chaos` is the full one."""
+
+import random
+import secrets
+from pathlib import Path
+
+from scaler.tables import console_for_tables
+from tests.chaos.report import show
+from tests.chaos.run import SHORT, run
+from tests.chaos.standalone import Standalone
+from tests.chaos.verdict import judge
+
+
+async def test_nothing_is_lost_whatever_happens(tmp_path: Path) -> None:
+    """Processes and the server are killed, links cut, functions raise: all that was confirmed is handled."""
+    seed = secrets.randbelow(1_000_000)
+    scenario = Standalone(random.Random(f"{seed} scenario"), release="valkey-9.1", stop_seconds=SHORT.stop_seconds)
+    evidence = await run(scenario, SHORT, seed, tmp_path)
+    verdict = judge(evidence)
+    show(evidence, verdict, console_for_tables(), title=f"seed {seed}, records in {tmp_path}")
+    assert verdict.good

@@ -1,0 +1,106 @@
+"""A primary that dies or stands still and is replaced, under Sentinel.
+
+A write counts when both replicas have it (WAIT), since either may take over. What hosts write is not waited for: a
+settlement may be lost with a primary, so that an entry comes again, and so may a lease.
+"""
+
+import asyncio
+import random
+import signal
+from collections.abc import Mapping
+
+from examples.demo.server import Server
+from tests.chaos.nodes import IN_STEP_SECONDS, LONGEST_AWAY_SECONDS, ask, kill, kill_clients
+from tests.chaos.scenario import DURABLE, Fault
+from tests.servers.catalogue import RELEASES
+from tests.servers.sentinels import Sentinels
+from tests.waiting import eventually
+
+__all__ = ["UnderSentinel"]
+
+
+class UnderSentinel:
+    """A primary with two replicas, and three Sentinels."""
+
+    replicas = 2
+    durable = False
+
+    def __init__(self, rng: random.Random, *, release: str) -> None:
+        self.name = f"Sentinel, {release}"
+        self._rng = rng
+        self._release = release
+        self._sentinels: Sentinels | None = None
+
+    async def start(self) -> None:
+        self._sentinels = await asyncio.to_thread(Sentinels, RELEASES[self._release], *DURABLE)
+
+    @property
+    def connection_string(self) -> str:
+        return self._running.address
+
+    @property
+    def faults(self) -> Mapping[str, Fault]:
+        return {
+            "primary: SIGKILL, fail-over": self._kill_primary,
+            "primary: SIGSTOP past a fail-over": self._stop_primary,
+            "replica: SIGKILL, restart": self._kill_replica,
+            "CLIENT KILL": self._kill_clients,
+        }
+
+    async def port_of(self, key: str) -> int:
+        return (await self._primary()).port
+
+    async def direct_port_of(self, key: str) -> int:
+        return (await self._primary()).port
+
+    async def heal(self) -> None:
+        await eventually(self._all_in_step, seconds=IN_STEP_SECONDS)
+
+    async def stop(self) -> None:
+        if self._sentinels is not None:
+            self._sentinels.stop()
+
+    @property
+    def _running(self) -> Sentinels:
+        assert self._sentinels is not None
+        return self._sentinels
+
+    async def _primary(self) -> Server:
+        return await asyncio.to_thread(lambda: self._running.primary)
+
+    async def _kill_primary(self) -> None:
+        await self._back(await asyncio.to_thread(self._running.kill_primary))
+
+    async def _stop_primary(self) -> None:
+        primary = await self._primary()
+        primary.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(self._running.await_other_primary, primary)
+        finally:
+            primary.process.send_signal(signal.SIGCONT)
+        await self.heal()
+
+    async def _kill_replica(self) -> None:
+        primary = await self._primary()
+        replica = self._rng.choice([server for server in self._running.servers if server is not primary])
+        await kill(replica)
+        await self._back(replica)
+
+    async def _back(self, server: Server) -> None:
+        """Start a dead server as a replica; by itself it would come back as a primary, until the Sentinels see it."""
+        await asyncio.sleep(self._rng.uniform(0, LONGEST_AWAY_SECONDS))
+        await asyncio.to_thread(server.restart, "--replicaof", "127.0.0.1", str((await self._primary()).port))
+        await self.heal()
+
+    async def _kill_clients(self) -> None:
+        await kill_clients((await self._primary()).port)
+
+    async def _all_in_step(self) -> bool:
+        primary = await self._primary()
+        others = [server for server in self._running.servers if server is not primary]
+        return all([await _replicates(server, primary) for server in others])
+
+
+async def _replicates(server: Server, primary: Server) -> bool:
+    info = await ask(server, "INFO", "replication") or {}
+    return info.get("master_link_status") == "up" and info.get("master_port") == primary.port
