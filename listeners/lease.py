@@ -71,8 +71,8 @@ class Lease(Protocol):
         """Disconnect. Never raises SourceError."""
         ...
 
-    def __str__(self) -> str:
-        """Where it is, for people."""
+    async def describe(self) -> str:
+        """Look whether it can be reached, change nothing, and say where it is."""
         ...
 
 
@@ -98,7 +98,8 @@ class RedisLease:
             for name in ("acquire", "offer", "release", "take_over")
         }
 
-    def __str__(self) -> str:
+    async def describe(self) -> str:
+        """Nothing to look at: the source has reached this Redis."""
         return "a lease in Redis"
 
     @property

@@ -75,7 +75,7 @@ class PubSubSource:
     async def describe(self) -> str:
         server = await learn_server(self._client)
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
-        once = f"in one instance, by {self._lease}" if self._lease else "in every instance"
+        once = f"in one instance, by {await self._lease.describe()}" if self._lease else "in every instance"
         warning = await self._keyspace_warning() if is_keyspace_channel(self._trigger.channel) else ""
         return f"{server}, {command} {self._trigger.channel}, {once}{warning}"
 
