@@ -189,7 +189,9 @@ class PubSubSource:
             held = lease.held
             await self._unsubscribe()
             return await lease.release() or held
-        others = await self._hand_over.offer()
+        others: int | None = 0
+        with contextlib.suppress(SourceError):  # without an offer the lease just ends
+            others = await self._hand_over.offer()
         if others is None:
             return False
         if others:

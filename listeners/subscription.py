@@ -22,6 +22,8 @@ CONFIRM_SECONDS = 2.0
 #: A subscription that is silent for so long, its pings included, is taken for dead.
 SILENCE_SECONDS = 10.0
 MAX_WAIT_SECONDS = 1.0
+#: A ping whose answer is not there after so long stands behind messages that wait in the server.
+BEHIND_SECONDS = 1.0
 
 
 class Subscription:
@@ -38,6 +40,7 @@ class Subscription:
         self._reader: asyncio.Task[None] | None = None
         self._confirmed: dict[str, asyncio.Event] = {}
         self._heard_at = boot_seconds()
+        self._pinged_at: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -83,6 +86,7 @@ class Subscription:
         """Send a ping, which is called for every `pause_seconds`. Raises SourceError if nothing answered the last."""
         if boot_seconds() - self._heard_at > max(SILENCE_SECONDS, 2 * pause_seconds):
             raise SourceTimeoutError("the subscription went silent")
+        self._pinged_at = self._pinged_at or boot_seconds()
         with translated("checking the subscription"):
             await self._redis.ping()
 
@@ -105,9 +109,15 @@ class Subscription:
                 self._on_message(message)
             elif message["type"] in {"subscribe", "psubscribe"}:
                 self._confirm(text(message["channel"]))
-            # Functions get their turn after each message: a burst then waits in the server's buffer for this
-            # connection, where there is room for more than in our queue.
-            await asyncio.sleep(0)
+            elif message["type"] == "pong":
+                self._pinged_at = None
+            if not self._is_behind():
+                # Functions get their turn: a burst then waits in the server's buffer for this connection, where there
+                # is room for more than in our queue. For long it must not: the server would cut the connection.
+                await asyncio.sleep(0)
+
+    def _is_behind(self) -> bool:
+        return self._pinged_at is not None and self._heard_at - self._pinged_at > BEHIND_SECONDS
 
     def _confirm(self, channel: str) -> None:
         confirmed = self._confirmed.get(channel)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
@@ -128,6 +129,49 @@ async def test_a_holder_that_cannot_renew_stops_in_time(
         await eventually(lambda: sample(host, "messages_dropped_total") == 1)
         await client.delete(KEY)
     assert got == []
+
+
+@pytest.fixture
+async def small_buffers(client: redis.asyncio.Redis) -> AsyncIterator[None]:
+    """The server cuts a subscriber off that leaves 6 MB unread, instead of 32."""
+    name = "client-output-buffer-limit"
+    usual = (await client.config_get(name))[name] or ""
+    await client.config_set(name, "pubsub 6000000 0 0")
+    yield
+    await client.config_set(name, usual)
+
+
+async def passed(deadline: float) -> None:
+    """Wait until a time of time.monotonic()."""
+    await eventually(lambda: time.monotonic() > deadline)
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_more_than_functions_can_do(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When messages come too fast for long, the server does not cut us off: each is handled, or counted as dropped."""
+    monkeypatch.setattr("listeners.subscription.BEHIND_SECONDS", 0.1)
+    monkeypatch.setattr("listeners.pubsub.QUEUE_SIZE", 1000)
+    app, handled = App("test"), 0
+
+    @app.pubsub_trigger(channel="news")
+    async def on_message(message: str) -> None:
+        nonlocal handled
+        handled += 1
+        time.sleep(0.002)  # noqa: ASYNC251  (a function that keeps the processor busy)
+
+    burst = "for _ = 1, 250 do redis.call('PUBLISH', 'news', ARGV[1]) end"
+    async with run_host(app, pubsub_lease_seconds=1) as host:
+        await subscribed(client, 1)
+        for _ in range(80):  # 20 MB, 5 MB/s
+            soon = time.monotonic() + 0.05
+            await client.eval(burst, 0, "x" * 1000)
+            await passed(soon)
+        await eventually(lambda: handled + (sample(host, "messages_dropped_total") or 0) == 20_000)
+        assert sample(host, "source_errors_total", reason="unavailable") is None
+        assert (sample(host, "messages_dropped_total") or 0) > 0
 
 
 async def test_what_is_left_at_the_end_of_the_grace_period_is_counted(
