@@ -147,8 +147,8 @@ class PubSubSource:
         if self._hand_over:
             await self._subscribe(self._hand_over.channel)
         if self._lease is None or await self._acquire(self._lease):
-            self._accepting = self._holder = True
-            await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern)
+            self._holder = True
+            await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern, then=self._accept)
         elif self._holder:
             await self._lose()
         elif self._lease and self._hand_over and self._hand_over.due:
@@ -202,13 +202,18 @@ class PubSubSource:
         await self._subscription.until(self._ended, MARKER_SECONDS)
         return released or held or self._ended.is_set()
 
-    async def _subscribe(self, channel: str, *, pattern: bool = False) -> Subscription:
+    def _accept(self) -> None:
+        self._accepting = True
+
+    async def _subscribe(
+        self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None
+    ) -> Subscription:
         """See that a channel or pattern is subscribed to, on the one connection."""
         if self._subscription is None:
             self._subscription = Subscription(self._client, self._received, self._wake.set)
         if not self._subscription.has(channel):
             async with self._unsubscribed_on_error():
-                await self._subscription.add(channel, pattern=pattern)
+                await self._subscription.add(channel, pattern=pattern, then=then)
         return self._subscription
 
     async def _unsubscribe(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis.asyncio import Redis
@@ -39,6 +39,7 @@ class Subscription:
         self._on_end = on_end
         self._reader: asyncio.Task[None] | None = None
         self._confirmed: dict[str, asyncio.Event] = {}
+        self._then: dict[str, Callable[[], object]] = {}
         self._heard_at = boot_seconds()
         self._pinged_at: float | None = None
 
@@ -47,14 +48,18 @@ class Subscription:
         """Whether reading has ended; raise_if_ended() tells why."""
         return self._reader is not None and self._reader.done()
 
-    async def add(self, channel: str, *, pattern: bool = False) -> None:
-        """Subscribe to a channel or pattern too. Returns when its messages come. Raises SourceError."""
+    async def add(self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
+        """Subscribe to a channel or pattern too. Returns when its messages come. Raises SourceError.
+
+        `then` is called before the first of them, and after the last of an earlier subscription to the same channel.
+        """
         confirmed = self._confirmed[channel] = asyncio.Event()
+        self._then[channel] = then or _nothing
         with translated(f"subscribing to {channel!r}"):
             await (self._redis.psubscribe if pattern else self._redis.subscribe)(channel)
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name=f"subscription to {channel}")
-            self._reader.add_done_callback(lambda _: self._on_end())
+            self._reader.add_done_callback(self._reader_ended)
         if not await self.until(confirmed, CONFIRM_SECONDS):
             self.raise_if_ended()
             raise SourceTimeoutError(f"subscribing to {channel!r}: no answer in time")
@@ -87,7 +92,7 @@ class Subscription:
         if boot_seconds() - self._heard_at > max(SILENCE_SECONDS, 2 * pause_seconds):
             raise SourceTimeoutError("the subscription went silent")
         self._pinged_at = self._pinged_at or boot_seconds()
-        with translated("checking the subscription"):
+        with _not_mended("checking the subscription"):
             await self._redis.ping()
 
     async def close(self) -> None:
@@ -99,7 +104,7 @@ class Subscription:
 
     async def _read(self) -> None:
         while True:
-            with translated("listening"):
+            with _not_mended("listening"):
                 message = await self._redis.get_message(timeout=MAX_WAIT_SECONDS)
             raise_if_cancelled()
             if message is None:
@@ -116,6 +121,11 @@ class Subscription:
                 # is room for more than in our queue. For long it must not: the server would cut the connection.
                 await asyncio.sleep(0)
 
+    def _reader_ended(self, reader: asyncio.Task[None]) -> None:
+        if not reader.cancelled():
+            reader.exception()  # or asyncio would log it, if nobody asks why reading ended
+        self._on_end()
+
     def _is_behind(self) -> bool:
         return self._pinged_at is not None and self._heard_at - self._pinged_at > BEHIND_SECONDS
 
@@ -125,3 +135,18 @@ class Subscription:
             raise SourceUnavailableError(f"the connection was lost while listening to {channel!r}")
         if confirmed is not None:
             confirmed.set()
+            self._then[channel]()
+
+
+@contextlib.contextmanager
+def _not_mended(doing: str) -> Iterator[None]:
+    """Raise a SourceError for what redis-py raises, also for what comes of its connecting anew behind the reader."""
+    try:
+        with translated(doing):
+            yield
+    except RuntimeError as error:
+        raise SourceUnavailableError(f"{doing}: the connection was lost ({error})") from error
+
+
+def _nothing() -> None:
+    """What to do then, if nothing."""

@@ -1,7 +1,9 @@
 """A hand-over that goes wrong half-way: it ends within a second or a lease time, and messages go on."""
 
+import gc
 import time
 
+import pytest
 import redis.asyncio
 
 from listeners.handover import HandOver
@@ -102,7 +104,9 @@ async def test_nonsense_on_the_channel_for_notices(client: redis.asyncio.Redis, 
     assert [number_of(message) for message in got] == [1]
 
 
-async def test_lost_connections_during_a_drain(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+async def test_lost_connections_during_a_drain(
+    client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture
+) -> None:
     """Without its connection the old holder sees no marker: it still ends, and another goes on within a second."""
     app, got = recording_app("news")
     async with run_host(app, instance="first") as first, run_host(app, instance="second"):
@@ -116,3 +120,5 @@ async def test_lost_connections_during_a_drain(client: redis.asyncio.Redis, run_
         await client.publish("news", "1")
         await eventually(lambda: got)
     assert [number_of(message) for message in got] == [1]
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
