@@ -7,7 +7,7 @@
     │   ├── ConnectionNotAllowedError   a connection that this namespace may not use
     │   ├── BindingError                a function whose parameter cannot be bound
     │   └── AppLoadError                an app that cannot be imported
-    ├── SourceError                     Redis did not do what was asked; try again later
+    ├── SourceError                     Redis (or Kubernetes, for a lease) did not do what was asked; try again later
     │   ├── SourceUnavailableError      not reachable, loading, failing over, out of memory
     │   ├── SourceTimeoutError          no answer within the bound
     │   ├── AccessDeniedError           wrong password, or the ACL denies the command or key
@@ -19,7 +19,8 @@
         ├── Retry                       deliver it again later
         └── Reject                      never deliver it again: dead-letter it
 
-Errors of redis-py become SourceErrors in `listeners.translation`, and nowhere else.
+Errors of redis-py become SourceErrors in `listeners.translation`, and nowhere else; those of the Kubernetes client in
+`listeners.kubernetes_lease`.
 """
 
 import math

@@ -61,8 +61,8 @@ class Lease(Protocol):
         """Disconnect. Never raises SourceError."""
         ...
 
-    def __str__(self) -> str:
-        """Where it is, for people."""
+    async def describe(self) -> str:
+        """Look whether it can be reached, change nothing, and say where it is."""
         ...
 
 
@@ -86,7 +86,8 @@ class RedisLease:
         self._client = client
         self._scripts = {name: Script(f"lease_{name}") for name in ("acquire", "offer", "release", "take_over")}
 
-    def __str__(self) -> str:
+    async def describe(self) -> str:
+        """Nothing to look at: the source has reached this Redis."""
         return "a lease in Redis"
 
     @property

@@ -19,7 +19,7 @@ class PrimariesSubscription:
         self._client = client
         self._on_message = on_message
         self._on_end = on_end
-        self._channels: dict[str, bool] = {}
+        self._channels: dict[str, tuple[bool, Callable[[], object] | None]] = {}
         self._nodes: dict[Endpoint, Subscription] = {}
 
     #: How often primaries are looked for that are new, after a fail-over or when slots went to a further node.
@@ -30,11 +30,14 @@ class PrimariesSubscription:
         """Never: a node whose subscription ends is subscribed at again by follow()."""
         return False
 
-    async def add(self, channel: str, *, pattern: bool = False) -> None:
-        """Subscribe to a channel or pattern too, at every primary. Raises SourceError."""
-        self._channels[channel] = pattern
+    async def add(self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
+        """Subscribe to a channel or pattern too, at every primary; `then` is called when one confirms.
+
+        Raises SourceError.
+        """
+        self._channels[channel] = pattern, then
         for subscription in self._nodes.values():
-            await subscription.add(channel, pattern=pattern)
+            await subscription.add(channel, pattern=pattern, then=then)
         await self.follow()
 
     async def remove(self, channel: str, *, pattern: bool = False) -> None:
@@ -91,8 +94,8 @@ class PrimariesSubscription:
     async def _subscribed_at(self, node: Endpoint) -> Subscription:
         subscription = Subscription(self._client.subscription_at(node), self._on_message, self._on_end)
         try:
-            for channel, pattern in self._channels.items():
-                await subscription.add(channel, pattern=pattern)
+            for channel, (pattern, then) in self._channels.items():
+                await subscription.add(channel, pattern=pattern, then=then)
         except BaseException:
             await subscription.close()
             raise

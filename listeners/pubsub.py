@@ -66,6 +66,7 @@ class PubSubSource:
         self._accepting = False
         self._draining = False
         self._stopped = False
+        self._ours_to_the_end = True
         self._may_hold = False
 
     async def open(self) -> None:
@@ -77,7 +78,7 @@ class PubSubSource:
     async def describe(self) -> str:
         server = await self._client.server()
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
-        once = f"in one instance, by {self._lease}" if self._lease else "in every instance"
+        once = f"in one instance, by {await self._lease.describe()}" if self._lease else "in every instance"
         warning = await self._keyspace_warning() if is_keyspace_channel(self._trigger.channel) else ""
         return f"{server}, {command} {self._trigger.channel}, {once}{warning}"
 
@@ -105,8 +106,10 @@ class PubSubSource:
         """Nothing: a message has no lease of its own."""
 
     def holds(self, entry: Entry) -> bool:
-        """Whether the lease is held, which the message came under."""
-        return self._lease is None or self._lease.held
+        """Whether the lease is held, which the message came under; after stop(), whether it was ours to the end."""
+        if self._lease is None or self._stopped:
+            return self._ours_to_the_end
+        return self._lease.held and self._lease.epoch == entry.epoch
 
     def interrupt(self) -> None:
         """Become the holder no more. One that holds the lease keeps it until stop() passes it on."""
@@ -116,7 +119,7 @@ class PubSubSource:
 
     async def stop(self) -> list[Entry]:
         """Pass the lease on or end it, unsubscribe, and return what has come so far: no other instance will get it."""
-        ours = self._lease is None or self._lease.held
+        ours = self._ours_to_the_end = self._lease is None or self._lease.held
         with contextlib.suppress(TimeoutError, SourceError):
             async with asyncio.timeout(STOP_SECONDS), self._changing:
                 self._stopped = True
@@ -125,6 +128,7 @@ class PubSubSource:
         self._stopped = True
         await self._unsubscribe()
         self._on_lease(False)
+        self._ours_to_the_end = ours
         if not ours:
             self._inbox.drop()
         return self._inbox.take()
@@ -155,8 +159,8 @@ class PubSubSource:
         if self._hand_over:
             await self._subscribe(self._hand_over.channel)
         if self._lease is None or await self._acquire(self._lease):
-            self._accepting = self._holder = True
-            await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern)
+            self._holder = True
+            await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern, then=self._accept)
         elif self._holder:
             await self._lose()
         elif self._lease and self._hand_over and self._hand_over.due:
@@ -168,10 +172,14 @@ class PubSubSource:
 
     async def _acquire(self, lease: Lease) -> bool:
         self._may_hold = True
+        epoch = lease.epoch
         try:
-            return await lease.acquire()
+            held = await lease.acquire()
         finally:
             self._on_lease(lease.held)
+        if held and self._holder and lease.epoch != epoch:
+            await self._lose()  # it had run out unnoticed, and another instance may have been the holder meanwhile
+        return held
 
     async def _lose(self) -> None:
         """Another instance is the holder: what has come since may have come to that one too."""
@@ -198,7 +206,9 @@ class PubSubSource:
             held = lease.held
             await self._unsubscribe()
             return await lease.release() or held
-        others = await self._hand_over.offer()
+        others: int | None = 0
+        with contextlib.suppress(SourceError):  # without an offer the lease just ends
+            others = await self._hand_over.offer()
         if others is None:
             return False
         if others:
@@ -209,7 +219,12 @@ class PubSubSource:
         await self._subscription.until(self._ended, MARKER_SECONDS)
         return released or held or self._ended.is_set()
 
-    async def _subscribe(self, channel: str, *, pattern: bool = False) -> Subscription | PrimariesSubscription:
+    def _accept(self) -> None:
+        self._accepting = True
+
+    async def _subscribe(
+        self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None
+    ) -> Subscription | PrimariesSubscription:
         """See that a channel or pattern is subscribed to, on the one connection, or at every primary of a cluster."""
         if self._subscription is None and self._client.is_cluster and is_keyspace_channel(self._trigger.channel):
             self._subscription = PrimariesSubscription(self._client, self._received, self._wake.set)
@@ -218,7 +233,7 @@ class PubSubSource:
             self._subscription = Subscription(redis, self._received, self._wake.set)
         if not self._subscription.has(channel):
             async with self._unsubscribed_on_error():
-                await self._subscription.add(channel, pattern=pattern)
+                await self._subscription.add(channel, pattern=pattern, then=then)
         return self._subscription
 
     async def _unsubscribe(self) -> None:

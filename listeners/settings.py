@@ -1,5 +1,7 @@
 """What an operator may set on a function host, with units, defaults and the reasons for them."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from listeners.connection import DEFAULT_CONNECTION_STRING, Connections
@@ -44,6 +46,11 @@ class HostSettings(BaseModel):
         ge=1.0,
         le=3600,
         description="how long a silent holder keeps a pub/sub subscription to itself",
+    )
+    pubsub_lease: Literal["auto", "redis", "kubernetes"] = Field(
+        default="auto",
+        description="where the leases of pub/sub are, the same for every instance of an app; auto: in Kubernetes "
+        "if the process runs in a cluster and has a service account's token, else in Redis",
     )
     grace_period_seconds: float = Field(
         default=25.0,

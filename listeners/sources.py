@@ -4,14 +4,15 @@ from listeners.app import Function
 from listeners.client import Client
 from listeners.connection import ConnectionSpec
 from listeners.handover import HandOver
-from listeners.lease import RedisLease, lease_key
+from listeners.kubernetes_lease import open_kubernetes_lease, wants_kubernetes
+from listeners.lease import Lease, RedisLease, lease_key
 from listeners.lists import ListSource
 from listeners.metrics import FunctionMeter
 from listeners.pubsub import PubSubSource
 from listeners.settings import HostSettings
 from listeners.source import Source
 from listeners.streams import StreamSource
-from listeners.triggers import ListTrigger, StreamTrigger
+from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 
 __all__ = ["source_for"]
 
@@ -29,15 +30,25 @@ def source_for(
             trigger, name, spec, client_name=client_name, instance=instance, lease_seconds=settings.lease_seconds
         )
     client = Client(spec, client_name)
-    lease = (
-        RedisLease(client, lease_key(app, name), instance, settings.pubsub_lease_seconds) if trigger.singleton else None
-    )
+    lease, hand_over = _lease_for(trigger, client, settings, app=app, function=name, instance=instance)
     return PubSubSource(
         trigger,
         client,
         lease=lease,
-        hand_over=HandOver(lease) if lease else None,
+        hand_over=hand_over,
         lease_seconds=settings.pubsub_lease_seconds,
         on_drop=meter.dropped.inc,
         on_lease=lambda held: meter.lease_held.set(1 if held else 0),
     )
+
+
+def _lease_for(
+    trigger: PubSubTrigger, client: Client, settings: HostSettings, *, app: str, function: str, instance: str
+) -> tuple[Lease | None, HandOver | None]:
+    """What keeps a pub/sub function to one instance, and how it passes on; a Kubernetes lease is just released."""
+    if not trigger.singleton:
+        return None, None
+    if wants_kubernetes(settings.pubsub_lease):
+        return open_kubernetes_lease(app, function, instance, settings.pubsub_lease_seconds), None
+    lease = RedisLease(client, lease_key(app, function), instance, settings.pubsub_lease_seconds)
+    return lease, HandOver(lease)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis.asyncio.client import PubSub
@@ -23,6 +23,8 @@ CONFIRM_SECONDS = 2.0
 #: A subscription that is silent for so long, its pings included, is taken for dead.
 SILENCE_SECONDS = 10.0
 MAX_WAIT_SECONDS = 1.0
+#: A ping whose answer is not there after so long stands behind messages that wait in the server.
+BEHIND_SECONDS = 1.0
 
 
 class Subscription:
@@ -38,7 +40,9 @@ class Subscription:
         self._on_end = on_end
         self._reader: asyncio.Task[None] | None = None
         self._confirmed: dict[str, asyncio.Event] = {}
+        self._then: dict[str, Callable[[], object]] = {}
         self._heard_at = boot_seconds()
+        self._pinged_at: float | None = None
 
     #: How often there is something to look after, at the least.
     look_seconds = math.inf
@@ -48,14 +52,18 @@ class Subscription:
         """Whether reading has ended; raise_if_ended() tells why."""
         return self._reader is not None and self._reader.done()
 
-    async def add(self, channel: str, *, pattern: bool = False) -> None:
-        """Subscribe to a channel or pattern too. Returns when its messages come. Raises SourceError."""
+    async def add(self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
+        """Subscribe to a channel or pattern too. Returns when its messages come. Raises SourceError.
+
+        `then` is called before the first of them, and after the last of an earlier subscription to the same channel.
+        """
         confirmed = self._confirmed[channel] = asyncio.Event()
+        self._then[channel] = then or _nothing
         with translated(f"subscribing to {channel!r}"):
             await (self._redis.psubscribe if pattern else self._redis.subscribe)(channel)
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name=f"subscription to {channel}")
-            self._reader.add_done_callback(lambda _: self._on_end())
+            self._reader.add_done_callback(self._reader_ended)
         if not await self.until(confirmed, CONFIRM_SECONDS):
             self.raise_if_ended()
             raise SourceTimeoutError(f"subscribing to {channel!r}: no answer in time")
@@ -87,7 +95,8 @@ class Subscription:
         """Send a ping, which is called for every `pause_seconds`. Raises SourceError if nothing answered the last."""
         if boot_seconds() - self._heard_at > max(SILENCE_SECONDS, 2 * pause_seconds):
             raise SourceTimeoutError("the subscription went silent")
-        with translated("checking the subscription"):
+        self._pinged_at = self._pinged_at or boot_seconds()
+        with _not_mended("checking the subscription"):
             await self._redis.ping()
 
     async def follow(self) -> None:
@@ -102,7 +111,7 @@ class Subscription:
 
     async def _read(self) -> None:
         while True:
-            with translated("listening"):
+            with _not_mended("listening"):
                 message = await self._redis.get_message(timeout=MAX_WAIT_SECONDS)
             raise_if_cancelled()
             if message is None:
@@ -112,9 +121,20 @@ class Subscription:
                 self._on_message(message)
             elif message["type"] in {"subscribe", "psubscribe"}:
                 self._confirm(text(message["channel"]))
-            # Functions get their turn after each message: a burst then waits in the server's buffer for this
-            # connection, where there is room for more than in our queue.
-            await asyncio.sleep(0)
+            elif message["type"] == "pong":
+                self._pinged_at = None
+            if not self._is_behind():
+                # Functions get their turn: a burst then waits in the server's buffer for this connection, where there
+                # is room for more than in our queue. For long it must not: the server would cut the connection.
+                await asyncio.sleep(0)
+
+    def _reader_ended(self, reader: asyncio.Task[None]) -> None:
+        if not reader.cancelled():
+            reader.exception()  # or asyncio would log it, if nobody asks why reading ended
+        self._on_end()
+
+    def _is_behind(self) -> bool:
+        return self._pinged_at is not None and self._heard_at - self._pinged_at > BEHIND_SECONDS
 
     def _confirm(self, channel: str) -> None:
         confirmed = self._confirmed.get(channel)
@@ -122,3 +142,18 @@ class Subscription:
             raise SourceUnavailableError(f"the connection was lost while listening to {channel!r}")
         if confirmed is not None:
             confirmed.set()
+            self._then[channel]()
+
+
+@contextlib.contextmanager
+def _not_mended(doing: str) -> Iterator[None]:
+    """Raise a SourceError for what redis-py raises, also for what comes of its connecting anew behind the reader."""
+    try:
+        with translated(doing):
+            yield
+    except RuntimeError as error:
+        raise SourceUnavailableError(f"{doing}: the connection was lost ({error})") from error
+
+
+def _nothing() -> None:
+    """What to do then, if nothing."""

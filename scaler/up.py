@@ -17,7 +17,7 @@ from scaler.server import ScalerServer
 from scaler.settings import Settings
 from scaler.tables import instances_line, trigger_table
 
-__all__ = ["LocalApp", "run_up", "show_while"]
+__all__ = ["LocalApp", "instance_environment", "run_up", "show_while"]
 
 REFRESH_SECONDS = 0.25
 
@@ -33,7 +33,7 @@ class LocalApp:
         settings = on_loopback(settings)
         self.server = ScalerServer(settings, access=Access(connections))
         command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)
-        self.instances = Instances(command, os.environ, settings.host.grace_period_seconds)
+        self.instances = Instances(command, instance_environment(settings), settings.host.grace_period_seconds)
         self.scaler = LocalScaler(app, self.instances, self.server.evaluator, connections, settings.local)
         self._stop = asyncio.Event()
 
@@ -61,6 +61,13 @@ class LocalApp:
             len(self.instances.running), len(self.instances.draining), self.scaler.target, self.instances.crashes
         )
         return Group(trigger_table(self.server.evaluator.watched()), line)
+
+
+def instance_environment(settings: Settings) -> dict[str, str]:
+    """What the processes inherit. Their leases are in Redis unless chosen otherwise: the scaler reads them there."""
+    if settings.host.pubsub_lease != "auto":
+        return dict(os.environ)
+    return {**os.environ, "TRIGGERFISH_HOST__PUBSUB_LEASE": "redis"}
 
 
 def on_loopback(settings: Settings) -> Settings:

@@ -2,7 +2,7 @@
 
 import redis.asyncio
 
-from listeners import App, RedisMessage
+from listeners import App, Host, RedisMessage
 from listeners.lease import lease_key, notice_channel
 from listeners.messages import text
 from tests.waiting import eventually
@@ -62,3 +62,9 @@ def number_of(message: RedisMessage) -> int:
         assert message.message == "set"
         return int(message.trigger.partition("__:")[2])
     return int(message.message)
+
+
+def sample(host: Host, metric: str, **labels: str) -> float | None:
+    """A metric of the function on_message."""
+    labels = {"app": "test", "function": "on_message", **labels}
+    return host.registry.get_sample_value(f"triggerfish_{metric}", labels)

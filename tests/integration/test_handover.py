@@ -25,6 +25,7 @@ from tests.integration.leases import (
     number_of,
     passed_on,
     recording_app,
+    sample,
     subscribed,
 )
 from tests.processes import host_process
@@ -114,12 +115,7 @@ async def test_several_drains_in_a_row_lose_nothing(
                 await eventually(lambda: listening(client, 1))
                 await publisher.went_on()
         await publisher.all_handled()
-        dropped = [
-            host.registry.get_sample_value(
-                "triggerfish_messages_dropped_total", {"app": "test", "function": "on_message"}
-            )
-            for host in hosts
-        ]
+        dropped = [sample(host, "messages_dropped_total") for host in hosts]
     epochs = {message.epoch for message in got}
     counts = Counter(map(number_of, got))
     assert dropped == [0] * 5

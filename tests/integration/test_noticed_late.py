@@ -11,7 +11,7 @@ from redis.asyncio.client import PubSub
 from listeners import App
 from listeners.lease import lease_key
 from tests.conftest import RunHost
-from tests.integration.test_pubsub import subscribed
+from tests.integration.leases import subscribed
 from tests.waiting import eventually
 
 LEASE = lease_key("test", "on_message")
@@ -19,7 +19,6 @@ CONCURRENCY = 10
 
 
 @pytest.mark.releases("redis-5.0", "valkey-9.1")
-@pytest.mark.xfail(strict=True, reason="what waits in the queue is kept although another instance has held the lease")
 async def test_what_came_while_another_held_the_lease_is_not_handled(
     client: redis.asyncio.Redis, run_host: RunHost
 ) -> None:
@@ -61,7 +60,6 @@ async def test_what_came_while_another_held_the_lease_is_not_handled(
 
 
 @pytest.mark.releases("valkey-9.1")
-@pytest.mark.xfail(strict=True, reason="a ping while redis-py connects anew for the reader raises RuntimeError")
 async def test_a_connection_that_is_lost_while_it_is_pinged(
     client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

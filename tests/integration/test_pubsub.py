@@ -2,20 +2,15 @@
 
 import asyncio
 import logging
-import signal
 
 import pytest
 import redis.asyncio
-from prometheus_client import CollectorRegistry
 
-from examples.demo.server import Server
 from listeners import App, RedisMessage
 from listeners.keyspace import missing_flags
 from listeners.lease import lease_key
 from tests.conftest import RunHost
-from tests.integration.kinds import reached, recorded
-from tests.integration.leases import RECORDER_KEY, holds, subscribed
-from tests.processes import host_process
+from tests.integration.leases import holds, sample, subscribed
 from tests.waiting import eventually
 
 
@@ -146,41 +141,6 @@ async def test_another_takes_over_from_one_that_drains(client: redis.asyncio.Red
     assert epochs == [1, 2]
 
 
-@pytest.mark.releases("redis-5.0", "redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
-async def test_another_takes_over_from_one_that_is_killed(server: Server, client: redis.asyncio.Redis) -> None:
-    """When the holder is killed, the other instance goes on as soon as the lease has run out."""
-    with host_process(server, "first", pubsub_lease_seconds=1) as first:
-        await eventually(lambda: holds(client, "first", RECORDER_KEY))
-        with host_process(server, "second", pubsub_lease_seconds=1):
-            first.kill()
-            await eventually(lambda: holds(client, "second", RECORDER_KEY))
-            await subscribed(client, 1)
-            await client.publish("work:pubsub", "later")
-            await eventually(lambda: client.llen("handled:pubsub"))
-            assert await recorded(client, "handled:pubsub") == ["second later 1"]
-
-
-@pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
-async def test_one_that_was_suspended_handles_nothing_after_its_lease(
-    server: Server, client: redis.asyncio.Redis
-) -> None:
-    """A holder that wakes up after its lease has run out drops what came meanwhile: the other one has handled it."""
-    with host_process(server, "first", pubsub_lease_seconds=1) as first:
-        await eventually(lambda: holds(client, "first", RECORDER_KEY))
-        await subscribed(client, 1)
-        with host_process(server, "second", pubsub_lease_seconds=1):
-            first.send_signal(signal.SIGSTOP)
-            await eventually(lambda: holds(client, "second", RECORDER_KEY))
-            await subscribed(client, 2)
-            await client.publish("work:pubsub", "meanwhile")
-            await eventually(lambda: client.llen("handled:pubsub"))
-            first.send_signal(signal.SIGCONT)
-            await subscribed(client, 1)
-            await client.publish("work:pubsub", "after")
-            await eventually(lambda: reached(client, "handled:pubsub", 2))
-            assert await recorded(client, "started:pubsub") == ["second meanwhile 1", "second after 1"]
-
-
 async def test_without_singleton_every_instance_handles_a_message(
     client: redis.asyncio.Redis, run_host: RunHost
 ) -> None:
@@ -208,36 +168,11 @@ async def test_what_has_come_is_handled_at_a_drain(client: redis.asyncio.Redis, 
         for number in range(50):
             await client.publish("c", str(number))
         await client.ping()
-        await eventually(lambda: sample(host.registry, "triggerfish_entries_received_total") == 10)
+        await eventually(lambda: sample(host, "entries_received_total") == 10)
         host.drain()
         await subscribed(client, 0)
         gate.set()
     assert sorted(handled, key=int) == [str(number) for number in range(50)]
-
-
-async def test_messages_beyond_the_queue_are_counted_as_dropped(
-    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the bounded queue cannot hold is dropped and counted; the rest is handled."""
-    monkeypatch.setattr("listeners.pubsub.QUEUE_SIZE", 10)
-    app, handled, gate = App(), [], asyncio.Event()
-
-    @app.pubsub_trigger(channel="c")
-    async def on_message(message: str) -> None:
-        handled.append(message)
-        await gate.wait()
-
-    async with run_host(app) as host:
-        await subscribed(client, 1)
-        for number in range(10):
-            await client.publish("c", str(number))
-        await eventually(lambda: len(handled) == 10)
-        for number in range(10, 23):
-            await client.publish("c", str(number))
-        await eventually(lambda: sample(host.registry, "triggerfish_messages_dropped_total") == 3)
-        gate.set()
-        await eventually(lambda: len(handled) == 20)
-    assert handled == [str(number) for number in range(20)]
 
 
 async def test_a_function_that_raises_drops_its_message_only(client: redis.asyncio.Redis, run_host: RunHost) -> None:
@@ -255,13 +190,8 @@ async def test_a_function_that_raises_drops_its_message_only(client: redis.async
         await client.publish("c", "bad")
         await client.publish("c", "good")
         await eventually(lambda: handled == ["good"])
-        await eventually(lambda: sample(host.registry, "triggerfish_entries_settled_total", outcome="dropped") == 1)
-        assert sample(host.registry, "triggerfish_entries_settled_total", outcome="succeeded") == 1
-
-
-def sample(registry: CollectorRegistry, metric: str, **labels: str) -> float | None:
-    """A metric of the function on_message."""
-    return registry.get_sample_value(metric, {"app": "test", "function": "on_message", **labels})
+        await eventually(lambda: sample(host, "entries_settled_total", outcome="dropped") == 1)
+        assert sample(host, "entries_settled_total", outcome="succeeded") == 1
 
 
 @pytest.mark.parametrize("channel", ["__keyevent@0__:expired", "__keyspace@0__:k", "__keyspace@0__:*"])

@@ -9,6 +9,7 @@ import pytest
 from listeners.errors import ConfigurationError, UnknownConnectionError
 from listeners.triggers import ListTrigger
 from scaler.settings import load_settings
+from scaler.up import instance_environment
 
 WriteFile = Callable[[str], Path]
 SECRET = "hunter2"
@@ -34,6 +35,16 @@ def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: py
     settings = load_settings(file, scaler={"grpc_port": 3}).scaler
     assert (settings.grpc_port, settings.http_port, settings.bound_seconds) == (3, 2, 1)
     assert settings.push_interval_seconds == 0.1
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "redis"), ("kubernetes", "kubernetes"), ("redis", "redis")])
+def test_local_instances_have_their_leases_in_redis(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: str
+) -> None:
+    """`up` reads lease holders in Redis, so its instances keep leases there, in a pod too, unless told otherwise."""
+    if chosen is not None:
+        monkeypatch.setenv("TRIGGERFISH_HOST__PUBSUB_LEASE", chosen)
+    assert instance_environment(load_settings(None))["TRIGGERFISH_HOST__PUBSUB_LEASE"] == expected
 
 
 def test_connections_from_everywhere(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
