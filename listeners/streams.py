@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ from listeners.server import Server
 from listeners.triggers import StreamTrigger
 
 __all__ = ["StreamSource"]
+
+log = logging.getLogger("triggerfish.host")
 
 #: No blocking read waits longer, so that a dead connection is noticed.
 MAX_BLOCK_MS = 1000
@@ -184,8 +187,14 @@ class StreamSource:
                 answer = await self._client.execute_command(
                     "XREADGROUP", "GROUP", self._group, self._consumer, *options, *streams
                 )
-        except GroupMissingError:
+        except GroupMissingError as error:
             await self._create_groups()
+            log.warning(
+                "%s: %s; group %r is made again: what is still in the stream is delivered again",
+                self._function,
+                error,
+                self._group,
+            )
             return
         self._own([_entry(text(key), raw) for key, raws in answer or () for raw in raws])
 
@@ -254,8 +263,10 @@ class StreamSource:
                     await self._client.execute_command("XACK", key, self._group, entry_id)
 
     async def _claim(self, key: str, min_idle_ms: int, ids: list[str], *options: object) -> list[Any]:
-        with translated(f"claiming entries of stream {key!r}"):
-            answer: list[Any] = await self._client.execute_command(
+        """XCLAIM; without its group nobody holds an entry, and there is nothing to claim."""
+        answer: list[Any] = []
+        with contextlib.suppress(GroupMissingError), translated(f"claiming entries of stream {key!r}"):
+            answer = await self._client.execute_command(
                 "XCLAIM", key, self._group, self._consumer, min_idle_ms, *ids, *options
             )
         return answer
