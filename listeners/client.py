@@ -139,6 +139,11 @@ class Client:
             left = list(moved)
         return answers
 
+    @property
+    def first_node(self) -> Redis:
+        """One of the servers, to look at the server itself; its errors are redis-py's."""
+        return self._nodes.first
+
     def together(self, keys: Sequence[str]) -> list[tuple[str, ...]]:
         """The keys in groups that one command may name: all of them, or in a cluster those of one slot."""
         groups: dict[int, list[str]] = {}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from listeners.supervisor import cancel_until_done
 from listeners.triggers import StreamTrigger
 
 __all__ = ["StreamSource"]
+
+log = logging.getLogger("triggerfish.host")
 
 #: No blocking read waits longer, so that a dead connection is noticed.
 MAX_BLOCK_MS = 1000
@@ -220,8 +223,14 @@ class StreamSource:
         command = ("XREADGROUP", "GROUP", self._group, self._consumer, *options, *streams)
         try:
             answer = await self._client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
-        except GroupMissingError:
+        except GroupMissingError as error:
             await self._create_groups()
+            log.warning(
+                "%s: %s; group %r is made again: what is still in the stream is delivered again",
+                self._function,
+                error,
+                self._group,
+            )
             return
         self._own([_entry(text(key), raw) for key, raws in answer or () for raw in raws], sent_at)
 
@@ -294,23 +303,24 @@ class StreamSource:
                 await self._client.command(key, "XACK", key, self._group, entry_id, doing=doing)
 
     async def _claim(self, key: str, ids: list[str]) -> list[Any]:
-        answer: list[Any] = await self._client.command(
-            key, "XCLAIM", key, self._group, self._consumer, self._lease_ms, *ids,
-            doing=f"claiming entries of stream {key!r}",
-        )  # fmt: skip
+        """XCLAIM; without its group nobody holds an entry, and there is nothing to claim."""
+        answer: list[Any] = []
+        with contextlib.suppress(GroupMissingError):
+            answer = await self._client.command(
+                key, "XCLAIM", key, self._group, self._consumer, self._lease_ms, *ids,
+                doing=f"claiming entries of stream {key!r}",
+            )  # fmt: skip
         return answer
 
     async def _keep(self, key: str, ids: list[str], *options: object) -> list[Any]:
         """Claim again those entries that are still ours: one whose lease ran out may be another consumer's by now."""
         kept: list[Any] = []
         for at in range(0, len(ids), KEEP_PAGE):
-            page = ids[at : at + KEEP_PAGE]
-            kept += await self._client.evaluate(
-                self._keep_own,
-                [key],
-                [self._group, self._consumer, len(options), *options, *page],
-                doing=f"keeping entries of stream {key!r}",
-            )
+            arguments = [self._group, self._consumer, len(options), *options, *ids[at : at + KEEP_PAGE]]
+            with contextlib.suppress(GroupMissingError):  # then nobody holds an entry
+                kept += await self._client.evaluate(
+                    self._keep_own, [key], arguments, doing=f"keeping entries of stream {key!r}"
+                )
         return kept
 
     async def _acknowledge(self, entries: Iterable[Entry]) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import disable_created_metrics
 from rich.console import Console
 
 from listeners.app import App
+from listeners.check import acl_lines
 from listeners.check import check as check_app
 from listeners.errors import SourceError, TriggerfishError
 from listeners.host import Host
@@ -116,13 +117,23 @@ def up(
 
 
 @cli.command()
-def check(app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None) -> None:
-    """Load an app, reach its Redis, and say how each trigger will be read. Changes nothing.
+def check(
+    app: AppArgument,
+    acl: Annotated[
+        bool, typer.Option("--acl", help="Print the ACL SETUSER command that the app's user needs, and nothing else.")
+    ] = False,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+) -> None:
+    """Load an app, reach its Redis, and say how each trigger will be read and what may go wrong. Changes nothing.
 
-    Ends with code 1 if a trigger cannot be read.
+    Ends with code 1 if a trigger cannot be read, as when its user may not run a command that it needs. Warns of
+    settings that may lose entries: eviction, no persistence.
     """
     settings = settings_from(config, connection)
-    if not asyncio.run(_check(load_app(app), settings)):
+    if acl:
+        asyncio.run(_print_acl(load_app(app), settings))
+    elif not asyncio.run(_check(load_app(app), settings)):
         raise typer.Exit(1)
 
 
@@ -174,8 +185,17 @@ async def _check(app: App, settings: Settings) -> bool:
         console.print(mark, end=" ")
         text = f"{finding.function}: {finding.reads} on {finding.address}: {finding.line}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+        for warning in finding.warnings:
+            console.print("[yellow]warn[/yellow]", end=" ")
+            console.print(warning, markup=False, highlight=False, soft_wrap=True)
         works = works and finding.works
     return works
+
+
+async def _print_acl(app: App, settings: Settings) -> None:
+    async for address, line in acl_lines(app, settings.redis_connections()):
+        errors.print(f"for the Redis at {address}:", markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 async def _explain(app: App, settings: Settings) -> bool:

@@ -186,10 +186,32 @@ def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
         changed = {command for command in client.info("commandstats") if command not in before}
         assert client.dbsize() == 0
     assert finished.returncode == 0, finished
-    lines = finished.stdout.splitlines()
+    warnings, lines = (
+        [line for line in finished.stdout.splitlines() if ("warn " in line) is it] for it in (True, False)
+    )
     assert [line.split()[:2] for line in lines] == [["ok", "handle:"], ["ok", "settle:"], ["ok", "reprice:"]]
     assert all(f"on {server.address}: Valkey 9.1" in line for line in lines)
+    assert [line.partition(": ")[0] for line in warnings] == [f"warn {server.address}"]
     assert not {"cmdstat_xgroup|create", "cmdstat_rpush", "cmdstat_set"} & changed
+
+
+def test_the_rule_that_a_user_needs(triggerfish: Triggerfish, app: Path, server: Server) -> None:
+    """`check --acl` prints one line that redis-cli takes, for a user with the app's name, or for the one who asks."""
+    with server.client() as client:
+        printed = triggerfish("check", app.name, "--acl", CONNECTION=server.address)
+        [line] = printed.stdout.splitlines()
+        client.execute_command(*line.split())
+        connection = f"{server.address},user=shop,password=CHANGE-ME"
+        try:
+            assert triggerfish("check", app.name, CONNECTION=connection).returncode == 0
+            again = triggerfish("check", app.name, "--acl", CONNECTION=connection).stdout.strip()
+            client.execute_command("ACL", "SETUSER", "shop", "-evalsha")
+            narrow = triggerfish("check", app.name, CONNECTION=connection)
+        finally:
+            client.acl_deluser("shop")
+    assert again == line.replace(" on >CHANGE-ME", "")
+    assert (narrow.returncode, narrow.stderr) == (1, "")
+    assert [line.split()[0] for line in narrow.stdout.splitlines() if "EVALSHA denied" in line] == ["FAIL"] * 3
 
 
 async def test_explain(triggerfish: Triggerfish, app: Path, server: Server, client: redis.asyncio.Redis) -> None:
