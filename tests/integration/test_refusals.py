@@ -17,13 +17,15 @@ from listeners import App, Host
 from listeners.companions import companion_key
 from listeners.taking import inflight_key
 from tests.conftest import running_host
-from tests.servers.catalogue import RELEASES, available
+from tests.servers.catalogue import RELEASES, available, present
 from tests.waiting import eventually
 
 #: Elements big enough to be noticed by a limit on memory.
 PAYLOAD = "x" * 10_000
 #: Adds so many keys of so many bytes; they take a server a moment to load, in which it answers.
-FILL = "for i = ARGV[1] + 1, ARGV[1] + ARGV[2] do redis.call('SET', 'filler:' .. i, string.rep('x', tonumber(ARGV[3]))) end"
+FILL = """
+for i = ARGV[1] + 1, ARGV[1] + ARGV[2] do redis.call('SET', 'filler:' .. i, string.rep('x', tonumber(ARGV[3]))) end
+"""
 FUNCTIONS = ("on_element", "on_entry", "on_message")
 
 
@@ -198,6 +200,7 @@ async def is_loading(server: Server) -> bool:
     return False
 
 
+@pytest.mark.parametrize("own_server", present("redis-5.0", "redis-7.0", "valkey-9.1"), indirect=True)
 async def test_a_redis_that_loads(
     own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
