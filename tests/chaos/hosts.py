@@ -25,12 +25,13 @@ WATCH_SECONDS = 0.1
 
 @dataclass
 class HostProcess:
-    """One process. `signalled`: what we sent it, if anything."""
+    """One process. `signalled`: what we sent it, if anything, and `signalled_ns` when (time.monotonic_ns)."""
 
     instance: str
     process: "subprocess.Popen[bytes]"
     log: Path
     signalled: signal.Signals | None = None
+    signalled_ns: int = 0
 
     @property
     def ready(self) -> bool:
@@ -40,12 +41,13 @@ class HostProcess:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended. `seconds`: from the signal to the end."""
+    """How a process ended. `signalled_ns`: when it was told to (time.monotonic_ns); `seconds`: from then to the end."""
 
     instance: str
     signalled: signal.Signals | None
     status: int
     seconds: float
+    signalled_ns: int = 0
 
 
 @dataclass
@@ -143,7 +145,7 @@ class Hosts:
     @staticmethod
     def _signal(host: HostProcess, number: signal.Signals) -> None:
         if host.process.poll() is None:  # else it has ended by itself, and is told as such
-            host.signalled = number
+            host.signalled, host.signalled_ns = number, time.monotonic_ns()
             host.process.send_signal(number)
 
     async def _ended(self, host: HostProcess, began: float) -> None:
@@ -152,7 +154,8 @@ class Hosts:
             await eventually(lambda: host.process.poll() is not None, seconds=DRAIN_SECONDS)
         host.process.kill()
         status = host.process.wait()
-        self.endings.append(Ending(host.instance, host.signalled, status, time.monotonic() - began))
+        seconds = time.monotonic() - began
+        self.endings.append(Ending(host.instance, host.signalled, status, seconds, host.signalled_ns))
 
     async def _watch(self) -> None:
         """Notice processes that end by themselves."""

@@ -33,7 +33,7 @@ def evidence(folder: Path, calls: dict[str, Lines], **other: Any) -> Evidence:
             recorders[instance].write(moment, payload, 1, epoch)
     scenario = Standalone(random.Random(SEED), release="valkey-9.1", stop_seconds=(1, 1))
     producer = Producer(scenario, LISTS[0], 2, 1.0, random.Random(SEED), confirmed=[GOOD, REJECTED])
-    publisher = Publisher(scenario, 1.0, confirmed=[Publication("message/0", 0, 1)])
+    publisher = Publisher(scenario, 1.0, confirmed=other.pop("published", [Publication("message/0", 0, 1)]))
     given: dict[str, Any] = {"leftovers": {}, "dead_letters": [REJECTED], "endings": [], "unforeseen": [], **other}
     return Evidence(
         seed=SEED, hosts=2, durable=True, seconds=1.0, settle_seconds=0.0, producers=[producer], publisher=publisher,
@@ -68,7 +68,7 @@ def test_entries_handled_too_often(tmp_path: Path) -> None:
         ({"message/0": [*CALLED, (Moment.STARTED, "second", 2)]}, "messages called for more than once"),
         (
             {"message/0": [(Moment.STARTED, "second", 2)], "message/1": [(Moment.STARTED, "first", 1)]},
-            "calls of an epoch after a newer one began",
+            "calls of a former holder that does not drain",
         ),
         (
             {"message/0": [(Moment.STARTED, "second", 1)], "message/1": [(Moment.STARTED, "first", 1)]},
@@ -79,6 +79,17 @@ def test_entries_handled_too_often(tmp_path: Path) -> None:
 def test_messages_in_two_hands(tmp_path: Path, calls: dict[str, Lines], complaint: str) -> None:
     """A message in two instances, a holder that calls after its successor, and two holders of one epoch are found."""
     assert complaints(evidence(tmp_path, {GOOD: CALLED, **calls})) == [complaint]
+
+
+@pytest.mark.parametrize(("after", "expected"), [(0, []), (1, ["messages handled out of turn at a take-over"])])
+def test_a_hand_over(tmp_path: Path, after: int, expected: list[str]) -> None:
+    """A holder that drains may call after its successor began, but only for messages published before those."""
+    calls: dict[str, Lines] = {f"message/{1 - after}": [(Moment.STARTED, "second", 2)]}
+    calls |= {f"message/{after}": [(Moment.STARTED, "first", 1)]}
+    published = [Publication(f"message/{number}", number, 1) for number in range(2)]
+    drained = Ending("first", signal.SIGTERM, 0, 1.0, signalled_ns=1)
+    found = evidence(tmp_path, {GOOD: CALLED, **calls}, endings=[drained], published=published)
+    assert complaints(found) == expected
 
 
 @pytest.mark.parametrize(

@@ -146,12 +146,8 @@ def _messages(evidence: Evidence, verdict: Verdict) -> None:
         calls[call.payload].append(f"{call.instance} epoch {call.epoch} at {call.at_ns}")
     twice = [f"{payload}: {by}" for payload, by in calls.items() if len(by) > 1]
     verdict.none("messages called for more than once", twice, promised=evidence.durable)
-    newest, late = 0, []
-    for call in starts:
-        if call.epoch < newest:
-            late.append(f"{call} after epoch {newest} began")
-        newest = max(newest, call.epoch)
-    verdict.none("calls of an epoch after a newer one began", late, promised=evidence.durable)
+    verdict.none("calls of a former holder that does not drain", _late_calls(evidence), promised=evidence.durable)
+    verdict.none("messages handled out of turn at a take-over", _out_of_turn(evidence), promised=evidence.durable)
     holders: defaultdict[int, set[str]] = defaultdict(set)
     for call in starts:
         holders[call.epoch].add(call.instance)
@@ -162,6 +158,36 @@ def _messages(evidence: Evidence, verdict: Verdict) -> None:
     missed = sum(message.payload not in calls for message in published)
     verdict.counted["messages published, of which missed"] = f"{len(published):,}, {missed:,}"
     verdict.counted["holders of the pub/sub lease, one after the other"] = str(len(holders))
+
+
+def _late_calls(evidence: Evidence) -> list[str]:
+    """Calls of an epoch that started after a newer one's first call.
+
+    One that drains finishes what came before the hand-over, so its calls may.
+    """
+    drains = {ending.instance: ending.signalled_ns for ending in evidence.endings if ending.signalled is signal.SIGTERM}
+    newest, since_ns, late = 0, 0, []
+    for call in evidence.records.starts(MESSAGE):
+        if call.epoch > newest:
+            newest, since_ns = call.epoch, call.at_ns
+        elif call.epoch < newest and drains.get(call.instance, call.at_ns) > since_ns:
+            late.append(f"{call} after epoch {newest} began at {since_ns}")
+    return late
+
+
+def _out_of_turn(evidence: Evidence) -> list[str]:
+    """Messages handled under an older epoch although an earlier one was handled under a newer.
+
+    The publisher awaits each confirmation before it goes on, so confirmed messages have one order.
+    """
+    wrong, newest, first = [], 0, ""
+    for message in evidence.publisher.confirmed:
+        for call in evidence.records.of(message.payload, Moment.STARTED):
+            if call.epoch < newest:
+                wrong.append(f"{call.payload} by {call.instance} under {call.epoch}, {first} under {newest}")
+            elif call.epoch > newest:
+                newest, first = call.epoch, call.payload
+    return wrong
 
 
 def _processes(evidence: Evidence, verdict: Verdict) -> None:
