@@ -124,6 +124,8 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[SourceError]], ...] = (
 _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
     ("WRONGTYPE", WrongTypeError),
     ("NOGROUP", GroupMissingError),
+    # A primary that became a replica ends blocking reads; so does a stream that was deleted.
+    ("instance state changed", SourceUnavailableError),
     ("UNBLOCKED", GroupMissingError),
     ("NOPERM|NOAUTH|WRONGPASS|can't run this command|can't access", AccessDeniedError),
     (

@@ -125,6 +125,10 @@ CODES = [
     ("WRONGTYPE Operation against a key holding the wrong kind of value", WrongTypeError),
     ("NOGROUP No such key 's' or consumer group 'g'", GroupMissingError),
     ("UNBLOCKED the stream key no longer exists", GroupMissingError),
+    (
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        SourceUnavailableError,
+    ),
     ("NOPERM User ann has no permissions to run the 'xadd' command", AccessDeniedError),
     ("NOPERM this user has no permissions to access one of the keys used as arguments", AccessDeniedError),
     ("NOAUTH Authentication required.", AccessDeniedError),
