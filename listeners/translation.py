@@ -63,7 +63,7 @@ _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
     # A primary that became a replica ends blocking reads; so does a stream that was deleted.
     ("instance state changed", SourceUnavailableError),
     ("UNBLOCKED", GroupMissingError),
-    ("NOPERM|NOAUTH|WRONGPASS|can't run this command|can't access", AccessDeniedError),
+    ("NOPERM|NOAUTH|WRONGPASS|can't run this command|can't access|ACL failure", AccessDeniedError),
     (
         "LOADING|READONLY|MASTERDOWN|MOVED|ASK|MISCONF|OOM|BUSY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|UNKILLABLE|"
         "max number of clients",

@@ -134,6 +134,7 @@ CODES = [
     ("NOAUTH Authentication required.", AccessDeniedError),
     ("WRONGPASS invalid username-password pair or user is disabled.", AccessDeniedError),
     ("The user executing the script can't run this command or subcommand", AccessDeniedError),
+    ("ACL failure in script: User ann has no permissions to run the 'ltrim' command", AccessDeniedError),
     ("The user executing the script can't access at least one of the keys mentioned", AccessDeniedError),
     ("LOADING Redis is loading the dataset in memory", SourceUnavailableError),
     ("READONLY You can't write against a read only replica.", SourceUnavailableError),
