@@ -300,8 +300,11 @@ async def test_an_entry_that_another_consumer_has_now_is_not_taken_back(
         go_on.set()
 
 
-async def test_entries_deleted_while_pending_are_settled(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """Pending entries that were deleted from the stream are acknowledged; the others are delivered again."""
+@pytest.mark.parametrize("command", ["XDEL", "XTRIM"])
+async def test_entries_deleted_while_pending_are_settled(
+    client: redis.asyncio.Redis, run_host: RunHost, command: str
+) -> None:
+    """Pending entries that were deleted or trimmed are acknowledged; the others are delivered again."""
     app, handled = App(), []
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=20)
@@ -309,10 +312,13 @@ async def test_entries_deleted_while_pending_are_settled(client: redis.asyncio.R
         handled.append(fields["payload"])
 
     ids = await left_by_a_dead_consumer(client, "triggerfish-dead", 4)
-    await client.xdel(KEY, ids[0], ids[2])
+    if command == "XDEL":
+        await client.xdel(KEY, ids[0], ids[2])
+    else:
+        await client.execute_command("XTRIM", KEY, "MAXLEN", "2")
     async with run_host(app):
         await eventually(lambda: settled(client, "stream"))
-    assert sorted(handled) == ["1", "3"]
+    assert sorted(handled) == (["1", "3"] if command == "XDEL" else ["2", "3"])
 
 
 async def test_dead_consumers_are_removed(
