@@ -139,7 +139,7 @@ class Caller:
         rejected: list[Settlement] = []
         for entry in entries:
             if not self._holds(entry):
-                rejected.append(lapsed(self._function.trigger, entry))
+                rejected.append(lapsed(entry))
                 continue
             try:
                 arguments.append((entry, self._function.binding.convert(entry)))

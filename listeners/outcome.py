@@ -43,10 +43,9 @@ def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
     return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
 
 
-def lapsed(trigger: Trigger, entry: Entry) -> Settlement:
+def lapsed(entry: Entry) -> Settlement:
     """The end of an entry here whose lease ran out before its call began."""
-    outcome = Outcome.DROPPED if isinstance(trigger, PubSubTrigger) else Outcome.LAPSED
-    return Settlement(entry, outcome, error="its lease ran out before its call began")
+    return Settlement(entry, Outcome.LAPSED, error="its lease ran out before its call began")
 
 
 def _back_off_seconds(deliveries: int) -> float:

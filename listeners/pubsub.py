@@ -10,7 +10,7 @@ from listeners.handover import HandOver, Notice
 from listeners.inbox import Inbox
 from listeners.keyspace import missing_flags
 from listeners.lease import Lease, is_lease_key
-from listeners.messages import Entry, Settlement, text
+from listeners.messages import Entry, Outcome, Settlement, text
 from listeners.primaries import PrimariesSubscription
 from listeners.subscription import Message, Subscription
 from listeners.triggers import PubSubTrigger, is_keyspace_channel
@@ -101,7 +101,8 @@ class PubSubSource:
         return entries
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Nothing: Redis keeps no message."""
+        """Redis keeps no message: those that no call was made for are counted as dropped."""
+        self._inbox.drop(settlement.entry for settlement in settlements if settlement.outcome is Outcome.LAPSED)
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         """Nothing: a message has no lease of its own."""

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["eventually"]
 
 
-async def eventually(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
+async def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     """The condition's value as soon as it is true; AssertionError with its last value if it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
