@@ -29,10 +29,14 @@ from scaler.metrics import ScalerMetrics, TriggerCollector
 from scaler.sampler import Samplers
 from scaler.service import ExternalScaler
 from scaler.settings import Settings
+from scaler.tls import Certificates
 
 __all__ = ["ScalerServer"]
 
 log = logging.getLogger("triggerfish.scaler")
+
+#: How often files that may be replaced are looked at. The kubelet takes up to a minute to bring a changed Secret.
+LOOK_SECONDS = 2.0
 
 SERVICE_NAME = "externalscaler.ExternalScaler"
 GRPC_OPTIONS = (
@@ -64,6 +68,7 @@ class ScalerServer:
         self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
+        self._certificates = self._read_certificates()
         self._declared = {
             Origin("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
         }
@@ -84,7 +89,9 @@ class ScalerServer:
         server = self._grpc_server()
         app = http_app(self.evaluator, self._registry, self.started.is_set)
         runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
-        background = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._sample_declared())]
+        background = [
+            asyncio.create_task(work) for work in (self._watch.run(), self._sample_declared(), self._look_at_files())
+        ]
         try:
             await server.start()
             await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
@@ -115,8 +122,12 @@ class ScalerServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
+        address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
-            self.grpc_port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+            if self._certificates is None:
+                self.grpc_port = server.add_insecure_port(address)
+            else:
+                self.grpc_port = server.add_secure_port(address, self._certificates.credentials())
         except RuntimeError:
             raise ConfigurationError(
                 "scaler.grpc_port",
@@ -124,6 +135,17 @@ class ScalerServer:
                 "It cannot be bound: choose another, or stop what listens there.",
             ) from None
         return server
+
+    def _read_certificates(self) -> Certificates | None:
+        tls = self._settings.scaler.tls
+        return Certificates(tls, self.metrics.reload_errors.labels("certificate").inc) if tls is not None else None
+
+    async def _look_at_files(self) -> None:
+        """Use files that were replaced, such as those of a mounted Secret."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._certificates is not None:
+                await asyncio.to_thread(self._certificates.check)
 
     async def _sample_declared(self) -> None:
         """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""

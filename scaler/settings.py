@@ -17,7 +17,19 @@ from listeners.connection import Connections, parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
 from listeners.settings import ConnectionSettings, HostSettings, connections_from
 
-__all__ = ["LocalSettings", "ScalerSettings", "Settings", "load_settings"]
+__all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
+
+
+class TlsSettings(BaseModel):
+    """TLS for KEDA's calls. The files are in PEM, and are read again when they change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    certificate_file: Path = Field(description="the scaler's certificate, with those between it and its CA")
+    key_file: Path = Field(description="the certificate's key, not encrypted")
+    client_ca_file: Path | None = Field(
+        default=None, description="the CA of clients' certificates; given: clients without one are refused"
+    )
 
 
 class ScalerSettings(BaseModel):
@@ -27,6 +39,7 @@ class ScalerSettings(BaseModel):
 
     grpc_host: str = Field(default="0.0.0.0", description="address for KEDA's calls")  # noqa: S104  (KEDA is elsewhere)
     grpc_port: int = Field(default=6000, ge=0, le=65535, description="port for KEDA's calls")
+    tls: TlsSettings | None = Field(default=None, description="TLS for KEDA's calls; plain text without it")
     http_host: str = Field(default="0.0.0.0", description="address for metrics, probes and JSON")  # noqa: S104
     http_port: int = Field(default=8080, ge=0, le=65535, description="port for metrics, probes and JSON")
     bound_seconds: float = Field(
