@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from listeners.errors import ConnectionStringError, UnknownConnectionError
+from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
 
 __all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionSpec", "Connections", "Endpoint", "parse_connection_string"]
 
@@ -53,6 +53,10 @@ class ConnectionSpec:
 
     `host` and `port`, or `unix_path`: a server, or any node of a cluster (the server says which); `others` are further
     nodes. With a `service` all of them are Sentinels that know where its primary is.
+
+    No string can say what follows. `password_file`, `ca_file`, `certificate_file` and `key_file` are read whenever a
+    connection is made; `entra`: with tokens of Entra ID. `allowed_hosts` (see listeners.hosts): where it may lead,
+    whoever says so; None: anywhere. `revision` makes two specs differ, such as one whose files have been replaced.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +70,13 @@ class ConnectionSpec:
     service: str | None = None
     sentinel_username: str | None = None
     sentinel_password: SecretStr | None = field(default=None, repr=False)
+    password_file: str | None = None
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    entra: bool = False
+    allowed_hosts: tuple[str, ...] | None = None
+    revision: object = None
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -235,15 +246,18 @@ class Connected(Protocol):
 
 @dataclass(frozen=True)
 class Connections:
-    """The connections that the settings define: one default, and any number with names."""
+    """The connections that the settings define: one default, and any number with names (in lower case).
+
+    A named one is a connection string, what was made of it, or the reason why it cannot be used.
+    """
 
     default: SecretStr = field(default_factory=lambda: SecretStr(DEFAULT_CONNECTION_STRING))
-    named: Mapping[str, SecretStr] = field(default_factory=dict)
+    named: Mapping[str, SecretStr | ConnectionSpec | ConfigurationError] = field(default_factory=dict)
 
     def resolve(self, wanted: Connected) -> ConnectionSpec:
         """The Redis that a trigger reads: its own string, the connection it names, or the default.
 
-        Raises UnknownConnectionError or ConnectionStringError.
+        Raises UnknownConnectionError, ConnectionStringError, or the reason why a named one cannot be used.
         """
         if wanted.connection_string is not None:
             return parse_connection_string(wanted.connection_string.get_secret_value())
@@ -258,6 +272,10 @@ class Connections:
                 f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, "
                 "or in the settings file under connections.",
             )
+        if isinstance(found, ConfigurationError):
+            raise found.with_traceback(None)
+        if isinstance(found, ConnectionSpec):
+            return found
         try:
             return parse_connection_string(found.get_secret_value())
         except ConnectionStringError as error:

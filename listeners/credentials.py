@@ -1,0 +1,106 @@
+"""As whom we speak to Redis, where it is not a password that stands in the settings."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from listeners.errors import ConfigurationError
+from listeners.files import read_file
+
+if TYPE_CHECKING:
+    from redis.auth.idp import IdentityProviderInterface
+    from redis.auth.token import TokenInterface
+
+__all__ = ["EntraTokens", "PasswordFile", "entra_identity", "read_password"]
+
+ENTRA_SCOPE = "https://redis.azure.com/.default"
+#: The longest wait for a token, and how long after a failure the next one is asked for.
+TOKEN_SECONDS = 10.0
+RETRY_SECONDS = 5.0
+#: The part of a token's time after which it is replaced: Redis disconnects whoever still uses one that has expired.
+RENEW_AFTER = 0.7
+
+
+class PasswordFile(CredentialProvider):
+    """The password that a file holds whenever a connection is made."""
+
+    def __init__(self, file: Path, username: str | None) -> None:
+        self._file = file
+        self._username = username
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The user, if there is one, and the password."""
+        try:
+            password = read_password(self._file, "password_file")
+        except ConfigurationError as error:
+            raise RedisConnectionError(str(error)) from None
+        return (self._username, password) if self._username else (password,)
+
+
+def read_password(file: Path, field: str) -> str:
+    """A file's text without the line's end. Raises ConfigurationError that names `field` and shows no content."""
+    try:
+        password = read_file(file, field).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(field, str(file), "It is not text in UTF-8.") from None
+    if not password:
+        raise ConfigurationError(field, str(file), "It is empty.")
+    return password
+
+
+class EntraTokens(CredentialProvider):
+    """Tokens of Entra ID instead of a password, each used for a part of its time.
+
+    The providers of redis-entraid ask for a token on the event loop, which may take seconds, and stop to renew at the
+    first failure: here a thread asks, and one that works is used until it expires while no newer one can be had.
+    """
+
+    def __init__(self, identity: "IdentityProviderInterface", username: str | None) -> None:
+        self._identity = identity
+        self._username = username
+        self._token: TokenInterface | None = None
+        self._asking: asyncio.Task[TokenInterface] | None = None
+        #: When connections made with the present token should be made anew (time.monotonic).
+        self.renew_at = 0.0
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """The user, which is the token's object ID if the connection names none, and the token."""
+        if time.monotonic() >= self.renew_at:
+            await self._renew()
+        if self._token is None or self._token.is_expired():
+            raise RedisConnectionError("Entra ID gives no token: see what this process may use as its identity.")
+        return self._username or str(self._token.try_get("oid")), self._token.get_value()
+
+    async def _renew(self) -> None:
+        """Ask for a token; whoever asks at one time shares the answer, and the one thread that waits for it."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(asyncio.to_thread(self._identity.request_token), name="Entra ID")
+        asking = self._asking
+        await asyncio.wait({asking}, timeout=TOKEN_SECONDS)
+        if asking.done() and not asking.cancelled() and asking.exception() is None:
+            self._token = asking.result()
+            seconds = max(self._token.ttl() / 1000, 0.0)
+            self.renew_at = time.monotonic() + seconds * RENEW_AFTER
+        else:
+            self.renew_at = time.monotonic() + RETRY_SECONDS
+
+
+def entra_identity() -> "IdentityProviderInterface":
+    """Who this process is on Azure: a workload or managed identity, or what the environment names.
+
+    Raises ConfigurationError if the optional packages are missing.
+    """
+    try:
+        from azure.identity import DefaultAzureCredential  # noqa: PLC0415  (optional, and slow to import)
+        from redis_entraid.identity_provider import DefaultAzureCredentialProvider  # noqa: PLC0415
+    except ImportError:
+        raise ConfigurationError("entra", None, "It needs packages: pip install 'triggerfish[entra]'.") from None
+    bounds = {"connection_timeout": TOKEN_SECONDS, "read_timeout": TOKEN_SECONDS}
+    identity: IdentityProviderInterface = DefaultAzureCredentialProvider(
+        DefaultAzureCredential(**bounds), (ENTRA_SCOPE,)
+    )
+    return identity
