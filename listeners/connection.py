@@ -10,7 +10,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
+from listeners.errors import (
+    ConfigurationError,
+    ConnectionStringError,
+    UnknownConnectionError,
+    UnusableConnectionError,
+)
+from listeners.files import Stamp
 
 __all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionSpec", "Connections", "Endpoint", "parse_connection_string"]
 
@@ -56,7 +62,8 @@ class ConnectionSpec:
 
     No string can say what follows. `password_file`, `ca_file`, `certificate_file` and `key_file` are read whenever a
     connection is made; `entra`: with tokens of Entra ID. `allowed_hosts` (see listeners.hosts): where it may lead,
-    whoever says so; None: anywhere. `revision` makes two specs differ, such as one whose files have been replaced.
+    whoever says so; None: anywhere. `files` is what they were when this was made (see listeners.files.stamp): a spec
+    whose files have been replaced is another one.
     """
 
     host: str = "127.0.0.1"
@@ -76,7 +83,7 @@ class ConnectionSpec:
     key_file: str | None = None
     entra: bool = False
     allowed_hosts: tuple[str, ...] | None = None
-    revision: object = None
+    files: tuple[tuple[str, Stamp], ...] = ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -257,7 +264,7 @@ class Connections:
     def resolve(self, wanted: Connected) -> ConnectionSpec:
         """The Redis that a trigger reads: its own string, the connection it names, or the default.
 
-        Raises UnknownConnectionError, ConnectionStringError, or the reason why a named one cannot be used.
+        Raises UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
         """
         if wanted.connection_string is not None:
             return parse_connection_string(wanted.connection_string.get_secret_value())
@@ -270,10 +277,10 @@ class Connections:
                 "connection",
                 wanted.connection,
                 f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, "
-                "or in the settings file under connections.",
+                "in the settings file under connections, or as a file in connections_dir.",
             )
         if isinstance(found, ConfigurationError):
-            raise found.with_traceback(None)
+            raise UnusableConnectionError(found.field, found.value, found.fix)
         if isinstance(found, ConnectionSpec):
             return found
         try:

@@ -1,5 +1,6 @@
 """What an operator may set on a function host, with units, defaults and the reasons for them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ class ConnectionSettings(BaseModel):
         files = {name: file for name in names if (file := getattr(self, name)) is not None}
         self._check_together(spec, field)
         paths: dict[str, Any] = {name: str(file) for name, file in files.items()}
-        revision = tuple(stamp(file) for file in files.values())
-        spec = replace(spec, **paths, entra=self.entra, revision=revision or None)
+        stamps = tuple((str(file), stamp(file)) for file in files.values())
+        spec = replace(spec, **paths, entra=self.entra, files=stamps)
         _check_files(spec, field)
         return spec
 
@@ -101,13 +102,32 @@ class HostSettings(BaseModel):
     http_host: str = Field(default="0.0.0.0", description="address for it")  # noqa: S104  (probes come from outside)
 
 
-def connections_from(default: SecretStr | None, named: dict[str, ConnectionSettings]) -> Connections:
+def connections_from(
+    default: SecretStr | None,
+    named: Mapping[str, ConnectionSettings],
+    mounted: Mapping[str, ConnectionSettings | ConfigurationError] | None = None,
+) -> Connections:
     """The connections that the settings define; names are the same in any case, as environment variables are.
 
-    Raises ConfigurationError that names the connection and what is wrong with it.
+    Of two with one name the one in the settings counts. Raises ConfigurationError that names the connection and what is
+    wrong with it; with one of `mounted`, whoever wants it is told.
     """
-    specs = {name.lower(): connection.spec(f"connections.{name}") for name, connection in named.items()}
+    specs: dict[str, SecretStr | ConnectionSpec | ConfigurationError] = {
+        name: _spec_or_error(connection, f"connections_dir.{name}") for name, connection in (mounted or {}).items()
+    }
+    specs |= {name.lower(): connection.spec(f"connections.{name}") for name, connection in named.items()}
     return Connections(default or SecretStr(DEFAULT_CONNECTION_STRING), specs)
+
+
+def _spec_or_error(
+    connection: ConnectionSettings | ConfigurationError, field: str
+) -> ConnectionSpec | ConfigurationError:
+    if isinstance(connection, ConfigurationError):
+        return connection
+    try:
+        return connection.spec(field)
+    except ConfigurationError as error:
+        return error
 
 
 def _check_files(spec: ConnectionSpec, field: str) -> None:

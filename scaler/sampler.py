@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from listeners.client import Client
@@ -79,6 +79,12 @@ class Sampler:
                 return await asyncio.shield(answer)
         except TimeoutError:
             raise self._timed_out() from None
+
+    async def retire(self) -> None:
+        """Finish what is being measured, which has its bound, then disconnect."""
+        if self._measuring is not None:
+            await asyncio.wait({self._measuring}, timeout=2 * self._bound_seconds)
+        await self.close()
 
     async def close(self) -> None:
         """Stop measuring and disconnect."""
@@ -164,6 +170,12 @@ class Samplers:
         self._samplers.move_to_end(spec)
         return await sampler.sample(subject)
 
+    def retire(self, specs: Iterable[ConnectionSpec]) -> None:
+        """Disconnect from these: they are asked about no more, or as another spec."""
+        for spec in specs:
+            if (sampler := self._samplers.pop(spec, None)) is not None:
+                self._close_later(sampler)
+
     async def close(self) -> None:
         """Close all of them."""
         await asyncio.gather(*(sampler.close() for sampler in self._samplers.values()), *self._closing)
@@ -172,9 +184,12 @@ class Samplers:
     def _forget_beyond_limit(self) -> None:
         while len(self._samplers) > MAX_SERVERS:
             _, oldest = self._samplers.popitem(last=False)
-            closing = asyncio.create_task(oldest.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._close_later(oldest)
+
+    def _close_later(self, sampler: Sampler) -> None:
+        closing = asyncio.create_task(sampler.retire())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _resolve(answer: asyncio.Future[Sample], result: Backlog | SourceError, now: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
@@ -20,12 +20,13 @@ from prometheus_client import CollectorRegistry
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.health import serve
 from scaler import externalscaler_pb2_grpc
-from scaler.access import Access, access_from
+from scaler.access import Access
 from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluator, Origin
 from scaler.http import http_app
 from scaler.metadata import ScaledTrigger, read_metadata
 from scaler.metrics import ScalerMetrics, TriggerCollector
+from scaler.reloading import ConnectionFiles
 from scaler.sampler import Samplers
 from scaler.service import ExternalScaler
 from scaler.settings import Settings
@@ -62,7 +63,10 @@ class ScalerServer:
         self.metrics = ScalerMetrics(self._registry)
         bound_seconds = settings.scaler.bound_seconds
         self._samplers = Samplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
-        access = access or access_from(settings)
+        self._files: ConnectionFiles | None = None
+        if access is None:
+            self._files = ConnectionFiles(settings, self._broken("connection"))
+            access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
         self._registry.register(TriggerCollector(self.evaluator))
         self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
@@ -73,7 +77,7 @@ class ScalerServer:
             Origin("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
         }
         for scaled in self._declared.values():
-            access.resolve(scaled.trigger, None)  # a connection that does not exist is a mistake to be told at once
+            self._check_connection(access, scaled)
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -138,14 +142,32 @@ class ScalerServer:
 
     def _read_certificates(self) -> Certificates | None:
         tls = self._settings.scaler.tls
-        return Certificates(tls, self.metrics.reload_errors.labels("certificate").inc) if tls is not None else None
+        return Certificates(tls, self._broken("certificate")) if tls is not None else None
+
+    def _broken(self, what: str) -> Callable[[], None]:
+        """What counts a file that cannot be used."""
+        return self.metrics.reload_errors.labels(what).inc
+
+    def _check_connection(self, access: Access, scaled: ScaledTrigger) -> None:
+        """A connection that does not exist is a mistake to be told at once; in a folder it may appear later."""
+        try:
+            access.resolve(scaled.trigger, None)
+        except ConfigurationError as error:
+            if self._settings.connections_dir is None:
+                raise
+            log.warning("a declared trigger cannot be measured for now: %s", error)
 
     async def _look_at_files(self) -> None:
         """Use files that were replaced, such as those of a mounted Secret."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._certificates is not None:
-                await asyncio.to_thread(self._certificates.check)
+            try:
+                if self._certificates is not None:
+                    await asyncio.to_thread(self._certificates.check)
+                if self._files is not None and await asyncio.to_thread(self._files.changed):
+                    self._samplers.retire(self._files.use(await asyncio.to_thread(self._files.read)))
+            except Exception:  # whatever a file holds, the next look must come
+                log.exception("looking at files failed in a way that was not foreseen")
 
     async def _sample_declared(self) -> None:
         """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""

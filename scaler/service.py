@@ -14,6 +14,7 @@ from listeners.errors import (
     SourceError,
     TriggerfishError,
     UnknownConnectionError,
+    UnusableConnectionError,
 )
 from scaler import externalscaler_pb2 as pb
 from scaler import externalscaler_pb2_grpc
@@ -37,6 +38,7 @@ MAX_DETAIL_CHARACTERS = 1000
 _CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
     (ConnectionNotAllowedError, grpc.StatusCode.PERMISSION_DENIED),
     (UnknownConnectionError, grpc.StatusCode.FAILED_PRECONDITION),
+    (UnusableConnectionError, grpc.StatusCode.FAILED_PRECONDITION),
     (ConnectionStringError, grpc.StatusCode.FAILED_PRECONDITION),
     (ConfigurationError, grpc.StatusCode.INVALID_ARGUMENT),
     (SourceError, grpc.StatusCode.UNAVAILABLE),

@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from listeners.connection import Connections, parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.mounted import read_folder
 from listeners.settings import ConnectionSettings, HostSettings, connections_from
 
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
 
     connection: SecretStr | None = Field(default=None, description="the default Redis: host:port,option=value or a URL")
     connections: dict[str, ConnectionSettings] = Field(default={}, description="Redis servers by name")
+    connections_dir: Path | None = Field(
+        default=None, description="a folder with more of them, a file each, such as a mounted Secret"
+    )
     host: HostSettings = HostSettings()
     scaler: ScalerSettings = ScalerSettings()
     local: LocalSettings = LocalSettings()
@@ -116,8 +120,12 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
 
     def redis_connections(self) -> Connections:
-        """The connections that triggers may name."""
-        return connections_from(self.connection, self.connections)
+        """The connections that triggers may name. Raises ConfigurationError for one that cannot be used."""
+        return connections_from(self.connection, self.connections, self.mounted_connections())
+
+    def mounted_connections(self) -> dict[str, ConnectionSettings | ConfigurationError]:
+        """What is in `connections_dir` now. Raises ConfigurationError if there is no such folder."""
+        return read_folder(self.connections_dir) if self.connections_dir is not None else {}
 
 
 def load_settings(file: Path | None, **flags: Any) -> Settings:
