@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -31,6 +31,9 @@ class ConnectionSettings(BaseModel):
     entra: bool = Field(default=False, description="use tokens of Microsoft Entra ID instead of a password")
     namespaces: list[str] = Field(
         default=[], description="Kubernetes namespaces whose ScaledObjects may use it; none listed: all may"
+    )
+    key_prefixes: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="what the keys and channels of ScaledObjects must begin with; none listed: anything"
     )
 
     @model_validator(mode="before")

@@ -1,12 +1,13 @@
 """Which Redis a request may ask about."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from listeners.connection import Connections, ConnectionSpec
 from listeners.errors import ConfigurationError, ConnectionNotAllowedError
 from listeners.settings import ConnectionSettings
-from listeners.triggers import Trigger
+from listeners.triggers import PubSubTrigger, Trigger
 from scaler.settings import ScalerSettings
 
 __all__ = ["Access", "Limits", "check_vouched", "limits_of"]
@@ -17,6 +18,7 @@ class Limits:
     """Who may use a connection; what is empty limits nothing."""
 
     namespaces: frozenset[str] = frozenset()
+    key_prefixes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -33,21 +35,46 @@ class Access:
         """
         if namespace is not None and trigger.connection is not None:
             limits = self.limits.get(trigger.connection.lower(), Limits())
-            self._check_namespace(trigger.connection, limits, namespace)
+            _check_namespace(trigger.connection, limits, namespace)
+            _check_keys(trigger, limits)
         return self.connections.resolve(trigger)
 
-    def _check_namespace(self, connection: str, limits: Limits, namespace: str) -> None:
-        if limits.namespaces and namespace not in limits.namespaces:
+
+def _check_namespace(connection: str, limits: Limits, namespace: str) -> None:
+    if limits.namespaces and namespace not in limits.namespaces:
+        raise ConnectionNotAllowedError(
+            "connection",
+            connection,
+            f"Namespace {namespace!r} may not use it. Add it to the connection's `namespaces` in the settings.",
+        )
+
+
+def _check_keys(trigger: Trigger, limits: Limits) -> None:
+    if isinstance(trigger, PubSubTrigger):
+        field, names = "channel", {trigger.channel: _beginning(trigger)}
+    else:
+        field, names = "keys", {key: key for key in trigger.keys}
+    for name, beginning in names.items():
+        if limits.key_prefixes and not beginning.startswith(limits.key_prefixes):
             raise ConnectionNotAllowedError(
-                "connection",
-                connection,
-                f"Namespace {namespace!r} may not use it. Add it to the connection's `namespaces` in the settings.",
+                field,
+                name,
+                f"Connection {trigger.connection!r} does not reach so far. Add what it begins with to the connection's "
+                "`key_prefixes` in the settings.",
             )
+
+
+def _beginning(trigger: PubSubTrigger) -> str:
+    """What every channel that it reads begins with: all of a name; of a pattern, what stands before its glob."""
+    if not trigger.is_pattern:
+        return trigger.channel
+    literal = re.match(r"(?s)(?:\\.|[^\\*?\[])*", trigger.channel)
+    return re.sub(r"(?s)\\(.)", r"\1", literal[0]) if literal is not None else ""
 
 
 def limits_of(connection: ConnectionSettings) -> Limits | None:
     """What a connection is limited to, if it is."""
-    limits = Limits(frozenset(connection.namespaces))
+    limits = Limits(frozenset(connection.namespaces), tuple(connection.key_prefixes))
     return limits if limits != Limits() else None
 
 
