@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from redis.auth.idp import IdentityProviderInterface
     from redis.auth.token import TokenInterface
 
-__all__ = ["EntraTokens", "PasswordFile", "entra_identity", "read_password"]
+__all__ = ["EntraTokens", "PasswordFile", "entra_identity", "has_entra", "read_password"]
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
 #: The longest wait for a token, and how long after a failure the next one is asked for.
@@ -59,8 +61,9 @@ class EntraTokens(CredentialProvider):
     first failure: here a thread asks, and one that works is used until it expires while no newer one can be had.
     """
 
-    def __init__(self, identity: "IdentityProviderInterface", username: str | None) -> None:
-        self._identity = identity
+    def __init__(self, make_identity: "Callable[[], IdentityProviderInterface]", username: str | None) -> None:
+        self._make_identity = make_identity
+        self._identity: IdentityProviderInterface | None = None
         self._username = username
         self._token: TokenInterface | None = None
         self._asking: asyncio.Task[TokenInterface] | None = None
@@ -78,7 +81,7 @@ class EntraTokens(CredentialProvider):
     async def _renew(self) -> None:
         """Ask for a token; whoever asks at one time shares the answer, and the one thread that waits for it."""
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(asyncio.to_thread(self._identity.request_token), name="Entra ID")
+            self._asking = asyncio.create_task(asyncio.to_thread(self._request), name="Entra ID")
         asking = self._asking
         await asyncio.wait({asking}, timeout=TOKEN_SECONDS)
         if asking.done() and not asking.cancelled() and asking.exception() is None:
@@ -88,17 +91,23 @@ class EntraTokens(CredentialProvider):
         else:
             self.renew_at = time.monotonic() + RETRY_SECONDS
 
+    def _request(self) -> "TokenInterface":
+        """Blocks: its packages take a second to import, and the network what it takes."""
+        if self._identity is None:
+            self._identity = self._make_identity()
+        return self._identity.request_token()
+
+
+def has_entra() -> bool:
+    """Whether the optional packages are there."""
+    return find_spec("redis_entraid") is not None
+
 
 def entra_identity() -> "IdentityProviderInterface":
-    """Who this process is on Azure: a workload or managed identity, or what the environment names.
+    """Who this process is on Azure: a workload or managed identity, or what the environment names."""
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415  (optional, and slow to import)
+    from redis_entraid.identity_provider import DefaultAzureCredentialProvider  # noqa: PLC0415
 
-    Raises ConfigurationError if the optional packages are missing.
-    """
-    try:
-        from azure.identity import DefaultAzureCredential  # noqa: PLC0415  (optional, and slow to import)
-        from redis_entraid.identity_provider import DefaultAzureCredentialProvider  # noqa: PLC0415
-    except ImportError:
-        raise ConfigurationError("entra", None, "It needs packages: pip install 'triggerfish[entra]'.") from None
     bounds = {"connection_timeout": TOKEN_SECONDS, "read_timeout": TOKEN_SECONDS}
     identity: IdentityProviderInterface = DefaultAzureCredentialProvider(
         DefaultAzureCredential(**bounds), (ENTRA_SCOPE,)

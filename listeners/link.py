@@ -83,7 +83,7 @@ def tls_context(spec: ConnectionSpec) -> ssl.SSLContext:
 
 def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
     if spec.entra:
-        return EntraTokens(entra_identity(), spec.username)
+        return EntraTokens(entra_identity, spec.username)
     return PasswordFile(Path(spec.password_file), spec.username) if spec.password_file is not None else None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from listeners.connection import DEFAULT_CONNECTION_STRING, Connections, ConnectionSpec, parse_connection_string
-from listeners.credentials import read_password
+from listeners.credentials import has_entra, read_password
 from listeners.errors import ConfigurationError, ConnectionStringError
 from listeners.files import read_file, stamp
 from listeners.link import tls_context
@@ -59,6 +59,8 @@ class ConnectionSettings(BaseModel):
 
     def _check_together(self, spec: ConnectionSpec, field: str) -> None:
         """Refuse settings that contradict each other."""
+        if self.entra and not has_entra():
+            raise ConfigurationError(f"{field}.entra", None, "It needs packages: pip install 'triggerfish[entraid]'.")
         passwords = (spec.password is not None, self.password_file is not None, self.entra)
         if sum(passwords) > 1:
             raise ConfigurationError(

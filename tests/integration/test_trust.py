@@ -290,3 +290,11 @@ def test_settings_that_cannot_be_used(
     assert caught.value.field.startswith("connections.cache")
     assert word in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_entra_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the optional packages are missing, `entra` is an error that says what to install."""
+    monkeypatch.setattr("listeners.settings.has_entra", lambda: False)
+    settings = ConnectionSettings.model_validate({"connection_string": "h,ssl=True", "entra": True})
+    with pytest.raises(ConfigurationError, match=r"connections\.cache\.entra: .*triggerfish\[entraid\]"):
+        settings.spec("connections.cache")
