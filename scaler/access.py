@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from listeners.connection import Connections, ConnectionSpec
+from pydantic import SecretStr
+
+from listeners.connection import Connections, ConnectionSpec, parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionNotAllowedError
+from listeners.hosts import host_matches
 from listeners.settings import ConnectionSettings
 from listeners.triggers import PubSubTrigger, Trigger
 from scaler.settings import ScalerSettings
@@ -27,6 +30,8 @@ class Access:
 
     connections: Connections
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    #: Hosts that a request's own connection string may lead to (see listeners.hosts).
+    allowed_hosts: tuple[str, ...] = ()
 
     def resolve(self, trigger: Trigger, namespace: str | None) -> ConnectionSpec:
         """The Redis that a namespace's trigger reads; None: the operator's own, without limits.
@@ -37,7 +42,23 @@ class Access:
             limits = self.limits.get(trigger.connection.lower(), Limits())
             _check_namespace(trigger.connection, limits, namespace)
             _check_keys(trigger, limits)
+        if namespace is not None and trigger.connection_string is not None:
+            return self._of_a_request(trigger.connection_string)
         return self.connections.resolve(trigger)
+
+    def _of_a_request(self, connection_string: SecretStr) -> ConnectionSpec:
+        """What a request's own string names, if all of it is allowed; whatever it leads to has to be allowed too."""
+        if self.allowed_hosts:
+            spec = parse_connection_string(connection_string.get_secret_value())
+            hosts = [endpoint.host for endpoint in spec.endpoints]
+            if spec.unix_path is None and all(host_matches(host, self.allowed_hosts) for host in hosts):
+                return replace(spec, allowed_hosts=self.allowed_hosts)
+        raise ConnectionNotAllowedError(
+            "connectionString",
+            None,
+            "ScaledObjects may not name this Redis by a string. Define the connection in the scaler's settings, and "
+            "name it with `connection`; or have its host added to scaler.allowed_hosts.",
+        )
 
 
 def _check_namespace(connection: str, limits: Limits, namespace: str) -> None:

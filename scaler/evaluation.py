@@ -87,6 +87,10 @@ class Evaluator:
         watched.last = _evaluated(scaled, sample.backlog, sample.taken_at)
         return watched.last
 
+    def check(self, origin: Origin, scaled: ScaledTrigger) -> None:
+        """Raises ConfigurationError if who asks may not ask about this Redis."""
+        self._resolve(origin, scaled)
+
     def _resolve(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
         try:
             # What the operator declares may use every connection.

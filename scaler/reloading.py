@@ -40,7 +40,7 @@ class ConnectionFiles:
         for name, mounted in settings.mounted_connections().items():
             if isinstance(mounted, ConnectionSettings) and limits_of(mounted) is not None:
                 check_vouched(name, settings.scaler)
-        self.access = Access(Connections())
+        self.access = Access(Connections(), allowed_hosts=tuple(settings.scaler.allowed_hosts))
         self.use(self.read())
 
     def changed(self) -> bool:

@@ -61,6 +61,7 @@ class Sampler:
         self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
         self._measuring: asyncio.Task[None] | None = None
+        self.asked_at = time.monotonic()
 
     async def sample(self, subject: Subject) -> Sample:
         """A sample of the subject, at most FRESH_SECONDS old. Raises SourceError: not known, which is not zero."""
@@ -152,9 +153,16 @@ class Sampler:
 
 
 class Samplers:
-    """One Sampler for each Redis that is asked about."""
+    """One Sampler for each Redis that is asked about, `max_servers` at most."""
 
-    def __init__(self, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]) -> None:
+    def __init__(
+        self,
+        *,
+        bound_seconds: float,
+        on_measured: Callable[[float, str | None], object],
+        max_servers: int = MAX_SERVERS,
+    ) -> None:
+        self._max_servers = max_servers
         self._bound_seconds = bound_seconds
         self._on_measured = on_measured
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
@@ -168,7 +176,13 @@ class Samplers:
             self._samplers[spec] = sampler
             self._forget_beyond_limit()
         self._samplers.move_to_end(spec)
+        sampler.asked_at = time.monotonic()
         return await sampler.sample(subject)
+
+    def idle(self, seconds: float) -> list[ConnectionSpec]:
+        """Those that nobody asked about for so long."""
+        too_old = time.monotonic() - seconds
+        return [spec for spec, sampler in self._samplers.items() if sampler.asked_at < too_old]
 
     def retire(self, specs: Iterable[ConnectionSpec]) -> None:
         """Disconnect from these: they are asked about no more, or as another spec."""
@@ -182,7 +196,7 @@ class Samplers:
         self._samplers.clear()
 
     def _forget_beyond_limit(self) -> None:
-        while len(self._samplers) > MAX_SERVERS:
+        while len(self._samplers) > self._max_servers:
             _, oldest = self._samplers.popitem(last=False)
             self._close_later(oldest)
 

@@ -27,9 +27,9 @@ from scaler.http import http_app
 from scaler.metadata import ScaledTrigger, read_metadata
 from scaler.metrics import ScalerMetrics, TriggerCollector
 from scaler.reloading import ConnectionFiles
-from scaler.sampler import Samplers
 from scaler.service import ExternalScaler
 from scaler.settings import Settings
+from scaler.strings import GuardedSamplers
 from scaler.tls import Certificates
 
 __all__ = ["ScalerServer"]
@@ -62,7 +62,7 @@ class ScalerServer:
         self._registry = CollectorRegistry()
         self.metrics = ScalerMetrics(self._registry)
         bound_seconds = settings.scaler.bound_seconds
-        self._samplers = Samplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
+        self._samplers = GuardedSamplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
         self._files: ConnectionFiles | None = None
         if access is None:
             self._files = ConnectionFiles(settings, self._broken("connection"))
@@ -158,7 +158,7 @@ class ScalerServer:
             log.warning("a declared trigger cannot be measured for now: %s", error)
 
     async def _look_at_files(self) -> None:
-        """Use files that were replaced, such as those of a mounted Secret."""
+        """Use files that were replaced, such as those of a mounted Secret, and let go what is idle."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -166,6 +166,7 @@ class ScalerServer:
                     await asyncio.to_thread(self._certificates.check)
                 if self._files is not None and await asyncio.to_thread(self._files.changed):
                     self._samplers.retire(self._files.use(await asyncio.to_thread(self._files.read)))
+                self._samplers.close_idle()
             except Exception:  # whatever a file holds, the next look must come
                 log.exception("looking at files failed in a way that was not foreseen")
 

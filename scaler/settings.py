@@ -1,9 +1,9 @@
 """All settings of `triggerfish`: by flag, environment (TRIGGERFISH_...) or file, in this order."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from listeners.connection import Connections, parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.hosts import host_pattern
 from listeners.mounted import read_folder
 from listeners.settings import ConnectionSettings, HostSettings, connections_from
 
@@ -57,6 +58,10 @@ class ScalerSettings(BaseModel):
     )
     trust_network: bool = Field(
         default=False, description="namespaces in requests are believed, as only KEDA can reach the gRPC port"
+    )
+    allowed_hosts: list[Annotated[str, AfterValidator(host_pattern)]] = Field(
+        default=[],
+        description="hosts that ScaledObjects may name by connection strings: names, *. and a name, or networks",
     )
     declared_interval_seconds: float = Field(
         default=15.0, ge=1, le=3600, description="how often declared triggers are sampled when nobody asks"
