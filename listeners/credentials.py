@@ -1,6 +1,7 @@
 """As whom we speak to Redis, where it is not a password that stands in the settings."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from redis.auth.token import TokenInterface
 
 __all__ = ["EntraTokens", "PasswordFile", "entra_identity", "has_entra", "read_password"]
+
+log = logging.getLogger("triggerfish")
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
 #: The longest wait for a token, and how long after a failure the next one is asked for.
@@ -66,7 +69,7 @@ class EntraTokens(CredentialProvider):
         self._identity: IdentityProviderInterface | None = None
         self._username = username
         self._token: TokenInterface | None = None
-        self._asking: asyncio.Task[TokenInterface] | None = None
+        self._asking: asyncio.Task[None] | None = None
         #: When connections made with the present token should be made anew (time.monotonic).
         self.renew_at = 0.0
 
@@ -79,23 +82,33 @@ class EntraTokens(CredentialProvider):
         return self._username or str(self._token.try_get("oid")), self._token.get_value()
 
     async def _renew(self) -> None:
-        """Ask for a token; whoever asks at one time shares the answer, and the one thread that waits for it."""
+        """Wait for a token that is being asked for; whoever waits at one time shares one thread, and the answer counts
+        also if nobody waits any more.
+        """
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(asyncio.to_thread(self._request), name="Entra ID")
-        asking = self._asking
-        await asyncio.wait({asking}, timeout=TOKEN_SECONDS)
-        if asking.done() and not asking.cancelled() and asking.exception() is None:
-            self._token = asking.result()
-            seconds = max(self._token.ttl() / 1000, 0.0)
-            self.renew_at = time.monotonic() + seconds * RENEW_AFTER
-        else:
-            self.renew_at = time.monotonic() + RETRY_SECONDS
+            self._asking = asyncio.create_task(self._ask(), name="Entra ID")
+        await asyncio.wait({self._asking}, timeout=TOKEN_SECONDS)
 
-    def _request(self) -> "TokenInterface":
-        """Blocks: its packages take a second to import, and the network what it takes."""
-        if self._identity is None:
-            self._identity = self._make_identity()
-        return self._identity.request_token()
+    async def _ask(self) -> None:
+        token = await asyncio.to_thread(self._request)
+        seconds = RETRY_SECONDS
+        if token is not None:
+            self._token = token
+            seconds = max(token.ttl() / 1000, 0.0) * RENEW_AFTER
+        self.renew_at = time.monotonic() + seconds
+
+    def _request(self) -> "TokenInterface | None":
+        """Blocks: its packages take a second to import, and the network what it takes. None: there is no token.
+
+        The error goes no further, as nobody knows what a provider says in it.
+        """
+        try:
+            if self._identity is None:
+                self._identity = self._make_identity()
+            return self._identity.request_token()
+        except Exception as error:  # noqa: BLE001  (several packages, each with errors of its own)
+            log.debug("Entra ID gives no token: %s", type(error).__name__)
+            return None
 
 
 def has_entra() -> bool:

@@ -21,7 +21,7 @@ def host_pattern(pattern: str) -> str:
     except ValueError:
         pass
     if not _NAME.fullmatch(folded) or re.fullmatch(r"[0-9.]+", folded):
-        raise ValueError(f"{pattern!r} is not a host name, *. and a name, or a network such as 10.1.0.0/16")
+        raise ValueError("it is not a host name, *. and a name, or a network such as 10.1.0.0/16")
     return folded
 
 

@@ -100,7 +100,12 @@ class _Linked(Connection):
         """Connect if it is not; the pool calls this each time before it hands out a connection."""
         if self.is_connected and time.monotonic() >= self._good_until:
             await self.disconnect()
-        await super().connect()  # type: ignore[no-untyped-call]
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            # Otherwise one whose handshake was cut short counts as connected, and is handed out as it is.
+            await self.disconnect(nowait=True)
+            raise
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         if self.credential_provider is not None:

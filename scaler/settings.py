@@ -1,5 +1,6 @@
 """All settings of `triggerfish`: by flag, environment (TRIGGERFISH_...) or file, in this order."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -160,9 +161,11 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
 
 
 def _may_be_shown(name: str, problem: str, value: object) -> bool:
-    """Whether an error may show the value: a connection, or what stands under a misspelt name, may hold a password."""
+    """Whether an error may show the value: a connection, or what stands under a misspelt name, may hold a password,
+    and so may what looks like a connection string, wherever it stands.
+    """
     secret = "connection" in name or name.startswith("triggers") or problem == "extra_forbidden"
-    return not secret and isinstance(value, str | int | float)
+    return not secret and isinstance(value, str | int | float) and not re.search(r"[@=]|://", str(value))
 
 
 def _with_good_connections(settings: Settings) -> Settings:

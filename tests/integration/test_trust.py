@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from redis.auth.err import RequestTokenErr
 from redis.auth.idp import IdentityProviderInterface
 from redis.auth.token import SimpleToken
 
-from examples.demo.server import Server, free_port
+from examples.demo.server import Server
 from listeners.client import Client
 from listeners.connection import ConnectionSpec
 from listeners.credentials import entra_identity
@@ -19,27 +20,10 @@ from listeners.errors import AccessDeniedError, ConfigurationError, SourceUnavai
 from listeners.settings import ConnectionSettings
 from tests.certificates import Authority
 from tests.servers.catalogue import RELEASES
+from tests.servers.secured import Secured
 from tests.waiting import eventually
 
 SECRET = "hunter2"
-
-
-class Secured:
-    """A Redis that also speaks TLS, with the certificates in its folder."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder = folder
-        self.authority = Authority().write(folder)
-        self.tls_port = free_port()
-        files = ("--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--tls-ca-cert-file", "ca.crt")
-        paths = [str(folder / part) if "." in part else part for part in files]
-        # Valkey as the wheels have it is built without TLS.
-        self.server = RELEASES["redis-7.4"].start("--tls-port", str(self.tls_port), *paths, *arguments)
-
-    def settings(self, **more: object) -> ConnectionSettings:
-        """A connection to it by TLS."""
-        string = f"127.0.0.1:{self.tls_port},ssl=True"
-        return ConnectionSettings.model_validate({"connection_string": string, **more})
 
 
 @pytest.fixture
@@ -250,6 +234,20 @@ async def test_no_token(one_sided: Secured, entra: FakeEntra) -> None:
         assert SECRET not in str(caught.value)
         entra.down = False
         assert await eventually(lambda: pings(client))
+
+
+async def test_a_slow_provider(one_sided: Secured, entra: FakeEntra, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that comes after whoever asked has given up serves the next one, and blocks nobody meanwhile."""
+    accept(one_sided.server, f"{SECRET}-0")
+    may_answer, request = threading.Event(), entra.request_token
+    monkeypatch.setattr(entra, "request_token", lambda: may_answer.wait(30) and request())
+    async with connected(one_sided.settings(ca_file=one_sided.folder / "ca.crt", entra=True)) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ping(client)
+        may_answer.set()
+        assert await ping(client)
+        assert entra.given == [f"{SECRET}-0"]
 
 
 def test_the_identity_of_this_process() -> None:
