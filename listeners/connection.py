@@ -10,7 +10,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from listeners.errors import ConnectionStringError, UnknownConnectionError
+from listeners.errors import (
+    ConfigurationError,
+    ConnectionStringError,
+    UnknownConnectionError,
+    UnusableConnectionError,
+)
+from listeners.files import Stamp
 
 __all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionSpec", "Connections", "Endpoint", "parse_connection_string"]
 
@@ -53,6 +59,11 @@ class ConnectionSpec:
 
     `host` and `port`, or `unix_path`: a server, or any node of a cluster (the server says which); `others` are further
     nodes. With a `service` all of them are Sentinels that know where its primary is.
+
+    No string can say what follows. `password_file`, `ca_file`, `certificate_file` and `key_file` are read whenever a
+    connection is made; `entra`: with tokens of Entra ID. `allowed_hosts` (see listeners.hosts): where it may lead,
+    whoever says so; None: anywhere. `files` is what they were when this was made (see listeners.files.stamp): a spec
+    whose files have been replaced is another one.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +77,13 @@ class ConnectionSpec:
     service: str | None = None
     sentinel_username: str | None = None
     sentinel_password: SecretStr | None = field(default=None, repr=False)
+    password_file: str | None = None
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    entra: bool = False
+    allowed_hosts: tuple[str, ...] | None = None
+    files: tuple[tuple[str, Stamp], ...] = ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -235,15 +253,18 @@ class Connected(Protocol):
 
 @dataclass(frozen=True)
 class Connections:
-    """The connections that the settings define: one default, and any number with names."""
+    """The connections that the settings define: one default, and any number with names (in lower case).
+
+    A named one is a connection string, what was made of it, or the reason why it cannot be used.
+    """
 
     default: SecretStr = field(default_factory=lambda: SecretStr(DEFAULT_CONNECTION_STRING))
-    named: Mapping[str, SecretStr] = field(default_factory=dict)
+    named: Mapping[str, SecretStr | ConnectionSpec | ConfigurationError] = field(default_factory=dict)
 
     def resolve(self, wanted: Connected) -> ConnectionSpec:
         """The Redis that a trigger reads: its own string, the connection it names, or the default.
 
-        Raises UnknownConnectionError or ConnectionStringError.
+        Raises UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
         """
         if wanted.connection_string is not None:
             return parse_connection_string(wanted.connection_string.get_secret_value())
@@ -256,8 +277,12 @@ class Connections:
                 "connection",
                 wanted.connection,
                 f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, "
-                "or in the settings file under connections.",
+                "in the settings file under connections, or as a file in connections_dir.",
             )
+        if isinstance(found, ConfigurationError):
+            raise UnusableConnectionError(found.field, found.value, found.fix)
+        if isinstance(found, ConnectionSpec):
+            return found
         try:
             return parse_connection_string(found.get_secret_value())
         except ConnectionStringError as error:

@@ -4,6 +4,7 @@
     ├── ConfigurationError              what the user declared is wrong; nothing was started
     │   ├── ConnectionStringError       a connection string that does not parse
     │   ├── UnknownConnectionError      a named connection that the settings do not define
+    │   ├── UnusableConnectionError     a named connection whose settings or files are wrong
     │   ├── ConnectionNotAllowedError   a connection that this namespace may not use
     │   ├── BindingError                a function whose parameter cannot be bound
     │   └── AppLoadError                an app that cannot be imported
@@ -43,6 +44,7 @@ __all__ = [
     "SourceUnavailableError",
     "TriggerfishError",
     "UnknownConnectionError",
+    "UnusableConnectionError",
     "WrongTypeError",
 ]
 
@@ -82,6 +84,10 @@ class ConnectionStringError(ConfigurationError):
 
 class UnknownConnectionError(ConfigurationError):
     """A trigger names a connection that the settings do not define."""
+
+
+class UnusableConnectionError(ConfigurationError):
+    """A named connection contradicts itself, or a file of it cannot be used."""
 
 
 class ConnectionNotAllowedError(ConfigurationError):

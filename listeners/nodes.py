@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -13,11 +13,13 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from listeners.connection import ConnectionSpec, Endpoint
+from listeners.link import Link
 from listeners.messages import text
 
 __all__ = ["Nodes", "key_slot_of"]
 
 CONNECT_TIMEOUT_SECONDS = 3.0
+_IDENTITY = ("username", "password", "credential_provider")
 
 
 def key_slot_of(key: str) -> int:
@@ -34,14 +36,13 @@ class Nodes:
 
     def __init__(self, spec: ConnectionSpec, client_name: str, *, timeout_seconds: float, max_connections: int) -> None:
         self._spec = spec
+        self._link = Link(spec)
         self._options: dict[str, Any] = {
             "db": spec.database,
-            "username": spec.username,
-            "password": _revealed(spec.password),
             "client_name": re.sub(r"[^!-~]", "-", client_name),
             "max_connections": max_connections,
-            "ssl": spec.tls,
             **_bounds(timeout_seconds),
+            **self._identity(),
         }
         self._sentinel: Sentinel | None = None
         self._opened: dict[Endpoint, Redis] = {}
@@ -81,9 +82,7 @@ class Nodes:
         """The client of one node."""
         client = self._opened.get(endpoint)
         if client is None:
-            client = self._opened[endpoint] = _answering_raw(
-                Redis(host=endpoint.host, port=endpoint.port, **self._options)
-            )
+            client = self._opened[endpoint] = _answering_raw(self._open(endpoint, self._options))
         return client
 
     async def doubt(self) -> None:
@@ -123,28 +122,32 @@ class Nodes:
 
     def _open_first(self) -> Redis:
         if self._spec.unix_path is not None:
-            options = {name: value for name, value in self._options.items() if name != "ssl"}
-            return _answering_raw(Redis(unix_socket_path=self._spec.unix_path, **options))
+            return _answering_raw(Redis(unix_socket_path=self._spec.unix_path, **self._options))
         if self._spec.service is not None:
             return self._open_primary(self._spec.service)
         return self.at(self._spec.endpoints[self._seed % len(self._spec.endpoints)])
 
     def _open_primary(self, service: str) -> Redis:
         """A client that asks the Sentinels where the primary is each time it connects."""
-        bounds = {name: value for name, value in self._options.items() if name.startswith("socket_")}
-        self._sentinel = Sentinel(
-            self._spec.endpoints,
-            sentinel_kwargs={
-                "username": self._spec.sentinel_username,
-                "password": _revealed(self._spec.sentinel_password),
-                "client_name": self._options["client_name"],
-                "protocol": 2,
-                "retry": Retry(NoBackoff(), 0),
-                "ssl": self._spec.tls,
-                **bounds,
-            },
+        self._sentinel = Sentinel([])
+        options = {name: value for name, value in self._options.items() if name not in ("db", *_IDENTITY)}
+        options["username"] = self._spec.sentinel_username
+        options["password"] = _revealed(self._spec.sentinel_password)
+        self._sentinel.sentinels = [self._open(endpoint, options) for endpoint in self._spec.endpoints]
+        connection_class = self._link.connection_class(sentinel=True)
+        primary = self._sentinel.master_for(
+            service, connection_class=connection_class, link=self._link, **self._options
         )
-        return _answering_raw(self._sentinel.master_for(service, **self._options))
+        return _answering_raw(primary)
+
+    def _open(self, endpoint: Endpoint, options: dict[str, Any]) -> Redis:
+        where: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port, "link": self._link}
+        return Redis.from_pool(ConnectionPool(self._link.connection_class(), **where, **options))
+
+    def _identity(self) -> dict[str, Any]:
+        if self._link.credentials is not None:
+            return {"credential_provider": self._link.credentials}
+        return {"username": self._spec.username, "password": _revealed(self._spec.password)}
 
     async def _ask_for_slots(self) -> None:
         self._in_doubt = False

@@ -5,7 +5,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from listeners.errors import SourceError
+from listeners.connection import ConnectionSpec
+from listeners.errors import ConfigurationError, SourceError
 from listeners.triggers import PolledTrigger
 from scaler.access import Access
 from scaler.backlog import Backlog
@@ -70,11 +71,11 @@ class Evaluator:
 
     async def evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
         """Evaluate a trigger now. Raises SourceError (not known, which is not zero) or ConfigurationError."""
-        # What the operator declares may use every connection.
-        spec = self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
+        spec = self._resolve(origin, scaled)
         watched = self.watch(origin, scaled)
         subject = scaled.subject
         if subject is None:
+            watched.error = None
             watched.last = Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
             return watched.last
         try:
@@ -85,6 +86,20 @@ class Evaluator:
         watched.error = None
         watched.last = _evaluated(scaled, sample.backlog, sample.taken_at)
         return watched.last
+
+    def check(self, origin: Origin, scaled: ScaledTrigger) -> None:
+        """Raises ConfigurationError if who asks may not ask about this Redis."""
+        self._resolve(origin, scaled)
+
+    def _resolve(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
+        try:
+            # What the operator declares may use every connection.
+            return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
+        except ConfigurationError:
+            # Its connection may have been there before: what was known then is not known any more.
+            if (watched := self._watched.get((origin, scaled.metric_name))) is not None:
+                watched.error = "not_configured"
+            raise
 
     def watch(self, origin: Origin, scaled: ScaledTrigger) -> Watched:
         """Remember that a trigger is asked about. What was not asked about for long is forgotten."""

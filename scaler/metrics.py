@@ -32,6 +32,12 @@ class ScalerMetrics:
         self.open_streams = Gauge(
             "triggerfish_open_streams", "Open streams of KEDA, by method.", ("method",), registry=registry
         )
+        self.reload_errors = Counter(
+            "triggerfish_reload_errors",
+            "Files that changed and could not be used: what was read before stays.",
+            ("what",),
+            registry=registry,
+        )
         Info("triggerfish_build", "The running version.", registry=registry).info({"version": __version__})
 
     def measured(self, seconds: float, error: str | None) -> None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from listeners.client import Client
@@ -61,6 +61,7 @@ class Sampler:
         self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
         self._measuring: asyncio.Task[None] | None = None
+        self.asked_at = time.monotonic()
 
     async def sample(self, subject: Subject) -> Sample:
         """A sample of the subject, at most FRESH_SECONDS old. Raises SourceError: not known, which is not zero."""
@@ -79,6 +80,12 @@ class Sampler:
                 return await asyncio.shield(answer)
         except TimeoutError:
             raise self._timed_out() from None
+
+    async def retire(self) -> None:
+        """Finish what is being measured, which has its bound, then disconnect."""
+        if self._measuring is not None:
+            await asyncio.wait({self._measuring}, timeout=2 * self._bound_seconds)
+        await self.close()
 
     async def close(self) -> None:
         """Stop measuring and disconnect."""
@@ -146,9 +153,16 @@ class Sampler:
 
 
 class Samplers:
-    """One Sampler for each Redis that is asked about."""
+    """One Sampler for each Redis that is asked about, `max_servers` at most."""
 
-    def __init__(self, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]) -> None:
+    def __init__(
+        self,
+        *,
+        bound_seconds: float,
+        on_measured: Callable[[float, str | None], object],
+        max_servers: int = MAX_SERVERS,
+    ) -> None:
+        self._max_servers = max_servers
         self._bound_seconds = bound_seconds
         self._on_measured = on_measured
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
@@ -162,7 +176,19 @@ class Samplers:
             self._samplers[spec] = sampler
             self._forget_beyond_limit()
         self._samplers.move_to_end(spec)
+        sampler.asked_at = time.monotonic()
         return await sampler.sample(subject)
+
+    def idle(self, seconds: float) -> list[ConnectionSpec]:
+        """Those that nobody asked about for so long."""
+        too_old = time.monotonic() - seconds
+        return [spec for spec, sampler in self._samplers.items() if sampler.asked_at < too_old]
+
+    def retire(self, specs: Iterable[ConnectionSpec]) -> None:
+        """Disconnect from these: they are asked about no more, or as another spec."""
+        for spec in specs:
+            if (sampler := self._samplers.pop(spec, None)) is not None:
+                self._close_later(sampler)
 
     async def close(self) -> None:
         """Close all of them."""
@@ -170,11 +196,14 @@ class Samplers:
         self._samplers.clear()
 
     def _forget_beyond_limit(self) -> None:
-        while len(self._samplers) > MAX_SERVERS:
+        while len(self._samplers) > self._max_servers:
             _, oldest = self._samplers.popitem(last=False)
-            closing = asyncio.create_task(oldest.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._close_later(oldest)
+
+    def _close_later(self, sampler: Sampler) -> None:
+        closing = asyncio.create_task(sampler.retire())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _resolve(answer: asyncio.Future[Sample], result: Backlog | SourceError, now: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
@@ -20,19 +20,24 @@ from prometheus_client import CollectorRegistry
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.health import serve
 from scaler import externalscaler_pb2_grpc
-from scaler.access import Access, access_from
+from scaler.access import Access
 from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluator, Origin
 from scaler.http import http_app
 from scaler.metadata import ScaledTrigger, read_metadata
 from scaler.metrics import ScalerMetrics, TriggerCollector
-from scaler.sampler import Samplers
+from scaler.reloading import ConnectionFiles
 from scaler.service import ExternalScaler
 from scaler.settings import Settings
+from scaler.strings import GuardedSamplers
+from scaler.tls import Certificates
 
 __all__ = ["ScalerServer"]
 
 log = logging.getLogger("triggerfish.scaler")
+
+#: How often files that may be replaced are looked at. The kubelet takes up to a minute to bring a changed Secret.
+LOOK_SECONDS = 2.0
 
 SERVICE_NAME = "externalscaler.ExternalScaler"
 GRPC_OPTIONS = (
@@ -57,18 +62,22 @@ class ScalerServer:
         self._registry = CollectorRegistry()
         self.metrics = ScalerMetrics(self._registry)
         bound_seconds = settings.scaler.bound_seconds
-        self._samplers = Samplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
-        access = access or access_from(settings)
+        self._samplers = GuardedSamplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
+        self._files: ConnectionFiles | None = None
+        if access is None:
+            self._files = ConnectionFiles(settings, self._broken("connection"))
+            access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
         self._registry.register(TriggerCollector(self.evaluator))
         self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
+        self._certificates = self._read_certificates()
         self._declared = {
             Origin("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
         }
         for scaled in self._declared.values():
-            access.resolve(scaled.trigger, None)  # a connection that does not exist is a mistake to be told at once
+            self._check_connection(access, scaled)
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -84,7 +93,9 @@ class ScalerServer:
         server = self._grpc_server()
         app = http_app(self.evaluator, self._registry, self.started.is_set)
         runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
-        background = [asyncio.create_task(self._watch.run()), asyncio.create_task(self._sample_declared())]
+        background = [
+            asyncio.create_task(work) for work in (self._watch.run(), self._sample_declared(), self._look_at_files())
+        ]
         try:
             await server.start()
             await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
@@ -115,8 +126,12 @@ class ScalerServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
+        address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
-            self.grpc_port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+            if self._certificates is None:
+                self.grpc_port = server.add_insecure_port(address)
+            else:
+                self.grpc_port = server.add_secure_port(address, self._certificates.credentials())
         except RuntimeError:
             raise ConfigurationError(
                 "scaler.grpc_port",
@@ -124,6 +139,36 @@ class ScalerServer:
                 "It cannot be bound: choose another, or stop what listens there.",
             ) from None
         return server
+
+    def _read_certificates(self) -> Certificates | None:
+        tls = self._settings.scaler.tls
+        return Certificates(tls, self._broken("certificate")) if tls is not None else None
+
+    def _broken(self, what: str) -> Callable[[], None]:
+        """What counts a file that cannot be used."""
+        return self.metrics.reload_errors.labels(what).inc
+
+    def _check_connection(self, access: Access, scaled: ScaledTrigger) -> None:
+        """A connection that does not exist is a mistake to be told at once; in a folder it may appear later."""
+        try:
+            access.resolve(scaled.trigger, None)
+        except ConfigurationError as error:
+            if self._settings.connections_dir is None:
+                raise
+            log.warning("a declared trigger cannot be measured for now: %s", error)
+
+    async def _look_at_files(self) -> None:
+        """Use files that were replaced, such as those of a mounted Secret, and let go what is idle."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if self._certificates is not None:
+                    await asyncio.to_thread(self._certificates.check)
+                if self._files is not None and await asyncio.to_thread(self._files.changed):
+                    self._samplers.retire(self._files.use(await asyncio.to_thread(self._files.read)))
+                self._samplers.close_idle()
+            except Exception:  # whatever a file holds, the next look must come
+                log.exception("looking at files failed in a way that was not foreseen")
 
     async def _sample_declared(self) -> None:
         """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""

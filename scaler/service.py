@@ -14,6 +14,7 @@ from listeners.errors import (
     SourceError,
     TriggerfishError,
     UnknownConnectionError,
+    UnusableConnectionError,
 )
 from scaler import externalscaler_pb2 as pb
 from scaler import externalscaler_pb2_grpc
@@ -37,6 +38,7 @@ MAX_DETAIL_CHARACTERS = 1000
 _CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
     (ConnectionNotAllowedError, grpc.StatusCode.PERMISSION_DENIED),
     (UnknownConnectionError, grpc.StatusCode.FAILED_PRECONDITION),
+    (UnusableConnectionError, grpc.StatusCode.FAILED_PRECONDITION),
     (ConnectionStringError, grpc.StatusCode.FAILED_PRECONDITION),
     (ConfigurationError, grpc.StatusCode.INVALID_ARGUMENT),
     (SourceError, grpc.StatusCode.UNAVAILABLE),
@@ -102,7 +104,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.IsActiveResponse]:
         """Says `true` whenever the trigger becomes active, until the stream or the scaler ends."""
-        scaled = await self._answer("StreamIsActive", context, lambda: self._read(request))
+        scaled = await self._answer("StreamIsActive", context, lambda: self._read_for_stream(request))
         await context.send_initial_metadata(())
         with self._metrics.open_streams.labels("StreamIsActive").track_inprogress():
             async for _ in self._watch.activations(_origin(request), scaled):
@@ -122,24 +124,22 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
             await self._stopping.wait()
 
     def _spec(self, request: pb.ScaledObjectRef) -> pb.GetMetricSpecResponse:
-        name = read_metadata(request.scalerMetadata, self._ignored).metric_name
+        name = self._read(request).metric_name
         spec = pb.MetricSpec(metricName=name, targetSize=TARGET_SIZE, targetSizeFloat=float(TARGET_SIZE))
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
-    async def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
-        """The trigger of a request that will be measured: never on a Redis of the request's own choosing."""
-        scaled = read_metadata(request.scalerMetadata, self._ignored)
+    def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
+        return read_metadata(request.scalerMetadata, self._ignored)
+
+    async def _read_for_stream(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
+        """A connection that is missing may come; a string that is refused now is refused for good."""
+        scaled = self._read(request)
         if scaled.trigger.connection_string is not None:
-            raise ConnectionNotAllowedError(
-                "connectionString",
-                None,
-                "ScaledObjects carry no connection strings here. Define the connection in the scaler's settings, "
-                "and name it with `connection`.",
-            )
+            self._evaluator.check(_origin(request), scaled)
         return scaled
 
     async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
-        return await self._evaluator.evaluate(_origin(request), await self._read(request))
+        return await self._evaluator.evaluate(_origin(request), self._read(request))
 
     async def _answer(self, method: str, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
         """Answer, or end the call with the status that our error means."""

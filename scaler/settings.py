@@ -1,9 +1,10 @@
 """All settings of `triggerfish`: by flag, environment (TRIGGERFISH_...) or file, in this order."""
 
+import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,9 +16,23 @@ from yaml import YAMLError
 
 from listeners.connection import Connections, parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.hosts import host_pattern
+from listeners.mounted import read_folder
 from listeners.settings import ConnectionSettings, HostSettings, connections_from
 
-__all__ = ["LocalSettings", "ScalerSettings", "Settings", "load_settings"]
+__all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
+
+
+class TlsSettings(BaseModel):
+    """TLS for KEDA's calls. The files are in PEM, and are read again when they change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    certificate_file: Path = Field(description="the scaler's certificate, with those between it and its CA")
+    key_file: Path = Field(description="the certificate's key, not encrypted")
+    client_ca_file: Path | None = Field(
+        default=None, description="the CA of clients' certificates; given: clients without one are refused"
+    )
 
 
 class ScalerSettings(BaseModel):
@@ -27,6 +42,7 @@ class ScalerSettings(BaseModel):
 
     grpc_host: str = Field(default="0.0.0.0", description="address for KEDA's calls")  # noqa: S104  (KEDA is elsewhere)
     grpc_port: int = Field(default=6000, ge=0, le=65535, description="port for KEDA's calls")
+    tls: TlsSettings | None = Field(default=None, description="TLS for KEDA's calls; plain text without it")
     http_host: str = Field(default="0.0.0.0", description="address for metrics, probes and JSON")  # noqa: S104
     http_port: int = Field(default=8080, ge=0, le=65535, description="port for metrics, probes and JSON")
     bound_seconds: float = Field(
@@ -43,6 +59,10 @@ class ScalerSettings(BaseModel):
     )
     trust_network: bool = Field(
         default=False, description="namespaces in requests are believed, as only KEDA can reach the gRPC port"
+    )
+    allowed_hosts: list[Annotated[str, AfterValidator(host_pattern)]] = Field(
+        default=[],
+        description="hosts that ScaledObjects may name by connection strings: names, *. and a name, or networks",
     )
     declared_interval_seconds: float = Field(
         default=15.0, ge=1, le=3600, description="how often declared triggers are sampled when nobody asks"
@@ -84,6 +104,9 @@ class Settings(BaseSettings):
 
     connection: SecretStr | None = Field(default=None, description="the default Redis: host:port,option=value or a URL")
     connections: dict[str, ConnectionSettings] = Field(default={}, description="Redis servers by name")
+    connections_dir: Path | None = Field(
+        default=None, description="a folder with more of them, a file each, such as a mounted Secret"
+    )
     host: HostSettings = HostSettings()
     scaler: ScalerSettings = ScalerSettings()
     local: LocalSettings = LocalSettings()
@@ -103,8 +126,12 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
 
     def redis_connections(self) -> Connections:
-        """The connections that triggers may name."""
-        return connections_from(self.connection, self.connections)
+        """The connections that triggers may name. Raises ConfigurationError for one that cannot be used."""
+        return connections_from(self.connection, self.connections, self.mounted_connections())
+
+    def mounted_connections(self) -> dict[str, ConnectionSettings | ConfigurationError]:
+        """What is in `connections_dir` now. Raises ConfigurationError if there is no such folder."""
+        return read_folder(self.connections_dir) if self.connections_dir is not None else {}
 
 
 def load_settings(file: Path | None, **flags: Any) -> Settings:
@@ -134,9 +161,11 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
 
 
 def _may_be_shown(name: str, problem: str, value: object) -> bool:
-    """Whether an error may show the value: a connection, or what stands under a misspelt name, may hold a password."""
+    """Whether an error may show the value: a connection, or what stands under a misspelt name, may hold a password,
+    and so may what looks like a connection string, wherever it stands.
+    """
     secret = "connection" in name or name.startswith("triggers") or problem == "extra_forbidden"
-    return not secret and isinstance(value, str | int | float)
+    return not secret and isinstance(value, str | int | float) and not re.search(r"[@=]|://", str(value))
 
 
 def _with_good_connections(settings: Settings) -> Settings:

@@ -18,7 +18,7 @@ from scaler.server import ScalerServer
 from scaler.settings import Settings, load_settings
 from tests.waiting import eventually
 
-__all__ = ["Keda", "Poll", "Running", "failure", "running_scaler", "scaler_settings"]
+__all__ = ["Keda", "Poll", "Running", "channel_to", "failure", "running_scaler", "scaler_settings"]
 
 #: Longer than any bound in the tests: a call that takes so long hangs.
 CALL_SECONDS = 20.0
@@ -153,14 +153,16 @@ def scaler_settings(server: Server | None = None, **sections: object) -> Setting
 
 
 @contextlib.asynccontextmanager
-async def running_scaler(server: Server | None = None, **sections: object) -> AsyncIterator[Running]:
-    """A scaler with these settings, stopped after the block."""
+async def running_scaler(
+    server: Server | None = None, *, credentials: grpc.ChannelCredentials | None = None, **sections: object
+) -> AsyncIterator[Running]:
+    """A scaler with these settings, stopped after the block. With `credentials` it is asked over TLS."""
     scaler = ScalerServer(scaler_settings(server, **sections))
     serving = asyncio.create_task(scaler.run())
     try:
         await eventually(lambda: scaler.started.is_set() or serving.done())
         async with (
-            grpc.aio.insecure_channel(f"127.0.0.1:{scaler.grpc_port}") as channel,
+            channel_to(scaler, credentials) as channel,
             aiohttp.ClientSession() as http,
         ):
             yield Running(scaler, Keda(channel), http)
@@ -168,6 +170,15 @@ async def running_scaler(server: Server | None = None, **sections: object) -> As
         scaler.stop()
         async with asyncio.timeout(CALL_SECONDS):
             await serving
+
+
+def channel_to(scaler: ScalerServer, credentials: grpc.ChannelCredentials | None) -> "grpc.aio.Channel":
+    """A connection of its own to a scaler, over TLS if there are credentials."""
+    address = f"127.0.0.1:{scaler.grpc_port}"
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options)
+    return grpc.aio.secure_channel(address, credentials, options)
 
 
 def reference(metadata: Metadata, name: str = "worker", namespace: str = "shop") -> pb.ScaledObjectRef:

@@ -36,6 +36,8 @@ NAMES = {
     "triggerfish_grpc_requests_total",
     "triggerfish_grpc_requests_created",
     "triggerfish_open_streams",
+    "triggerfish_reload_errors_total",
+    "triggerfish_reload_errors_created",
     "triggerfish_sample_duration_seconds_bucket",
     "triggerfish_sample_duration_seconds_count",
     "triggerfish_sample_duration_seconds_sum",

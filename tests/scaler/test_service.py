@@ -9,9 +9,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from examples.demo.server import Server
-from listeners.errors import ConfigurationError
-from scaler.access import access_from
-from scaler.settings import load_settings
 from tests.scaler.serving import Running, failure, running_scaler
 from tests.servers.catalogue import RELEASES
 
@@ -192,15 +189,6 @@ async def test_namespaces(server: Server, client: redis.asyncio.Redis) -> None:
                     await ask(metadata, namespace=namespace)
         assert (await running.keda.spec(metadata, namespace="other")).targetSize == 1
         assert await running.keda.target(LIST, namespace="other") == 1
-
-
-def test_namespaces_need_a_trusted_network() -> None:
-    """Limits to namespaces without trust_network are refused at the start, naming the connection and the fix."""
-    connections = {"cache": {"connection_string": "cache:1", "namespaces": ["shop"]}, "open": "open:1"}
-    with pytest.raises(ConfigurationError, match=r"'cache'.*scaler\.trust_network"):
-        access_from(load_settings(None, connections=connections))
-    trusted = load_settings(None, connections=connections, scaler={"trust_network": True})
-    assert access_from(trusted).namespaces == {"cache": frozenset({"shop"})}
 
 
 @pytest.mark.releases(*ONE)

@@ -1,0 +1,28 @@
+"""A real Redis that speaks TLS."""
+
+from pathlib import Path
+
+from examples.demo.server import free_port
+from listeners.settings import ConnectionSettings
+from tests.certificates import Authority
+from tests.servers.catalogue import RELEASES
+
+__all__ = ["Secured"]
+
+
+class Secured:
+    """A Redis that also speaks TLS, with the certificates in its folder."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.authority = Authority().write(folder)
+        self.tls_port = free_port()
+        files = ("--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--tls-ca-cert-file", "ca.crt")
+        paths = [str(folder / part) if "." in part else part for part in files]
+        # Valkey as the wheels have it is built without TLS.
+        self.server = RELEASES["redis-7.4"].start("--tls-port", str(self.tls_port), *paths, *arguments)
+
+    def settings(self, **more: object) -> ConnectionSettings:
+        """A connection to it by TLS."""
+        string = f"127.0.0.1:{self.tls_port},ssl=True"
+        return ConnectionSettings.model_validate({"connection_string": string, **more})

@@ -1,0 +1,89 @@
+"""Which hosts a pattern means, and which addresses are this machine's or this link's own."""
+
+import pytest
+
+from listeners.hosts import host_matches, host_pattern, is_beyond_this_machine
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "matches"),
+    [
+        ("cache.example", "cache.example", True),
+        ("Cache.Example.", "CACHE.example", True),
+        ("cache.example", "cache.example.", True),
+        ("cache.example", "a.cache.example", False),
+        ("cache.example", "cache.example.evil", False),
+        ("*.cache.example", "a.cache.example", True),
+        ("*.cache.example", "a.b.cache.example", True),
+        ("*.cache.example", "cache.example", False),
+        ("*.cache.example", ".cache.example", False),
+        ("*.cache.example", "acache.example", False),
+        ("*.cache.example", "evil⒈cache.example", False),
+        ("*.cache.example", "é.cache.example", False),
+        ("10.1.0.0/16", "10.1.2.3", True),
+        ("10.1.0.0/16", "::ffff:10.1.2.3", True),
+        ("10.1.0.0/16", "10.2.2.3", False),
+        ("10.1.0.0/16", "10.1.example.com", False),
+        ("10.1.0.0/16", "10.1", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("fd00::/8", "fd00::1", True),
+        ("fd00::/8", "10.1.2.3", False),
+        ("*.3", "10.1.2.3", False),
+    ],
+)
+def test_matching(pattern: str, host: str, matches: bool) -> None:
+    """A name matches names, `*.` any labels before it, a network its addresses and nothing that looks like them."""
+    try:
+        accepted = (host_pattern(pattern),)
+    except ValueError:
+        assert not matches
+        return
+    assert host_matches(host, accepted) == matches
+    assert not host_matches(host, ())
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        "*",
+        "*.",
+        "10.1.*",
+        "10.*.0.1",
+        "cache.*",
+        "a*.example",
+        "*.*.example",
+        "-a.example",
+        "a..b",
+        "10.1.2",
+        "é.b",
+    ],
+)
+def test_patterns_that_mean_too_much(pattern: str) -> None:
+    """A wildcard elsewhere than before a whole name, and what is no name, are refused with what can be written."""
+    with pytest.raises(ValueError, match="a network such as"):
+        host_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("address", "beyond"),
+    [
+        ("10.1.2.3", True),
+        ("192.0.2.1", True),
+        ("fd00::1", True),
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("::ffff:169.254.169.254", False),
+        ("fe80::1%eth0", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("224.0.0.1", False),
+        ("localhost", False),
+    ],
+)
+def test_addresses(address: str, beyond: bool) -> None:
+    """Loopback, link-local, unspecified and multicast addresses are not beyond this machine, in either notation."""
+    assert is_beyond_this_machine(address) == beyond
