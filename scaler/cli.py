@@ -30,6 +30,7 @@ from scaler.options import (
 )
 from scaler.sampler import Samplers
 from scaler.settings import Settings
+from scaler.status import trigger_status
 from scaler.tables import console_for_tables, trigger_table
 
 __all__ = ["main"]
@@ -185,7 +186,7 @@ async def _explain(app: App, settings: Settings) -> bool:
                 errors.print(f"{origin.name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
     finally:
         await samplers.close()
-    console.print(trigger_table(evaluator.watched()))
+    console.print(trigger_table(map(trigger_status, evaluator.watched())))
     return known
 
 
