@@ -9,6 +9,7 @@ from listeners.errors import SourceError, TriggerfishError
 from listeners.triggers import PolledTrigger
 from scaler.access import Access
 from scaler.backlog import Backlog
+from scaler.history import History
 from scaler.metadata import ScaledTrigger
 from scaler.sampler import Samplers
 from scaler.target import instances_for
@@ -57,6 +58,7 @@ class Watched:
     #: Why the last evaluation failed, if it did: a short stable word, and a sentence.
     reason: str | None = None
     error: str | None = None
+    history: History = field(default_factory=History)
 
     @property
     def known(self) -> bool:
@@ -66,11 +68,14 @@ class Watched:
     def worked(self, evaluation: Evaluation) -> None:
         """Take note of an evaluation."""
         self.last, self.reason, self.error = evaluation, None, None
+        if evaluation.backlog is not None:
+            self.history.add(time.monotonic(), evaluation.backlog.entries)
 
     def failed(self, error: TriggerfishError) -> None:
         """Take note that the trigger could not be evaluated."""
         self.reason = error.reason if isinstance(error, SourceError) else "configuration"
         self.error = str(error)[:MAX_ERROR_CHARACTERS]
+        self.history.add(time.monotonic(), None)
 
 
 class Evaluator:

@@ -1,4 +1,4 @@
-"""The scaler's HTTP endpoints: metrics, probes, and the triggers as JSON."""
+"""The scaler's HTTP endpoints: metrics, probes, the triggers as JSON, and the status page."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from listeners.errors import SourceError, TriggerfishError
 from listeners.health import add_health_routes
 from scaler.evaluation import Evaluator
+from scaler.page import PAGE_HEADERS, status_page
 from scaler.status import origin_and_metric, trigger_status
 
 __all__ = ["http_app"]
@@ -16,7 +17,7 @@ TRIGGERS_PATH = "/api/v1/triggers"
 
 
 def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
-    """The application: /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
+    """The application: /, /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
 
     async def triggers(_: web.Request) -> web.Response:
         return web.json_response({"triggers": [trigger_status(watched).as_json() for watched in evaluator.watched()]})
@@ -35,7 +36,13 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
             return web.json_response({**trigger_status(found).as_json(), "error": str(error)}, status=status)
         return web.json_response(trigger_status(found).as_json())
 
+    async def page(_: web.Request) -> web.Response:
+        """The status page for people."""
+        return web.Response(text=status_page(evaluator.watched()), content_type="text/html", headers=PAGE_HEADERS)
+
     app = web.Application()
     add_health_routes(app, registry, ready)
-    app.add_routes([web.get(TRIGGERS_PATH, triggers), web.get(TRIGGERS_PATH + "/{path:(?s:.+)}", trigger)])
+    app.add_routes(
+        [web.get("/", page), web.get(TRIGGERS_PATH, triggers), web.get(TRIGGERS_PATH + "/{path:(?s:.+)}", trigger)]
+    )
     return app
