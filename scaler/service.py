@@ -19,7 +19,7 @@ from scaler import externalscaler_pb2 as pb
 from scaler import externalscaler_pb2_grpc
 from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluation, Evaluator, Origin
-from scaler.metadata import METRIC_PREFIX, ScaledTrigger, read_metadata
+from scaler.metadata import METRIC_PREFIX, ScaledTrigger, check_names, read_metadata
 from scaler.metrics import ScalerMetrics
 
 __all__ = ["ExternalScaler"]
@@ -128,6 +128,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     async def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
         """The trigger of a request that will be measured: never on a Redis of the request's own choosing."""
+        check_names(request.namespace, request.name)
         scaled = read_metadata(request.scalerMetadata, self._ignored)
         if scaled.trigger.connection_string is not None:
             raise ConnectionNotAllowedError(
@@ -151,6 +152,9 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         except Exception:
             log.exception("%s failed in a way that was not foreseen", method)
             code, detail = grpc.StatusCode.INTERNAL, "The scaler failed; its log says how."
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
         finally:
             self._metrics.requests.labels(method, code.name).inc()
         await context.abort(code, detail)
