@@ -28,6 +28,8 @@ from scaler.options import (
     LogOption,
     settings_from,
 )
+from scaler.probe import HELP as PROBE_HELP
+from scaler.probe import probe
 from scaler.sampler import Samplers
 from scaler.settings import Settings
 from scaler.status import trigger_status
@@ -44,11 +46,12 @@ cli = typer.Typer(
     help="Python functions triggered by Redis lists, streams and pub/sub, scaled by what is waiting.\n\n"
     "On one machine, [bold]triggerfish up app.py[/bold] is all: it runs as many processes as the backlog asks for. "
     "On Kubernetes, [bold]run[/bold] is the container's command and [bold]scaler[/bold] answers KEDA. "
-    "[bold]check[/bold] and [bold]explain[/bold] look, and change nothing.\n\n"
+    "[bold]check[/bold], [bold]explain[/bold] and [bold]probe[/bold] look, and change nothing.\n\n"
     "Settings come from flags, from the environment (TRIGGERFISH_CONNECTION, TRIGGERFISH_HOST__LEASE_SECONDS, ...) "
     "and from a YAML file, in this order.",
 )
 cli.add_typer(dead, name="dead")
+cli.command(help=PROBE_HELP)(probe)
 console = console_for_tables()
 errors = Console(stderr=True)
 

@@ -14,6 +14,7 @@ __all__ = [
     "GrpcPortOption",
     "HttpPortOption",
     "LogOption",
+    "MetadataOption",
     "settings_from",
 ]
 
@@ -34,6 +35,13 @@ GrpcPortOption = Annotated[int | None, typer.Option(help="Port for KEDA's calls 
 HttpPortOption = Annotated[int | None, typer.Option(help="Port for metrics, probes and JSON; 0: any that is free.")]
 LogOption = Annotated[
     str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
+]
+
+MetadataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata", "-m", metavar="KEY=VALUE", help="Metadata of a trigger, as in a ScaledObject; repeatable."
+    ),
 ]
 
 
