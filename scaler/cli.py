@@ -12,13 +12,13 @@ from rich.console import Console
 
 from listeners.app import App
 from listeners.check import check as check_app
-from listeners.errors import SourceError, TriggerfishError
+from listeners.errors import ConfigurationError, SourceError, TriggerfishError
 from listeners.host import Host
 from listeners.loading import load_app
 from listeners.version import __version__
-from scaler.access import Access
 from scaler.dead import dead
-from scaler.evaluation import Evaluator
+from scaler.explain import explain_app, explain_metadata, explain_scaler
+from scaler.legible import legible
 from scaler.options import (
     AppArgument,
     ConfigOption,
@@ -26,13 +26,14 @@ from scaler.options import (
     GrpcPortOption,
     HttpPortOption,
     LogOption,
+    MetadataOption,
+    OptionalAppArgument,
     settings_from,
 )
 from scaler.probe import HELP as PROBE_HELP
 from scaler.probe import probe
-from scaler.sampler import Samplers
+from scaler.scaledobjects import metadata_from
 from scaler.settings import Settings
-from scaler.status import trigger_status
 from scaler.tables import console_for_tables, trigger_table
 
 __all__ = ["main"]
@@ -54,6 +55,7 @@ cli.add_typer(dead, name="dead")
 cli.command(help=PROBE_HELP)(probe)
 console = console_for_tables()
 errors = Console(stderr=True)
+MAX_LINE = 500
 
 
 @cli.command()
@@ -135,13 +137,39 @@ def check(app: AppArgument, config: ConfigOption = None, connection: ConnectionO
 
 
 @cli.command()
-def explain(app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None) -> None:
-    """Show, for each trigger of an app, what waits in Redis and the target that follows from it.
+def explain(
+    app: OptionalAppArgument = None,
+    scaler_url: Annotated[
+        str | None,
+        typer.Option("--scaler", metavar="URL", help="A scaler that runs, by its HTTP address: http://host:8080."),
+    ] = None,
+    metadata: MetadataOption = None,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+) -> None:
+    """Show, for each trigger, what waits in Redis and the target that follows from it. Changes nothing.
 
-    Ends with code 1 if a trigger cannot be measured.
+    The triggers are those of an app; or the one of a ScaledObject, given as its --metadata; or all that a scaler is
+    asked about (--scaler, which says what it measured last).
+
+    Ends with code 1 if a trigger is not known.
     """
-    settings = settings_from(config, connection)
-    if not asyncio.run(_explain(load_app(app), settings)):
+    if sum((app is not None, scaler_url is not None, bool(metadata))) != 1:
+        raise ConfigurationError("explain", None, "Say what to explain: an app, --scaler URL, or --metadata KEY=VALUE.")
+    if scaler_url is not None:
+        work = explain_scaler(scaler_url)
+    elif metadata:
+        work = explain_metadata(metadata_from(metadata), settings_from(config, connection))
+    else:
+        work = explain_app(load_app(str(app)), settings_from(config, connection))
+    explained = asyncio.run(work)
+    for problem in explained.problems:
+        errors.print(legible(problem, MAX_LINE), style="red", markup=False, highlight=False, soft_wrap=True)
+    if explained.triggers:
+        console.print(trigger_table(explained.triggers))
+    elif scaler_url is not None and not explained.problems:
+        console.print("Nothing asks this scaler yet: point a ScaledObject at it, or declare triggers in its settings.")
+    if explained.problems:
         raise typer.Exit(1)
 
 
@@ -172,25 +200,6 @@ async def _check(app: App, settings: Settings) -> bool:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         works = works and finding.works
     return works
-
-
-async def _explain(app: App, settings: Settings) -> bool:
-    from scaler.local import app_triggers  # noqa: PLC0415
-
-    samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
-    evaluator = Evaluator(Access(settings.redis_connections()), samplers)
-    known = True
-    try:
-        for origin, scaled in app_triggers(app, None).items():
-            try:
-                await evaluator.evaluate(origin, scaled)
-            except SourceError as error:
-                known = False
-                errors.print(f"{origin.name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    finally:
-        await samplers.close()
-    console.print(trigger_table(map(trigger_status, evaluator.watched())))
-    return known
 
 
 def _start_log(level: str) -> None:

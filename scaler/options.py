@@ -15,12 +15,13 @@ __all__ = [
     "HttpPortOption",
     "LogOption",
     "MetadataOption",
+    "OptionalAppArgument",
     "settings_from",
 ]
 
-AppArgument = Annotated[
-    str, typer.Argument(metavar="APP", help="The app: app.py, app.py:name, package.module:name, or app.yaml.")
-]
+APP_HELP = "The app: app.py, app.py:name, package.module:name, or app.yaml."
+AppArgument = Annotated[str, typer.Argument(metavar="APP", help=APP_HELP)]
+OptionalAppArgument = Annotated[str | None, typer.Argument(metavar="APP", help=APP_HELP, show_default=False)]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML.", envvar="TRIGGERFISH_CONFIG")
 ]

@@ -24,14 +24,20 @@ def console_for_tables() -> Console:
 
 
 def trigger_table(triggers: Iterable[TriggerStatus]) -> Table:
-    """One row per key: its numbers, how the lag was obtained, D (messages per worker) and the target."""
+    """One row per key: its numbers, how the lag was obtained, D (messages per worker) and the target.
+
+    If ScaledObjects ask about them, their names come first.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in COLUMNS:
-        numeric = column not in ("function", "reads")
+    shown = list(triggers)
+    owned = any(status.namespace for status in shown)
+    for column in ("scaledobject", *COLUMNS) if owned else COLUMNS:
+        numeric = column not in ("scaledobject", "function", "reads")
         table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
-    for status in triggers:
-        for row in _rows(status):
-            table.add_row(*(Text(legible(cell)) for cell in row))
+    for status in shown:
+        for number, row in enumerate(_rows(status)):
+            owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
+            table.add_row(*(Text(legible(cell)) for cell in ((owner, *row) if owned else row)))
     return table
 
 
