@@ -13,13 +13,13 @@ from rich.console import Console
 from listeners.app import App
 from listeners.check import acl_lines
 from listeners.check import check as check_app
-from listeners.errors import SourceError, TriggerfishError
+from listeners.errors import ConfigurationError, SourceError, TriggerfishError
 from listeners.host import Host
 from listeners.loading import load_app
 from listeners.version import __version__
-from scaler.access import Access
 from scaler.dead import dead
-from scaler.evaluation import Evaluator
+from scaler.explain import explain_app, explain_metadata, explain_scaler
+from scaler.legible import legible
 from scaler.options import (
     AppArgument,
     ConfigOption,
@@ -27,9 +27,13 @@ from scaler.options import (
     GrpcPortOption,
     HttpPortOption,
     LogOption,
+    MetadataOption,
+    OptionalAppArgument,
     settings_from,
 )
-from scaler.sampler import Samplers
+from scaler.probe import HELP as PROBE_HELP
+from scaler.probe import probe
+from scaler.scaledobjects import metadata_from
 from scaler.settings import Settings
 from scaler.tables import console_for_tables, trigger_table
 
@@ -44,13 +48,15 @@ cli = typer.Typer(
     help="Python functions triggered by Redis lists, streams and pub/sub, scaled by what is waiting.\n\n"
     "On one machine, [bold]triggerfish up app.py[/bold] is all: it runs as many processes as the backlog asks for. "
     "On Kubernetes, [bold]run[/bold] is the container's command and [bold]scaler[/bold] answers KEDA. "
-    "[bold]check[/bold] and [bold]explain[/bold] look, and change nothing.\n\n"
+    "[bold]check[/bold], [bold]explain[/bold] and [bold]probe[/bold] look, and change nothing.\n\n"
     "Settings come from flags, from the environment (TRIGGERFISH_CONNECTION, TRIGGERFISH_HOST__LEASE_SECONDS, ...) "
     "and from a YAML file, in this order.",
 )
 cli.add_typer(dead, name="dead")
+cli.command(help=PROBE_HELP)(probe)
 console = console_for_tables()
 errors = Console(stderr=True)
+MAX_LINE = 500
 
 
 @cli.command()
@@ -138,13 +144,39 @@ def check(
 
 
 @cli.command()
-def explain(app: AppArgument, config: ConfigOption = None, connection: ConnectionOption = None) -> None:
-    """Show, for each trigger of an app, what waits in Redis and the target that follows from it.
+def explain(
+    app: OptionalAppArgument = None,
+    scaler_url: Annotated[
+        str | None,
+        typer.Option("--scaler", metavar="URL", help="A scaler that runs, by its HTTP address: http://host:8080."),
+    ] = None,
+    metadata: MetadataOption = None,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+) -> None:
+    """Show, for each trigger, what waits in Redis and the target that follows from it. Changes nothing.
 
-    Ends with code 1 if a trigger cannot be measured.
+    The triggers are those of an app; or the one of a ScaledObject, given as its --metadata; or all that a scaler is
+    asked about (--scaler, which says what it measured last).
+
+    Ends with code 1 if a trigger is not known.
     """
-    settings = settings_from(config, connection)
-    if not asyncio.run(_explain(load_app(app), settings)):
+    if sum((app is not None, scaler_url is not None, bool(metadata))) != 1:
+        raise ConfigurationError("explain", None, "Say what to explain: an app, --scaler URL, or --metadata KEY=VALUE.")
+    if scaler_url is not None:
+        work = explain_scaler(scaler_url)
+    elif metadata:
+        work = explain_metadata(metadata_from(metadata), settings_from(config, connection))
+    else:
+        work = explain_app(load_app(str(app)), settings_from(config, connection))
+    explained = asyncio.run(work)
+    for problem in explained.problems:
+        errors.print(legible(problem, MAX_LINE), style="red", markup=False, highlight=False, soft_wrap=True)
+    if explained.triggers:
+        console.print(trigger_table(explained.triggers))
+    elif scaler_url is not None and not explained.problems:
+        console.print("Nothing asks this scaler yet: point a ScaledObject at it, or declare triggers in its settings.")
+    if explained.problems:
         raise typer.Exit(1)
 
 
@@ -196,25 +228,6 @@ async def _print_acl(app: App, settings: Settings) -> None:
     async for address, line in acl_lines(app, settings.redis_connections()):
         errors.print(f"for the Redis at {address}:", markup=False, highlight=False, soft_wrap=True)
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-async def _explain(app: App, settings: Settings) -> bool:
-    from scaler.local import app_triggers  # noqa: PLC0415
-
-    samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
-    evaluator = Evaluator(Access(settings.redis_connections()), samplers)
-    known = True
-    try:
-        for origin, scaled in app_triggers(app, None).items():
-            try:
-                await evaluator.evaluate(origin, scaled)
-            except SourceError as error:
-                known = False
-                errors.print(f"{origin.name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    finally:
-        await samplers.close()
-    console.print(trigger_table(evaluator.watched()))
-    return known
 
 
 def _start_log(level: str) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from listeners.connection import ConnectionSpec
-from listeners.errors import ConfigurationError, SourceError
+from listeners.errors import SourceError, TriggerfishError
 from listeners.triggers import PolledTrigger
 from scaler.access import Access
 from scaler.backlog import Backlog
+from scaler.history import History
 from scaler.metadata import ScaledTrigger
 from scaler.sampler import Samplers
 from scaler.target import instances_for
@@ -19,6 +20,8 @@ __all__ = ["Evaluation", "Evaluator", "Origin", "Watched"]
 #: Triggers remembered at one time, and for how long after the last question.
 MAX_WATCHED = 10_000
 FORGET_SECONDS = 600.0
+#: How much is remembered of what an error says.
+MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,27 @@ class Watched:
     scaled: ScaledTrigger
     asked_at: float = field(default_factory=time.monotonic)
     last: Evaluation | None = None
+    #: Why the last evaluation failed, if it did: a short stable word, and a sentence.
+    reason: str | None = None
     error: str | None = None
+    history: History = field(default_factory=History)
 
     @property
     def known(self) -> bool:
         """Whether the last evaluation worked."""
-        return self.last is not None and self.error is None
+        return self.last is not None and self.reason is None
+
+    def worked(self, evaluation: Evaluation) -> None:
+        """Take note of an evaluation."""
+        self.last, self.reason, self.error = evaluation, None, None
+        if evaluation.backlog is not None:
+            self.history.add(time.monotonic(), evaluation.backlog.entries)
+
+    def failed(self, error: TriggerfishError) -> None:
+        """Take note that the trigger could not be evaluated."""
+        self.reason = error.reason if isinstance(error, SourceError) else "configuration"
+        self.error = str(error)[:MAX_ERROR_CHARACTERS]
+        self.history.add(time.monotonic(), None)
 
 
 class Evaluator:
@@ -71,35 +89,22 @@ class Evaluator:
 
     async def evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
         """Evaluate a trigger now. Raises SourceError (not known, which is not zero) or ConfigurationError."""
-        spec = self._resolve(origin, scaled)
         watched = self.watch(origin, scaled)
-        subject = scaled.subject
-        if subject is None:
-            watched.error = None
-            watched.last = Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
-            return watched.last
         try:
-            sample = await self._samplers.sample(spec, subject)
-        except SourceError as error:
-            watched.error = error.reason
+            evaluation = await self._evaluate(origin, scaled)
+        except TriggerfishError as error:
+            watched.failed(error)
             raise
-        watched.error = None
-        watched.last = _evaluated(scaled, sample.backlog, sample.taken_at)
-        return watched.last
+        watched.worked(evaluation)
+        return evaluation
 
     def check(self, origin: Origin, scaled: ScaledTrigger) -> None:
         """Raises ConfigurationError if who asks may not ask about this Redis."""
         self._resolve(origin, scaled)
 
     def _resolve(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
-        try:
-            # What the operator declares may use every connection.
-            return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
-        except ConfigurationError:
-            # Its connection may have been there before: what was known then is not known any more.
-            if (watched := self._watched.get((origin, scaled.metric_name))) is not None:
-                watched.error = "not_configured"
-            raise
+        # What the operator declares may use every connection.
+        return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
 
     def watch(self, origin: Origin, scaled: ScaledTrigger) -> Watched:
         """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
@@ -112,6 +117,11 @@ class Evaluator:
         self._forget()
         return watched
 
+    def find(self, origin: Origin, metric_name: str) -> Watched | None:
+        """The trigger if it is asked about."""
+        self._forget()
+        return self._watched.get((origin, metric_name))
+
     def watched(self) -> Iterator[Watched]:
         """What is asked about, in a stable order."""
         self._forget()
@@ -119,6 +129,15 @@ class Evaluator:
             self._watched.values(), key=lambda w: (w.origin.namespace, w.origin.name, w.scaled.metric_name)
         )
         return iter(ordered)
+
+    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
+        # What the operator declares may use every connection.
+        spec = self._resolve(origin, scaled)
+        subject = scaled.subject
+        if subject is None:
+            return Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
+        sample = await self._samplers.sample(spec, subject)
+        return _evaluated(scaled, sample.backlog, sample.taken_at)
 
     def _forget(self) -> None:
         too_old = time.monotonic() - FORGET_SECONDS

@@ -9,7 +9,7 @@ from listeners.errors import ConfigurationError
 from listeners.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_trigger, trigger_class
 from scaler.backlog import Subject
 
-__all__ = ["METRIC_PREFIX", "ScaledTrigger", "metric_name", "read_metadata"]
+__all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read_metadata"]
 
 METRIC_PREFIX = "triggerfish-"
 
@@ -25,6 +25,9 @@ MAX_INSTANCES_DEFAULT = 100
 MAX_NUMBER = 2**31
 MAX_DIGITS = 20
 MAX_KEY_CHARACTERS = 100
+#: What one trigger's metadata and names may hold: ten thousand of them are remembered.
+MAX_METADATA_CHARACTERS = 20_000
+MAX_NAME_CHARACTERS = 253
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,26 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     activation = _number("activationMessages", _take(ours, by_folded, "activationmessages"), 0)
     max_instances = _number("maxInstances", _take(ours, by_folded, "maxinstances"), 1)
     trigger = parse_trigger(cls, ours)
+    _check_size(metadata)
     resolved = {key.removesuffix("FromEnv").lower() for key in metadata if key.endswith("FromEnv")}
     return ScaledTrigger(
         trigger, **labels, activation=activation or 0, max_instances=max_instances, from_env=NAMING & resolved
     )
+
+
+def _check_size(metadata: Mapping[str, str]) -> None:
+    size = sum(len(key) + len(value) for key, value in metadata.items())
+    if size > MAX_METADATA_CHARACTERS:
+        longest = max(metadata, key=lambda key: len(metadata[key]))
+        fix = f"It is too long: metadata may have {MAX_METADATA_CHARACTERS} characters in all, and this has {size}."
+        raise ConfigurationError(longest, None, fix)
+
+
+def check_names(namespace: str, name: str) -> None:
+    """Refuse names that no ScaledObject can have, as they are remembered. Raises ConfigurationError."""
+    for field, given in (("namespace", namespace), ("name", name)):
+        if len(given) > MAX_NAME_CHARACTERS:
+            raise ConfigurationError(field, given, f"Kubernetes has names of at most {MAX_NAME_CHARACTERS} characters.")
 
 
 def _ours(metadata: Mapping[str, str], passed_over: frozenset[str]) -> dict[str, str]:

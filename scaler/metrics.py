@@ -1,11 +1,13 @@
 """The scaler's metrics, all in one table."""
 
+import hashlib
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from listeners.errors import SourceError
 from listeners.triggers import PolledTrigger
 from listeners.version import __version__
 from scaler.evaluation import Evaluator, Watched
@@ -14,6 +16,9 @@ __all__ = ["ScalerMetrics", "TriggerCollector"]
 
 LABELS = ("namespace", "scaledobject", "trigger", "function", "kind")
 MAX_LABEL_CHARACTERS = 100
+#: The part of a longer label that tells it from others with the same beginning.
+HASH_CHARACTERS = 12
+STREAMS = ("StreamIsActive", "StreamMetricSpec")
 
 
 class ScalerMetrics:
@@ -38,6 +43,11 @@ class ScalerMetrics:
             ("what",),
             registry=registry,
         )
+        # A series that begins with its first event hides that event from rate() and increase().
+        for reason in sorted(kind.reason for kind in SourceError.__subclasses__()):
+            self._sample_errors.labels(reason)
+        for method in STREAMS:
+            self.open_streams.labels(method)
         Info("triggerfish_build", "The running version.", registry=registry).info({"version": __version__})
 
     def measured(self, seconds: float, error: str | None) -> None:
@@ -71,17 +81,32 @@ class TriggerCollector(Collector):
                 ("active", "1 if the backlog is above the activation threshold."),
             )
         }
-        for watched in self._evaluator.watched():
-            labels = _labels(watched)
+        for labels, watched in self._by_labels().items():
             for name, value in _values(watched):
                 families[name].add_metric(labels, value)
         yield from families.values()
 
+    def _by_labels(self) -> dict[tuple[str, ...], Watched]:
+        """Each set of labels once: of a request that claims the labels of a declared trigger, there is no series."""
+        chosen: dict[tuple[str, ...], Watched] = {}
+        for watched in self._evaluator.watched():
+            labels = _labels(watched)
+            if labels not in chosen or watched.origin.declared:
+                chosen[labels] = watched
+        return chosen
 
-def _labels(watched: Watched) -> list[str]:
+
+def _labels(watched: Watched) -> tuple[str, ...]:
     scaled = watched.scaled
     labels = (watched.origin.namespace, watched.origin.name, scaled.metric_name, scaled.function, scaled.trigger.kind)
-    return [label[:MAX_LABEL_CHARACTERS] for label in labels]
+    return tuple(_bounded(label) for label in labels)
+
+
+def _bounded(label: str) -> str:
+    if len(label) <= MAX_LABEL_CHARACTERS:
+        return label
+    digest = hashlib.sha256(label.encode()).hexdigest()[:HASH_CHARACTERS]
+    return f"{label[: MAX_LABEL_CHARACTERS - HASH_CHARACTERS - 1]}~{digest}"
 
 
 def _values(watched: Watched) -> Iterator[tuple[str, float]]:

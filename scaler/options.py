@@ -14,12 +14,14 @@ __all__ = [
     "GrpcPortOption",
     "HttpPortOption",
     "LogOption",
+    "MetadataOption",
+    "OptionalAppArgument",
     "settings_from",
 ]
 
-AppArgument = Annotated[
-    str, typer.Argument(metavar="APP", help="The app: app.py, app.py:name, package.module:name, or app.yaml.")
-]
+APP_HELP = "The app: app.py, app.py:name, package.module:name, or app.yaml."
+AppArgument = Annotated[str, typer.Argument(metavar="APP", help=APP_HELP)]
+OptionalAppArgument = Annotated[str | None, typer.Argument(metavar="APP", help=APP_HELP, show_default=False)]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML.", envvar="TRIGGERFISH_CONFIG")
 ]
@@ -34,6 +36,13 @@ GrpcPortOption = Annotated[int | None, typer.Option(help="Port for KEDA's calls 
 HttpPortOption = Annotated[int | None, typer.Option(help="Port for metrics, probes and JSON; 0: any that is free.")]
 LogOption = Annotated[
     str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
+]
+
+MetadataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata", "-m", metavar="KEY=VALUE", help="Metadata of a trigger, as in a ScaledObject; repeatable."
+    ),
 ]
 
 

@@ -20,7 +20,7 @@ from scaler import externalscaler_pb2 as pb
 from scaler import externalscaler_pb2_grpc
 from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluation, Evaluator, Origin
-from scaler.metadata import METRIC_PREFIX, ScaledTrigger, read_metadata
+from scaler.metadata import METRIC_PREFIX, ScaledTrigger, check_names, read_metadata
 from scaler.metrics import ScalerMetrics
 
 __all__ = ["ExternalScaler"]
@@ -124,11 +124,13 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
             await self._stopping.wait()
 
     def _spec(self, request: pb.ScaledObjectRef) -> pb.GetMetricSpecResponse:
-        name = self._read(request).metric_name
+        name = read_metadata(request.scalerMetadata, self._ignored).metric_name
         spec = pb.MetricSpec(metricName=name, targetSize=TARGET_SIZE, targetSizeFloat=float(TARGET_SIZE))
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
     def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
+        """The trigger of a request that will be measured."""
+        check_names(request.namespace, request.name)
         return read_metadata(request.scalerMetadata, self._ignored)
 
     async def _read_for_stream(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
@@ -151,6 +153,9 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         except Exception:
             log.exception("%s failed in a way that was not foreseen", method)
             code, detail = grpc.StatusCode.INTERNAL, "The scaler failed; its log says how."
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
         finally:
             self._metrics.requests.labels(method, code.name).inc()
         await context.abort(code, detail)

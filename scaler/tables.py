@@ -6,9 +6,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from listeners.triggers import PolledTrigger
-from scaler.backlog import KeyBacklog
-from scaler.evaluation import Watched
+from scaler.legible import legible
+from scaler.status import KeyStatus, TriggerStatus
 
 __all__ = ["console_for_tables", "instances_line", "trigger_table"]
 
@@ -24,15 +23,21 @@ def console_for_tables() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, LEAST_WIDTH))
 
 
-def trigger_table(watched: Iterable[Watched], *, title: str | None = None) -> Table:
-    """One row per key: its numbers, how the lag was obtained, D (messages per worker) and the target."""
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column in COLUMNS:
-        numeric = column not in ("function", "reads")
+def trigger_table(triggers: Iterable[TriggerStatus]) -> Table:
+    """One row per key: its numbers, how the lag was obtained, D (messages per worker) and the target.
+
+    If ScaledObjects ask about them, their names come first.
+    """
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    shown = list(triggers)
+    owned = any(status.namespace for status in shown)
+    for column in ("scaledobject", *COLUMNS) if owned else COLUMNS:
+        numeric = column not in ("scaledobject", "function", "reads")
         table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
-    for one in watched:
-        for row in _rows(one):
-            table.add_row(*row)
+    for status in shown:
+        for number, row in enumerate(_rows(status)):
+            owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
+            table.add_row(*(Text(legible(cell)) for cell in ((owner, *row) if owned else row)))
     return table
 
 
@@ -44,29 +49,20 @@ def instances_line(running: int, draining: int, target: int, crashes: int) -> Re
     return Group(label + marks)
 
 
-def _rows(watched: Watched) -> list[tuple[str, ...]]:
-    scaled, last = watched.scaled, watched.last
-    trigger = scaled.trigger
-    name = scaled.function or scaled.metric_name
-    if not watched.known or last is None:
-        unknown = watched.error or "not measured yet"
-        return [(name, f"{trigger.reads}: {unknown}", *["?"] * 5, _per_worker(watched), "held")]
-    if last.backlog is None:
-        return [(name, trigger.reads, *["-"] * 6, str(last.target))]
-    keys = last.backlog.keys
-    cells = [_key_cells(key, trigger.reads if len(keys) == 1 else key.key) for key in keys]
-    more = "+" if last.backlog.capped else ""
-    sums = (f"{last.backlog.entries}{more}", _per_worker(watched), str(last.target))
+def _rows(status: TriggerStatus) -> list[tuple[str, ...]]:
+    name = status.function or status.metric_name
+    per_worker = str(status.messages_per_worker or "-")
+    if not status.known:
+        return [(name, f"{status.reads}: {status.reason}", *["?"] * 5, per_worker, "held")]
+    if status.backlog is None:
+        return [(name, status.reads, *["-"] * 6, str(status.target))]
+    cells = [_key_cells(key, status.reads if len(status.keys) == 1 else key.key) for key in status.keys]
+    sums = (f"{status.backlog}{'+' if status.capped else ''}", per_worker, str(status.target))
     return [(name if row is cells[0] else "", *row, *(sums if row is cells[-1] else ("", "", ""))) for row in cells]
 
 
-def _key_cells(key: KeyBacklog, reads: str) -> tuple[str, ...]:
+def _key_cells(key: KeyStatus, reads: str) -> tuple[str, ...]:
     if key.lag is None:
         return reads, str(key.length), str(key.in_flight), "-", "-"
     how = "capped" if key.lag.capped else key.lag.how
     return reads, str(key.length), "-", str(key.pending), f"{key.lag.entries} ({how})"
-
-
-def _per_worker(watched: Watched) -> str:
-    trigger = watched.scaled.trigger
-    return str(trigger.messages_per_worker) if isinstance(trigger, PolledTrigger) else "-"

@@ -15,6 +15,7 @@ from scaler.access import Access
 from scaler.local import Instances, LocalScaler, instance_command
 from scaler.server import ScalerServer
 from scaler.settings import Settings
+from scaler.status import trigger_status
 from scaler.tables import instances_line, trigger_table
 
 __all__ = ["LocalApp", "instance_environment", "run_up", "show_while"]
@@ -60,7 +61,7 @@ class LocalApp:
         line = instances_line(
             len(self.instances.running), len(self.instances.draining), self.scaler.target, self.instances.crashes
         )
-        return Group(trigger_table(self.server.evaluator.watched()), line)
+        return Group(trigger_table(map(trigger_status, self.server.evaluator.watched())), line)
 
 
 def instance_environment(settings: Settings) -> dict[str, str]:

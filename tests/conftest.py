@@ -3,9 +3,13 @@
 import asyncio
 import contextlib
 import functools
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+
+# As in scaler.server, but before any test imports grpc: a server that is started while gRPC has threads can fail.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import hypothesis
 import pytest

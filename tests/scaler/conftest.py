@@ -6,8 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from examples.demo.server import Server
+from tests.programs import collectable
 from tests.scaler.serving import Running, running_scaler
 from tests.servers.catalogue import RELEASES
+
+#: What needs a program of the system that is not on this machine.
+collect_ignore = [
+    file
+    for file, needed in {"test_page_in_browser.py": "chromium", "test_promtool.py": "promtool"}.items()
+    if not collectable(needed)
+]
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_help(triggerfish: Triggerfish) -> None:
     """`--help` names every command and ends with code 0."""
     shown = triggerfish("--help")
     assert shown.returncode == 0
-    for command in ("run", "check", "explain", "up", "scaler", "version"):
+    for command in ("run", "check", "explain", "probe", "up", "scaler", "version"):
         assert re.search(rf"\b{command}\b", shown.stdout)
 
 

@@ -1,0 +1,116 @@
+"""Reads what a user says of triggers: metadata as KEY=VALUE, and ScaledObjects in YAML."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from listeners.errors import ConfigurationError
+
+__all__ = ["Asked", "PassedOver", "metadata_from", "triggers_in"]
+
+EXTERNAL = ("external", "external-push")
+FROM_ENV = "FromEnv"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trigger as KEDA would send it: the names of its ScaledObject, and its metadata."""
+
+    namespace: str
+    name: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A trigger that does not point at us, in words."""
+
+    line: str
+
+
+def metadata_from(pairs: Sequence[str]) -> dict[str, str]:
+    """Metadata from KEY=VALUE texts. Raises ConfigurationError, which never shows a value: it may be a secret."""
+    metadata: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise ConfigurationError("--metadata", None, "Give KEY=VALUE, such as --metadata keys=orders.")
+        if key in metadata:
+            raise ConfigurationError("--metadata", key, "It is given twice: keep one.")
+        metadata[key] = value
+    return metadata
+
+
+def triggers_in(file: Path, address: str, more: Mapping[str, str], namespace: str) -> Iterator[Asked | PassedOver]:
+    """The triggers of the ScaledObjects in a YAML file; those that do not point at us are passed over.
+
+    External triggers point at us if their scalerAddress is `address`, or their `type` is one of ours (the address may
+    be forwarded). `more` is added to the metadata of each, or replaces it. `namespace` is that of ScaledObjects that
+    name none. Raises ConfigurationError.
+    """
+    scaled_objects = [document for document in _documents(file) if document.get("kind") == "ScaledObject"]
+    if not scaled_objects:
+        raise ConfigurationError("--file", str(file), "It has no `kind: ScaledObject`.")
+    for scaled_object in scaled_objects:
+        about = _mapping(scaled_object.get("metadata"), "metadata")
+        triggers = _mapping(scaled_object.get("spec"), "spec").get("triggers")
+        if not isinstance(triggers, list):
+            raise ConfigurationError("spec.triggers", None, f"{file} has none: KEDA needs a list of them.")
+        names = (str(about.get("namespace") or namespace), str(about.get("name") or ""))
+        for number, trigger in enumerate(triggers):
+            yield _trigger(_mapping(trigger, f"spec.triggers[{number}]"), names, address, more, number)
+
+
+def _trigger(
+    trigger: Mapping[str, Any], names: tuple[str, str], address: str, more: Mapping[str, str], number: int
+) -> Asked | PassedOver:
+    where = f"spec.triggers[{number}]"
+    kind = str(trigger.get("type"))
+    if kind not in EXTERNAL:
+        return PassedOver(f"{where}: a trigger of KEDA's own type {kind}")
+    metadata = {str(key): value for key, value in _mapping(trigger.get("metadata"), f"{where}.metadata").items()}
+    if not _points_at_us(metadata, address):
+        return PassedOver(f"{where}: {kind} at {metadata.get('scalerAddress')}, with no type of ours")
+    return Asked(*names, _as_sent(metadata, more, where))
+
+
+def _points_at_us(metadata: Mapping[str, Any], address: str) -> bool:
+    own_type = next((str(value) for key, value in metadata.items() if key.lower() == "type"), "")
+    # Also a misspelt one: the scaler's answer says what is wrong with it.
+    return metadata.get("scalerAddress") == address or own_type.lower().startswith("redis")
+
+
+def _as_sent(metadata: Mapping[str, Any], more: Mapping[str, str], where: str) -> dict[str, str]:
+    """The metadata with what the user adds, if KEDA could send it."""
+    for key, value in metadata.items():
+        if key in more:
+            continue
+        field = f"{where}.metadata.{key}"
+        if not isinstance(value, str):
+            raise ConfigurationError(field, value, "Kubernetes takes text only: write it in quotes.")
+        if key.endswith(FROM_ENV):
+            fix = f"KEDA sends the value of that variable. Give it with --metadata {key}=VALUE."
+            raise ConfigurationError(field, value, fix)
+    return {**metadata, **more}
+
+
+def _documents(file: Path) -> Iterator[dict[str, Any]]:
+    """All objects in the file, also those in lists, as `kubectl get -o yaml` prints them."""
+    try:
+        documents = list(yaml.safe_load_all(file.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError("--file", str(file), f"It cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError("--file", str(file), f"It is not YAML: {' '.join(str(error).split())}.") from None
+    for document in documents:
+        items = document.get("items") if isinstance(document, dict) else None
+        yield from (one for one in (items if isinstance(items, list) else [document]) if isinstance(one, dict))
+
+
+def _mapping(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(where, value, "KEDA needs names and values here.")
+    return value

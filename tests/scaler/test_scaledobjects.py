@@ -1,0 +1,63 @@
+"""Reading what a user says of triggers: ScaledObjects in YAML, and metadata as KEY=VALUE."""
+
+from pathlib import Path
+
+import pytest
+
+from listeners.errors import ConfigurationError
+from scaler.scaledobjects import Asked, PassedOver, metadata_from, triggers_in
+
+
+def read(tmp_path: Path, text: str, **more: str) -> list[Asked | PassedOver]:
+    """The triggers of a file with this text."""
+    file = tmp_path / "so.yaml"
+    file.write_text(text)
+    return list(triggers_in(file, "scaler:6000", more, "default"))
+
+
+def scaled_object(metadata: str, kind: str = "external-push") -> str:
+    """A ScaledObject with one trigger."""
+    trigger = f"{{type: {kind}, metadata: {metadata}}}"
+    return f"{{kind: ScaledObject, metadata: {{name: shop}}, spec: {{triggers: [{trigger}]}}}}"
+
+
+def test_several_documents_and_lists(tmp_path: Path) -> None:
+    """Documents of other kinds are passed over, and lists are read as `kubectl get -o yaml` writes them."""
+    one = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}")
+    text = f"kind: Deployment\n---\n{one}\n---\n{{kind: List, items: [{one}, {{kind: Secret}}]}}\n---\n"
+    metadata = {"scalerAddress": "scaler:6000", "type": "RedisListTrigger", "keys": "a"}
+    assert read(tmp_path, text) == [Asked("default", "shop", metadata)] * 2
+
+
+def test_what_keda_would_resolve(tmp_path: Path) -> None:
+    """xFromEnv in a file needs a value, which --metadata gives; --metadata replaces what the file says."""
+    text = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keysFromEnv: KEYS, function: f}")
+    with pytest.raises(ConfigurationError, match=r"keysFromEnv.*--metadata keysFromEnv=VALUE"):
+        read(tmp_path, text)
+    [asked] = read(tmp_path, text, keysFromEnv="orders", function="g")
+    assert isinstance(asked, Asked)
+    assert (asked.metadata["keysFromEnv"], asked.metadata["function"]) == ("orders", "g")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: Deployment", r"kind: ScaledObject"),
+        ("{", r"--file.*not YAML"),
+        ("", r"kind: ScaledObject"),
+        ("{kind: ScaledObject, metadata: {}, spec: {}}", r"spec\.triggers"),
+        ("{kind: ScaledObject, metadata: {}, spec: [1]}", r"spec: \[1\]"),
+        ("{kind: ScaledObject, metadata: {}, spec: {triggers: [1]}}", r"spec\.triggers\[0\]: 1"),
+        (scaled_object("[]"), r"spec\.triggers\[0\]\.metadata"),
+        (scaled_object("{type: redisListTrigger, keys: a, messagesPerWorker: 100}"), r"messagesPerWorker: 100.*quotes"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
+    """A file that Kubernetes or KEDA would refuse is a ConfigurationError that names what is wrong with it."""
+    with pytest.raises(ConfigurationError, match=words):
+        read(tmp_path, text)
+
+
+def test_metadata_from_pairs() -> None:
+    """A value may hold equals signs and be empty."""
+    assert metadata_from(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
