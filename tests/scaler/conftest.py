@@ -1,12 +1,14 @@
 """Fixtures: servers that a test may kill, and scalers."""
 
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from examples.demo.server import Server
 from tests.programs import collectable
+from tests.scaler.outside import HERE, LOOPBACK, Names, outside_address, start
 from tests.scaler.serving import Running, running_scaler
 from tests.servers.catalogue import RELEASES
 
@@ -33,3 +35,36 @@ async def scaler(server: Server) -> AsyncIterator[Running]:
     """A running scaler whose default Redis is the test's server."""
     async with running_scaler(server) as running:
         yield running
+
+
+@pytest.fixture
+def address() -> str:
+    """An address of this machine that others reach it by."""
+    try:
+        return outside_address()
+    except OSError:
+        pytest.skip("this machine has no network: all of its addresses would be refused")
+
+
+@pytest.fixture
+def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
+    """The resolver of this process."""
+    known = {
+        HERE: address,
+        "b.cache.example": address,
+        LOOPBACK: "127.0.0.1",
+        "loopback6.cache.example": "::1",
+        "mapped.cache.example": "::ffff:127.0.0.1",
+        "link.cache.example": "169.254.169.254",
+        "any.cache.example": "0.0.0.0",
+    }
+    names = Names(known, socket.getaddrinfo)
+    monkeypatch.setattr("socket.getaddrinfo", names.getaddrinfo)
+    return names
+
+
+@pytest.fixture
+def reachable(address: str) -> Iterator[Server]:
+    """A server that listens on this machine's outside address too, with one element in `orders`."""
+    with start(address) as server:
+        yield server

@@ -1,116 +1,19 @@
 """Connection strings in metadata, where the operator allows some hosts."""
 
-import contextlib
 import logging
-import socket
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 from grpc import StatusCode
-from redis.crc import key_slot
 
 from examples.demo.server import Server, free_port
 from listeners.errors import ConfigurationError
 from scaler.settings import load_settings
 from scaler.strings import CONCEALED
-from tests.scaler.serving import Running, failure, running_scaler
-from tests.servers.catalogue import RELEASES
+from tests.scaler.outside import ALLOWED, HERE, Names, asking, concealed, connections
+from tests.scaler.serving import failure, running_scaler
 from tests.waiting import eventually
 
 SECRET = "hunter2"
-#: Names that only these tests' resolver knows.
-HERE = "a.cache.example"
-LOOPBACK = "loopback.cache.example"
-ALLOWED = {"allowed_hosts": ["*.cache.example"], "bound_seconds": 0.5}
-
-
-def outside_address() -> str:
-    """The address that this machine would send from: neither loopback nor link-local."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("198.51.100.1", 9))  # sends nothing
-        address: str = probe.getsockname()[0]
-        return address
-
-
-@pytest.fixture
-def address() -> str:
-    """An address of this machine that others reach it by."""
-    try:
-        return outside_address()
-    except OSError:
-        pytest.skip("this machine has no network: all of its addresses would be refused")
-
-
-class Names:
-    """A resolver that knows a few names, and remembers what was asked."""
-
-    def __init__(self, known: dict[str, str], real: Callable[..., Any]) -> None:
-        self.known = known
-        self.asked: list[str] = []
-        self._real = real
-
-    def getaddrinfo(self, host: str, *arguments: Any, **options: Any) -> Any:
-        """As socket.getaddrinfo."""
-        self.asked.append(host)
-        if host.endswith(".example") and host not in self.known:
-            raise socket.gaierror(socket.EAI_NONAME, "unknown")
-        return self._real(self.known.get(host, host), *arguments, **options)
-
-
-@pytest.fixture
-def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """The resolver of this process."""
-    known = {
-        HERE: address,
-        "b.cache.example": address,
-        LOOPBACK: "127.0.0.1",
-        "loopback6.cache.example": "::1",
-        "mapped.cache.example": "::ffff:127.0.0.1",
-        "link.cache.example": "169.254.169.254",
-        "any.cache.example": "0.0.0.0",
-    }
-    names = Names(known, socket.getaddrinfo)
-    monkeypatch.setattr("socket.getaddrinfo", names.getaddrinfo)
-    return names
-
-
-@pytest.fixture
-def reachable(address: str) -> Iterator[Server]:
-    """A server that listens on this machine's outside address too, with one element in `orders`."""
-    with start(address) as server:
-        yield server
-
-
-def start(address: str, *arguments: str) -> Server:
-    """A server that listens on an address too."""
-    server = RELEASES["valkey-9.1"].start("--bind", "127.0.0.1", address, "--protected-mode", "no", *arguments)
-    with server.client() as client, contextlib.suppress(redis.ResponseError):
-        client.rpush("orders", "x")
-    return server
-
-
-def asking(string: str) -> dict[str, str]:
-    """Metadata of a list, on a Redis of its own choosing."""
-    return {"type": "redisListTrigger", "keys": "orders", "connectionStringFromEnv": string}
-
-
-def connections(server: Server) -> int:
-    """How many connections the scaler has to a server."""
-    with server.client() as client:
-        return sum(one["name"] == "triggerfish:scaler" for one in client.client_list())
-
-
-async def concealed(scaler: Running, string: str) -> None:
-    """Each call is answered with the one text, and GetMetricSpec as ever."""
-    for ask in (scaler.keda.target, scaler.keda.active):
-        with failure(StatusCode.UNAVAILABLE) as caught:
-            await ask(asking(string))
-        assert caught.details == CONCEALED
-    assert (await scaler.keda.spec(asking(string))).targetSize == 1
 
 
 @pytest.mark.usefixtures("names")
@@ -240,91 +143,6 @@ async def test_idle_ones_are_closed(reachable: Server, monkeypatch: pytest.Monke
         assert await scaler.keda.target(asking(string)) == 1
         await eventually(lambda: connections(reachable) == 0)
         assert await scaler.keda.target(asking(string)) == 1
-
-
-async def test_sentinels_that_lead_elsewhere(reachable: Server, names: Names, address: str) -> None:
-    """The primary that allowed Sentinels name must be allowed itself: here it is loopback, then this machine."""
-    with sentinel(address, reachable) as watching, watching.client() as client:
-        async with running_scaler(scaler={"allowed_hosts": ["*.cache.example", address]}) as scaler:
-            string = f"{HERE}:{watching.port},serviceName=main"
-            await concealed(scaler, string)
-            assert connections(reachable) == 0
-            client.execute_command("SENTINEL", "REMOVE", "main")
-            client.execute_command("SENTINEL", "MONITOR", "main", address, reachable.port, 1)
-            await eventually(lambda: measured(scaler, string))
-
-
-@contextlib.contextmanager
-def sentinel(address: str, watched: Server) -> Iterator[Server]:
-    """A Sentinel on an address that names a server by its loopback address."""
-    with tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-") as folder:
-        file = Path(folder, "sentinel.conf")
-        file.write_text(f"sentinel monitor main 127.0.0.1 {watched.port} 1\nprotected-mode no\n")
-        binary = RELEASES["valkey-9.1"].binary
-        assert binary is not None
-        with Server(binary, "--bind", "127.0.0.1", address, "--sentinel", configuration=file) as watching:
-            yield watching
-
-
-async def measured(scaler: Running, string: str) -> bool:
-    """Whether a string can be measured by now."""
-    with contextlib.suppress(Exception):
-        return await scaler.keda.target(asking(string)) == 1
-    return False
-
-
-CLUSTER = ("--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "hostname")
-
-
-async def test_clusters_that_lead_elsewhere(names: Names, address: str) -> None:
-    """Nodes that CLUSTER SLOTS or MOVED names must be allowed themselves; others are not even looked up."""
-    with start(address, *CLUSTER) as first, start(address, *CLUSTER) as second:
-        await form_cluster(first, second)
-        string = f"{HERE}:{first.port}"
-        async with running_scaler(scaler=ALLOWED) as scaler:
-            await eventually(lambda: measured(scaler, string))  # all slots are with the first, whose name is allowed
-            move_orders(first, second)  # MOVED names the second
-            await eventually_concealed(scaler, string)
-        async with running_scaler(scaler=ALLOWED) as scaler:  # CLUSTER SLOTS names the second from the start
-            await concealed(scaler, string)
-            assert connections(second) == 0
-            assert "elsewhere.example" not in names.asked
-            with second.client() as client:
-                client.config_set("cluster-announce-hostname", "b.cache.example")
-            await eventually(lambda: measured(scaler, string))
-            assert connections(second) == 1
-
-
-async def eventually_concealed(scaler: Running, string: str) -> None:
-    """Wait until the string cannot be measured any more, and is concealed then."""
-
-    async def not_measured() -> bool:
-        return not await measured(scaler, string)
-
-    await eventually(not_measured)
-    await concealed(scaler, string)
-
-
-async def form_cluster(first: Server, second: Server) -> None:
-    """All slots with the first, which goes by an allowed name; the second goes by another one."""
-    with first.client() as one, second.client() as other:
-        one.config_set("cluster-announce-hostname", HERE)
-        other.config_set("cluster-announce-hostname", "elsewhere.example")
-        one.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        one.execute_command("CLUSTER", "MEET", "127.0.0.1", second.port)
-        await eventually(lambda: "cluster_state:ok" in str(other.execute_command("CLUSTER", "INFO")))
-        await eventually(lambda: "elsewhere.example" in str(one.execute_command("CLUSTER", "NODES")))
-        one.rpush("orders", "x")
-
-
-def move_orders(first: Server, second: Server) -> None:
-    """Move the slot of `orders`, with the key."""
-    with first.client() as one, second.client() as other:
-        slot, target = key_slot(b"orders"), other.execute_command("CLUSTER", "MYID")
-        one.delete("orders")
-        for client in (other, one):
-            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target)
-        other.rpush("orders", "x")
 
 
 @pytest.mark.parametrize("pattern", ["*", "10.*", "cache.*", ""])
