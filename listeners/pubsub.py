@@ -67,6 +67,7 @@ class PubSubSource:
         self._draining = False
         self._stopped = False
         self._ours_to_the_end = True
+        self._released = False
         self._may_hold = False
 
     async def open(self) -> None:
@@ -119,7 +120,8 @@ class PubSubSource:
 
     async def stop(self) -> list[Entry]:
         """Pass the lease on or end it, unsubscribe, and return what has come so far: no other instance will get it."""
-        ours = self._ours_to_the_end = self._lease is None or self._lease.held
+        self._ours_to_the_end = self._lease is None or self._lease.held
+        ours: bool | None = None
         with contextlib.suppress(TimeoutError, SourceError):
             async with asyncio.timeout(STOP_SECONDS), self._changing:
                 self._stopped = True
@@ -128,6 +130,9 @@ class PubSubSource:
         self._stopped = True
         await self._unsubscribe()
         self._on_lease(False)
+        if ours is None:
+            # Redis did not answer in time. Up to the end of the lease nobody else can have been subscribed.
+            ours = self._lease is None or self._lease.held or self._ended.is_set() or self._released
         self._ours_to_the_end = ours
         if not ours:
             self._inbox.drop()
@@ -214,7 +219,7 @@ class PubSubSource:
         if others:
             await self._subscription.until(self._ended, HAND_OVER_SECONDS)
         held = lease.held
-        released = not self._ended.is_set() and await lease.release()
+        released = self._released = not self._ended.is_set() and await lease.release()
         # Either a successor's marker is on its way or our own: what comes before it is ours.
         await self._subscription.until(self._ended, MARKER_SECONDS)
         return released or held or self._ended.is_set()

@@ -9,7 +9,7 @@ import redis.asyncio
 from redis.asyncio.client import PubSub
 
 from listeners import App
-from listeners.lease import lease_key
+from listeners.lease import RedisLease, lease_key
 from tests.conftest import RunHost
 from tests.integration.leases import subscribed
 from tests.waiting import eventually
@@ -87,3 +87,37 @@ async def test_a_connection_that_is_lost_while_it_is_pinged(
 
             await eventually(later_is_handled)
     assert "not foreseen" not in caplog.text
+
+
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_a_drain_while_no_answer_comes_about_the_lease(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that can neither pass its lease on nor renew it keeps no message that came after the lease's end."""
+    app, handled, asked = App("test"), [], asyncio.Event()
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: str) -> None:
+        handled.append(message)
+
+    async def never_answered(self: RedisLease, name: str) -> Never:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with run_host(app, pubsub_lease_seconds=1) as host:
+        await subscribed(client, 1)
+        monkeypatch.setattr(RedisLease, "run", never_answered)
+        await eventually(asked.is_set)
+        host.drain()
+        await eventually(lambda: ended(client))
+        async with client.pipeline(transaction=True) as pipeline:
+            pipeline.set(LEASE, "another")  # it is the one that handles what is published from now on
+            pipeline.publish("c", "meanwhile")
+            await pipeline.execute()
+    assert handled == []
+
+
+async def ended(client: redis.asyncio.Redis) -> bool:
+    """Whether nobody holds the lease."""
+    return not await client.exists(LEASE)
