@@ -207,8 +207,8 @@ class StreamSource:
         for keys in self._client.together(self._trigger.keys):
             if keys not in self._reads:
                 self._reads[keys] = asyncio.create_task(self._read_together(keys, share), name=f"reading {keys}")
-        timeout = self._block_ms() / 1000
-        await asyncio.wait(self._reads.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        # Each ends by itself after its BLOCK, or with the connection's time-out: no answer yet is no success.
+        await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
         done = {keys: read for keys, read in self._reads.items() if read.done()}
         for keys in done:
             del self._reads[keys]
