@@ -1,6 +1,8 @@
 # Two commands set everything up: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait for servers and leases most of the time: two workers for each core halve the run.
+TEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -29,7 +31,7 @@ servers: .venv/dev  ## Fetch the Redis and Valkey servers that the tests talk to
 	@$(BIN)/python -m tests.servers.fetch
 
 test: servers  ## Run all tests
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
 	@$(BIN)/python -m benchmarks.latency
