@@ -1,0 +1,108 @@
+"""The floor: a loop written by hand with redis-py and hiredis that takes, calls and settles, one after the other.
+
+The same commands and guarantees as ours, our scripts included, but no time limits, renewals, retries or metrics.
+`each`: every entry is settled after its call; `together`: those that were taken together. `uvloop`: on that loop.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import redis.asyncio
+import uvloop
+
+from benchmarks.contenders.tally import Tally
+from benchmarks.scenarios import GROUP, KEY, Scenario
+from listeners.scripts import script
+
+Handler = Callable[[Any], Awaitable[None]]
+
+LEASE_MS = 30_000
+LIST_KEYS = (KEY, f"triggerfish:{{{KEY}}}:inflight", f"triggerfish:{{{KEY}}}:elements")
+
+tally = Tally()
+
+
+async def handle(_entry: object) -> None:
+    """One entry."""
+    tally.handled()
+
+
+async def handle_batch(entries: list[Any]) -> None:
+    """Entries taken together."""
+    tally.handled(len(entries))
+
+
+async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
+    """Our scripts: elements in flight are recorded, with a lease."""
+    take, settle = [await client.script_load(script(name)) for name in ("list_take", "list_settle")]
+    while True:
+        _, taken = await client.evalsha(take, 3, *LIST_KEYS, LEASE_MS, scenario.batch, 1)
+        if not taken:
+            await asyncio.sleep(0.01)
+        steps = [(taken[at], taken[at + 1], "done", 0) for at in range(0, len(taken), 3)]
+        elements = [payload.decode() for payload in taken[2::3]]
+        if scenario.batch_calls:
+            await handle_batch(elements)
+        else:
+            for step, element in zip(steps, elements, strict=True):
+                await handle(element)
+                if not together:
+                    await client.evalsha(settle, 3, *LIST_KEYS, *step)
+        if steps and (together or scenario.batch_calls):
+            await client.evalsha(settle, 3, *LIST_KEYS, *(part for step in steps for part in step))
+
+
+async def popped(client: redis.asyncio.Redis, scenario: Scenario, _together: bool) -> None:
+    """LPOP with COUNT: at most once."""
+    while True:
+        elements = [element.decode() for element in await client.lpop(KEY, scenario.batch) or ()]
+        if not elements:
+            await asyncio.sleep(0.01)
+        elif scenario.batch_calls:
+            await handle_batch(elements)
+        else:
+            for element in elements:
+                await handle(element)
+
+
+async def streams(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
+    """XREADGROUP and XACK."""
+    await client.xgroup_create(KEY, GROUP, "0", mkstream=True)
+    while True:
+        reply: Any = await client.xreadgroup(GROUP, "plain", {KEY: ">"}, count=scenario.batch, block=1000)
+        for _, raw in reply:
+            entries = [(entry_id, {n.decode(): v.decode() for n, v in fields.items()}) for entry_id, fields in raw]
+            if scenario.batch_calls:
+                await handle_batch([fields for _, fields in entries])
+            else:
+                for entry_id, fields in entries:
+                    await handle(fields)
+                    if not together:
+                        await client.xack(KEY, GROUP, entry_id)
+            if together or scenario.batch_calls:
+                await client.xack(KEY, GROUP, *(entry_id for entry_id, _ in entries))
+
+
+async def pubsub(client: redis.asyncio.Redis, _scenario: Scenario, _together: bool) -> None:
+    """SUBSCRIBE."""
+    subscription = client.pubsub()
+    await subscription.subscribe(KEY)
+    async for message in subscription.listen():
+        if message["type"] == "message":
+            await handle(message["data"].decode())
+
+
+async def main(together: bool) -> None:
+    """Read until the process is killed."""
+    scenario = Scenario.from_environment()
+    loops = {"list": lists if scenario.delivery == "at-least-once" else popped, "stream": streams, "pubsub": pubsub}
+    async with redis.asyncio.Redis(port=int(os.environ["BENCH_PORT"]), protocol=2) as client:
+        await loops[scenario.kind](client, scenario, together)
+
+
+if __name__ == "__main__":
+    run = uvloop.run if "uvloop" in sys.argv else asyncio.run
+    run(main("together" in sys.argv))

@@ -1,0 +1,32 @@
+"""Counts what a contender has handled, the same way for all, and prints the result as one line of JSON."""
+
+import json
+import os
+import time
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """From the first handled to the last, time and the processor's time of this process (all threads)."""
+
+    def __init__(self) -> None:
+        self._expected = int(os.environ.get("BENCH_ENTRIES", "0"))
+        self._first = 0
+        self._count = 0
+        self._began = self._began_cpu = 0.0
+
+    def handled(self, number: int = 1) -> None:
+        """Count entries that a handler got."""
+        if not self._count:
+            self._first = number
+            self._began, self._began_cpu = time.perf_counter(), time.process_time()
+        self._count += number
+        if self._count == self._expected:
+            self._report()
+
+    def _report(self) -> None:
+        cpu_seconds = time.process_time() - self._began_cpu
+        seconds = time.perf_counter() - self._began
+        entries = self._count - self._first
+        print(json.dumps({"entries": entries, "seconds": seconds, "cpu_seconds": cpu_seconds}), flush=True)  # noqa: T201

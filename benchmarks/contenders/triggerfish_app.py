@@ -1,0 +1,43 @@
+"""Ours: the scenario as an app, run by `triggerfish run`."""
+
+from benchmarks.contenders.tally import Tally
+from benchmarks.scenarios import GROUP, KEY, Scenario
+from listeners import App
+
+app = App("bench")
+tally = Tally()
+
+
+async def handle_text(text: str) -> None:
+    """An element or a message."""
+    tally.handled()
+
+
+async def handle_texts(texts: list[str]) -> None:
+    """Elements of one batch."""
+    tally.handled(len(texts))
+
+
+async def handle_fields(fields: dict[str, str]) -> None:
+    """An entry of the stream."""
+    tally.handled()
+
+
+async def handle_many_fields(entries: list[dict[str, str]]) -> None:
+    """Entries of one batch."""
+    tally.handled(len(entries))
+
+
+def register(scenario: Scenario) -> None:
+    """Register the handler that the scenario wants."""
+    if scenario.kind == "pubsub":
+        app.pubsub_trigger(channel=KEY)(handle_text)
+    elif scenario.kind == "list":
+        trigger = app.list_trigger(keys=KEY, batch_size=scenario.batch, delivery=scenario.delivery)
+        trigger(handle_texts if scenario.batch_calls else handle_text)
+    else:
+        stream = app.stream_trigger(keys=KEY, batch_size=scenario.batch, consumer_group=GROUP)
+        stream(handle_many_fields if scenario.batch_calls else handle_fields)
+
+
+register(Scenario.from_environment())

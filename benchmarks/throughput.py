@@ -1,0 +1,146 @@
+"""Throughput: entries per second, and processor time per entry, of ours beside loops written by hand.
+
+Each contender is a process of its own that reads a backlog on one real server; they take turns, and figures are
+compared within a turn, as a shared machine is never equally fast. `make bench` runs it.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import selectors
+import statistics
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.scenarios import KEY, SCENARIOS, Scenario, fill
+from examples.demo.server import Server, embedded_binary
+from scaler.children import die_with_parent
+
+ROOT = Path(__file__).parents[1]
+#: What the others are compared with.
+OURS = "triggerfish"
+RUN_SECONDS = 120.0
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process reported."""
+
+    entries: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Entries per second."""
+        return self.entries / self.seconds
+
+    @property
+    def cpu_per_million(self) -> float:
+        """Seconds of the processor for a million entries, the server's not counted."""
+        return self.cpu_seconds / self.entries * 1e6
+
+
+Runs = dict[tuple[Scenario, str], list[Run]]
+
+
+def main(scenarios: Sequence[Scenario], contenders: Sequence[str], entries: int, rounds: int) -> None:
+    """Measure, and print a table."""
+    pairs = [(s, name) for s in scenarios for name in contenders if CONTENDERS[name].can(s)]
+    found: Runs = {pair: [] for pair in pairs}
+    with Server(embedded_binary(), "--client-output-buffer-limit", "pubsub 0 0 0") as server:
+        for number in track(range(rounds), description="measuring"):
+            for scenario, name in pairs if number % 2 == 0 else reversed(pairs):
+                found[scenario, name].append(measured(server, scenario, CONTENDERS[name], entries))
+    Console(width=130).print(table(found, scenarios))
+
+
+def measured(server: Server, scenario: Scenario, contender: Contender, entries: int) -> Run:
+    """One process, from its start to its report."""
+    with server.client() as client:
+        client.flushall()
+        if scenario.kind != "pubsub":
+            fill(client, scenario, entries)
+        with running(server, scenario, contender, entries) as process:
+            if scenario.kind == "pubsub":
+                deadline = time.monotonic() + START_SECONDS
+                while client.pubsub_numsub(KEY)[0][1] == 0 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                fill(client, scenario, entries)
+            return Run(**json.loads(first_line(process, f"{scenario.name} with {' '.join(contender.command)}")))
+
+
+@contextlib.contextmanager
+def running(
+    server: Server, scenario: Scenario, contender: Contender, entries: int
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A contender's process."""
+    told = {"BENCH_PORT": str(server.port), "BENCH_SCENARIO": scenario.name, "BENCH_ENTRIES": str(entries)}
+    process = subprocess.Popen(  # noqa: S603  (our own command line)
+        contender.command,
+        cwd=ROOT,
+        env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, **told, **contender.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: "subprocess.Popen[bytes]", what: str) -> bytes:
+    """What the process prints; ends everything if it ends or takes too long."""
+    if process.stdout is None:
+        raise RuntimeError("the process was started without a pipe")
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        line = process.stdout.readline() if selector.select(RUN_SECONDS) else b""
+    if not line:
+        raise SystemExit(f"{what} did not report within {RUN_SECONDS:g} s")
+    return line
+
+
+def table(found: Runs, scenarios: Iterable[Scenario]) -> Table:
+    """Medians; the ratios are those of runs of the same round: their median, smallest and largest."""
+    rows = Table(
+        "scenario", "contender", "entries/s", "CPU s per million", "ours is ... times as fast", title="Throughput"
+    )
+    for scenario in scenarios:
+        ours = found[scenario, OURS]
+        for (of, name), runs in found.items():
+            if of == scenario:
+                rate = statistics.median(run.rate for run in runs)
+                cpu = statistics.median(run.cpu_per_million for run in runs)
+                ratios = "" if name == OURS else spread([own.rate / run.rate for own, run in zip(ours, runs, strict=True)])
+                rows.add_row(scenario.name if name == OURS else "", name, f"{rate:,.0f}", f"{cpu:.1f}", ratios)
+        rows.add_section()
+    return rows
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """The median, and between what it lies."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
+    parser.add_argument("--entries", type=int, default=20_000, help="in each backlog")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--with", dest="contenders", default=",".join(CONTENDERS), help="contenders, with commas between")
+    given = parser.parse_args()
+    chosen = [scenario for scenario in SCENARIOS if given.only in scenario.name]
+    main(chosen, [OURS, *(name for name in given.contenders.split(",") if name != OURS)], given.entries, given.rounds)
