@@ -12,10 +12,11 @@ from redis.asyncio.client import PubSub
 
 from listeners.connection import ConnectionSpec, Endpoint
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
+from listeners.lane import Lane
 from listeners.nodes import Nodes, key_slot_of
 from listeners.scripts import script
 from listeners.server import Server
-from listeners.translation import translated
+from listeners.translation import translate, translated
 
 __all__ = ["Client", "Script"]
 
@@ -55,6 +56,7 @@ class Client:
     ) -> None:
         self._spec = spec
         self._nodes = Nodes(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
+        self._lane = Lane()
 
     @property
     def is_cluster(self) -> bool:
@@ -118,6 +120,29 @@ class Client:
                 raise
         return await self.command(keys[0], "EVAL", lua.source, *rest, doing=doing)
 
+    async def exchange(self, commands: Sequence[Command], *, doing: str) -> list[Any]:
+        """Send commands in one round trip, not as one step; outside of a cluster only.
+
+        The answers are in order. One that was refused has its SourceError in its place.
+        """
+        try:
+            with translated(doing):
+                node = self._nodes.first
+                if self._spec.service is None:
+                    answers = await self._lane.run(node.connection_pool, commands)
+                else:  # connections to a primary follow it in their pool only
+                    answers = await _pipelined(node, commands, raising=False)
+        except (SourceUnavailableError, SourceTimeoutError):
+            await self.doubt()
+            raise
+        for at, answer in enumerate(answers):
+            if isinstance(answer, Exception):
+                answers[at] = error = translate(answer, doing)
+                error.__cause__ = answer
+                if isinstance(error, SourceUnavailableError):
+                    await self.doubt()
+        return answers
+
     async def grouped(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
         """Run groups of commands, each on keys of one slot and as one step (MULTI), in one round trip to each node.
 
@@ -174,6 +199,7 @@ class Client:
 
     async def doubt(self) -> None:
         """Find out anew, before the next command, which node to ask: a connection to one was lost."""
+        await self._lane.let_go()
         await self._nodes.doubt()
 
     async def aclose(self) -> None:
@@ -186,7 +212,7 @@ class Client:
             with translated(doing):
                 return await self._redirected(key, run)
         except (SourceUnavailableError, SourceTimeoutError):
-            await self._nodes.doubt()
+            await self.doubt()
             raise
 
     async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
@@ -214,7 +240,7 @@ class Client:
         try:
             flat = await _pipelined(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
-            await self._nodes.doubt()
+            await self.doubt()
             for at, _ in groups:
                 answers[at] = [error]
             return

@@ -107,6 +107,20 @@ class _Linked(Connection):
             await self.disconnect(nowait=True)
             raise
 
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send. redis-py makes a task for each command, to bound the sending: only one that stalls needs that."""
+        writer: asyncio.StreamWriter | None = self._writer
+        if writer is None or isinstance(command, str):
+            await super().send_packed_command(command, check_health)
+            return
+        try:
+            writer.writelines([command] if isinstance(command, bytes) else command)
+            if writer.transport.get_write_buffer_size() > 0:
+                await super().send_packed_command([], check_health=False)
+        except RuntimeError as error:  # uvloop, of a transport that is closed
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"the connection is closed: {error}") from error
+
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         if self.credential_provider is not None:
             await self.credential_provider.get_credentials_async()

@@ -104,7 +104,7 @@ def _leased_calls(key: str) -> Iterator[Call]:
     inflight, elements, dead = inflight_key(key), companion_key(key, "elements"), dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "4", key, inflight, elements, dead), ("TIME",))
     yield from (("LRANGE", key, "0", "0"), ("LTRIM", key, "0", "-1"))
-    yield from (("HSET", elements, "f", "v"), ("HGET", elements, "f"), ("HDEL", elements, "f"))
+    yield from (("HSET", elements, "f", "v"), ("HMGET", elements, "f"), ("HDEL", elements, "f"))
     yield ("HINCRBY", elements, "f", "1")
     yield from (("ZADD", inflight, "0", "m"), ("ZREM", inflight, "m"), ("ZRANGE", inflight, "0", "0"))
     yield ("ZRANGEBYSCORE", inflight, "0", "0")

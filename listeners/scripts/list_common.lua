@@ -11,7 +11,7 @@ end
 
 -- The payload of an element, if the delivery that the caller speaks of is still the latest one.
 local function held(id, deliveries)
-  local record = redis.call('HGET', elements, id)
+  local record = redis.call('HMGET', elements, id)[1]
   if not record then return nil end
   local latest, payload = read(record)
   if latest == tonumber(deliveries) then return payload end

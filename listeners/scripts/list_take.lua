@@ -26,13 +26,24 @@ local function write(...)
   return answer
 end
 
-local taken, before = {}, {}
+local taken, before, records, leases = {}, {}, {}, {}
 local function hand_out(id, deliveries, payload)
-  write('HSET', elements, id, deliveries .. ':' .. payload)
-  write('ZADD', inflight, now + lease, id)
+  records[#records + 1] = id
+  records[#records + 1] = deliveries .. ':' .. payload
+  leases[#leases + 1] = now + lease
+  leases[#leases + 1] = id
   taken[#taken + 1] = id
   taken[#taken + 1] = deliveries
   taken[#taken + 1] = payload
+end
+
+-- A call costs more than an argument; Lua's unpack has a limit.
+local function write_down()
+  for at = 1, #records, 1000 do
+    local last = math.min(at + 999, #records)
+    write('HSET', elements, unpack(records, at, last))
+    write('ZADD', inflight, unpack(leases, at, last))
+  end
 end
 
 local function undo()
@@ -49,7 +60,7 @@ local function undo()
 end
 
 for _, id in ipairs(due) do
-  local record = redis.call('HGET', elements, id)
+  local record = redis.call('HMGET', elements, id)[1]
   if record then
     local deliveries, payload = read(record)
     before[id] = record
@@ -66,6 +77,9 @@ if number > 0 and not refusal then
     local payload = beginning and fresh[at] or fresh[number + 1 - at]
     hand_out(string.format('%.0f', last - number + at), 1, payload)
   end
+end
+write_down()
+if number > 0 then
   if beginning then
     write('LTRIM', list, number, -1)
   else

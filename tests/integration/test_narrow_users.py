@@ -19,7 +19,7 @@ pytestmark = [
 
 PASSWORD = "hidden-word"
 TAKING = ("evalsha", "time", "zrangebyscore", "lrange", "hincrby", "hset", "zadd", "ltrim", "zrange")
-SETTLING = ("hget", "zrem", "hdel")
+SETTLING = ("hmget", "zrem", "hdel")
 READING = ("xreadgroup", "xgroup")
 ACKNOWLEDGING = ("xack",)
 
