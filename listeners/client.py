@@ -16,7 +16,7 @@ from listeners.lane import Lane
 from listeners.nodes import Nodes, key_slot_of
 from listeners.scripts import script
 from listeners.server import Server
-from listeners.translation import translate, translated
+from listeners.translation import translated
 
 __all__ = ["Client", "Script"]
 
@@ -56,7 +56,7 @@ class Client:
     ) -> None:
         self._spec = spec
         self._nodes = Nodes(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
-        self._lane = Lane()
+        self._lane = Lane(timeout_seconds)
 
     @property
     def is_cluster(self) -> bool:
@@ -92,7 +92,7 @@ class Client:
         async def run(node: Redis, asking: bool) -> Any:
             if asking:
                 return (await _pipelined(node, [("ASKING",), command]))[1]
-            return await node.execute_command(*command)
+            return (await self._answers(node, [command]))[0]
 
         return await self._follow(key, run, doing)
 
@@ -102,10 +102,8 @@ class Client:
         async def run(node: Redis, asking: bool) -> list[Any]:
             if asking:
                 raise exceptions.TryAgainError("the slot is being moved")
-            async with node.pipeline(transaction=True) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)
-                return await pipeline.execute()
+            *_, executed = await self._answers(node, [("MULTI",), *commands, ("EXEC",)])
+            return _all_done(executed)
 
         answers: list[Any] = await self._follow(key, run, doing)
         return answers
@@ -119,29 +117,6 @@ class Client:
             if not isinstance(error.__cause__, exceptions.NoScriptError):
                 raise
         return await self.command(keys[0], "EVAL", lua.source, *rest, doing=doing)
-
-    async def exchange(self, commands: Sequence[Command], *, doing: str) -> list[Any]:
-        """Send commands in one round trip, not as one step; outside of a cluster only.
-
-        The answers are in order. One that was refused has its SourceError in its place.
-        """
-        try:
-            with translated(doing):
-                node = self._nodes.first
-                if self._spec.service is None:
-                    answers = await self._lane.run(node.connection_pool, commands)
-                else:  # connections to a primary follow it in their pool only
-                    answers = await _pipelined(node, commands, raising=False)
-        except (SourceUnavailableError, SourceTimeoutError):
-            await self.doubt()
-            raise
-        for at, answer in enumerate(answers):
-            if isinstance(answer, Exception):
-                answers[at] = error = translate(answer, doing)
-                error.__cause__ = answer
-                if isinstance(error, SourceUnavailableError):
-                    await self.doubt()
-        return answers
 
     async def grouped(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
         """Run groups of commands, each on keys of one slot and as one step (MULTI), in one round trip to each node.
@@ -226,6 +201,12 @@ class Client:
                 return await run(self._nodes.at(Endpoint(error.host or self._spec.host, error.port)), True)
         raise exceptions.TryAgainError("the key moves from node to node")
 
+    async def _answers(self, node: Redis, commands: Sequence[Command]) -> list[Any]:
+        """The answers of one round trip; raises the first error among them."""
+        if self._spec.service is None:
+            return _all_done(await self._lane.run(node.connection_pool, commands))
+        return await _pipelined(node, commands)  # connections to a primary follow it in their pool only
+
     async def _by_node(self, indexes: Iterable[int], keys: Sequence[str]) -> list[tuple[Redis, list[int]]]:
         found: dict[Redis, list[int]] = {}
         for at in indexes:
@@ -249,6 +230,14 @@ class Client:
             # A command refused while it was queued (ACL, MOVED) names its reason; EXEC then only says that it aborted.
             refused = next((answer for answer in part if isinstance(answer, exceptions.RedisError)), None)
             answers[at] = [refused] if refused is not None else part[-1]
+
+
+def _all_done(answers: list[Any]) -> list[Any]:
+    """The answers if no command was refused; raises the first error."""
+    for answer in answers:
+        if isinstance(answer, exceptions.RedisError):
+            raise answer
+    return answers
 
 
 async def _pipelined(node: Redis, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:

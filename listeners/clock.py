@@ -6,11 +6,12 @@ __all__ = ["boot_seconds", "lease_end"]
 
 #: A holder stops this part of a lease before its end, for what is already on its way to a function.
 MARGIN = 0.1
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boot_seconds() -> float:
     """Seconds on a clock that also runs while the machine is suspended, where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_CLOCK)
 
 
 def lease_end(sent_at: float, lease_seconds: float) -> float:

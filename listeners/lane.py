@@ -1,6 +1,8 @@
 """Connections that stay with those who send commands all the time: a pool's own care costs more than such a command."""
 
 import asyncio
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,27 +14,33 @@ __all__ = ["Lane"]
 
 
 class Lane:
-    """Sends commands to one server in one round trip, over connections that it borrows from a pool and keeps.
+    """Sends commands in one round trip, over connections that it borrows from the pools of servers and keeps.
 
-    As many as were ever in use at once; those of a redis-py pool count as in use, and its limit holds.
+    It keeps as many as were in use at once; for a pool they are in use, and its limit holds. `timeout_seconds`: how
+    long all answers of one round trip may take.
     """
 
-    def __init__(self) -> None:
-        self._idle: list[tuple[ConnectionPool, AbstractConnection]] = []
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._idle: defaultdict[ConnectionPool, list[AbstractConnection]] = defaultdict(list)
         self._generation = 0
 
     async def run(self, pool: ConnectionPool, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answers, in order; one that was refused has its error in its place. Raises errors of redis-py."""
+        """The answers, in order; one that was refused has its error in its place.
+
+        Raises errors of redis-py, OSError or TimeoutError; what became of the commands is not known then.
+        """
         generation = self._generation
         connection = await self._borrowed(pool)
         try:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            answers = [await _answer(connection) for _ in commands]
+            async with asyncio.timeout(self._timeout_seconds):
+                answers = [await _answer(connection) for _ in commands]
         except BaseException:
             await self._given_back(pool, connection)
             raise
         if generation == self._generation:
-            self._idle.append((pool, connection))
+            self._idle[pool].append(connection)
         else:
             await self._given_back(pool, connection)
         return answers
@@ -40,23 +48,22 @@ class Lane:
     async def let_go(self) -> None:
         """Give all connections back: where they lead may be wrong by now."""
         self._generation += 1
-        idle, self._idle = self._idle, []
+        idle = [(pool, connection) for pool, connections in self._idle.items() for connection in connections]
+        self._idle.clear()
         for pool, connection in idle:
             await self._given_back(pool, connection)
 
     async def _borrowed(self, pool: ConnectionPool) -> AbstractConnection:
-        while self._idle:
-            owner, connection = self._idle.pop()
-            if owner is not pool:
-                await self._given_back(owner, connection)
-                continue
-            try:
-                await pool.ensure_connection(connection)  # it may have been closed meanwhile
-            except BaseException:
-                await self._given_back(pool, connection)
-                raise
-            return connection
-        return await pool.get_connection()
+        kept = self._idle.get(pool)
+        if not kept:
+            return await pool.get_connection()
+        connection = kept.pop()
+        try:
+            await pool.ensure_connection(connection)  # it may have been closed meanwhile
+        except BaseException:
+            await self._given_back(pool, connection)
+            raise
+        return connection
 
     async def _given_back(self, pool: ConnectionPool, connection: AbstractConnection) -> None:
         """Close a connection and return it to its pool, also while our task is being cancelled."""
@@ -66,7 +73,7 @@ class Lane:
 
 async def _answer(connection: AbstractConnection) -> Any:
     try:
-        return await connection.read_response()
+        return await connection.read_response(timeout=math.inf)  # the bound is run()'s
     except RedisError as error:
         if not connection.is_connected:
             raise
