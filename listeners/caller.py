@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 from listeners.app import Function
+from listeners.deadlines import Deadlines
 from listeners.errors import CallTimeoutError, Reject
-from listeners.messages import Entry, Outcome, Settlement
+from listeners.messages import Entry, Settlement
 from listeners.metrics import FunctionMeter
 from listeners.outcome import after_failure, described, lapsed
 from listeners.traces import raised_at, stands_at, waits_at
@@ -26,19 +26,19 @@ MAX_THREADS = 32
 CLEAN_UP_SECONDS = 2.0
 
 
-@dataclass(eq=False, slots=True)
 class _Call:
     """One call. `given_up`: its entries were settled as failed while it still runs."""
 
-    entries: Sequence[Entry]
-    rejected: list[Settlement] = field(default_factory=list)
-    task: "asyncio.Task[None] | None" = None
-    timer: asyncio.TimerHandle | None = None
-    thread: "asyncio.Future[Any] | None" = None
-    thread_id: int = 0
-    has_place: bool = False
-    overran: bool = False
-    given_up: bool = False
+    __slots__ = ("entries", "given_up", "has_place", "overran", "rejected", "task", "thread", "thread_id", "timer")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.rejected: list[Settlement] = []
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.thread: asyncio.Future[Any] | None = None
+        self.thread_id = 0
+        self.has_place = self.overran = self.given_up = False
 
 
 class Caller:
@@ -47,9 +47,9 @@ class Caller:
     `concurrency` calls at most run at once, bounded for threads by MAX_THREADS. A call that takes longer than the
     trigger's limit counts as failed: it is cancelled, and given up on if it goes on regardless, as threads do. Another
     one may then run in its place, until `concurrency` such calls still run: then `blocked` is true and no call begins.
-    A call begins only with entries that `holds` is true of. `on_finished` is told what became of a call's entries,
-    unless the call was cancelled from outside; `on_change` that `blocked` may have changed. `on_unstarted` gets the
-    entries of calls that came while blocked; without it they wait.
+    A call begins only with entries that `holds` is true of. `on_succeeded` and `on_finished` are told what became of
+    a call's entries, unless the call was cancelled from outside; `on_change` that `blocked` may have changed.
+    `on_unstarted` gets the entries of calls that came while blocked; without it they wait.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Caller:
         concurrency: int,
         *,
         holds: Callable[[Entry], bool],
+        on_succeeded: Callable[[Sequence[Entry]], object],
         on_finished: Callable[[list[Settlement]], object],
         on_change: Callable[[], object],
         on_unstarted: Callable[[Sequence[Entry]], object] | None,
@@ -66,10 +67,12 @@ class Caller:
         self._function = function
         self._meter = meter
         self._holds = holds
+        self._on_succeeded = on_succeeded
         self._on_finished = on_finished
         self._on_change = on_change
         self._on_unstarted = on_unstarted
         self._limit_seconds = function.trigger.call_timeout_seconds
+        self._deadlines = Deadlines[_Call](self._limit_seconds, self._overran)
         self._threads: ThreadPoolExecutor | None = None
         self._concurrency = concurrency
         if not function.binding.is_async:
@@ -77,11 +80,11 @@ class Caller:
             # Twice as many: those that were given up on keep their threads.
             self._threads = ThreadPoolExecutor(2 * self._concurrency, thread_name_prefix=function.name)
         self._places = asyncio.Semaphore(self._concurrency)
-        #: The tasks of calls whose outcome is awaited.
-        self.running: set[asyncio.Task[None]] = set()
+        #: The calls whose outcome is awaited.
+        self._running: set[_Call] = set()
         self.idle = asyncio.Event()
         self.idle.set()
-        self._overdue: set[asyncio.Task[None]] = set()
+        self._overdue: set[_Call] = set()
         self._unblocked = asyncio.Event()
         self._unblocked.set()
 
@@ -93,15 +96,24 @@ class Caller:
     def start(self, entries: Sequence[Entry]) -> None:
         """Call the function once with these entries, in a task of its own."""
         call = _Call(entries)
-        call.task = asyncio.create_task(self._run(call))
-        self.running.add(call.task)
+        self._running.add(call)
         self.idle.clear()
-        call.task.add_done_callback(self._ended)
+        call.task = asyncio.create_task(self._run(call))
+
+    async def cancel(self, seconds: float) -> None:
+        """Cancel every call once, so that functions can clean up, and wait for as long as that may take."""
+        tasks = [call.task for call in self._running if call.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
 
     def close(self) -> None:
         """Start no call any more. One that goes on regardless is not waited for."""
-        for task in self._overdue:
-            task.cancel()
+        for call in self._overdue:
+            if call.task is not None:
+                call.task.cancel()
+        self._deadlines.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -115,47 +127,60 @@ class Caller:
                 return
             while self.blocked:
                 await self._unblocked.wait()
-            arguments, call.rejected = self._arguments(call.entries)  # any wait is over now: the call begins at once
-            call.entries = [entry for entry, _ in arguments]
-            error = await self._invoke(call, [argument for _, argument in arguments]) if arguments else None
+            arguments = self._arguments(call)  # any wait is over now: the call begins at once
+            error = await self._invoke(call, arguments) if arguments else None
             if not call.given_up:
-                where = raised_at(error, self._function.handler) if error is not None else ""
-                self._on_finished(self._outcomes(call, error, where))
+                self._tell(call, error)
         finally:
             self._leave_place(call)
+            self._ended(call)
 
-    def _outcomes(self, call: _Call, error: BaseException | None, where: str) -> list[Settlement]:
-        if error is None:
-            return call.rejected + [Settlement(entry, Outcome.SUCCEEDED) for entry in call.entries]
+    def _tell(self, call: _Call, error: BaseException | None) -> None:
+        if error is not None:
+            self._on_finished(self._failed(call, error, raised_at(error, self._function.handler)))
+            return
+        if call.rejected:
+            self._on_finished(call.rejected)
+        self._on_succeeded(call.entries)
+
+    def _failed(self, call: _Call, error: BaseException, where: str) -> list[Settlement]:
         alone = len(call.entries) == 1
         trigger = self._function.trigger
         return call.rejected + [
             after_failure(trigger, entry, error, alone=alone, where=where) for entry in call.entries
         ]
 
-    def _arguments(self, entries: Sequence[Entry]) -> tuple[list[tuple[Entry, Any]], list[Settlement]]:
+    def _arguments(self, call: _Call) -> list[Any]:
         """Convert each entry that is still ours; one that cannot be converted is given up on, and hinders no other."""
-        arguments: list[tuple[Entry, Any]] = []
-        rejected: list[Settlement] = []
-        for entry in entries:
-            if not self._holds(entry):
-                rejected.append(lapsed(entry))
+        holds, convert = self._holds, self._function.binding.convert
+        arguments: list[Any] = []
+        for entry in call.entries:
+            if not holds(entry):
+                call.rejected.append(lapsed(entry))
                 continue
             try:
-                arguments.append((entry, self._function.binding.convert(entry)))
+                arguments.append(convert(entry))
             except Exception as error:  # noqa: BLE001  (a user's validator may raise anything)
                 reason = error if isinstance(error, Reject) else Reject(described(error))
                 where = raised_at(error, self._function.handler)
-                rejected.append(after_failure(self._function.trigger, entry, reason, alone=True, where=where))
-        return arguments, rejected
+                call.rejected.append(after_failure(self._function.trigger, entry, reason, alone=True, where=where))
+        if call.rejected:
+            rejected = {settlement.entry for settlement in call.rejected}
+            call.entries = [entry for entry in call.entries if entry not in rejected]
+        return arguments
 
     async def _invoke(self, call: _Call, arguments: list[Any]) -> BaseException | None:
         """Call the handler; what it raised, if anything. Only a cancellation that came from outside is raised."""
         argument = arguments if self._function.binding.batch else arguments[0]
-        began = time.perf_counter()
-        call.timer = asyncio.get_running_loop().call_later(self._limit_seconds, self._overran, call)
+        began = self._deadlines.add(call)
+        error: BaseException | None = None
         try:
-            error = await self._outcome(call, argument)
+            if self._threads is None:
+                for entry in call.entries:
+                    entry.started = True
+                await self._function.handler(argument)
+            else:
+                error = await self._on_thread(call, argument, self._threads)
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if not call.overran and task is not None and task.cancelling():
@@ -164,28 +189,26 @@ class Caller:
         except BaseException as raised:  # noqa: BLE001  (even SystemExit of a handler concerns its entry only)
             error = raised
         finally:
-            call.timer.cancel()
+            self._deadlines.remove(call)
+            if call.timer is not None:
+                call.timer.cancel()
             self._meter.duration.observe(time.perf_counter() - began)
         if call.overran:
             # Cancelled where it waited: that is the line to look at.
             return CallTimeoutError(self._limit_seconds).with_traceback(error.__traceback__ if error else None)
         return error
 
-    async def _outcome(self, call: _Call, argument: Any) -> BaseException | None:
-        """Run the handler to its end, or to the exception that it leaves on a thread."""
-        if self._threads is None:
-            result, error = self._begin(call, argument)
-        else:
-            call.thread = asyncio.get_running_loop().run_in_executor(self._threads, self._begin, call, argument)
-            result, error = await call.thread
+    async def _on_thread(self, call: _Call, argument: Any, threads: ThreadPoolExecutor) -> BaseException | None:
+        """Run the handler to its end, or to the exception that it leaves on its thread."""
+        call.thread = asyncio.get_running_loop().run_in_executor(threads, self._begin, call, argument)
+        result, error = await call.thread
         if call.given_up:
             log.warning("%s: a call that was given up on has ended", self._function.name)
             if inspect.iscoroutine(result):
                 result.close()
         elif error is None and inspect.isawaitable(result):
-            # From a thread too: a plain wrapper may return its function's coroutine.
-            await result
-        return error
+            await result  # a plain wrapper may return its function's coroutine
+        return error  # type: ignore[no-any-return]
 
     def _begin(self, call: _Call, argument: Any) -> tuple[Any, BaseException | None]:
         """Call the handler. What it raises is returned: a future cannot carry every exception (StopIteration)."""
@@ -215,24 +238,24 @@ class Caller:
         if call.task is None or call.task.done():
             return
         call.given_up = True
-        self._overdue.add(call.task)
-        self._forget(call.task)
+        self._overdue.add(call)
+        self._forget(call)
         self._leave_place(call)
         self._overdue_changed()
         on_thread = call.thread is not None and not call.thread.done()
         handler = self._function.handler
         where = stands_at(call.thread_id, handler) if on_thread else waits_at(call.task, handler)
-        self._on_finished(self._outcomes(call, CallTimeoutError(self._limit_seconds), where))
+        self._on_finished(self._failed(call, CallTimeoutError(self._limit_seconds), where))
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._forget(task)
-        if task in self._overdue:
-            self._overdue.discard(task)
+    def _ended(self, call: _Call) -> None:
+        self._forget(call)
+        if call in self._overdue:
+            self._overdue.discard(call)
             self._overdue_changed()
 
-    def _forget(self, task: "asyncio.Task[None]") -> None:
-        self.running.discard(task)
-        if not self.running:
+    def _forget(self, call: _Call) -> None:
+        self._running.discard(call)
+        if not self._running:
             self.idle.set()
 
     def _overdue_changed(self) -> None:

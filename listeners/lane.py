@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
@@ -33,7 +34,9 @@ class Lane:
         generation = self._generation
         connection = await self._borrowed(pool)
         try:
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            # In C; a connection's own packing takes as long as the rest of the sending.
+            packed = b"".join([hiredis.pack_command(command) for command in commands])
+            await connection.send_packed_command(packed, check_health=False)
             async with asyncio.timeout(self._timeout_seconds):
                 answers = [await _answer(connection) for _ in commands]
         except BaseException:
@@ -56,7 +59,8 @@ class Lane:
     async def _borrowed(self, pool: ConnectionPool) -> AbstractConnection:
         kept = self._idle.get(pool)
         if not kept:
-            return await pool.get_connection()
+            connection: AbstractConnection = await pool.get_connection()
+            return connection
         connection = kept.pop()
         try:
             await pool.ensure_connection(connection)  # it may have been closed meanwhile

@@ -114,7 +114,7 @@ class _Linked(Connection):
             await super().send_packed_command(command, check_health)
             return
         try:
-            writer.writelines([command] if isinstance(command, bytes) else command)
+            writer.write(command if isinstance(command, bytes) else b"".join(command))
             if writer.transport.get_write_buffer_size() > 0:
                 await super().send_packed_command([], check_health=False)
         except RuntimeError as error:  # uvloop, of a transport that is closed

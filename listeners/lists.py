@@ -84,6 +84,14 @@ class ListSource:
         if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
             self._look_again.set()
 
+    async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+        key = self._keys[self._turn]
+        for other, group in by_key(succeeded):
+            if other != key:
+                await self._opened().settle(other, [Settlement(entry, Outcome.SUCCEEDED) for entry in group])
+        entries, _ = await self._take_in_turn(count, [entry for entry in succeeded if entry.key == key])
+        return entries
+
     async def renew(self, entries: Sequence[Entry]) -> None:
         for key, group in by_key(entries):
             await self._opened().renew(key, group)
@@ -114,8 +122,11 @@ class ListSource:
             raise RuntimeError("open() comes first")
         return self._taking
 
-    async def _take_in_turn(self, count: int) -> tuple[list[Entry], float | None]:
-        """Fill up to `count` from the keys, beginning with another one each time, so that none starves."""
+    async def _take_in_turn(self, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
+        """Fill up to `count` from the keys, beginning with another one each time, so that none starves.
+
+        `succeeded`: elements of the first key in turn, to be settled before.
+        """
         order = self._keys[self._turn :] + self._keys[: self._turn]
         self._turn = (self._turn + 1) % len(self._keys)
         entries: list[Entry] = []
@@ -123,8 +134,11 @@ class ListSource:
         trouble: SourceError | None = None
         for key in order:
             try:
-                taken, due_seconds = await self._opened().take(key, count - len(entries))
+                taken, due_seconds = await self._opened().take(key, count - len(entries), succeeded)
+                succeeded = ()
             except SourceError as error:
+                if succeeded:
+                    raise
                 # What was taken from other keys is ours already; and a key of a wrong type stops no other key.
                 trouble = error
                 if isinstance(error, WrongTypeError | AccessDeniedError):

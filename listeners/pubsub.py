@@ -94,6 +94,12 @@ class PubSubSource:
     async def take(self, count: int) -> list[Entry]:
         """Messages from the queue, if the lease is held: no call may start after its end."""
         await self._inbox.wait(MAX_WAIT_SECONDS)
+        return self._taken(count)
+
+    async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+        return self._taken(count)
+
+    def _taken(self, count: int) -> list[Entry]:
         entries = self._inbox.take(count)
         if self._lease and not self._lease.held:
             self._inbox.drop(entries)

@@ -10,7 +10,8 @@ from typing import Any, Final
 from listeners.app import Function
 from listeners.caller import Caller
 from listeners.errors import SourceError
-from listeners.messages import Entry, Settlement
+from listeners.hand import Hand
+from listeners.messages import Entry, Outcome, Settlement
 from listeners.metrics import FunctionMeter
 from listeners.outcome import exhausted
 from listeners.source import Source
@@ -44,9 +45,10 @@ class Pump:
         self._meter = meter
         self._capacity = PUBSUB_CONCURRENCY if isinstance(trigger, PubSubTrigger) else trigger.batch_size
         self._renew_seconds = renew_seconds
-        self._in_hand: set[Entry] = set()
-        self._finished: list[Settlement] = []
-        self._something_finished = asyncio.Event()
+        self._hand = Hand(function.name, self._capacity, batch=function.binding.batch, meter=meter)
+        self._taking = False
+        self._exchange_failed = False
+        self._finishing = False
         self._room_changed = asyncio.Event()
         self._draining = asyncio.Event()
         self._opened_or_draining = asyncio.Event()
@@ -58,7 +60,8 @@ class Pump:
             meter,
             self._capacity,
             holds=source.holds,
-            on_finished=self._finish_with,
+            on_succeeded=self._hand.succeed,
+            on_finished=self._hand.finish,
             on_change=self._room_changed.set,
             # A message cannot go back: it waits.
             on_unstarted=None if isinstance(trigger, PubSubTrigger) else self._return,
@@ -103,8 +106,10 @@ class Pump:
         try:
             await self._draining.wait()
             # A read that is under way may have taken entries: let it end.
-            await asyncio.wait([taking], timeout=LAST_TAKE_SECONDS)
+            exchanging = asyncio.create_task(self._hand.expects_nothing.wait())
+            await asyncio.wait([taking, exchanging], timeout=LAST_TAKE_SECONDS)
         finally:
+            exchanging.cancel()
             await cancel_until_done([taking], CLEAN_UP_SECONDS)
 
     async def _take(self) -> None:
@@ -116,7 +121,12 @@ class Pump:
                 break
             await self._room_changed.wait()
         if not self._draining.is_set():
-            self._accept(await self._source.take(self._free()))
+            self._taking = True
+            try:
+                entries = await self._source.take(self._free())
+            finally:
+                self._taking = False
+            self._accept(entries)
 
     def _return(self, entries: Iterable[Entry]) -> None:
         self._unstarted += entries
@@ -127,24 +137,22 @@ class Pump:
         entries = list(self._unstarted)
         await self._source.hand_back(entries)
         self._unstarted = self._unstarted[len(entries) :]
-        self._in_hand.difference_update(entries)
-        self._meter.in_progress.set(len(self._in_hand))
+        self._hand.let_go(entries, None)
 
     def _free(self) -> int:
-        """How many entries may be taken. A batch function gets its next batch when it has finished the one before."""
-        if self._caller.blocked:
-            return 0
-        if self.function.binding.batch:
-            return 0 if self._in_hand else self._capacity
-        return self._capacity - len(self._in_hand)
+        """How many entries may be taken."""
+        return 0 if self._caller.blocked else self._hand.free()
 
     def _accept(self, entries: list[Entry]) -> None:
         """Start the calls of entries that were taken."""
-        self._in_hand.update(entries)
-        self._measure(entries)
-        given_up = [settlement for entry in entries if (settlement := exhausted(self.function.trigger, entry))]
+        self._hand.add(entries)
+        if self._finishing:  # a read that took too long: they go back with the rest
+            return
+        again = [entry for entry in entries if entry.deliveries > 1]
+        self._hand.measure(entries, len(again))
+        given_up = [settlement for entry in again if (settlement := exhausted(self.function.trigger, entry))]
         if given_up:
-            self._finish_with(given_up)
+            self._hand.finish(given_up)
             hopeless = {settlement.entry for settlement in given_up}
             entries = [entry for entry in entries if entry not in hopeless]
         for group in self._grouped(entries):
@@ -157,44 +165,52 @@ class Pump:
         new = [entry for entry in entries if entry.deliveries == 1]
         return ([new] if new else []) + [[entry] for entry in entries if entry.deliveries > 1]
 
-    def _measure(self, entries: list[Entry]) -> None:
-        self._meter.received.inc(len(entries))
-        self._meter.redelivered.inc(sum(entry.deliveries > 1 for entry in entries))
-        self._meter.in_progress.set(len(self._in_hand))
-        now_ms = time.time() * 1000
-        for entry in entries:
-            if entry.id is not None:
-                self._meter.wait.observe(max(0.0, now_ms - int(entry.id.partition("-")[0])) / 1000)
-
-    def _finish_with(self, settlements: list[Settlement]) -> None:
-        self._finished += settlements
-        self._something_finished.set()
-
     async def _settle(self) -> None:
-        """Settle all that has finished since the last time, in one go."""
-        await self._something_finished.wait()
-        self._something_finished.clear()
-        settlements, self._finished = self._finished, []
-        try:
-            await self._source.settle(settlements)
-        except BaseException:
-            self._finish_with(settlements)
-            raise
-        self._forget(settlements)
+        """Settle all that has finished since the last time, in one go, and take as many new ones with it."""
+        await self._hand.something_finished.wait()
+        self._hand.something_finished.clear()
+        room = self._room_for_exchange()
+        if room > 0:
+            await self._exchange(room)
+        finished = self._hand.pop_finished()
+        if finished:
+            await self._settle_only(finished)
+        if self._free() > 0 or self._caller.blocked:  # what is held for a retry must then be handed over
+            self._room_changed.set()
 
-    def _forget(self, settlements: list[Settlement]) -> None:
-        for settlement in settlements:
-            self._in_hand.discard(settlement.entry)
-            self._meter.settled(settlement.outcome)
-            if settlement.error:
-                where = f" ({settlement.where})" if settlement.where else ""
-                log.warning("%s: %s: %s%s", self.function.name, settlement.outcome.value, settlement.error, where)
-        self._meter.in_progress.set(len(self._in_hand))
-        self._room_changed.set()
+    def _room_for_exchange(self) -> int:
+        """How many entries may be taken in the step that settles: none while take() is under way."""
+        blocked = self._taking or self._caller.blocked or self._unstarted or self._draining.is_set()
+        return 0 if blocked or self._exchange_failed else self._hand.free_after_success()
+
+    async def _exchange(self, room: int) -> None:
+        succeeded = self._hand.pop_succeeded()
+        self._hand.expect(room)
+        self._exchange_failed = True  # then they are settled alone first, or more and more would be in hand
+        try:
+            entries = await self._source.exchange(succeeded, room)
+        except BaseException:
+            self._hand.succeed(succeeded)
+            raise
+        finally:
+            self._hand.expect(0)
+        self._exchange_failed = False
+        self._hand.let_go(succeeded, Outcome.SUCCEEDED)
+        if entries:
+            self._accept(entries)
+
+    async def _settle_only(self, finished: list[Settlement]) -> None:
+        try:
+            await self._source.settle(finished)
+        except BaseException:
+            self._hand.finish(finished)
+            raise
+        self._exchange_failed = False
+        self._hand.settled(finished)
 
     async def _renew(self) -> None:
         # The pause comes last, so that a renewal that failed is tried again at once.
-        await self._source.renew(list(self._in_hand))
+        await self._source.renew(list(self._hand.entries))
         await asyncio.sleep(self._renew_seconds)
 
     async def _finish(self, deadline: float) -> None:
@@ -206,11 +222,12 @@ class Pump:
             self._accept(unread[:count])
             del unread[:count]
             await self._room_before(deadline)
-        self._in_hand.update(unread)
+        self._hand.add(unread)
+        self._finishing = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self._caller.idle.wait()
-        await _cancelled(self._caller.running)
+        await self._caller.cancel(CLEAN_UP_SECONDS)
 
     async def _room_before(self, deadline: float) -> None:
         self._room_changed.clear()
@@ -220,10 +237,10 @@ class Pump:
 
     async def _let_go(self) -> None:
         """Tell Redis what became of the last entries, and hand back those that are not finished."""
-        settlements, self._finished = self._finished, []
-        if settlements and await self._within_bound("settling", self._source.settle(settlements)) is not FAILED:
-            self._forget(settlements)
-        left = self._in_hand - {settlement.entry for settlement in settlements}
+        finished = self._hand.pop_finished()
+        if finished and await self._within_bound("settling", self._source.settle(finished)) is not FAILED:
+            self._hand.settled(finished)
+        left = set(self._hand.entries) - {settlement.entry for settlement in finished}
         if left:
             log.warning("%s: %d entries were not finished in time and are handed back", self.function.name, len(left))
         await self._within_bound("handing back", self._source.hand_back(list(left)))
@@ -250,12 +267,3 @@ class Pump:
     def _state_changed(self, activity: str, works: bool) -> None:
         (self._broken.discard if works else self._broken.add)(activity)
         self._meter.source_up.set(0 if self._broken else 1)
-
-
-async def _cancelled(calls: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel calls once, so that functions can clean up, and wait for as long as that may take."""
-    waiting = [task for task in calls if not task.done()]
-    for task in waiting:
-        task.cancel()
-    if waiting:
-        await asyncio.wait(waiting, timeout=CLEAN_UP_SECONDS)

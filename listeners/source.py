@@ -34,6 +34,14 @@ class Source(Protocol):
         """Tell Redis what became of these entries. Settling an entry again does nothing."""
         ...
 
+    async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+        """Settle entries whose calls succeeded and take up to `count` that are there now, in one step if possible.
+
+        It never waits for entries, and may return none although there are some. If it raises, nothing was taken, and
+        what was settled is not known.
+        """
+        ...
+
     async def renew(self, entries: Sequence[Entry]) -> None:
         """Extend the lease on entries that are still being worked on."""
         ...

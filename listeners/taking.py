@@ -1,5 +1,6 @@
 """The two ways to take elements from a list: at least once, with a lease, and at most once, with a plain pop."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -31,8 +32,11 @@ class Taking(Protocol):
         """The commands used, for people."""
         ...
 
-    async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
-        """Take up to `count` elements; and the seconds until one in flight becomes available again, if one will."""
+    async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
+        """Take up to `count` elements; and the seconds until one in flight becomes available again, if one will.
+
+        Before, in the same step, elements of this list that `succeeded` are settled.
+        """
         ...
 
     async def settle(self, key: str, settlements: Sequence[Settlement]) -> None: ...
@@ -67,10 +71,13 @@ class LeasedTaking:
     def describe(self) -> str:
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
 
-    async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
+    async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
         sent_at = boot_seconds()
+        arguments: list[Any] = [self._lease_ms, count, self._beginning]
+        for entry in succeeded:
+            arguments += (entry.receipt, entry.deliveries, "done", 0)
         due_ms, taken = await self._client.evaluate(
-            self._take, _keys(key), [self._lease_ms, count, self._beginning], doing=f"taking from list {key!r}"
+            self._take, _keys(key), arguments, doing=f"taking from list {key!r}"
         )
         ends_at = lease_end(sent_at, self._lease_ms / 1000)
         entries = [
@@ -132,7 +139,7 @@ class PlainTaking:
     def _pop(self) -> str:
         return "LPOP" if self._trigger.list_pop_from_beginning else "RPOP"
 
-    async def take(self, key: str, count: int) -> tuple[list[Entry], float | None]:
+    async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
         popped_from, payloads = await self._popped(key, count)
         return [Entry(popped_from, payload=payload) for payload in payloads], None
 
@@ -172,5 +179,6 @@ class PlainTaking:
             await self._client.command(key, push, key, *payloads, doing=f"handing back to list {key!r}")
 
 
+@functools.lru_cache(maxsize=1024)
 def _keys(key: str) -> list[str]:
     return [key, inflight_key(key), companion_key(key, "elements")]

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
+import uvloop
 from prometheus_client import disable_created_metrics
 from rich.console import Console
 
@@ -74,7 +75,7 @@ def run(
     _start_log(log_level)
     settings = settings_from(config, connection, host={"http_port": http_port})
     host = Host(load_app(app), settings.redis_connections(), settings.host)
-    asyncio.run(_run_and_leave(host))
+    uvloop.run(_run_and_leave(host))
 
 
 @cli.command()

@@ -1,10 +1,11 @@
 -- Takes elements and records them as in flight: first those whose lease ran out or whose retry is due, then new ones.
--- ARGV: lease in ms, how many, 1 to take from the beginning.
+-- ARGV: lease in ms, how many, 1 to take from the beginning; then what is to be settled before, as settle() reads it.
 -- Answers {ms until the next one in flight becomes available, or -1; {id, deliveries, payload, id, ...}}; the first is of
 -- use only if nothing was taken.
+settle(4)
 local lease, count, beginning = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 
--- Everything is read before anything is written, and what is recorded is written before the list is cut: a key of
+-- From here on everything is read before anything is written, and what is recorded is written before the list is cut: a key of
 -- another type or a server out of memory refuses the script while it has changed nothing.
 local nearest = redis.call('ZRANGE', inflight, 0, 0, 'WITHSCORES')
 local due = redis.call('ZRANGEBYSCORE', inflight, '-inf', now, 'LIMIT', 0, count)

@@ -117,6 +117,7 @@ async def outcome_of(function: Callable[..., Any]) -> Settlement:
         meter,
         1,
         holds=lambda entry: True,
+        on_succeeded=lambda entries: finished.extend(Settlement(entry, Outcome.SUCCEEDED) for entry in entries),
         on_finished=finished.extend,
         on_change=lambda: None,
         on_unstarted=None,
