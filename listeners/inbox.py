@@ -19,6 +19,9 @@ class Inbox:
         self._entries: deque[Entry] = deque()
         self._stirred = asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def put(self, entry: Entry) -> None:
         """Add a message, or drop it if the queue is full."""
         if len(self._entries) >= self._size:

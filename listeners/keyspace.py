@@ -1,6 +1,8 @@
 """Which keyspace and keyevent notifications a server must publish for a channel (Redis: keyspace notifications)."""
 
-__all__ = ["missing_flags"]
+from collections.abc import Sequence
+
+__all__ = ["keyspace_warning", "missing_flags"]
 
 #: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
 _EVENT_FLAGS = {
@@ -36,3 +38,17 @@ def missing_flags(channel: str, configured: str) -> str:
     elif needed is None and not present & set(_EVENT_FLAGS):
         missing += "A"
     return missing
+
+
+def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
+    """What to say of a channel whose notifications one of the servers does not publish; empty if each does.
+
+    `configured`: the notify-keyspace-events of each.
+    """
+    lacking = next((flags for flags in configured if missing_flags(channel, flags)), None)
+    if lacking is None:
+        return ""
+    return (
+        "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
+        f"CONFIG SET notify-keyspace-events {lacking}{missing_flags(channel, lacking)}"
+    )

@@ -5,8 +5,9 @@ from typing import Protocol
 from listeners.client import Client, Script
 from listeners.clock import boot_seconds, lease_end
 from listeners.errors import WrongTypeError
+from listeners.messages import text
 
-__all__ = ["Lease", "RedisLease", "is_lease_key", "lease_key", "notice_channel"]
+__all__ = ["Lease", "RedisLease", "is_about_a_lease", "lease_key", "notice_channel"]
 
 #: How often an instance that stands by asks for the lease.
 STANDBY_SECONDS = 0.5
@@ -29,6 +30,13 @@ def notice_channel(key: str) -> str:
 def is_lease_key(name: str) -> bool:
     """Whether a key or channel belongs to the lease of some function."""
     return name.startswith("triggerfish:{") and name.endswith(_SUFFIXES)
+
+
+def is_about_a_lease(channel: str, payload: bytes) -> bool:
+    """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
+    if channel.startswith("__keyevent@"):
+        return is_lease_key(text(payload))
+    return is_lease_key(channel.partition("__:")[2] if channel.startswith("__keyspace@") else channel)
 
 
 class Lease(Protocol):

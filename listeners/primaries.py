@@ -15,7 +15,7 @@ __all__ = ["PrimariesSubscription"]
 class PrimariesSubscription:
     """Like a Subscription; follows the cluster's topology. The trouble of one node stops no other's messages."""
 
-    def __init__(self, client: Client, on_message: Callable[[Message], object], on_end: Callable[[], object]) -> None:
+    def __init__(self, client: Client, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:
         self._client = client
         self._on_message = on_message
         self._on_end = on_end

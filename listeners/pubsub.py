@@ -8,8 +8,8 @@ from listeners.client import Client
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.handover import HandOver, Notice
 from listeners.inbox import Inbox
-from listeners.keyspace import missing_flags
-from listeners.lease import Lease, is_lease_key
+from listeners.keyspace import keyspace_warning
+from listeners.lease import Lease, is_about_a_lease
 from listeners.messages import Entry, Outcome, Settlement, text
 from listeners.primaries import PrimariesSubscription
 from listeners.subscription import Message, Subscription
@@ -19,6 +19,8 @@ __all__ = ["QUEUE_SIZE", "PubSubSource"]
 
 #: Messages that wait for the function; more are dropped, and counted.
 QUEUE_SIZE = 10_000
+#: When more than so many wait, functions get their turn after each message that is read.
+MANY_WAIT = 200
 #: The holder renews this often within one lease time.
 RENEWALS_PER_LEASE = 10 / 3
 MAX_WAIT_SECONDS = 1.0
@@ -266,20 +268,17 @@ class PubSubSource:
             await self._client.doubt()
             raise
 
-    def _received(self, message: Message) -> None:
-        channel = text(message["channel"])
+    def _received(self, message: Message) -> bool:
+        channel = text(message.channel)
         if self._hand_over and channel == self._hand_over.channel:
-            if message["type"] == "message":  # a pattern of the user's may match it too
-                self._noticed(self._hand_over.read(message["data"]))
-        elif self._accepting and not _is_about_a_lease(channel, message["data"]):
-            self._inbox.put(
-                Entry(
-                    channel,
-                    payload=message["data"],
-                    pattern=text(message["pattern"]) if message["pattern"] is not None else None,
-                    epoch=self._lease.epoch if self._lease else None,
-                )
-            )
+            if message.pattern is None:  # a pattern of the user's may match it too
+                self._noticed(self._hand_over.read(message.data))
+            return True
+        if self._accepting and not is_about_a_lease(channel, message.data):
+            pattern = text(message.pattern) if message.pattern is not None else None
+            epoch = self._lease.epoch if self._lease else None
+            self._inbox.put(Entry(channel, payload=message.data, pattern=pattern, epoch=epoch))
+        return len(self._inbox) > MANY_WAIT
 
     def _noticed(self, notice: Notice | None) -> None:
         if notice is Notice.BEGIN:
@@ -306,19 +305,4 @@ class PubSubSource:
             answers = await self._client.everywhere("CONFIG", "GET", "notify-keyspace-events", doing=doing)
         except (AccessDeniedError, CommandRefusedError):
             return "; the server does not say whether it publishes these notifications (CONFIG GET is denied)"
-        settings = [text(answer[1]) if answer else "" for answer in answers]
-        configured = next((flags for flags in settings if missing_flags(self._trigger.channel, flags)), None)
-        if configured is None:
-            return ""
-        missing = missing_flags(self._trigger.channel, configured)
-        return (
-            "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
-            f"CONFIG SET notify-keyspace-events {configured}{missing}"
-        )
-
-
-def _is_about_a_lease(channel: str, payload: bytes) -> bool:
-    """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
-    if channel.startswith("__keyevent@"):
-        return is_lease_key(text(payload))
-    return is_lease_key(channel.partition("__:")[2] if channel.startswith("__keyspace@") else channel)
+        return keyspace_warning(self._trigger.channel, [text(answer[1]) if answer else "" for answer in answers])

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio.client import PubSub
 
@@ -16,7 +16,14 @@ from listeners.translation import translated
 
 __all__ = ["Message", "Subscription"]
 
-Message = dict[str, Any]
+
+class Message(NamedTuple):
+    """What was published, as it came; `pattern` is the one that it matched, if it came by a pattern."""
+
+    channel: bytes
+    data: bytes
+    pattern: bytes | None = None
+
 
 #: How long the server may take to confirm a subscription.
 CONFIRM_SECONDS = 2.0
@@ -25,16 +32,20 @@ SILENCE_SECONDS = 10.0
 MAX_WAIT_SECONDS = 1.0
 #: A ping whose answer is not there after so long stands behind messages that wait in the server.
 BEHIND_SECONDS = 1.0
+#: After so many messages everything else gets its turn.
+TURN_MESSAGES = 50
 
 
 class Subscription:
     """Hands each message that `redis` gets to `on_message`, in order; calls `on_end` if reading ends without close().
 
+    `on_message` says whether functions need their turn before the next one, as many messages wait for them.
+
     A connection that was lost is never made anew here, as redis-py would: what was published meanwhile is missing,
     and the one that uses the subscription must know.
     """
 
-    def __init__(self, redis: PubSub, on_message: Callable[[Message], object], on_end: Callable[[], object]) -> None:
+    def __init__(self, redis: PubSub, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:
         self._redis = redis
         self._on_message = on_message
         self._on_end = on_end
@@ -110,23 +121,38 @@ class Subscription:
             await self._redis.aclose()
 
     async def _read(self) -> None:
+        """Read from the connection itself: what redis-py does around each message takes longer than the rest."""
+        read = 0
         while True:
+            connection = self._redis.connection
+            if connection is None:
+                raise SourceUnavailableError("listening: the connection was closed")
             with _not_mended("listening"):
-                message = await self._redis.get_message(timeout=MAX_WAIT_SECONDS)
+                while read < TURN_MESSAGES:
+                    # No bound: check_alive() notices what is silent, and asyncio's would cost as much as the reading.
+                    answer = await connection.read_response(timeout=math.inf)
+                    read = TURN_MESSAGES if self._handle(answer) else read + 1
+            read = 0
             raise_if_cancelled()
-            if message is None:
-                continue
             self._heard_at = boot_seconds()
-            if message["type"] in {"message", "pmessage"}:
-                self._on_message(message)
-            elif message["type"] in {"subscribe", "psubscribe"}:
-                self._confirm(text(message["channel"]))
-            elif message["type"] == "pong":
-                self._pinged_at = None
             if not self._is_behind():
                 # Functions get their turn: a burst then waits in the server's buffer for this connection, where there
                 # is room for more than in our queue. For long it must not: the server would cut the connection.
                 await asyncio.sleep(0)
+
+    def _handle(self, answer: Any) -> bool:
+        """Take notice of one answer; whether others get their turn now."""
+        kind = answer[0] if isinstance(answer, list) else b"pong"
+        if kind == b"message":
+            return self._on_message(Message(answer[1], answer[2]))
+        if kind == b"pmessage":
+            return self._on_message(Message(answer[2], answer[3], answer[1]))
+        self._heard_at = boot_seconds()
+        if kind in {b"subscribe", b"psubscribe"}:
+            self._confirm(text(answer[1]))
+        elif kind == b"pong":
+            self._pinged_at = None
+        return True
 
     def _reader_ended(self, reader: asyncio.Task[None]) -> None:
         if not reader.cancelled():
