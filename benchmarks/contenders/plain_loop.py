@@ -55,10 +55,11 @@ async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool)
             await client.evalsha(settle, 3, *LIST_KEYS, *(part for step in steps for part in step))
 
 
-async def popped(client: redis.asyncio.Redis, scenario: Scenario, _together: bool) -> None:
+async def popping(client: redis.asyncio.Redis, scenario: Scenario, _together: bool) -> None:
     """LPOP with COUNT: at most once."""
     while True:
-        elements = [element.decode() for element in await client.lpop(KEY, scenario.batch) or ()]
+        popped: Any = await client.lpop(KEY, scenario.batch)
+        elements = [element.decode() for element in popped or ()]
         if not elements:
             await asyncio.sleep(0.01)
         elif scenario.batch_calls:
@@ -98,7 +99,7 @@ async def pubsub(client: redis.asyncio.Redis, _scenario: Scenario, _together: bo
 async def main(together: bool) -> None:
     """Read until the process is killed."""
     scenario = Scenario.from_environment()
-    loops = {"list": lists if scenario.delivery == "at-least-once" else popped, "stream": streams, "pubsub": pubsub}
+    loops = {"list": lists if scenario.delivery == "at-least-once" else popping, "stream": streams, "pubsub": pubsub}
     async with redis.asyncio.Redis(port=int(os.environ["BENCH_PORT"]), protocol=2) as client:
         await loops[scenario.kind](client, scenario, together)
 

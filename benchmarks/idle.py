@@ -1,0 +1,89 @@
+"""What idle triggers cost: processor time, connections and memory of one host with 1, 10 and 100 of them."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import redis
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from examples.demo.server import Server, embedded_binary
+from scaler.children import die_with_parent
+
+ROOT = Path(__file__).parents[1]
+KINDS = ("list", "stream", "pubsub")
+NUMBERS = (1, 10, 100)
+START_SECONDS = 30.0
+#: After the start, until everything has come to rest.
+SETTLE_SECONDS = 3.0
+
+
+def main(seconds: float) -> None:
+    """Measure each kind and number for so long, and print a table."""
+    rows = Table("kind", "triggers", "connections", "CPU ms per second", "of the server", "memory MB", title="Idle")
+    with Server(embedded_binary()) as server:
+        for kind, number in track([(kind, number) for kind in KINDS for number in NUMBERS], description="measuring"):
+            rows.add_row(kind, str(number), *measured(server, kind, number, seconds))
+    Console(width=120).print(rows)
+
+
+def measured(server: Server, kind: str, number: int, seconds: float) -> tuple[str, ...]:
+    """The figures of one host."""
+    told = {"IDLE_KIND": kind, "IDLE_TRIGGERS": str(number), "TRIGGERFISH_CONNECTION": server.address}
+    command = [sys.executable, "-m", "scaler", "run", "benchmarks/idle_app.py"]
+    with server.client() as client:
+        client.flushall()
+        process = subprocess.Popen(  # noqa: S603  (our own command line)
+            command,
+            cwd=ROOT,
+            env={**os.environ, **told},
+            stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+        )
+        try:
+            wait_until_all_are_read(client, number)
+            before = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
+            time.sleep(seconds)
+            after = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
+            used = [f"{(late - early) / seconds * 1000:.1f}" for early, late in zip(before, after, strict=True)]
+            return (str(len(connections(client))), *used, f"{memory_mb(process.pid):.0f}")
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_until_all_are_read(client: redis.Redis, number: int) -> None:
+    """Return when each trigger has its connection, and the start is over."""
+    deadline = time.monotonic() + START_SECONDS
+    while len(connections(client)) < number:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the host did not connect {number} triggers within {START_SECONDS:g} s")
+        time.sleep(0.1)
+    time.sleep(SETTLE_SECONDS)
+
+
+def connections(client: redis.Redis) -> list[str]:
+    """The names of the host's connections."""
+    return [str(one["name"]) for one in client.client_list() if one["name"].startswith("triggerfish:host:")]
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor's time that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    """The memory that a process has resident (Linux)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.idle", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10, help="for each")
+    main(parser.parse_args().seconds)
