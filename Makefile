@@ -33,8 +33,10 @@ servers: .venv/dev  ## Fetch the Redis and Valkey servers that the tests talk to
 test: servers  ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
+bench: .venv/demo  ## Measure throughput and latency beside hand-written loops, and what idle triggers cost
+	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.latency
+	@$(BIN)/python -m benchmarks.idle
 
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
