@@ -153,10 +153,14 @@ def _to_structure(annotation: Any, place: str) -> Converter:
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise BindingError(place, _type_name(annotation), f"pydantic cannot read it: {error.message}") from None
 
+    takes_fields = annotation in (dict[str, Any], dict[str, str])
+
     def convert(entry: Entry) -> Any:
         try:
             if entry.payload is not None:
                 return adapter.validate_json(entry.payload)
+            if takes_fields:  # nothing to be validated
+                return _utf8_fields(entry)
             return adapter.validate_python(_utf8_fields(entry))
         except ValidationError as error:
             raise Reject(_summary(annotation, error)) from None
