@@ -96,7 +96,7 @@ def _check_writable(scaled: ScaledTrigger) -> None:
         raise ConfigurationError(
             f"{function}.connection",
             trigger.connection,
-            "It has to be the key of a Secret: use letters, digits, '-', '_' and '.' only, and no '.' at its beginning.",
+            "It has to be a key of a Secret: use letters, digits, '-', '_' and '.', and begin with no '.'.",
         )
     for key in () if isinstance(trigger, PubSubTrigger) else trigger.keys:
         if key.split() != [key]:

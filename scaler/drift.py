@@ -1,71 +1,78 @@
 """Whether a file still says what an app declares: manifests or values for the chart, as `triggerfish manifest` writes.
 
 What counts as declared is what a trigger's scaling follows from: its function, type, connection, keys or channel,
-consumer group, messages per worker and delivery. All else in the file is its owner's: images, bounds, labels, behaviour,
-addresses, other scalers. Spellings, defaults that are written out, and the order do not count either.
+consumer group, messages per worker and delivery. All else in the file is its owner's: images, bounds, labels,
+behaviour, addresses, other scalers. Spellings, defaults that are written out, and the order do not count either.
 """
 
 import difflib
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from listeners.errors import ConfigurationError
 from scaler.declared import declared_parameters, text_of
 from scaler.legible import legible
 from scaler.metadata import ScaledTrigger, read_metadata
-from scaler.rendering import Deployed
+from scaler.rendering import Deployed, quoted
 from scaler.scaledobjects import documents, external_triggers
 
-__all__ = ["drift"]
+__all__ = ["Drift", "drift"]
 
 OPTION = "--check"
 MAX_LINE = 1_000
 
 
 @dataclass(frozen=True)
+class Drift:
+    """How a file differs from an app: the lines of a unified diff, none if it does not.
+
+    `in_values`: the file has values for the chart, not manifests.
+    """
+
+    lines: list[str]
+    in_values: bool
+
+
+@dataclass(frozen=True)
 class _Said:
-    """What a file says of an app: its triggers, and the connections that it defines, if it is a file that does."""
+    """What a file says of an app: its triggers, and the connections that it defines (None: manifests define none)."""
 
     triggers: list[ScaledTrigger]
     connections: list[str] | None = None
 
 
-def drift(app: Deployed, file: Path) -> list[str]:
-    """What the file says and what the app declares, as the lines of a unified diff; none if they agree.
+def drift(app: Deployed, file: Path) -> Drift:
+    """What a file says beside what the app declares.
 
     Raises ConfigurationError if the file does not have the app, or has what KEDA or the scaler would refuse.
     """
     said = _said(file, app)
-    declared = list(app.triggers)
-    connections = None if said.connections is None else sorted(set(app.connections) | set(said.connections))
-    if said.connections is None and app.only_pubsub:
-        declared = []  # it has no ScaledObject
+    in_values = said.connections is not None
+    connections = set(said.connections or ())
+    declared = list(app.triggers) if in_values or not app.only_pubsub else []  # without a ScaledObject
     lines = difflib.unified_diff(
-        _lines(said.triggers, said.connections),
-        _lines(declared, connections),
+        _lines(said.triggers, connections),
+        _lines(declared, connections | set(app.connections) if in_values else set()),
         fromfile=f"what {file} says",
         tofile=f"what {app.reference} declares",
         lineterm="",
     )
-    return [legible(line, MAX_LINE) for line in lines]
+    return Drift([legible(line, MAX_LINE) for line in lines], in_values)
 
 
-def _lines(triggers: Iterable[ScaledTrigger], connections: list[str] | None) -> list[str]:
+def _lines(triggers: Iterable[ScaledTrigger], connections: set[str]) -> list[str]:
     """A block of YAML for each trigger, in the order of the functions' names."""
-    blocks = [_block({scaled.function: declared_parameters(scaled, explicit=True)}) for scaled in triggers]
+    blocks = [_block(scaled) for scaled in triggers]
     if connections:
-        blocks.append(_block({"connections": sorted(connections)}))
+        blocks.append(["connections:", *(f"  {quoted(name)}:" for name in sorted(connections))])
     return [line for block in sorted(blocks) for line in block]
 
 
-def _block(content: Mapping[str, Any]) -> list[str]:
-    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=math.inf)
-    return text.splitlines()
+def _block(scaled: ScaledTrigger) -> list[str]:
+    parameters = declared_parameters(scaled, explicit=True)
+    return [f"{quoted(scaled.function)}:", *(f"  {key}: {quoted(value)}" for key, value in parameters.items())]
 
 
 def _said(file: Path, app: Deployed) -> _Said:
@@ -76,8 +83,8 @@ def _said(file: Path, app: Deployed) -> _Said:
     ours = [document for document in found if _name(document) == app.name]
     if not any(document.get("kind") in ("Deployment", "ScaledObject") for document in ours):
         known = sorted({name for document in found for name in _names(document)})
-        fix = f"It has no Deployment, ScaledObject or `apps` entry called {app.name}: name the one that is meant by --name"
-        raise ConfigurationError(OPTION, str(file), f"{fix} (it has {', '.join(known) or 'none'}).")
+        fix = f"It has no Deployment, ScaledObject or `apps` entry called {app.name}"
+        raise ConfigurationError(OPTION, str(file), f"{fix}, but {', '.join(known) or 'none'}: give --name.")
     scaled_objects = [document for document in ours if document.get("kind") == "ScaledObject"]
     return _Said([scaled for document in scaled_objects for scaled in _in_scaled_object(document)])
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,11 +28,11 @@ HELP = "\n\n".join(
         "--helm-values it is values for the chart instead. Redis is not asked, and nothing is changed.",
         "An app with pub/sub triggers only is one instance without a ScaledObject; one that has others too never has "
         "less than one.",
-        "--check FILE prints nothing and ends with code 0 if FILE (manifests or values) still has the app's triggers. If "
-        "not, it prints a diff and ends with code 1. What counts is, for each function, the type, connection, keys or "
-        "channel, consumer group, messages per worker and delivery; and in values also that the connections are there. "
-        "All else in FILE is yours: image, bounds, labels, addresses, behaviour, activationMessages, KEDA's other scalers. "
-        "Comments, order, spelling and defaults do not count.",
+        "--check FILE prints nothing and ends with code 0 if FILE, manifests or values, still has the app's triggers; "
+        "otherwise it prints a diff and ends with code 1. It compares, for each function, the type, connection, keys or "
+        "channel, consumer group, messages per worker and delivery, and in values whether the connections are there.",
+        "All else in FILE is yours: image, bounds, labels, addresses, behaviour, activationMessages, other scalers of "
+        "KEDA. Comments, order, spelling and defaults do not count.",
     )
 )
 
@@ -92,18 +93,26 @@ def manifest(
     if check is not None:
         _check(deployed, check, name)
         return
-    _print(values(deployed) if helm_values else manifests(deployed, _address(scaler_address)))
+    if helm_values:
+        _check_unused(namespace, scaler_address)
+        _print(values(deployed))
+    else:
+        _print(manifests(deployed, _address(scaler_address)))
 
 
 def _check(app: Deployed, file: Path, name: str | None) -> None:
     """Print what differs; end with code 1 if anything does."""
-    lines = drift(app, file)
-    if not lines:
+    found = drift(app, file)
+    if not found.lines:
         return
-    again = f"triggerfish manifest {app.reference}" + (f" --name {name}" if name else "")
-    _print("\n".join(lines) + "\n")
-    fix = f"{file} has other triggers than {app.reference}. Change its lines as the + and - say, or write it anew, with"
-    typer.echo(f"{fix} the options that it was written with: {again} > {file}", err=True)
+    _print("\n".join(found.lines) + "\n")
+    words = ["triggerfish", "manifest", app.reference, *(("--name", name) if name else ())]
+    again = shlex.join([*words, *(("--helm-values",) if found.in_values else ()), "..."])
+    typer.echo(
+        f"{file} has other triggers than {app.reference}. Change its lines as + and - say, or write it anew with the "
+        f"options that it was written with: {again} > {file}",
+        err=True,
+    )
     raise typer.Exit(1)
 
 
@@ -135,6 +144,15 @@ def _name(app_name: str, given: str | None) -> str:
         return app_name
     like = re.sub(r"[^a-z0-9]+", "-", app_name.lower())[:63].strip("-")
     raise ConfigurationError("app", app_name, f"{rule}: say --name {like or 'NAME'}.")
+
+
+def _check_unused(namespace: str | None, scaler_address: str | None) -> None:
+    """Refuse options that would be lost. Raises ConfigurationError."""
+    fix = "Values for the chart have no place for it: "
+    if namespace is not None:
+        raise ConfigurationError("--namespace", namespace, f"{fix}give it to helm.")
+    if scaler_address is not None:
+        raise ConfigurationError("--scaler-address", scaler_address, f"{fix}the chart knows its scaler.")
 
 
 def _address(given: str | None) -> str:
