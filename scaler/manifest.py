@@ -27,9 +27,9 @@ HELP = "\n\n".join(
         "The comments in it say why, and what is left to fill in. The same app always gives the same text. With "
         "--helm-values it is values for the chart instead. Redis is not asked, and nothing is changed.",
         "An app with pub/sub triggers only is one instance without a ScaledObject; one that has others too never has "
-        "less than one.",
+        "fewer than one.",
         "--check FILE prints nothing and ends with code 0 if FILE, manifests or values, still has the app's triggers; "
-        "otherwise it prints a diff and ends with code 1. It compares, for each function, the type, connection, keys or "
+        "otherwise it prints a diff and ends with code 1. It compares for each function the type, connection, keys or "
         "channel, consumer group, messages per worker and delivery, and in values whether the connections are there.",
         "All else in FILE is yours: image, bounds, labels, addresses, behaviour, activationMessages, other scalers of "
         "KEDA. Comments, order, spelling and defaults do not count.",

@@ -61,6 +61,11 @@ class Deployed:
         return any(scaled.trigger.connection is None for scaled in self.triggers)
 
     @property
+    def secret_keys(self) -> list[str]:
+        """The keys of the Secret that its connections are in."""
+        return sorted({*self.connections, *(("default",) if self.uses_default_connection else ())})
+
+    @property
     def holds_leases(self) -> bool:
         """Whether a trigger is to be in one instance only."""
         return any(isinstance(s.trigger, PubSubTrigger) and s.trigger.singleton for s in self.triggers)
