@@ -70,6 +70,8 @@ def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, d
         if str(trigger.get("type")) in EXTERNAL:
             metadata = _mapping(trigger.get("metadata"), f"{where}.metadata")
             if _points_at_us(metadata, None):
+                for key, value in metadata.items():
+                    _check_text(f"{where}.metadata.{key}", value)
                 yield where, trigger
 
 
@@ -106,12 +108,16 @@ def _as_sent(metadata: Mapping[str, Any], more: Mapping[str, str], where: str) -
         if key in more:
             continue
         field = f"{where}.metadata.{key}"
-        if not isinstance(value, str):
-            raise ConfigurationError(field, value, "Kubernetes takes text only: write it in quotes.")
+        _check_text(field, value)
         if key.endswith(FROM_ENV):
             fix = f"KEDA sends the value of that variable. Give it with --metadata {key}=VALUE."
             raise ConfigurationError(field, value, fix)
     return {**metadata, **more}
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(field, value, "Kubernetes takes text only: write it in quotes.")
 
 
 def documents(file: Path, option: str) -> list[dict[str, Any]]:

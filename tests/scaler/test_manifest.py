@@ -121,7 +121,7 @@ def test_bounds(write: Write, helm_values: bool) -> None:
 
 @pytest.mark.parametrize("shape", ["queues", "mixed", "mixed with a broadcast"])
 def test_the_scaler_reads_the_triggers_back(write: Write, shape: str) -> None:
-    """Each trigger of the app has its trigger in the ScaledObject, which the scaler reads under the same metric name."""
+    """Each trigger of the app has one in the ScaledObject, which the scaler reads under the same metric name."""
     triggers = objects(write(SHAPES[shape]))[1]["spec"]["triggers"]
     read = [read_metadata(trigger["metadata"]) for trigger in triggers]
     functions = load_app("shop.py").functions.values()
