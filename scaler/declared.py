@@ -1,7 +1,7 @@
 """What an app declares to KEDA: its triggers as metadata, and what cannot be written there. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from listeners.app import App
 from listeners.errors import ConfigurationError
@@ -28,10 +28,11 @@ def declared_triggers(app: App, max_instances: int | None = None) -> list[Scaled
     ]
     for scaled in triggers:
         _check_writable(scaled)
+        metadata_of(scaled, "")
     return triggers
 
 
-def only_pubsub(triggers: list[ScaledTrigger]) -> bool:
+def only_pubsub(triggers: Iterable[ScaledTrigger]) -> bool:
     """Whether nothing is there that a backlog could scale."""
     return all(isinstance(scaled.trigger, PubSubTrigger) for scaled in triggers)
 

@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,11 @@ from listeners.errors import ConfigurationError
 from listeners.loading import load_app
 from listeners.triggers import PubSubTrigger
 from scaler.declared import declared_triggers, only_pubsub
-from scaler.drift import drift
 from scaler.metadata import ScaledTrigger
 from scaler.options import AppArgument
-from scaler.rendering import Deployed, manifests, values
+
+if TYPE_CHECKING:  # templates are not needed to run functions
+    from scaler.rendering import Deployed
 
 __all__ = ["HELP", "manifest"]
 
@@ -77,6 +78,8 @@ def manifest(
     check: CheckOption = None,
 ) -> None:
     """Print what an app needs in Kubernetes; see HELP."""
+    from scaler.rendering import Deployed, manifests, values  # noqa: PLC0415
+
     with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is no YAML
         loaded = load_app(app)
     triggers = declared_triggers(loaded)
@@ -100,8 +103,10 @@ def manifest(
         _print(manifests(deployed, _address(scaler_address)))
 
 
-def _check(app: Deployed, file: Path, name: str | None) -> None:
+def _check(app: "Deployed", file: Path, name: str | None) -> None:
     """Print what differs; end with code 1 if anything does."""
+    from scaler.drift import drift  # noqa: PLC0415
+
     found = drift(app, file)
     if not found.lines:
         return

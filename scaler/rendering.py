@@ -48,7 +48,7 @@ class Deployed:
     @property
     def only_pubsub(self) -> bool:
         """Whether nothing is there that KEDA could scale."""
-        return only_pubsub(list(self.triggers))
+        return only_pubsub(self.triggers)
 
     @property
     def connections(self) -> list[str]:

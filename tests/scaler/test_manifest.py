@@ -174,6 +174,7 @@ def test_what_the_app_prints(write: Write) -> None:
         ('@app.list_trigger(keys=["\\udcff"])\ndef f(x: str): ...', {}, r"f\.keys: .*Unicode"),
         ('@app.pubsub_trigger(channel="\\ud800")\ndef f(x: str): ...', {}, r"f\.channel: .*Unicode"),
         ('@app.list_trigger(keys="a" * 20000)\ndef f(x: str): ...', {}, r"f\.keys: .*20000 characters"),
+        ('@app.list_trigger(keys="a" * 20000)\ndef f(x: str): ...', {"helm_values": True}, r"f\.keys: .*20000"),
         ("", {}, r"no functions"),
         (LIST, {"app": "My_Shop"}, r"app: 'My_Shop'.*say --name my-shop"),
         (LIST, {"app": "_"}, r"app: '_'.*say --name NAME"),
