@@ -42,7 +42,9 @@ def deployed(trigger: Trigger, function: str, reference: str) -> Deployed:
 @given(triggers, texts, texts)
 def test_manifests_say_what_was_declared(trigger: Trigger, function: str, reference: str) -> None:
     """Keys, channels, groups and functions of any text come back from the YAML as they were, with the metric's name."""
-    written = list(yaml.safe_load_all(manifests(deployed(trigger, function, reference), "scaler:6000")))
+    written = list(
+        yaml.load_all(manifests(deployed(trigger, function, reference), "scaler:6000"), Loader=yaml.CSafeLoader)
+    )
     assert [one["kind"] for one in written] == ["Deployment", "ScaledObject"]
     [container] = written[0]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["triggerfish", "run", reference, "--http-port", "8080"]
@@ -59,7 +61,7 @@ def test_manifests_say_what_was_declared(trigger: Trigger, function: str, refere
 @given(triggers, texts, texts)
 def test_values_say_what_was_declared(trigger: Trigger, function: str, reference: str) -> None:
     """So do values for the chart, whose numbers and truth values are such."""
-    app = yaml.safe_load(values(deployed(trigger, function, reference)))["apps"]["shop"]
+    app = yaml.load(values(deployed(trigger, function, reference)), Loader=yaml.CSafeLoader)["apps"]["shop"]
     assert app["app"] == reference
     declared = app["triggers"][function]
     assert declared["type"] == trigger.type_name
