@@ -68,6 +68,12 @@ class Nodes:
             self._first = self._open_first()
         return self._first
 
+    async def any(self) -> Redis:
+        """A node for what has no key, of a cluster one that has answered: the others may be down."""
+        if self._in_doubt and self._slots:
+            await self.refresh()
+        return self.at(self._informant[0]) if self._informant else self.first
+
     async def having(self, key: str) -> Redis:
         """The node that has a key. Raises an error of redis-py if no node of the cluster can be asked."""
         if self._in_doubt and self._slots:
