@@ -214,7 +214,7 @@ class Client:
         try:
             flat = await _pipelined(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
-            await self._nodes.doubt()
+            await self._nodes.doubt(node)
             for at, _ in groups:
                 answers[at] = [error]
             return
