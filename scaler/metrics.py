@@ -10,9 +10,10 @@ from prometheus_client.registry import Collector
 from listeners.errors import SourceError
 from listeners.triggers import PolledTrigger
 from listeners.version import __version__
+from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluator, Watched
 
-__all__ = ["ScalerMetrics", "TriggerCollector"]
+__all__ = ["PushCollector", "ScalerMetrics", "TriggerCollector"]
 
 LABELS = ("namespace", "scaledobject", "trigger", "function", "kind")
 MAX_LABEL_CHARACTERS = 100
@@ -55,6 +56,24 @@ class ScalerMetrics:
         self._sample_duration.observe(seconds)
         if error is not None:
             self._sample_errors.labels(error).inc()
+
+
+class PushCollector(Collector):
+    """How often the triggers with open streams are looked at; of a connection without any, there is no series."""
+
+    def __init__(self, watch: ActivationWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series anew for each scrape."""
+        family = GaugeMetricFamily(
+            "triggerfish_push_interval_seconds",
+            "Time between two looks at a trigger with an open StreamIsActive, by named connection.",
+            labels=("connection",),
+        )
+        for connection, seconds in sorted(self._watch.intervals_seconds().items()):
+            family.add_metric((_bounded(connection),), seconds)
+        yield family
 
 
 class TriggerCollector(Collector):

@@ -63,10 +63,12 @@ class Sampler:
         self._measuring: asyncio.Task[None] | None = None
         self.asked_at = time.monotonic()
 
-    async def sample(self, subject: Subject) -> Sample:
-        """A sample of the subject, at most FRESH_SECONDS old. Raises SourceError: not known, which is not zero."""
+    async def sample(self, subject: Subject, *, anew: bool = False) -> Sample:
+        """A sample of the subject, at most FRESH_SECONDS old, or begun after this call if `anew`: what is known to have
+        happened is then in it. Raises SourceError: not known, which is not zero.
+        """
         taken_at, result = self._samples.get(subject, (0.0, None))
-        if result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+        if not anew and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
             return Sample(result, taken_at)
@@ -168,8 +170,8 @@ class Samplers:
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def sample(self, spec: ConnectionSpec, subject: Subject) -> Sample:
-        """A sample from this Redis. Raises SourceError."""
+    async def sample(self, spec: ConnectionSpec, subject: Subject, *, anew: bool = False) -> Sample:
+        """A sample from this Redis; see Sampler.sample. Raises SourceError."""
         sampler = self._samplers.get(spec)
         if sampler is None:
             sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
@@ -177,7 +179,7 @@ class Samplers:
             self._forget_beyond_limit()
         self._samplers.move_to_end(spec)
         sampler.asked_at = time.monotonic()
-        return await sampler.sample(subject)
+        return await sampler.sample(subject, anew=anew)
 
     def idle(self, seconds: float) -> list[ConnectionSpec]:
         """Those that nobody asked about for so long."""
