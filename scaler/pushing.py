@@ -64,10 +64,10 @@ class PushLoop:
 
     def start(self) -> None:
         """Begin to look."""
-        work = [self._look_in_turn(), self._look_out_of_turn()]
+        work = {"looking in turn": self._look_in_turn(), "looking out of turn": self._look_out_of_turn()}
         if self._events is not None:
-            work.append(self._events.run())
-        self._tasks = [asyncio.create_task(one, name="pushing activation") for one in work]
+            work["listening for changes"] = self._events.run()
+        self._tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
 
     async def close(self) -> None:
         """Stop looking."""
