@@ -43,6 +43,7 @@ class PushLoop:
     """
 
     def __init__(self, spec: ConnectionSpec | None, evaluator: Evaluator, pace: PushPace) -> None:
+        self._where = spec.address if spec is not None else "no Redis"
         self._evaluator = evaluator
         self._least_seconds = pace.interval_seconds if spec is not None else WITHOUT_REDIS_SECONDS
         self._commands_per_second = pace.commands_per_second
@@ -64,10 +65,10 @@ class PushLoop:
 
     def start(self) -> None:
         """Begin to look."""
-        work = {"looking in turn": self._look_in_turn(), "looking out of turn": self._look_out_of_turn()}
+        work = {"looking in turn at": self._look_in_turn(), "looking out of turn at": self._look_out_of_turn()}
         if self._events is not None:
-            work["listening for changes"] = self._events.run()
-        self._tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
+            work["listening for changes at"] = self._events.run()
+        self._tasks = [asyncio.create_task(one, name=f"{what} {self._where}") for what, one in work.items()]
 
     async def close(self) -> None:
         """Stop looking."""

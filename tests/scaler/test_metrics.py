@@ -14,6 +14,7 @@ import prometheus_client
 import pytest
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, generate_latest
+from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners.connection import Connections
@@ -21,12 +22,14 @@ from listeners.errors import SourceTimeoutError
 from listeners.health import serve
 from listeners.version import __version__
 from scaler.access import Access
+from scaler.activation import ActivationWatch
 from scaler.backlog import Backlog, KeyBacklog
 from scaler.evaluation import Evaluation, Evaluator, Origin
 from scaler.http import http_app
 from scaler.lag import Lag
 from scaler.metadata import MAX_METADATA_CHARACTERS, read_metadata
-from scaler.metrics import MAX_LABEL_CHARACTERS, ScalerMetrics, TriggerCollector
+from scaler.metrics import MAX_LABEL_CHARACTERS, PushCollector, ScalerMetrics, TriggerCollector
+from scaler.pushing import PushPace
 from scaler.sampler import Samplers
 from tests.scaler.serving import Running, failure, reference, running_scaler
 from tests.waiting import eventually
@@ -39,6 +42,7 @@ PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 NOW = 1_000.0
 
 EXPECTED = Path(__file__).with_name("expected")
+NOWHERE = "127.0.0.1:1"
 HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 
 
@@ -46,7 +50,8 @@ HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
     """An evaluator without a Redis, for which it is always NOW."""
     monkeypatch.setattr("scaler.evaluation.time", SimpleNamespace(monotonic=lambda: NOW))
-    return Evaluator(Access(Connections()), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
+    connections = Connections(SecretStr(NOWHERE), {"cache": SecretStr(f"{NOWHERE},defaultDatabase=1")})
+    return Evaluator(Access(connections), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
 
 
 @pytest.fixture
@@ -88,6 +93,22 @@ def test_events() -> None:
     metrics.open_streams.labels("StreamIsActive").inc(2)
     expected = (EXPECTED / "events.prom").read_text().replace("VERSION", __version__)
     assert generate_latest(registry).decode() == expected
+
+
+async def test_push_intervals(evaluator: Evaluator) -> None:
+    """The exact exposition of how often triggers are looked at, by connection; without a Redis there is none."""
+    watch = ActivationWatch(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
+    registry = CollectorRegistry()
+    registry.register(PushCollector(watch))
+    triggers = ({**LIST, "keys": "a b"}, LIST, {**LIST, "connection": "Cache"}, {**LIST, "connection": "lost"}, PUBSUB)
+    streams = [watch.activations(Origin("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
+    reading = [asyncio.create_task(anext(aiter(stream), None)) for stream in streams]
+    await eventually(lambda: len(watch.intervals_seconds()) == 2)
+    assert generate_latest(registry).decode() == (EXPECTED / "pushing.prom").read_text()
+    watch.stop()
+    await asyncio.gather(*reading)
+    await watch.close()
+    assert watch.intervals_seconds() == {}
 
 
 def test_long_labels_stay_apart(evaluator: Evaluator) -> None:

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 #: Less than the time that a Redis which hangs is given to answer (2 s).
 QUICKLY_SECONDS = 1.0
 STREAMS, CHANNELS = 2_500, 5
+#: A second or two, on a machine that does nothing else.
+TOLD_SECONDS = 15.0
 
 
 def orders(connection: str) -> dict[str, str]:
@@ -57,9 +59,10 @@ def black_hole(_: Server) -> Iterator[str]:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-def loops() -> int:
-    """How many loops there are now: each has a task that takes turns."""
-    return sum(task.get_name().startswith("looking in turn") for task in asyncio.all_tasks())
+def looked_at() -> list[str]:
+    """Where triggers are looked at now: each loop has a task that takes turns."""
+    names = [task.get_name().partition("looking in turn at ") for task in asyncio.all_tasks()]
+    return sorted(where for _, found, where in names if found)
 
 
 @pytest.mark.parametrize("broken", [suspended, killed, black_hole])
@@ -85,22 +88,22 @@ async def test_a_broken_redis_delays_no_other(
 
 
 async def test_a_loop_lives_as_long_as_its_streams(server: Server, own_server: Server) -> None:
-    """Each Redis has a loop from its first open stream to its last, pub/sub none of them."""
+    """Each Redis has one loop, from its first open stream to its last."""
     connections = {"one": server.address, "other": own_server.address}
     async with running_scaler(connections=connections) as scaler:
         keda = scaler.keda
         async with keda.activity(orders("one")), keda.activity({**orders("one"), "keys": "more"}):
-            await eventually(lambda: loops() == 1)
+            await eventually(lambda: looked_at() == [server.address])
             async with keda.activity(orders("other")), keda.activity(orders("other")):
-                await eventually(lambda: loops() == 2)
-            await eventually(lambda: loops() == 1)
-        await eventually(lambda: loops() == 0)
+                await eventually(lambda: looked_at() == sorted(connections.values()))
+            await eventually(lambda: looked_at() == [server.address])
+        await eventually(lambda: looked_at() == [])
 
 
 async def test_streams_follow_their_connection(
     server: Server, own_server: Server, client: redis.asyncio.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An open stream whose connection does not exist yet, or turns to another Redis, is looked at where it reads now."""
+    """A trigger whose connection does not exist yet, or becomes another Redis, is looked at with those there."""
     monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
     monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.01)
     monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", ())
@@ -108,29 +111,23 @@ async def test_streams_follow_their_connection(
         running_scaler(connections_dir=tmp_path) as scaler,
         scaler.keda.activity(orders("cache")) as stream,
     ):
-        await stream.call.initial_metadata()
+        await eventually(lambda: looked_at() == ["no Redis"])
         (tmp_path / "cache").write_text(server.address)
+        await eventually(lambda: looked_at() == [server.address])
         await client.rpush("orders", "x")
         await eventually(lambda: stream.said == [True])
         await client.delete("orders")
         await eventually(lambda: _is_seen(scaler, active=False))
         (tmp_path / "cache").write_text(own_server.address)
-        await eventually(lambda: _clients(own_server) > 0)
+        await eventually(lambda: looked_at() == [own_server.address])
         with own_server.client() as other:
             other.rpush("orders", "x")
         await eventually(lambda: stream.said == [True, True])
-        assert loops() == 1
 
 
 async def _is_seen(scaler: Running, *, active: bool) -> bool:
     """Whether the last look found the only trigger so."""
     return set((await scaler.samples())["triggerfish_trigger_active"].values()) == {active}
-
-
-def _clients(server: Server) -> int:
-    """The scaler's connections to a server."""
-    with server.client() as client:
-        return sum(one["name"].startswith("triggerfish:scaler") for one in client.client_list())
 
 
 @pytest.mark.parametrize(
@@ -225,8 +222,6 @@ async def test_thousands_of_streams(
             began = time.monotonic()
             await pipeline.execute()
         await eventually(lambda: all(stream.said for stream in streams))
-        took = time.monotonic() - began
-        print(f"{STREAMS} streams were told within {took:.2f} s")
-        assert took < 10
+        assert time.monotonic() - began < TOLD_SECONDS
         await asyncio.sleep(3 * (await interval(scaler))[""])
         assert Counter(tuple(stream.said) for stream in streams) == {(True,): STREAMS}
