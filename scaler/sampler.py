@@ -60,6 +60,7 @@ class Sampler:
         self._memory = CountMemory()
         self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
+        self._hurry = False
         self._measuring: asyncio.Task[None] | None = None
         self.asked_at = time.monotonic()
 
@@ -72,6 +73,7 @@ class Sampler:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
             return Sample(result, taken_at)
+        self._hurry = self._hurry or anew
         answer = self._wanted.get(subject)
         if answer is None:
             answer = self._wanted[subject] = asyncio.get_running_loop().create_future()
@@ -109,12 +111,16 @@ class Sampler:
                 _resolve(answer, results[subject], now)
 
     async def _gather(self) -> None:
-        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip."""
+        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip.
+
+        Who asks anew has waited for Redis to tell of something, and comes with all others that it told of.
+        """
         until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
         known = 0
-        while known < len(self._wanted) and time.monotonic() < until:
+        while known < len(self._wanted) and not self._hurry and time.monotonic() < until:
             known = len(self._wanted)
             await asyncio.sleep(QUIET_SECONDS)
+        self._hurry = False
 
     async def _measure(self, subjects: list[Subject]) -> dict[Subject, Backlog | SourceError]:
         began = time.monotonic()
