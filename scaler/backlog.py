@@ -16,7 +16,7 @@ from listeners.translation import translate
 from listeners.triggers import ListTrigger, StreamTrigger
 from scaler.lag import EntryId, GroupState, Lag, StreamState, known_lag
 
-__all__ = ["Backlog", "CountMemory", "KeyBacklog", "Subject", "measure"]
+__all__ = ["Backlog", "CountMemory", "KeyBacklog", "Subject", "commands_per_sample", "measure"]
 
 #: Entries read in one counting step (XRANGE COUNT): what one step blocks Redis for, and transfers.
 STEP = 1000
@@ -119,6 +119,14 @@ async def measure(
     await _count_all(client, [count for count in to_count if count.lag is None], memory)
     found.update({(count.subject, count.key): count.result() for count in to_count})
     return {subject: _joined(subject, server, found) for subject in dict.fromkeys(subjects)}
+
+
+def commands_per_sample(subject: Subject) -> int:
+    """The commands that Redis runs for one sample, those that hold each key's together (MULTI, EXEC) included.
+
+    Without those of counting, which few streams need, and those seldom.
+    """
+    return sum(2 + len(_commands(subject.trigger, key)) for key in subject.trigger.keys)
 
 
 def _joined(

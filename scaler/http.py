@@ -1,7 +1,7 @@
 """The scaler's HTTP endpoints: metrics, probes, the triggers as JSON, and the status page."""
 
+import asyncio
 from collections.abc import Callable
-from itertools import chain
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -10,7 +10,7 @@ from listeners.errors import SourceError, TriggerfishError
 from listeners.health import add_probe_routes
 from scaler.evaluation import Evaluator
 from scaler.page import PAGE_HEADERS, status_page
-from scaler.series import trigger_series
+from scaler.series import TriggerCollector
 from scaler.status import list_as_json, origin_and_metric, trigger_status
 from scaler.streaming import stream
 
@@ -22,9 +22,11 @@ TRIGGERS_PATH = "/api/v1/triggers"
 def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
     """The application: /, /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
 
-    async def metrics(request: web.Request) -> web.StreamResponse:
-        events = generate_latest(registry).decode()
-        return await stream(request, CONTENT_TYPE_LATEST, chain([events], trigger_series(evaluator.watched())))
+    async def metrics(_: web.Request) -> web.Response:
+        events = generate_latest(registry)
+        # On a thread: for thousands of triggers it takes so long that KEDA would wait.
+        triggers = await asyncio.to_thread(generate_latest, TriggerCollector(evaluator.watched()))
+        return web.Response(body=events + triggers, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def triggers(request: web.Request) -> web.StreamResponse:
         return await stream(request, "application/json; charset=utf-8", list_as_json(evaluator.watched()))

@@ -1,11 +1,17 @@
 """The scaler's metrics of what happens; those of each trigger are in scaler.series."""
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from listeners.errors import SourceError
 from listeners.version import __version__
+from scaler.activation import ActivationWatch
+from scaler.series import bounded
 
-__all__ = ["ScalerMetrics"]
+__all__ = ["PushCollector", "ScalerMetrics"]
 
 STREAMS = ("StreamIsActive", "StreamMetricSpec")
 
@@ -44,3 +50,21 @@ class ScalerMetrics:
         self._sample_duration.observe(seconds)
         if error is not None:
             self._sample_errors.labels(error).inc()
+
+
+class PushCollector(Collector):
+    """How often the triggers with open streams are looked at; of a connection without any, there is no series."""
+
+    def __init__(self, watch: ActivationWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series anew for each scrape."""
+        family = GaugeMetricFamily(
+            "triggerfish_push_interval_seconds",
+            "Time between two looks at a trigger with an open StreamIsActive, by named connection.",
+            labels=("connection",),
+        )
+        for connection, seconds in sorted(self._watch.intervals_seconds().items()):
+            family.add_metric((bounded(connection),), seconds)
+        yield family

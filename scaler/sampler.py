@@ -65,18 +65,22 @@ class Sampler:
         self._outage = Outage()
         self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
+        self._hurry = False
         self._measuring: asyncio.Task[None] | None = None
         self.asked_at = time.monotonic()
 
-    async def sample(self, subject: Subject) -> Sample:
-        """A sample of the subject, at most FRESH_SECONDS old. Raises SourceError: not known, which is not zero."""
+    async def sample(self, subject: Subject, *, anew: bool = False) -> Sample:
+        """A sample of the subject, at most FRESH_SECONDS old, or begun after this call if `anew`: what is known to have
+        happened is then in it. Raises SourceError: not known, which is not zero.
+        """
         taken_at, result = self._samples.get(subject, (0.0, None))
-        if result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+        if not anew and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
             return Sample(result, taken_at)
         if (told := self._outage.told) is not None:
             raise told.with_traceback(None)
+        self._hurry = self._hurry or anew
         answer = self._wanted.get(subject)
         if answer is None:
             answer = self._wanted[subject] = asyncio.get_running_loop().create_future()
@@ -118,12 +122,16 @@ class Sampler:
                 self._wanted.clear()
 
     async def _gather(self) -> None:
-        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip."""
+        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip.
+
+        Who asks anew has waited for Redis to tell of something, and comes with all others that it told of.
+        """
         until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
         known = 0
-        while known < len(self._wanted) < MAX_ROUND and time.monotonic() < until:
+        while known < len(self._wanted) < MAX_ROUND and not self._hurry and time.monotonic() < until:
             known = len(self._wanted)
             await asyncio.sleep(QUIET_SECONDS)
+        self._hurry = False
 
     async def _measure(self, subjects: list[Subject]) -> dict[Subject, Backlog | SourceError]:
         began = time.monotonic()
@@ -189,8 +197,8 @@ class Samplers:
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def sample(self, spec: ConnectionSpec, subject: Subject) -> Sample:
-        """A sample from this Redis. Raises SourceError."""
+    async def sample(self, spec: ConnectionSpec, subject: Subject, *, anew: bool = False) -> Sample:
+        """A sample from this Redis; see Sampler.sample. Raises SourceError."""
         sampler = self._samplers.get(spec)
         if sampler is None:
             sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
@@ -198,7 +206,7 @@ class Samplers:
             self._forget_beyond_limit()
         self._samplers.move_to_end(spec)
         sampler.asked_at = time.monotonic()
-        return await sampler.sample(subject)
+        return await sampler.sample(subject, anew=anew)
 
     def idle(self, seconds: float) -> list[ConnectionSpec]:
         """Those that nobody asked about for so long."""

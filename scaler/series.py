@@ -1,15 +1,17 @@
-"""The series of the triggers that are asked about, in Prometheus' text format. Pure."""
+"""The series of the triggers that are asked about."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.utils import floatToGoString
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from listeners.triggers import PolledTrigger
 from scaler.evaluation import Watched
 
-__all__ = ["FAMILIES", "trigger_series"]
+__all__ = ["FAMILIES", "TriggerCollector", "bounded"]
 
+LABELS = ("namespace", "scaledobject", "trigger", "function", "kind")
 MAX_LABEL_CHARACTERS = 100
 #: The part of a longer label that tells it from others with the same beginning.
 HASH_CHARACTERS = 12
@@ -29,56 +31,55 @@ FAMILIES = {
         ("active", "1 if the backlog is above the activation threshold."),
     )
 }
-_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
-def trigger_series(watched: Iterable[Watched]) -> Iterator[str]:
-    """The text in pieces that are quickly made, some of them empty. What is not known has no value.
+class TriggerCollector(Collector):
+    """The series of the triggers as they are now. What is not known has no value, what is forgotten no series.
 
-    prometheus_client needs a second for a hundred thousand series, most of it to escape the same labels again and
-    again: here each trigger's labels are written once.
+    Made anew for each scrape, so that a thread can collect: for thousands of triggers that takes a second.
     """
-    shown: dict[str, dict[str, float]] = {}
-    for one in watched:
-        labels = _labels(one)
-        # Of a request that claims the labels of a declared trigger, there is no series.
-        if labels not in shown or one.origin.declared:
-            shown[labels] = {f"triggerfish_trigger_{name}": value for name, value in _values(one)}
-        yield ""
-    for name, help_text in FAMILIES.items():
-        yield f"# HELP {name} {help_text}\n# TYPE {name} gauge\n"
-        for labels, values in shown.items():
-            if name in values:
-                yield f"{name}{labels} {floatToGoString(values[name])}\n"
+
+    def __init__(self, watched: Iterable[Watched]) -> None:
+        self._watched = list(watched)
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series."""
+        families = {name: GaugeMetricFamily(name, help_text, labels=LABELS) for name, help_text in FAMILIES.items()}
+        for labels, watched in self._by_labels().items():
+            for name, value in _values(watched):
+                families[f"triggerfish_trigger_{name}"].add_metric(labels, value)
+        yield from families.values()
+
+    def _by_labels(self) -> dict[tuple[str, ...], Watched]:
+        """Each set of labels once: of a request that claims the labels of a declared trigger, there is no series."""
+        chosen: dict[tuple[str, ...], Watched] = {}
+        for watched in self._watched:
+            labels = _labels(watched)
+            if labels not in chosen or watched.origin.declared:
+                chosen[labels] = watched
+        return chosen
 
 
-def _labels(watched: Watched) -> str:
-    """The labels in the order of their names, as the text format has them."""
-    scaled = watched.scaled
-    labels = {
-        "function": scaled.function,
-        "kind": scaled.trigger.kind,
-        "namespace": watched.origin.namespace,
-        "scaledobject": watched.origin.name,
-        "trigger": scaled.metric_name,
-    }
-    written = (f'{name}="{_bounded(value).translate(_ESCAPES)}"' for name, value in labels.items())
-    return f"{{{','.join(written)}}}"
-
-
-def _bounded(label: str) -> str:
+def bounded(label: str) -> str:
+    """A label's value, cut if it is long; two that begin alike stay apart."""
     if len(label) <= MAX_LABEL_CHARACTERS:
         return label
     digest = hashlib.sha256(label.encode()).hexdigest()[:HASH_CHARACTERS]
     return f"{label[: MAX_LABEL_CHARACTERS - HASH_CHARACTERS - 1]}~{digest}"
 
 
+def _labels(watched: Watched) -> tuple[str, ...]:
+    scaled = watched.scaled
+    labels = (watched.origin.namespace, watched.origin.name, scaled.metric_name, scaled.function, scaled.trigger.kind)
+    return tuple(bounded(label) for label in labels)
+
+
 def _values(watched: Watched) -> Iterator[tuple[str, float]]:
-    yield "known", watched.known
-    trigger, last = watched.scaled.trigger, watched.last
+    known, trigger, last = watched.known, watched.scaled.trigger, watched.last
+    yield "known", known
     if isinstance(trigger, PolledTrigger):
         yield "messages_per_worker", trigger.messages_per_worker
-    if last is None or not watched.known:
+    if last is None or not known:
         return
     yield "sample_age_seconds", last.age_seconds
     yield "target_instances", last.target

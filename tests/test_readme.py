@@ -14,8 +14,13 @@ from examples.demo.server import Server
 from listeners.loading import load_app
 from listeners.metrics import HostMetrics
 from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from scaler.access import Access
+from scaler.activation import ActivationWatch
+from scaler.evaluation import Evaluator
 from scaler.metadata import read_metadata
-from scaler.metrics import ScalerMetrics
+from scaler.metrics import PushCollector, ScalerMetrics
+from scaler.pushing import PushPace
+from scaler.sampler import Samplers
 from scaler.series import FAMILIES
 from scaler.settings import load_settings
 
@@ -104,6 +109,9 @@ def test_every_metric_is_listed() -> None:
     HostMetrics(registry)
     scaler_registry = CollectorRegistry()
     ScalerMetrics(scaler_registry)
+    samplers = Samplers(bound_seconds=1, on_measured=lambda seconds, error: None)
+    evaluator = Evaluator(Access(load_settings(None).redis_connections()), samplers)
+    scaler_registry.register(PushCollector(ActivationWatch(evaluator, PushPace())))
     exported = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in (*registry.collect(), *scaler_registry.collect())

@@ -1,5 +1,6 @@
 """The scaler's metrics, letter by letter, and that nobody can make them grow without bound."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,24 +9,25 @@ from types import SimpleNamespace
 import prometheus_client
 import pytest
 from grpc import StatusCode
-from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners.connection import Connections
 from listeners.errors import SourceTimeoutError
 from listeners.version import __version__
 from scaler.access import Access
+from scaler.activation import ActivationWatch
 from scaler.backlog import Backlog, KeyBacklog
-from scaler.evaluation import Evaluation, Evaluator, Origin, Watched
+from scaler.evaluation import Evaluation, Evaluator, Origin
 from scaler.lag import Lag
 from scaler.metadata import MAX_METADATA_CHARACTERS, read_metadata
-from scaler.metrics import ScalerMetrics
+from scaler.metrics import PushCollector, ScalerMetrics
+from scaler.pushing import PushPace
 from scaler.sampler import Samplers
-from scaler.series import FAMILIES, MAX_LABEL_CHARACTERS, trigger_series
+from scaler.series import MAX_LABEL_CHARACTERS, TriggerCollector
 from tests.scaler.serving import Running, failure, reference, running_scaler
 from tests.waiting import eventually
 
@@ -39,6 +41,7 @@ NOW = 1_000.0
 NAMES = st.text(st.characters(codec="utf-8"), max_size=MAX_LABEL_CHARACTERS)
 
 EXPECTED = Path(__file__).with_name("expected")
+NOWHERE = "127.0.0.1:1"
 HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 
 
@@ -46,7 +49,8 @@ HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
     """An evaluator without a Redis, for which it is always NOW."""
     monkeypatch.setattr("scaler.evaluation.time", SimpleNamespace(monotonic=lambda: NOW))
-    return Evaluator(Access(Connections()), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
+    connections = Connections(SecretStr(NOWHERE), {"cache": SecretStr(f"{NOWHERE},defaultDatabase=1")})
+    return Evaluator(Access(connections), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
 
 
 @pytest.fixture
@@ -71,24 +75,12 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
     lost = evaluator.watch(Origin("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
     lost.worked(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
     lost.failed(SourceTimeoutError("Redis did not answer"))
-    assert "".join(trigger_series(evaluator.watched())) == (EXPECTED / "triggers.prom").read_text()
+    assert generate_latest(TriggerCollector(evaluator.watched())).decode() == (EXPECTED / "triggers.prom").read_text()
 
 
 def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
-    """The samples of the triggers by name, as a parser reads them."""
-    text = "".join(trigger_series(evaluator.watched()))
-    return {family.name: family.samples for family in text_string_to_metric_families(text)}
-
-
-@given(namespace=NAMES, name=NAMES, function=NAMES)
-def test_any_labels(namespace: str, name: str, function: str) -> None:
-    """K10: whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
-    one = Watched(Origin(namespace, name), read_metadata({**LIST, "function": function}))
-    families = list(text_string_to_metric_families("".join(trigger_series([one]))))
-    assert {family.name for family in families} == set(FAMILIES)
-    for sample in [sample for family in families for sample in family.samples]:
-        assert (sample.labels["namespace"], sample.labels["scaledobject"]) == (namespace, name)
-        assert sample.labels["function"] == function
+    """The samples of the triggers by name."""
+    return {family.name: family.samples for family in TriggerCollector(evaluator.watched()).collect()}
 
 
 @pytest.mark.usefixtures("as_users_see_it")
@@ -103,6 +95,22 @@ def test_events() -> None:
     metrics.open_streams.labels("StreamIsActive").inc(2)
     expected = (EXPECTED / "events.prom").read_text().replace("VERSION", __version__)
     assert generate_latest(registry).decode() == expected
+
+
+async def test_push_intervals(evaluator: Evaluator) -> None:
+    """The exact exposition of how often triggers are looked at, by connection; without a Redis there is none."""
+    watch = ActivationWatch(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
+    registry = CollectorRegistry()
+    registry.register(PushCollector(watch))
+    triggers = ({**LIST, "keys": "a b"}, LIST, {**LIST, "connection": "Cache"}, {**LIST, "connection": "lost"}, PUBSUB)
+    streams = [watch.activations(Origin("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
+    reading = [asyncio.create_task(anext(aiter(stream), None)) for stream in streams]
+    await eventually(lambda: len(watch.intervals_seconds()) == 2)
+    assert generate_latest(registry).decode() == (EXPECTED / "pushing.prom").read_text()
+    watch.stop()
+    await asyncio.gather(*reading)
+    await watch.close()
+    assert watch.intervals_seconds() == {}
 
 
 def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
