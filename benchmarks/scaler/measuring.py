@@ -1,0 +1,123 @@
+"""Measures one number of ScaledObjects after another: answers, cost, activation and memory, on fresh scalers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import redis.asyncio
+
+from benchmarks.quantiles import quantiles
+from benchmarks.scaler.activation import idle
+from benchmarks.scaler.keda import Keda, keda_of
+from benchmarks.scaler.meter import Meter
+from benchmarks.scaler.polling import Polling
+from benchmarks.scaler.process import ScalerProcess, running_scaler
+from benchmarks.scaler.results import Activation, Memory, RedisCost, Results
+from benchmarks.scaler.scaled_objects import ScaledObject, fill, scaled_objects
+from examples.demo.server import Server
+
+__all__ = ["STEPS", "Measuring"]
+
+#: Triggers that are woken, if the time allows.
+WAKINGS = 200
+#: The part of the time in which nothing happens, and is measured.
+QUIET_PART = 0.4
+#: `notify-keyspace-events`: none, and those of lists and streams.
+NOTIFICATIONS = {False: "", True: "Klt"}
+#: The steps in which one number of ScaledObjects is measured.
+STEPS = ("polls", "all polled at once", "KEDA's own scalers", "activation", "activation with notifications")
+#: The longest that one step may take, whatever hangs.
+STEP_SECONDS = 120.0
+
+
+class Measuring:
+    """Measures on one server, and adds to `results`.
+
+    `seconds`: how long one measurement goes on, unless it has enough before. `begin` is called with each step's name.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        client: redis.asyncio.Redis,
+        results: Results,
+        *,
+        seconds: float,
+        begin: Callable[[str], object],
+    ) -> None:
+        self._server = server
+        self._client = client
+        self._results = results
+        self._seconds = seconds
+        self._begin = begin
+
+    async def measure(self, count: int, *, by_kind: bool) -> None:
+        """Measure so many ScaledObjects; `by_kind`: lists and streams also each by themselves."""
+        at_rest, polled = await self._polls(count, by_kind=by_kind)
+        streaming, _ = [await self._activation(count, notifications=on) for on in NOTIFICATIONS]
+        self._results.memory.append(Memory(count, at_rest, polled, streaming))
+
+    async def _polls(self, count: int, *, by_kind: bool) -> tuple[int, int]:
+        """Answers and cost; the scaler's RSS at rest, and after every ScaledObject was asked about."""
+        self._begin(STEPS[0])
+        objects = scaled_objects(count, "waiting")
+        async with self._fresh_scaler() as (scaler, keda), asyncio.timeout(STEP_SECONDS):
+            await fill(self._client, objects)
+            at_rest = scaler.resident_bytes()
+            meter = Meter(self._client, scaler)
+            polls = Polling(keda, self._client, meter, self._seconds)
+            await polls.warm_up(objects)
+            await meter.calibrate(QUIET_PART * self._seconds)
+            paced = await polls.through_the_scaler(objects, at_once=False)
+            polled = scaler.resident_bytes()
+            self._begin(STEPS[1])
+            at_once = await polls.through_the_scaler(objects, at_once=True)
+            self._results.answering += [paced, at_once]
+            self._begin(STEPS[2])
+            alone = await polls.by_keda_alone(objects)
+            self._results.redis += [RedisCost("all", one, alone) for one in (paced, at_once)]
+            if by_kind:
+                self._results.redis += await self._costs_by_kind(objects, polls)
+        return at_rest, polled
+
+    async def _costs_by_kind(self, objects: Sequence[ScaledObject], polls: Polling) -> list[RedisCost]:
+        """What lists cost Redis, and what streams cost."""
+        costs = []
+        for reads, is_list in (("lists", True), ("streams", False)):
+            some = [one for one in objects if one.is_list == is_list]
+            ours = await polls.through_the_scaler(some, at_once=False)
+            costs.append(RedisCost(reads, ours, await polls.by_keda_alone(some)))
+        return costs
+
+    async def _activation(self, count: int, *, notifications: bool) -> int:
+        """Activation latency; the scaler's RSS with all streams open."""
+        self._begin(STEPS[3 + notifications])
+        await self._client.config_set("notify-keyspace-events", NOTIFICATIONS[notifications])
+        async with (
+            self._fresh_scaler() as (scaler, keda),
+            asyncio.timeout(STEP_SECONDS),
+            idle(self._client, keda, count) as ones,
+        ):
+            streaming = scaler.resident_bytes()
+            meter = Meter(self._client, scaler)
+            quiet = await meter.calibrate(QUIET_PART * self._seconds)
+            await ones.wake(WAKINGS, self._seconds)
+            self._results.activation.append(
+                Activation(
+                    scaled_objects=count,
+                    notifications=notifications,
+                    samples=len(ones.latencies),
+                    missed=ones.missed,
+                    quantiles=quantiles(ones.latencies) if ones.latencies else None,
+                    idle_redis_commands_per_second=quiet.commands / quiet.seconds,
+                    idle_scaler_cpu_percent=quiet.scaler_cpu / quiet.seconds * 100,
+                )
+            )
+        return streaming
+
+    @contextlib.asynccontextmanager
+    async def _fresh_scaler(self) -> AsyncIterator[tuple[ScalerProcess, Keda]]:
+        """A scaler that has been asked nothing yet, and an empty server."""
+        await self._client.flushall()
+        async with running_scaler(self._server) as scaler, keda_of(scaler.address) as keda:
+            yield scaler, keda
