@@ -55,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=120)
     results = asyncio.run(run(arguments.sizes, arguments.seconds, console))
-    for line in about_lines(results.about):
+    for line in about_lines(results):
         console.print(line)
     for table in tables(results):
         console.print(table.rich())

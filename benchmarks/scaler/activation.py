@@ -10,11 +10,13 @@ from typing import Any
 
 import redis.asyncio
 
-from benchmarks.scaler.keda import CALL_SECONDS, IN_FLIGHT, Keda
-from benchmarks.scaler.scaled_objects import PAYLOAD, ScaledObject, make_idle, remove, scaled_objects
+from benchmarks.scaler.keda import CALL_SECONDS, Keda
+from benchmarks.scaler.scaled_objects import PAYLOAD, ScaledObject, make_idle, remove
 
 __all__ = ["Idle", "idle"]
 
+#: Streams that are opened at one time; KEDA opens all that it has.
+OPENING = 1_000
 #: A `true` that has not come within so long has been missed.
 MISSED_SECONDS = 15.0
 #: Samples begun in a second, at random times: the scaler's looks must not set their pace.
@@ -34,9 +36,12 @@ class Idle:
         self._numbers = itertools.count()
         self.latencies: list[float] = []
         self.missed = 0
+        self.objects: Sequence[ScaledObject] = ()
+        self.opening_seconds = 0.0
 
     async def open(self, objects: Sequence[ScaledObject]) -> None:
         """Open a stream for each."""
+        self.objects = objects
         await make_idle(self._client, objects)
         left = iter(objects)
 
@@ -44,16 +49,18 @@ class Idle:
             for one in left:
                 await self._ready.put((one, await self._stream(one)))
 
-        await asyncio.gather(*(open_some() for _ in range(IN_FLIGHT)))
+        began = time.monotonic()
+        await asyncio.gather(*(open_some() for _ in range(OPENING)))
+        self.opening_seconds = time.monotonic() - began
 
     async def wake(self, samples: int, seconds: float) -> None:
-        """Wake so many of them, in so long at most; the latencies are in ms."""
+        """Wake one of them, and up to so many in so long; the latencies are in ms."""
         until = time.monotonic() + seconds
         async with asyncio.TaskGroup() as under_way:
-            for _ in range(samples):
+            for number in range(samples):
                 await asyncio.sleep(random.expovariate(SAMPLES_PER_SECOND))
                 one, stream = await self._ready.get()
-                if time.monotonic() > until:
+                if number > 0 and time.monotonic() > until:
                     return
                 under_way.create_task(self._wake(one, stream))
 
@@ -101,11 +108,10 @@ class Idle:
 
 
 @contextlib.asynccontextmanager
-async def idle(client: redis.asyncio.Redis, keda: Keda, count: int) -> AsyncIterator[Idle]:
-    """So many idle ScaledObjects, whose streams are closed after the block."""
+async def idle(client: redis.asyncio.Redis, keda: Keda) -> AsyncIterator[Idle]:
+    """None yet; their streams are closed after the block."""
     ones = Idle(client, keda)
     try:
-        await ones.open(scaled_objects(count, "idle"))
         yield ones
     finally:
         ones.close()

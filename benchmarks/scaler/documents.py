@@ -25,6 +25,6 @@ def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     draw(results, folder / "scaler.svg")
     (folder / "scaler.json").write_text(json.dumps(dataclasses.asdict(results), indent=2) + "\n")
-    about = "\n".join(f"- {line}" for line in about_lines(results.about))
+    about = "\n".join(f"- {line}" for line in about_lines(results))
     parts = [HEAD.format(about=about), *(table.markdown() for table in tables(results))]
     (folder / "scaler.md").write_text("\n".join(parts))

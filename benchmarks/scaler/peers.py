@@ -1,9 +1,9 @@
 """What KEDA itself does for as many ScaledObjects without an external scaler.
 
 The same commands as KEDA's redis scalers send (`pkg/scalers/redis_scaler.go`, and `redis_streams_scaler.go` with
-`lagCount`), written by hand: for a list a script that looks at the key's type and takes its length; for a stream INFO, to
-learn the version, and XINFO GROUPS. Each command is a round trip of its own; one poll serves metric and activity. KEDA
-has a client for each ScaledObject, and so more connections than this.
+`lagCount`), written by hand: for a list a script that looks at the key's type and takes its length; for a stream INFO,
+to learn the version, and XINFO GROUPS. Each command is a round trip of its own; one poll serves metric and activity.
+KEDA has a client for each ScaledObject, and so more connections than this.
 """
 
 import asyncio

@@ -28,9 +28,8 @@ def draw(results: Results, path: Path) -> None:
     _draw_cost(cost, results)
     _draw_memory(memory, results)
     for axes in figure.axes:
-        axes.set(xscale="log", yscale="log", xlabel="ScaledObjects")
+        axes.set_xlabel("ScaledObjects")
         axes.grid(visible=True, which="major", alpha=0.3)
-        axes.legend(fontsize="small")
     figure.suptitle(f"The scaler, {results.about.date}, {results.about.machine.partition(' (')[0]}")
     figure.savefig(path, metadata={"Date": None})
 
@@ -66,10 +65,15 @@ def _draw_cost(axes: Axes, results: Results) -> None:
 
 def _draw_memory(axes: Axes, results: Results) -> None:
     axes.set(title="Memory of the scaler", ylabel="RSS, MB")
-    _line(axes, [(one.scaled_objects, one.polled / 1e6) for one in results.memory], "polled", "C0", "-")
-    _line(axes, [(one.scaled_objects, one.streaming / 1e6) for one in results.memory], "streams open", "C1", "-")
+    for streaming, color in ((False, "C0"), (True, "C1")):
+        points = [(one.scaled_objects, one.then / 1e6) for one in results.memory if one.streaming == streaming]
+        _line(axes, points, "with open streams" if streaming else "polled", color, "-")
 
 
 def _line(axes: Axes, points: Points, label: str, color: str, style: str) -> None:
     known = [(x, y) for x, y in points if y]
+    if not known:
+        return
     axes.plot([x for x, _ in known], [y for _, y in known], style, color=color, label=label, marker="o", markersize=4)
+    axes.set(xscale="log", yscale="log")
+    axes.legend(fontsize="small")

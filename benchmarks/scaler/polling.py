@@ -17,7 +17,7 @@ from scaler.sampler import FRESH_SECONDS
 __all__ = ["Polling"]
 
 #: Polls in all, if the time allows. Every ScaledObject is polled at least once.
-POLLS = 2_000
+POLLS = 1_000
 #: A pause before the same ScaledObjects are asked about again, so that they are measured again.
 PAUSE_SECONDS = FRESH_SECONDS + 0.1
 #: What fewer polls cost a server drowns in what it uses anyway.
@@ -48,7 +48,7 @@ class Polling:
             return polls.polls
 
         started = await self._meter.now()
-        await self._again_and_again(ask)
+        await self._again_and_again(ask, PAUSE_SECONDS)
         spent = await self._meter.beyond_idling(started)
         return Answering(
             scaled_objects=len(objects),
@@ -73,13 +73,13 @@ class Polling:
             return polled
 
         started = await self._meter.now()
-        await self._again_and_again(ask)
+        await self._again_and_again(ask, 0.0)
         return _per_evaluation(await self._meter.beyond_idling(started), polled)
 
-    async def _again_and_again(self, ask: Callable[[], Awaitable[int]]) -> None:
+    async def _again_and_again(self, ask: Callable[[], Awaitable[int]], pause_seconds: float) -> None:
         until = time.monotonic() + self._seconds
         while True:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause_seconds)
             if await ask() >= POLLS or time.monotonic() > until:
                 return
 

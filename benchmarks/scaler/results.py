@@ -52,35 +52,35 @@ class RedisCost:
 
 @dataclass(frozen=True)
 class Activation:
-    """From an entry to `true`, and what is spent while nothing happens. No quantiles: every sample was missed."""
+    """From an entry to `true`, and what is spent while nothing happens. No quantiles: all were missed, or failed.
+
+    `polls_meanwhile`: p50 and p99 of GetMetrics while the streams are open.
+    """
 
     scaled_objects: int
     notifications: bool
     samples: int
     missed: int
     quantiles: tuple[float, float] | None
+    polls_meanwhile: tuple[float, float] | None
+    opening_seconds: float
     idle_redis_commands_per_second: float
     idle_scaler_cpu_percent: float
 
 
 @dataclass(frozen=True)
 class Memory:
-    """RSS of the scaler in bytes: at rest, after all were asked about, and, in another process, with all streams open."""
+    """RSS of a scaler in bytes: at rest, and when so many ScaledObjects were polled or, `streaming`, have a stream."""
 
     scaled_objects: int
+    streaming: bool
     at_rest: int
-    polled: int
-    streaming: int
+    then: int
 
     @property
-    def per_polled(self) -> float:
-        """Bytes for each ScaledObject that KEDA polls."""
-        return (self.polled - self.at_rest) / self.scaled_objects
-
-    @property
-    def per_stream(self) -> float:
-        """Bytes for each ScaledObject with an open stream."""
-        return (self.streaming - self.at_rest) / self.scaled_objects
+    def each(self) -> float:
+        """Bytes for each ScaledObject."""
+        return (self.then - self.at_rest) / self.scaled_objects
 
 
 @dataclass
@@ -92,3 +92,5 @@ class Results:
     redis: list[RedisCost] = field(default_factory=list)
     activation: list[Activation] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    #: What did not end in its time, and is missing above.
+    unfinished: list[str] = field(default_factory=list)

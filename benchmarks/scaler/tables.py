@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 
-from benchmarks.scaler.results import About, Activation, Answering, Memory, RedisCost, Results
+from benchmarks.scaler.results import Activation, Answering, Memory, RedisCost, Results
 
 __all__ = ["Table", "about_lines", "tables"]
 
@@ -39,10 +39,12 @@ class Table:
         return f"## {self.title}\n\n{body}\n\n{self.note}\n"
 
 
-def about_lines(about: About) -> list[str]:
-    """Where and when."""
+def about_lines(results: Results) -> list[str]:
+    """Where and when, and what is missing."""
+    about = results.about
     versions = ", ".join(f"{name} {version}" for name, version in about.versions.items())
-    return [about.date, f"{about.machine}; load average before the start {about.load_before:g}", versions]
+    machine = f"{about.machine}; load average before the start {about.load_before:g}"
+    return [about.date, machine, versions, *(f"missing: {what}" for what in results.unfinished)]
 
 
 def tables(results: Results) -> list[Table]:
@@ -98,15 +100,17 @@ def _redis(found: Sequence[RedisCost]) -> Table:
 def _activation(found: Sequence[Activation]) -> Table:
     return Table(
         "Activation",
-        "From LPUSH or XADD to `true` on an open StreamIsActive, at random times, while the other triggers are idle, "
-        "and what watching them costs while nothing happens. Notifications: `notify-keyspace-events Klt`.",
-        ("ScaledObjects", "notifications", "samples", "p50 ms", "p99 ms", "missed", "idle: Redis commands/s",
-         "idle: scaler CPU %"),
+        "From LPUSH or XADD to `true` on an open StreamIsActive, at random times, while the other triggers are idle. "
+        "Opening: until every ScaledObject has its stream. Then, while nothing happens: what watching them costs, and "
+        "polls, 4 at a time. Notifications: `notify-keyspace-events Klt`.",
+        ("ScaledObjects", "notifications", "samples", "p50 ms", "p99 ms", "missed", "opening s", "idle: commands/s",
+         "idle: scaler CPU %", "GetMetrics p50 ms", "p99 ms"),
         [
             (
                 f"{one.scaled_objects:,}", "on" if one.notifications else "off", f"{one.samples:,}",
                 *(_ms(value) for value in one.quantiles or (None, None)), f"{one.missed:,}",
-                f"{one.idle_redis_commands_per_second:,.0f}", f"{one.idle_scaler_cpu_percent:.0f}",
+                f"{one.opening_seconds:.1f}", f"{one.idle_redis_commands_per_second:,.0f}",
+                f"{one.idle_scaler_cpu_percent:.0f}", *(_ms(value) for value in one.polls_meanwhile or (None, None)),
             )
             for one in found
         ],
@@ -116,14 +120,14 @@ def _activation(found: Sequence[Activation]) -> Table:
 def _memory(found: Sequence[Memory]) -> Table:
     return Table(
         "Memory of the scaler",
-        "RSS of the process. Polled: every ScaledObject was asked about; streams: in another run, each has an open "
-        "StreamIsActive.",
-        ("ScaledObjects", "at rest MB", "polled MB", "bytes per ScaledObject", "streams MB", "bytes per stream"),
+        "RSS of the process, before and after every ScaledObject was polled, or has opened its StreamIsActive.",
+        ("ScaledObjects", "that have", "at rest MB", "then MB", "bytes each"),
         [
             (
-                f"{one.scaled_objects:,}", f"{one.at_rest / MEGABYTE:.1f}",
-                f"{one.polled / MEGABYTE:.1f}", _bytes(one, one.per_polled),
-                f"{one.streaming / MEGABYTE:.1f}", _bytes(one, one.per_stream),
+                f"{one.scaled_objects:,}", "an open stream" if one.streaming else "been polled",
+                f"{one.at_rest / MEGABYTE:.1f}", f"{one.then / MEGABYTE:.1f}",
+                # What a few need drowns in what a process needs anyway.
+                f"{one.each:,.0f}" if one.scaled_objects >= LEAST_OBJECTS_FOR_BYTES else UNKNOWN,
             )
             for one in found
         ],
@@ -142,8 +146,3 @@ def _ms(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _bytes(one: Memory, figure: float) -> str:
-    """What a few ScaledObjects need drowns in what a process needs anyway."""
-    return f"{figure:,.0f}" if one.scaled_objects >= LEAST_OBJECTS_FOR_BYTES else UNKNOWN
