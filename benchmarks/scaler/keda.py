@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,12 +31,17 @@ CALL_SECONDS = 60.0
 
 @dataclass
 class Polls:
-    """How polls went: for each call its latencies in ms, and the polls that failed; `seconds` without the pauses."""
+    """How polls went: for each call its latencies in ms, and failed polls by status; `seconds` without the pauses."""
 
     latencies: dict[str, list[float]] = field(default_factory=lambda: {call: [] for call in CALLS})
     polls: int = 0
-    failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+
+    @property
+    def answered(self) -> int:
+        """Polls that did not fail."""
+        return self.polls - self.failures.total()
 
     @property
     def calls_per_second(self) -> float:
@@ -65,8 +71,8 @@ class Keda:
             polls.polls += 1
             try:
                 await self._poll(next(self._stubs), one.reference(), polls)
-            except grpc.aio.AioRpcError:
-                polls.failed += 1
+            except grpc.aio.AioRpcError as error:
+                polls.failures[error.code().name] += 1
 
     async def _poll(self, stub: Any, reference: pb.ScaledObjectRef, polls: Polls) -> None:
         spec = await _timed(stub.GetMetricSpec, reference, polls.latencies["GetMetricSpec"])

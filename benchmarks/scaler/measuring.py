@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import redis.asyncio
@@ -58,7 +59,8 @@ class Measuring:
         """Measure so many ScaledObjects; `by_kind`: lists and streams also each by themselves."""
         await self._in_time(self._polls(count, by_kind=by_kind), f"polls of {count:,} ScaledObjects")
         for on in NOTIFICATIONS:
-            await self._in_time(self._activation(count, notifications=on), f"activation of {count:,} ScaledObjects")
+            what = f"{STEPS[3 + on]} of {count:,} ScaledObjects"
+            await self._in_time(self._activation(count, notifications=on), what)
 
     async def _in_time(self, measurement: Awaitable[None], what: str) -> None:
         """Measure, or take note that it took too long: the others count all the same."""
@@ -131,7 +133,8 @@ class Measuring:
     async def _polls_meanwhile(self, keda: Keda, objects: Sequence[ScaledObject]) -> tuple[float, float] | None:
         """GetMetrics while the streams are open: KEDA polls the same ScaledObjects too."""
         polls = Polls()
-        await keda.poll(objects[:POLLED_MEANWHILE], FEW_IN_FLIGHT, polls)
+        again = itertools.islice(itertools.cycle(objects), POLLED_MEANWHILE)
+        await keda.poll(again, FEW_IN_FLIGHT, polls)
         latencies = polls.latencies["GetMetrics"]
         return quantiles(latencies) if latencies else None
 

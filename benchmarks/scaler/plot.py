@@ -20,7 +20,8 @@ Points = Sequence[tuple[float, float | None]]
 
 def draw(results: Results, path: Path) -> None:
     """Write the picture; on both axes a tenfold is one step."""
-    mpl.rcParams["svg.hashsalt"] = "triggerfish"  # the same results make the same file
+    # The same results make the same file, and text stays text.
+    mpl.rcParams.update({"svg.hashsalt": "triggerfish", "svg.fonttype": "none"})
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     answers, activation, cost, memory = figure.subplots(2, 2).flat
     _draw_answers(answers, results)
@@ -40,7 +41,7 @@ def _draw_answers(axes: Axes, results: Results) -> None:
         found = [one for one in results.answering if one.at_once == at_once and one.quantiles]
         for quantile, (place, style) in LINES.items():
             points = [(one.scaled_objects, one.quantiles["GetMetrics"][place]) for one in found]
-            _line(axes, points, f"{'all' if at_once else IN_FLIGHT} polls at a time, {quantile}", color, style)
+            _line(axes, points, f"{'all at once' if at_once else f'{IN_FLIGHT} at a time'}, {quantile}", color, style)
 
 
 def _draw_activation(axes: Axes, results: Results) -> None:
@@ -68,6 +69,7 @@ def _draw_memory(axes: Axes, results: Results) -> None:
     for streaming, color in ((False, "C0"), (True, "C1")):
         points = [(one.scaled_objects, one.then / 1e6) for one in results.memory if one.streaming == streaming]
         _line(axes, points, "with open streams" if streaming else "polled", color, "-")
+    axes.set_ylim(bottom=10)
 
 
 def _line(axes: Axes, points: Points, label: str, color: str, style: str) -> None:

@@ -55,11 +55,11 @@ class Polling:
             at_once=at_once,
             in_flight=in_flight,
             polls=polls.polls,
-            failed=polls.failed,
+            failures=dict(polls.failures),
             calls_per_second=polls.calls_per_second,
             quantiles={call: quantiles(latencies) for call, latencies in polls.latencies.items() if latencies},
-            scaler_cpu_per_poll=spent.scaler_cpu / polls.polls * 1000,
-            redis=_per_evaluation(spent, polls.polls),
+            scaler_cpu_per_poll=spent.scaler_cpu / max(1, polls.answered) * 1000,
+            redis=_per_evaluation(spent, polls.answered),
         )
 
     async def by_keda_alone(self, objects: Sequence[ScaledObject]) -> PerEvaluation:
@@ -84,6 +84,7 @@ class Polling:
                 return
 
 
-def _per_evaluation(spent: Spent, polls: int) -> PerEvaluation:
+def _per_evaluation(spent: Spent, answered: int) -> PerEvaluation:
+    polls = max(1, answered)
     cpu = spent.redis_cpu / polls * 1e6 if polls >= LEAST_POLLS_FOR_CPU else None
     return PerEvaluation(commands=spent.commands / polls, bytes=spent.bytes / polls, cpu_microseconds=cpu)

@@ -27,14 +27,14 @@ class PerEvaluation:
 @dataclass(frozen=True)
 class Answering:
     """How the scaler answers polls of so many ScaledObjects, `in_flight` of them at a time; `quantiles` are the p50 and
-    p99 of each call, `redis` what an evaluation costs there.
+    p99 of each call, `failures` polls by the status of the call that failed, `redis` what an evaluation costs there.
     """
 
     scaled_objects: int
     at_once: bool
     in_flight: int
     polls: int
-    failed: int
+    failures: dict[str, int]
     calls_per_second: float
     quantiles: dict[str, tuple[float, float]]
     scaler_cpu_per_poll: float
