@@ -84,7 +84,7 @@ def all_triggers() -> list[Panel]:
         figure(
             Figure(
                 "At their maximum",
-                f"sum(({hpa('status_current_replicas')}) >= bool ({hpa('spec_max_replicas')}))",
+                f"sum(({hpa('status_current_replicas', ALL)}) >= bool ({hpa('spec_max_replicas', ALL)}))",
                 "ScaledObjects that run as many instances as they may.",
             ),
             shades(orange=1),
@@ -104,7 +104,7 @@ def all_triggers() -> list[Panel]:
             "Instances: wanted and running",
             {
                 f"{BY_OBJECT} target": trigger("target_instances", ALL, by="namespace, scaledobject"),
-                f"{BY_OBJECT} running": hpa("status_current_replicas"),
+                f"{BY_OBJECT} running": hpa("status_current_replicas", ALL),
             },
             "The largest target of a ScaledObject's triggers, and what its HPA sees running.",
             decimals=0,
@@ -133,9 +133,9 @@ def one_trigger() -> list[Panel]:
             "Target and instances",
             {
                 "target": trigger("target_instances", ONE),
-                "wanted by the HPA": hpa("status_desired_replicas"),
-                "ready": deployment("status_replicas_ready"),
-                "maximum": hpa("spec_max_replicas"),
+                "wanted by the HPA": hpa("status_desired_replicas", ONE),
+                "ready": deployment("status_replicas_ready", ONE),
+                "maximum": hpa("spec_max_replicas", ONE),
             },
             "What this trigger wants; the ScaledObject runs what the largest of its triggers wants.",
             decimals=0,
@@ -190,7 +190,7 @@ def one_trigger() -> list[Panel]:
         chart(
             "Lease of pub/sub",
             {
-                "{{pod}}{{instance}}": f"triggerfish_lease_held{{{FUNCTION}}}",
+                "{{pod}} {{instance}}": f"triggerfish_lease_held{{{FUNCTION}}}",
                 "holders": f"sum(triggerfish_lease_held{{{FUNCTION}}})",
             },
             "Which instance is subscribed. There should always be one.",

@@ -22,21 +22,21 @@ def trigger(name: str, matching: str, by: str = LABELS) -> str:
     return f"max by ({by}) (triggerfish_trigger_{name}{{{matching}}} and {FRESH})"
 
 
-def hpa(name: str) -> str:
-    """The value of kube_horizontalpodautoscaler_{name}, of the HPA that KEDA makes for a ScaledObject."""
+def hpa(name: str, matching: str) -> str:
+    """The value of kube_horizontalpodautoscaler_{name}, of the HPAs that KEDA makes for ScaledObjects."""
     series = f'kube_horizontalpodautoscaler_{name}{{namespace=~"$namespace",horizontalpodautoscaler=~"keda-hpa-.+"}}'
     named = f'label_replace({series}, "scaledobject", "$1", "horizontalpodautoscaler", "keda-hpa-(.+)")'
-    return f"max by (namespace, scaledobject) ({named}) and on (namespace, scaledobject) {_asked_about()}"
+    return f"max by (namespace, scaledobject) ({named}) and on (namespace, scaledobject) {_objects(matching)}"
 
 
-def deployment(name: str) -> str:
-    """The value of kube_deployment_{name}, of the Deployment that the ScaledObject's HPA scales."""
+def deployment(name: str, matching: str) -> str:
+    """The value of kube_deployment_{name}, of the Deployments that those HPAs scale."""
     info = 'kube_horizontalpodautoscaler_info{namespace=~"$namespace",scaletargetref_kind="Deployment"}'
     scaled = f'label_replace({info}, "deployment", "$1", "scaletargetref_name", "(.+)")'
     named = f'label_replace({scaled}, "scaledobject", "$1", "horizontalpodautoscaler", "keda-hpa-(.+)")'
     replicas = f'kube_deployment_{name}{{namespace=~"$namespace"}}'
     joined = f"{replicas} * on (namespace, deployment) group_left (scaledobject) {named}"
-    return f"max by (namespace, scaledobject) ({joined}) and on (namespace, scaledobject) {_asked_about()}"
+    return f"max by (namespace, scaledobject) ({joined}) and on (namespace, scaledobject) {_objects(matching)}"
 
 
 def quantiles(histogram: str, matching: str) -> dict[str, str]:
@@ -45,5 +45,5 @@ def quantiles(histogram: str, matching: str) -> dict[str, str]:
     return {f"p{round(100 * share)}": f"histogram_quantile({share}, {rates})" for share in (0.5, 0.9, 0.99)}
 
 
-def _asked_about() -> str:
-    return f"max by (namespace, scaledobject) (triggerfish_trigger_known{{{ALL}}})"
+def _objects(matching: str) -> str:
+    return f"max by (namespace, scaledobject) (triggerfish_trigger_known{{{matching}}})"
