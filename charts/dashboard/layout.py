@@ -190,7 +190,7 @@ def one_trigger() -> list[Panel]:
         chart(
             "Lease of pub/sub",
             {
-                "{{pod}} {{instance}}": f"triggerfish_lease_held{{{FUNCTION}}}",
+                "{{pod}}": f"triggerfish_lease_held{{{FUNCTION}}}",
                 "holders": f"sum(triggerfish_lease_held{{{FUNCTION}}})",
             },
             "Which instance is subscribed. There should always be one.",

@@ -51,7 +51,7 @@ async def play(stage: Stage) -> Span:
 
 async def draw(prometheus: Prometheus, span: Span, picture: Path) -> None:
     """Every panel, at its place; those of one trigger for the first that has something to show there."""
-    drawing = Drawing(dashboard()["panels"])
+    drawing = Drawing(dashboard()["panels"], span.start)
     of_one = False
     for panel in dashboard()["panels"]:
         if panel["type"] == "row":
