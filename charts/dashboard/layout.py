@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
 from charts.dashboard.panels import DATASOURCE, Figure, chart, figure, of_triggers, shades
-from charts.dashboard.queries import ALL, FUNCTION, LABELS, ONE, deployment, hpa, quantiles, trigger
+from charts.dashboard.queries import ALL, FUNCTION, ONE, deployment, hpa, known, quantiles, sample_age, trigger
 
 __all__ = ["dashboard_json"]
 
@@ -42,20 +42,19 @@ def dashboard_json() -> str:
 
 def variables() -> list[grafana.DatasourceVariable | grafana.QueryVariable]:
     """What a reader chooses: the Prometheus, and from namespace to trigger; the function follows from the trigger."""
-    known = "triggerfish_trigger_known"
-    of_object = f"{known}{{{ALL}}}"
+    series = "triggerfish_trigger_known"
     return [
         grafana.DatasourceVariable("datasource").label("Prometheus").type("prometheus"),
-        _choice("namespace", f"label_values({known}, namespace)").label("Namespace").include_all(True).all_value(".*"),
-        _choice("scaledobject", f'label_values({known}{{namespace=~"$namespace"}}, scaledobject)')
+        _choice("namespace", f"label_values({series}, namespace)").label("Namespace").include_all(True).all_value(".*"),
+        _choice("scaledobject", f'label_values({series}{{namespace=~"$namespace"}}, scaledobject)')
         .label("ScaledObject")
         .include_all(True)
         .all_value(".*"),
         # Shown by its function, as the trigger's own name is a hash.
-        _choice("trigger", f"query_result({of_object})")
+        _choice("trigger", f"query_result({series}{{{ALL}}})")
         .label("Trigger")
         .regex('/(?:function="(?<text>[^"]*)".*)?trigger="(?<value>[^"]+)"/'),
-        _choice("function", f'label_values({known}{{trigger="$trigger"}}, function)').hide(
+        _choice("function", f'label_values({series}{{trigger="$trigger"}}, function)').hide(
             model.VariableHide.HIDE_VARIABLE
         ),
     ]
@@ -73,11 +72,11 @@ def _choice(name: str, query: str) -> grafana.QueryVariable:
 
 def all_triggers() -> list[Panel]:
     """The overview."""
-    known = f"max by (namespace, scaledobject, trigger) (triggerfish_trigger_known{{{ALL}}})"
+    triggers = known(ALL)
     return [
-        figure(Figure("Triggers", f"count({known})", "Triggers that KEDA asks about or the settings declare.")),
+        figure(Figure("Number of triggers", f"count({triggers})", "What KEDA asks about, or the settings declare.")),
         figure(
-            Figure("Not known", f"count({known}) - sum({known})", "Triggers whose backlog cannot be measured now."),
+            Figure("Not known", f"count({triggers}) - sum({triggers})", "Whose backlog cannot be measured now."),
             shades(orange=1),
         ),
         figure(Figure("Waiting", f"sum({trigger('backlog', ALL)})", "Entries not finished yet, of all triggers.")),
@@ -91,12 +90,12 @@ def all_triggers() -> list[Panel]:
         ),
         of_triggers(
             {
-                "Known": f"max by ({LABELS}) (triggerfish_trigger_known{{{ALL}}})",
+                "Known": triggers,
                 "Backlog": trigger("backlog", ALL),
                 "Per instance": trigger("messages_per_worker", ALL),
                 "Target": trigger("target_instances", ALL),
                 "Active": trigger("active", ALL),
-                "Age": f"min by ({LABELS}) (triggerfish_trigger_sample_age_seconds{{{ALL}}})",
+                "Age": sample_age(ALL),
             }
         ),
         chart("Backlog", {BY_TRIGGER: trigger("backlog", ALL)}, "Entries not finished yet."),
@@ -241,7 +240,7 @@ def scaler() -> list[Panel]:
         ),
         chart(
             "Age of samples",
-            {BY_OBJECT: f"min by (namespace, scaledobject) (triggerfish_trigger_sample_age_seconds{{{ALL}}})"},
+            {BY_TRIGGER: sample_age(ALL)},
             "How old the youngest sample is. It grows where nobody asks any more.",
             unit="s",
         ),

@@ -2,10 +2,11 @@
 
 They need no recording rules, so that the dashboard is of use without them. Several scalers may know a trigger, and one
 that is asked no more keeps its last values for ten minutes: values count while their sample is younger than two
-minutes, and the highest is taken. What is not known has no value, and leaves a gap.
+minutes, and the highest is taken. A trigger that the settings declare has no namespace; it is shown while nobody asks
+about the same trigger for a ScaledObject. What is not known has no value, and leaves a gap.
 """
 
-__all__ = ["ALL", "FUNCTION", "LABELS", "ONE", "deployment", "hpa", "quantiles", "trigger"]
+__all__ = ["ALL", "FUNCTION", "LABELS", "ONE", "deployment", "hpa", "known", "quantiles", "sample_age", "trigger"]
 
 #: Which series the panels for all triggers show, and those for one.
 ALL = 'namespace=~"$namespace",scaledobject=~"$scaledobject"'
@@ -14,12 +15,31 @@ ONE = f'{ALL},trigger="$trigger"'
 FUNCTION = 'namespace=~"$namespace",function="$function"'
 
 LABELS = "namespace, scaledobject, trigger, function, kind"
-FRESH = "triggerfish_trigger_sample_age_seconds < 120"
+AGE = "triggerfish_trigger_sample_age_seconds"
+FRESH = (
+    f'({AGE}{{namespace!=""}} < 120'
+    f' or {AGE}{{namespace=""}} < 120 unless on (trigger, function) {AGE}{{namespace!=""}} < 120)'
+)
 
 
 def trigger(name: str, matching: str, by: str = LABELS) -> str:
     """The value of triggerfish_trigger_{name}, of the scaler that knows it best."""
     return f"max by ({by}) (triggerfish_trigger_{name}{{{matching}}} and {FRESH})"
+
+
+def known(matching: str) -> str:
+    """1 for triggers that some scaler knows the backlog of, 0 for others."""
+    return f"max by ({LABELS}) ({_once('triggerfish_trigger_known', matching)})"
+
+
+def sample_age(matching: str) -> str:
+    """How old the youngest sample of a trigger is."""
+    return f"min by ({LABELS}) ({_once(AGE, matching)})"
+
+
+def _once(series: str, matching: str) -> str:
+    asked = f'{series}{{{matching},namespace!=""}}'
+    return f'{asked} or {series}{{{matching},namespace=""}} unless on (trigger, function) {series}{{namespace!=""}}'
 
 
 def hpa(name: str, matching: str) -> str:

@@ -142,7 +142,8 @@ async def running_stage() -> AsyncIterator[Stage]:
     """The stage for the block, with messages that come and instances that follow."""
     kubernetes = KubeStateMetrics(NAMESPACE, SCALED_OBJECT, MAX_INSTANCES)
     with Server(embedded_binary()) as server:
-        async with running_prometheus() as prometheus, running_scaler(server) as scaler:
+        declared = {f"{SCALED_OBJECT}.{function}": metadata for function, metadata in METADATA.items()}
+        async with running_prometheus() as prometheus, running_scaler(server, triggers=declared) as scaler:
             stage = Stage(server, scaler, prometheus, kubernetes)
             prometheus.scrape(f"127.0.0.1:{scaler.server.http_port}", namespace="triggerfish", pod="scaler")
             prometheus.scrape(f"127.0.0.1:{kubernetes.port}", namespace="monitoring", pod="kube-state-metrics")

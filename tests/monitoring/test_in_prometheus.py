@@ -66,6 +66,8 @@ async def test_every_query_has_data(stage: Stage) -> None:
     await none_left(lambda: rules_that_are_ill(stage.prometheus))
     await none_left(lambda: series_that_are_missing(stage.prometheus))
     assert set(await stage.prometheus.get("label/__name__/values")) >= named()
+    for once in ("trigger:triggerfish_known:max", filled_in(of_dashboard()["Triggers A"], variables_of("settle"))):
+        assert len(await stage.prometheus.query(once)) == len(TRIGGERS), "declared and asked about is told once"
     await none_left(lambda: alerts_that_should_not_be(stage.prometheus))
 
 
