@@ -80,7 +80,7 @@ async def none_left(found: Callable[[], Awaitable[list[str]]]) -> None:
         return not left
 
     try:
-        await eventually(none)
+        await eventually(none, seconds=60)  # processes start slowly beside other tests
     except AssertionError:
         raise AssertionError(f"{left} of {found}") from None
 
