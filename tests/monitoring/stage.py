@@ -18,6 +18,7 @@ import grpc
 import redis.asyncio
 
 from examples.demo.server import Server, embedded_binary, free_port
+from listeners.supervisor import cancel_until_done
 from listeners.triggers import PubSubTrigger, StreamTrigger
 from scaler.children import die_with_parent
 from scaler.metadata import read_metadata
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE, SCALED_OBJECT = "shop", "shop"
 MAX_INSTANCES = 3
 POLL_SECONDS = 0.5
+STOP_SECONDS = 10.0
 
 
 def _metadata() -> dict[str, dict[str, str]]:
@@ -151,8 +153,6 @@ async def running_stage() -> AsyncIterator[Stage]:
             try:
                 yield stage
             finally:
-                for task in playing:
-                    task.cancel()
-                await asyncio.gather(*playing, return_exceptions=True)
+                await cancel_until_done(playing, STOP_SECONDS)
                 stage.stop()
                 kubernetes.stop()

@@ -3,9 +3,12 @@
 import asyncio
 import math
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from charts.dashboard.layout import dashboard_json
 from tests.monitoring.expressions import (
@@ -16,12 +19,14 @@ from tests.monitoring.expressions import (
     selectors,
     variables_of,
 )
-from tests.monitoring.files import DASHBOARD, dashboard
+from tests.monitoring.files import DASHBOARD, ROOT, dashboard
+from tests.monitoring.picture import Span, draw
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.stage import TRIGGERS, Stage, running_stage
 from tests.programs import collectable
 from tests.waiting import eventually
 
+PICTURE = ROOT / "docs/dashboard.png"
 #: Rules without a time to wait, of which the stage has the condition.
 FIRES_AT_ONCE = {"TriggerfishDeadLetters"}
 
@@ -58,7 +63,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 @pytest.mark.skipif(not collectable("prometheus"), reason="prometheus is not installed")
-async def test_every_query_has_data(stage: Stage) -> None:
+async def test_every_query_has_data(stage: Stage, tmp_path: Path) -> None:
     """Every query of the dashboard has values for some trigger; the rules are evaluated without an error, their series
     exist, and of the alerts fires what should.
     """
@@ -69,6 +74,16 @@ async def test_every_query_has_data(stage: Stage) -> None:
     for once in ("trigger:triggerfish_known:max", filled_in(of_dashboard()["Triggers A"], variables_of("settle"))):
         assert len(await stage.prometheus.query(once)) == len(TRIGGERS), "declared and asked about is told once"
     await none_left(lambda: alerts_that_should_not_be(stage.prometheus))
+    await picture_of(stage.prometheus, tmp_path / "dashboard.png")
+
+
+async def picture_of(prometheus: Prometheus, path: Path) -> None:
+    """A picture of the dashboard now, which must be one that a document can show."""
+    now = time.time()
+    await draw(prometheus, Span(now - 5, now), path)
+    with Image.open(path) as picture:
+        assert picture.size[0] > 1_000
+    assert max(path.stat().st_size, PICTURE.stat().st_size) < 300_000
 
 
 async def none_left(found: Callable[[], Awaitable[list[str]]]) -> None:

@@ -28,6 +28,17 @@ def test_alerts_fire_when_they_should(case: Path) -> None:
     promtool("test", "rules", str(case))
 
 
+@pytest.mark.skipif(not collectable("promtool"), reason="promtool is not installed")
+def test_the_scrape_configuration_in_the_documents(tmp_path: Path) -> None:
+    """`promtool check config` accepts what operations.md shows for a Prometheus without the operator."""
+    [shown] = re.findall(r"```yaml\n(scrape_configs:\n.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    # Debian's promtool knows no Kubernetes.
+    (tmp_path / "prometheus.yml").write_text(
+        shown.replace("kubernetes_sd_configs: [{role: pod}]", "static_configs: []")
+    )
+    promtool("check", "config", str(tmp_path / "prometheus.yml"))
+
+
 def promtool(*arguments: str) -> None:
     """Run promtool, which must find nothing."""
     ran = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
