@@ -72,25 +72,11 @@ def _choice(name: str, query: str) -> grafana.QueryVariable:
 
 def all_triggers() -> list[Panel]:
     """The overview."""
-    triggers = known(ALL)
     return [
-        figure(Figure("Number of triggers", f"count({triggers})", "What KEDA asks about, or the settings declare.")),
-        figure(
-            Figure("Not known", f"count({triggers}) - sum({triggers})", "Whose backlog cannot be measured now."),
-            shades(orange=1),
-        ),
-        figure(Figure("Waiting", f"sum({trigger('backlog', ALL)})", "Entries not finished yet, of all triggers.")),
-        figure(
-            Figure(
-                "At their maximum",
-                f"sum(({hpa('status_current_replicas', ALL)}) >= bool ({hpa('spec_max_replicas', ALL)}))",
-                "ScaledObjects that run as many instances as they may.",
-            ),
-            shades(orange=1),
-        ),
+        *_figures(),
         of_triggers(
             {
-                "Known": triggers,
+                "Known": known(ALL),
                 "Backlog": trigger("backlog", ALL),
                 "Per instance": trigger("messages_per_worker", ALL),
                 "Target": trigger("target_instances", ALL),
@@ -111,11 +97,32 @@ def all_triggers() -> list[Panel]:
     ]
 
 
+def _figures() -> list[Panel]:
+    triggers = known(ALL)
+    return [
+        figure(Figure("Number of triggers", f"count({triggers})", "What KEDA asks about, or the settings declare.")),
+        figure(
+            Figure("Not known", f"count({triggers}) - sum({triggers})", "Whose backlog cannot be measured now."),
+            shades(orange=1),
+        ),
+        figure(Figure("Waiting", f"sum({trigger('backlog', ALL)})", "Entries not finished yet, of all triggers.")),
+        figure(
+            Figure(
+                "At their maximum",
+                f"sum(({hpa('status_current_replicas', ALL)}) >= bool ({hpa('spec_max_replicas', ALL)}))",
+                "ScaledObjects that run as many instances as they may.",
+            ),
+            shades(orange=1),
+        ),
+    ]
+
+
 def one_trigger() -> list[Panel]:
     """One trigger in depth."""
-    settled = f"triggerfish_entries_settled_total{{{FUNCTION}}}"
-    failed = f'triggerfish_entries_settled_total{{{FUNCTION},outcome=~"retried|dead_lettered|dropped"}}'
-    dead = f'triggerfish_entries_settled_total{{{FUNCTION},outcome="dead_lettered"}}'
+    return [*_what_waits(), *_what_is_done(), *_what_fails(), *_who_reads()]
+
+
+def _what_waits() -> list[Panel]:
     return [
         chart(
             "Backlog by part",
@@ -139,6 +146,11 @@ def one_trigger() -> list[Panel]:
             "What this trigger wants; the ScaledObject runs what the largest of its triggers wants.",
             decimals=0,
         ),
+    ]
+
+
+def _what_is_done() -> list[Panel]:
+    return [
         chart(
             "Throughput",
             {
@@ -169,6 +181,14 @@ def one_trigger() -> list[Panel]:
             },
             "Entries taken and not settled yet; calls that took longer than their limit and still run.",
         ),
+    ]
+
+
+def _what_fails() -> list[Panel]:
+    settled = f"triggerfish_entries_settled_total{{{FUNCTION}}}"
+    failed = f'triggerfish_entries_settled_total{{{FUNCTION},outcome=~"retried|dead_lettered|dropped"}}'
+    dead = f'triggerfish_entries_settled_total{{{FUNCTION},outcome="dead_lettered"}}'
+    return [
         chart(
             "Failures",
             {
@@ -186,6 +206,11 @@ def one_trigger() -> list[Panel]:
             },
             "Entries given up on, and pub/sub messages that no call was made for.",
         ),
+    ]
+
+
+def _who_reads() -> list[Panel]:
+    return [
         chart(
             "Lease of pub/sub",
             {
