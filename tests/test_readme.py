@@ -1,5 +1,6 @@
 """What the README shows works as it stands there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -57,10 +58,24 @@ def test_the_declaration_file_loads(shop: Path, monkeypatch: pytest.MonkeyPatch)
     assert (trigger.keys, trigger.messages_per_worker) == (("orders",), 50)
 
 
-def test_the_scaled_objects_metadata_is_understood() -> None:
-    """The scaler reads the ScaledObject's metadata."""
-    scaled_object = yaml.safe_load(next(block for block in blocks("yaml") if "ScaledObject" in block))
-    scaled = read_metadata(scaled_object["spec"]["triggers"][0]["metadata"])
+def test_the_scaled_object_is_what_manifest_writes(shop: Path) -> None:
+    """`triggerfish manifest` writes the ScaledObject for the example app, and the scaler reads its metadata."""
+    shown = yaml.safe_load(next(block for block in blocks("yaml") if "ScaledObject" in block))
+    file = shop.with_suffix(".yaml")
+    for line in re.findall(r"^\$ triggerfish (manifest .*?)(?:  +#.*)?$", README, re.MULTILINE):
+        command, _, target = line.partition(" > ")
+        arguments = [sys.executable, "-m", "scaler", *command.split()]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(
+            arguments, capture_output=True, text=True, timeout=30, check=True, cwd=shop.parent, env=environment
+        )
+        if target:
+            (shop.parent / target).write_text(ran.stdout)
+    _, written = yaml.safe_load_all(file.read_text())
+    del written["spec"]["advanced"], written["metadata"]["labels"]
+    written["spec"]["triggers"] = [one for one in written["spec"]["triggers"] if one in shown["spec"]["triggers"]]
+    assert written == shown
+    scaled = read_metadata(shown["spec"]["triggers"][0]["metadata"])
     assert isinstance(scaled.trigger, StreamTrigger)
     assert (scaled.trigger.keys, scaled.trigger.consumer_group, scaled.function) == (("payments",), "billing", "settle")
 
