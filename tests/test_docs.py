@@ -1,6 +1,8 @@
 """What docs/ shows is understood as it stands there, and what it names exists."""
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +100,20 @@ def test_every_app_loads(document: Path, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.delitem(sys.modules, "shop", raising=False)
         assert load_app(str(tmp_path / "app.yaml")).functions
     monkeypatch.delitem(sys.modules, "shop", raising=False)
+
+
+def test_the_values_are_those_of_the_app(tmp_path: Path) -> None:
+    """The values that kubernetes.md shows are what its app declares: `triggerfish manifest --check` says so."""
+    document = ROOT / "docs/kubernetes.md"
+    [values] = [block for block in blocks(document, "yaml") if "\napps:" in block]
+    (tmp_path / "shop.py").write_text(blocks(document, "python")[0])
+    (tmp_path / "values.yaml").write_text(values)
+    command = [sys.executable, "-m", "scaler", "manifest", str(tmp_path / "shop.py"), "--check", "values.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=environment
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_every_metric_exists() -> None:
