@@ -50,7 +50,7 @@ format: .venv/dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-dashboard: .venv/dev  ## Write the chart's Grafana dashboard from its code, and a picture of it (half a minute)
+dashboard: .venv/dev  ## Write the chart's Grafana dashboard from its code, and a picture of it (a minute)
 	@$(BIN)/python -m charts.dashboard
 	@$(BIN)/python -m tests.monitoring.picture docs/dashboard.png
 
