@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench bench-scaler chaos servers lint format clean
+.PHONY: help demo test bench bench-scaler chaos servers lint format dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ lint: .venv/dev  ## Check style, types and import rules
 format: .venv/dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+dashboard: .venv/dev  ## Write the chart's Grafana dashboard from its code, and a picture of it (a minute)
+	@$(BIN)/python -m charts.dashboard
+	@$(BIN)/python -m tests.monitoring.picture docs/dashboard.png
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv .servers dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
