@@ -1,0 +1,62 @@
+"""Holds manifests against the schemas of Kubernetes, KEDA, Prometheus Operator and cert-manager."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import kubernetes_validate
+from cloudcoil.models.cert_manager.v1 import Certificate
+from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule, ServiceMonitor
+from pydantic import BaseModel, ValidationError
+
+__all__ = ["KUBERNETES", "problems"]
+
+#: The oldest Kubernetes that the chart says it is for, and the newest whose schema is there.
+KUBERNETES = ("1.27", "1.37")
+
+CUSTOM: dict[tuple[str, str], type[BaseModel]] = {
+    ("keda.sh/v1alpha1", "ScaledObject"): ScaledObject,
+    ("keda.sh/v1alpha1", "TriggerAuthentication"): TriggerAuthentication,
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): ServiceMonitor,
+    ("monitoring.coreos.com/v1", "PodMonitor"): PodMonitor,
+    ("monitoring.coreos.com/v1", "PrometheusRule"): PrometheusRule,
+    ("cert-manager.io/v1", "Certificate"): Certificate,
+}
+
+
+def problems(manifest: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an object, by field; nothing if it is as its schema wants it."""
+    model = CUSTOM.get((manifest["apiVersion"], manifest["kind"]))
+    return list(_built_in(manifest) if model is None else _custom(manifest, model))
+
+
+def _built_in(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for version in KUBERNETES:
+        try:
+            kubernetes_validate.validate(dict(manifest), version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            where = ".".join(str(part) for part in error.path)
+            yield f"Kubernetes {version}: {where}: {error.message}"
+
+
+def _custom(manifest: Mapping[str, Any], model: type[BaseModel]) -> Iterator[str]:
+    try:
+        read = model.model_validate(manifest)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            yield f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        return
+    yield from _unknown(manifest, read.model_dump(mode="json", by_alias=True, exclude_unset=True), "")
+
+
+def _unknown(given: object, read: object, where: str) -> Iterator[str]:
+    """The models pass over what they do not know: whatever they have not kept is such a field."""
+    if isinstance(given, Mapping) and isinstance(read, Mapping):
+        for key, value in given.items():
+            if key not in read:
+                yield f"{where}.{key}: there is no such field"
+            else:
+                yield from _unknown(value, read[key], f"{where}.{key}")
+    elif isinstance(given, list) and isinstance(read, list):
+        for number, (one, other) in enumerate(zip(given, read, strict=True)):
+            yield from _unknown(one, other, f"{where}[{number}]")
