@@ -2,6 +2,7 @@
 schema from the settings' own declarations. Run as a module, it writes both files.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -55,10 +56,17 @@ DERIVED = {README: readme_with_table, SCHEMA: schema_with_settings}
 def undocumented() -> list[str]:
     """Values that have no comment of their own, nor one for what they are in."""
     documented = [path for path, _ in _comments()]
-    values = yaml.safe_load(VALUES.read_text())
     return [
-        path for path in _leaves(values) if not any(path == known or path.startswith(f"{known}.") for known in documented)
+        path
+        for path in _leaves(_values())
+        if not any(path == known or path.startswith(f"{known}.") for known in documented)
     ]
+
+
+@functools.cache
+def _values() -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(VALUES.read_text())
+    return values
 
 
 def _leaves(values: dict[str, Any], above: str = "") -> Iterator[str]:
@@ -90,7 +98,7 @@ def _comments() -> Iterator[tuple[str, str]]:
 
 
 def _default(path: str) -> str:
-    value: Any = yaml.safe_load(VALUES.read_text())
+    value: Any = _values()
     for key in path.split("."):
         value = value[key]
     text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

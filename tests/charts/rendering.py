@@ -11,7 +11,7 @@ import yaml
 from helm_python import Chart, HelmError, lint
 from helm_python._native import call_string
 
-__all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "strict_lint"]
+__all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "shape", "strict_lint"]
 
 CHART = Path(__file__).parents[2] / "charts" / "triggerfish"
 CI_VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
@@ -79,6 +79,12 @@ def render(values: Mapping[str, Any], *, api_versions: tuple[str, ...] = ()) -> 
     return Rendered(tuple(_manifests(files)), notes)
 
 
+@functools.cache
+def shape(name: str) -> Rendered:
+    """The release with the values of a file in ci/. Not to be changed, as tests share it."""
+    return render(chart_values(name))
+
+
 def strict_lint(values: Mapping[str, Any]) -> list[str]:
     """What `helm lint --strict` complains of."""
     report = lint(CHART, dict(values), strict=True)
@@ -97,7 +103,7 @@ def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:
             yield from (document for document in yaml.load_all(text, _NoKeyTwice) if document)
 
 
-class _NoKeyTwice(yaml.SafeLoader):
+class _NoKeyTwice(yaml.CSafeLoader):
     """Refuses a key that is given twice, of which YAML readers would silently take one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Manifest:  # type: ignore[override]

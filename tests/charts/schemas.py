@@ -1,9 +1,11 @@
 """Holds manifests against the schemas of Kubernetes, KEDA, Prometheus Operator and cert-manager."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kubernetes_validate
+import kubernetes_validate.utils
 from cloudcoil.models.cert_manager.v1 import Certificate
 from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule, ServiceMonitor
@@ -13,6 +15,9 @@ __all__ = ["KUBERNETES", "problems"]
 
 #: The oldest Kubernetes that the chart says it is for, and the newest whose schema is there.
 KUBERNETES = ("1.27", "1.37")
+
+# It reads a file of some megabytes again for every object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 CUSTOM: dict[tuple[str, str], type[BaseModel]] = {
     ("keda.sh/v1alpha1", "ScaledObject"): ScaledObject,

@@ -39,6 +39,9 @@
 {{- end -}}
 
 {{- define "triggerfish.checks.app" -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .name) -}}
+{{- fail (printf "%s: objects of Kubernetes cannot have this name: use lower case letters, digits and hyphens, at most 63." .path) -}}
+{{- end -}}
 {{- if not .app.image.repository -}}
 {{- fail (printf "%s.image.repository is missing: name the image that has the app's code and Triggerfish." .path) -}}
 {{- end -}}

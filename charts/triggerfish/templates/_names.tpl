@@ -67,6 +67,12 @@ labels:
 
 {{/* An image: (dict "image" IMAGE "tag" DEFAULT TAG). */}}
 {{- define "triggerfish.image" -}}
+{{- if regexMatch "(@|:[^/]*$)" .image.repository -}}
+{{- fail (printf "image.repository: %q has a tag or a digest in it: give that as image.tag or image.digest." .image.repository) -}}
+{{- end -}}
+{{- if and .image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .image.digest)) -}}
+{{- fail (printf "image.digest: %q is no digest: give it as sha256: and 64 hexadecimal digits, or use image.tag." .image.digest) -}}
+{{- end -}}
 {{- if .image.digest -}}
 {{ .image.repository }}@{{ .image.digest }}
 {{- else -}}
