@@ -6,6 +6,7 @@ Absolute paths lie in a folder of the test's own, and ports are free ones.
 """
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -48,7 +49,7 @@ class Container:
     async def ready(self) -> None:
         """Wait until its startup and readiness probes succeed."""
         for name in ("startupProbe", "readinessProbe"):
-            await eventually(lambda probe=self.spec[name]: self._probe(probe))
+            await eventually(functools.partial(self._probe, self.spec[name]))
 
     async def get(self, path: str) -> str:
         """What its HTTP port says."""
@@ -72,9 +73,10 @@ class Container:
 
     async def _serving(self, probe: Manifest) -> bool:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.ports[probe['port']]}") as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest(service=probe["service"])
             with contextlib.suppress(grpc.aio.AioRpcError):
-                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_SECONDS)
+                answer = await stub.Check(request, timeout=PROBE_SECONDS)
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
         return False
 

@@ -89,7 +89,8 @@ def strict_lint(values: Mapping[str, Any]) -> list[str]:
     """What `helm lint --strict` complains of."""
     report = lint(CHART, dict(values), strict=True)
     warning = 2
-    return [message["error"] for message in report["messages"] if message["severity"] >= warning] + report["errors"]
+    messages: list[str] = [m["error"] for m in report["messages"] if m["severity"] >= warning]
+    return messages + list(report["errors"])
 
 
 @functools.cache
@@ -106,14 +107,14 @@ def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:
 class _NoKeyTwice(yaml.CSafeLoader):
     """Refuses a key that is given twice, of which YAML readers would silently take one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Manifest:  # type: ignore[override]
-        keys = [key.value for key, _ in node.value]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise yaml.YAMLError(f"given twice: {', '.join(sorted(twice))}")
-        return super().construct_mapping(node, deep)  # type: ignore[return-value]
+
+def _mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> Manifest:
+    keys = [key.value for key, _ in node.value]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise yaml.YAMLError(f"given twice: {', '.join(sorted(twice))}")
+    read: Manifest = loader.construct_mapping(node, deep=True)
+    return read
 
 
-_NoKeyTwice.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: loader.construct_mapping(node, deep=True)
-)
+_NoKeyTwice.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -80,7 +80,7 @@ async def test_the_release_runs_and_passes_its_own_test(
 
 
 async def _noted(client: redis.asyncio.Redis, *lines: str) -> bool:
-    return {line.decode() for line in await client.lrange("noted", 0, -1)} == set(lines)
+    return set(await client.lrange("noted", 0, -1)) == {line.encode() for line in lines}
 
 
 async def test_helm_test_fails_if_redis_cannot_be_reached(
