@@ -50,7 +50,6 @@ BAD_VALUES = (
     _bad("an unknown key of an app", _shop(replicas=2), "/apps/shop", "'replicas' not allowed"),
     _bad("an unknown setting", {"scaler": {"settings": {"bound": 1}}}, "/scaler/settings", "'bound' not allowed"),
     _bad("a setting of the chart's", {"scaler": {"settings": {"grpc_port": 1}}}, "'grpc_port' not allowed"),
-    _bad("a connection without a Secret", {"connections": {"other": {"key": "x"}}}, "/connections/other", "secretName"),
     _bad(
         "a connection string for a connection", {"connections": {"other": "redis:6379"}}, "/connections/other", "object"
     ),
@@ -64,6 +63,12 @@ BAD_VALUES = (
     _bad("a port that does not exist", {"networkPolicy": {"redisPorts": [99999]}}, "/networkPolicy/redisPorts/0"),
     _bad("a lease that does not exist", _shop(pubsubLease="auto"), "/apps/shop/pubsubLease", "kubernetes"),
     # what the templates see
+    _bad(
+        "a connection without a Secret",
+        {"connections": {"other": {"key": "x"}}},
+        "connections.other.secretName is missing",
+    ),
+    _bad("a connection that is to be filled in", {"connections": {"cache": {"secretName": ""}}}, "existing Secret"),
     _bad("an app's name that is no DNS label", {"apps": {"My_Shop": {}}}, "apps.My_Shop", "lower case"),
     _bad("a tag for a digest", {"image": {"digest": "latest"}}, "image.digest", "sha256:", "image.tag"),
     _bad("a tag in a repository", {"image": {"repository": "r:5000/fish:1"}}, "image.repository", "image.tag"),

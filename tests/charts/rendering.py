@@ -113,8 +113,7 @@ def _mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> Manifest:
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise yaml.YAMLError(f"given twice: {', '.join(sorted(twice))}")
-    read: Manifest = loader.construct_mapping(node, deep=True)
-    return read
+    return {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
 
 
 _NoKeyTwice.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -2,11 +2,13 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 from listeners.version import __version__
 from tests.charts.bad_values import BAD_VALUES, BadValues
 from tests.charts.reference import DERIVED, undocumented
@@ -70,6 +72,21 @@ def test_the_schema_knows_no_value_that_the_chart_has_not() -> None:
     assert schema["properties"].keys() - {"global"} == values.keys()  # Helm adds `global` by itself
     assert schema["$defs"]["scaler"]["properties"].keys() == values["scaler"].keys()
     assert schema["$defs"]["app"]["properties"].keys() == values["appDefaults"].keys()
+
+
+def test_the_schema_has_the_parameters_of_every_trigger() -> None:
+    """What a trigger may have in values is what the trigger has, and what KEDA's metadata has beside."""
+    definitions = json.loads((CHART / "values.schema.json").read_text())["$defs"]
+    beside = {"type", "activationMessages", "maxInstances"}
+    for cls in (ListTrigger, StreamTrigger, PubSubTrigger):
+        known = definitions[f"{cls.kind}Trigger"]["properties"].keys() - beside
+        assert known == {re.sub("_(.)", lambda match: match[1].upper(), field) for field in cls.model_fields}
+
+
+def test_the_readmes_values_are_accepted() -> None:
+    """What the README shows renders."""
+    [example] = re.findall(r"```yaml\n(.*?)```", (CHART / "README.md").read_text(), re.DOTALL)
+    assert render(yaml.safe_load(example)).one("ScaledObject", "shop")
 
 
 def test_the_chart_and_the_package_have_one_version() -> None:

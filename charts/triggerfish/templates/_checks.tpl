@@ -1,6 +1,11 @@
 {{/* Mistakes that the schema cannot see, each with what to do. */}}
 {{- define "triggerfish.checks" -}}
 {{- include "triggerfish.checks.tls" . -}}
+{{- range $name, $connection := .Values.connections -}}
+{{- if not $connection.secretName -}}
+{{- fail (printf "connections.%s.secretName is missing: name an existing Secret that holds the connection string." $name) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := .Values.valkey.connections -}}
 {{- if hasKey $.Values.connections $name -}}
 {{- fail (printf "valkey.connections: %q is in connections too: keep one." $name) -}}
