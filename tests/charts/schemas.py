@@ -1,14 +1,12 @@
 """Holds manifests against the schemas of Kubernetes, KEDA, Prometheus Operator and cert-manager."""
 
 import functools
+import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kubernetes_validate
 import kubernetes_validate.utils
-from cloudcoil.models.cert_manager.v1 import Certificate
-from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule, ServiceMonitor
 from pydantic import BaseModel, ValidationError
 
 __all__ = ["KUBERNETES", "problems"]
@@ -19,20 +17,20 @@ KUBERNETES = ("1.27", "1.37")
 # It reads a file of some megabytes again for every object.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
-CUSTOM: dict[tuple[str, str], type[BaseModel]] = {
-    ("keda.sh/v1alpha1", "ScaledObject"): ScaledObject,
-    ("keda.sh/v1alpha1", "TriggerAuthentication"): TriggerAuthentication,
-    ("monitoring.coreos.com/v1", "ServiceMonitor"): ServiceMonitor,
-    ("monitoring.coreos.com/v1", "PodMonitor"): PodMonitor,
-    ("monitoring.coreos.com/v1", "PrometheusRule"): PrometheusRule,
-    ("cert-manager.io/v1", "Certificate"): Certificate,
+#: Where the models of other APIs are. They are imported when they are needed: some take seconds.
+MODELS = {
+    "keda.sh/v1alpha1": "cloudcoil.models.keda.v1alpha1",
+    "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
+    "cert-manager.io/v1": "cloudcoil.models.cert_manager.v1",
 }
 
 
 def problems(manifest: Mapping[str, Any]) -> list[str]:
     """What is wrong with an object, by field; nothing if it is as its schema wants it."""
-    model = CUSTOM.get((manifest["apiVersion"], manifest["kind"]))
-    return list(_built_in(manifest) if model is None else _custom(manifest, model))
+    models = MODELS.get(manifest["apiVersion"])
+    if models is None:
+        return list(_built_in(manifest))
+    return list(_custom(manifest, getattr(importlib.import_module(models), manifest["kind"])))
 
 
 def _built_in(manifest: Mapping[str, Any]) -> Iterator[str]:
