@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from listeners.client import Client
@@ -71,11 +72,11 @@ class Backlog:
         return any(key.lag is not None and key.lag.capped for key in self.keys)
 
 
-@dataclass
 class CountMemory:
-    """Remembers long counts, so that one stream is not counted again at once. Bounded."""
+    """Remembers long counts for a moment, so that one stream is not counted again at once."""
 
-    _counted: dict[tuple[str, str, int], tuple[float, Lag]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._counted: OrderedDict[tuple[str, str, int], tuple[float, Lag]] = OrderedDict()
 
     def recall(self, count: "_Count") -> Lag | None:
         """A count that is young enough to be used again."""
@@ -83,12 +84,12 @@ class CountMemory:
         return lag if time.monotonic() - at < COUNT_EVERY_SECONDS else None
 
     def keep(self, count: "_Count", lag: Lag) -> None:
-        """Remember a long count; the old ones are forgotten."""
+        """Remember a long count; those that are too old to be used are forgotten."""
         now = time.monotonic()
-        self._counted = {
-            identity: kept for identity, kept in self._counted.items() if now - kept[0] < COUNT_EVERY_SECONDS
-        }
+        while self._counted and now - next(iter(self._counted.values()))[0] >= COUNT_EVERY_SECONDS:
+            self._counted.popitem(last=False)
         self._counted[count.identity] = (now, lag)
+        self._counted.move_to_end(count.identity)
 
 
 async def measure(

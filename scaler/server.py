@@ -1,6 +1,7 @@
 """Runs the scaler: gRPC for KEDA, HTTP for Prometheus and people."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -25,7 +26,7 @@ from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluator, Origin
 from scaler.http import http_app
 from scaler.metadata import ScaledTrigger, read_metadata
-from scaler.metrics import ScalerMetrics, TriggerCollector
+from scaler.metrics import ScalerMetrics
 from scaler.reloading import ConnectionFiles
 from scaler.service import ExternalScaler
 from scaler.settings import Settings
@@ -68,7 +69,6 @@ class ScalerServer:
             self._files = ConnectionFiles(settings, self._broken("connection"))
             access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
-        self._registry.register(TriggerCollector(self.evaluator))
         self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
@@ -117,6 +117,7 @@ class ScalerServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        gc.freeze()  # what is loaded by now stays: looking through it for garbage would hold up calls for nothing
         await self.run()
 
     def _grpc_server(self) -> "grpc.aio.Server":

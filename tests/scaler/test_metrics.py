@@ -3,31 +3,32 @@
 import asyncio
 import resource
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import aiohttp
 import grpc
 import prometheus_client
 import pytest
 from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from examples.demo.server import Server
 from listeners.connection import Connections
 from listeners.errors import SourceTimeoutError
-from listeners.health import serve
 from listeners.version import __version__
 from scaler.access import Access
 from scaler.backlog import Backlog, KeyBacklog
-from scaler.evaluation import Evaluation, Evaluator, Origin
-from scaler.http import http_app
+from scaler.evaluation import Evaluation, Evaluator, Origin, Watched
 from scaler.lag import Lag
 from scaler.metadata import MAX_METADATA_CHARACTERS, read_metadata
-from scaler.metrics import MAX_LABEL_CHARACTERS, ScalerMetrics, TriggerCollector
+from scaler.metrics import ScalerMetrics
 from scaler.sampler import Samplers
+from scaler.series import FAMILIES, MAX_LABEL_CHARACTERS, trigger_series
 from tests.scaler.serving import Running, failure, reference, running_scaler
 from tests.waiting import eventually
 
@@ -37,6 +38,8 @@ LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 NOW = 1_000.0
+#: What protobuf can carry, up to where labels are cut.
+NAMES = st.text(st.characters(codec="utf-8"), max_size=MAX_LABEL_CHARACTERS)
 
 EXPECTED = Path(__file__).with_name("expected")
 HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
@@ -71,9 +74,24 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
     lost = evaluator.watch(Origin("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
     lost.worked(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
     lost.failed(SourceTimeoutError("Redis did not answer"))
-    registry = CollectorRegistry()
-    registry.register(TriggerCollector(evaluator))
-    assert generate_latest(registry).decode() == (EXPECTED / "triggers.prom").read_text()
+    assert "".join(trigger_series(evaluator.watched())) == (EXPECTED / "triggers.prom").read_text()
+
+
+def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
+    """The samples of the triggers by name, as a parser reads them."""
+    text = "".join(trigger_series(evaluator.watched()))
+    return {family.name: family.samples for family in text_string_to_metric_families(text)}
+
+
+@given(namespace=NAMES, name=NAMES, function=NAMES)
+def test_any_labels(namespace: str, name: str, function: str) -> None:
+    """K10: whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
+    one = Watched(Origin(namespace, name), read_metadata({**LIST, "function": function}))
+    families = list(text_string_to_metric_families("".join(trigger_series([one]))))
+    assert {family.name for family in families} == set(FAMILIES)
+    for sample in [sample for family in families for sample in family.samples]:
+        assert (sample.labels["namespace"], sample.labels["scaledobject"]) == (namespace, name)
+        assert sample.labels["function"] == function
 
 
 @pytest.mark.usefixtures("as_users_see_it")
@@ -94,8 +112,8 @@ def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
     """Labels are bounded, and two that begin alike stay two series."""
     for end in "ab":
         evaluator.watch(Origin("shop", "x" * 200 + end), read_metadata(LIST))
-    [known, *_] = TriggerCollector(evaluator).collect()
-    names = {sample.labels["scaledobject"] for sample in known.samples}
+    known = families_of(evaluator)["triggerfish_trigger_known"]
+    names = {sample.labels["scaledobject"] for sample in known}
     assert len(names) == 2
     assert {len(name) for name in names} == {MAX_LABEL_CHARACTERS}
 
@@ -104,8 +122,7 @@ def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
     """A request that claims a declared trigger's labels makes no second series: the declared one is shown."""
     for origin in (Origin("", "both", declared=True), Origin("", "both")):
         evaluator.watch(origin, read_metadata({**LIST, "messagesPerWorker": "7" if origin.declared else "1"}))
-    families = {family.name: family.samples for family in TriggerCollector(evaluator).collect()}
-    [sample] = families["triggerfish_trigger_messages_per_worker"]
+    [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
     assert sample.value == 7
 
 
@@ -180,24 +197,3 @@ async def test_a_call_that_is_given_up(own_server: Server) -> None:
 async def _counted(scaler: Running, code: str) -> bool:
     counted = (await scaler.samples()).get("triggerfish_grpc_requests_total", {})
     return counted == {(("code", code), ("method", "IsActive")): 1}
-
-
-async def test_metrics_are_written_on_a_thread(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing thousands of series takes a second, in which the loop must answer KEDA."""
-    threads: list[threading.Thread] = []
-
-    def generate(registry: CollectorRegistry) -> bytes:
-        threads.append(threading.current_thread())
-        return generate_latest(registry)
-
-    monkeypatch.setattr("listeners.health.generate_latest", generate)
-    registry = CollectorRegistry()
-    registry.register(TriggerCollector(evaluator))
-    runner, port = await serve(http_app(evaluator, registry, lambda: True), "127.0.0.1", 0, setting="port")
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
-            assert "triggerfish_trigger_known" in await response.text()
-    finally:
-        await runner.cleanup()
-    [thread] = threads
-    assert thread is not threading.main_thread()

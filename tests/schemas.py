@@ -2,16 +2,16 @@
 
 import functools
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import kubernetes_validate
 import kubernetes_validate.utils
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["KUBERNETES", "problems"]
+__all__ = ["KUBERNETES", "check_object", "check_objects", "problems"]
 
-#: The oldest Kubernetes that the chart says it is for, and the newest whose schema is there.
+#: The oldest release that is looked at, as the chart says, and the newest.
 KUBERNETES = ("1.27", "1.37")
 
 # It reads a file of some megabytes again for every object.
@@ -23,6 +23,18 @@ MODELS = {
     "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
     "cert-manager.io/v1": "cloudcoil.models.cert_manager.v1",
 }
+
+
+def check_objects(objects: Iterable[Mapping[str, Any]]) -> None:
+    """Raises ValueError for the first object that its schema does not allow, or not with these fields."""
+    for one in objects:
+        check_object(one)
+
+
+def check_object(given: Mapping[str, Any]) -> None:
+    """Raises ValueError that says what the schema does not allow."""
+    if found := problems(given):
+        raise ValueError("; ".join(found))
 
 
 def problems(manifest: Mapping[str, Any]) -> list[str]:
