@@ -1,15 +1,19 @@
-"""Renders the chart with Helm's own engine, and says what came out."""
+"""Renders the chart with Helm's own engine, and says what came out.
+
+The engine brings Go's runtime, with threads and signal handlers: it is loaded only in processes that render.
+"""
 
 import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from helm_python import Chart, HelmError, lint
-from helm_python._native import call_string
+
+if TYPE_CHECKING:
+    from helm_python import Chart
 
 __all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "shape", "strict_lint"]
 
@@ -68,6 +72,9 @@ def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Manifest:
 
 def render(values: Mapping[str, Any], *, api_versions: tuple[str, ...] = ()) -> Rendered:
     """Render the chart. `api_versions`: what the cluster has beside Kubernetes' own. Raises Refused."""
+    from helm_python import HelmError
+    from helm_python._native import call_string
+
     options = {**RELEASE, "api_versions": list(api_versions)}
     chart = _chart()
     try:
@@ -87,6 +94,8 @@ def shape(name: str) -> Rendered:
 
 def strict_lint(values: Mapping[str, Any]) -> list[str]:
     """What `helm lint --strict` complains of."""
+    from helm_python import lint
+
     report = lint(CHART, dict(values), strict=True)
     warning = 2
     messages: list[str] = [m["error"] for m in report["messages"] if m["severity"] >= warning]
@@ -94,7 +103,9 @@ def strict_lint(values: Mapping[str, Any]) -> list[str]:
 
 
 @functools.cache
-def _chart() -> Chart:
+def _chart() -> "Chart":
+    from helm_python import Chart
+
     return Chart.load(CHART)
 
 

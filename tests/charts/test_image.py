@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
 HADOLINT = Path(sys.executable).with_name("hadolint")
-INSTALL_SECONDS = 240
+INSTALL_SECONDS = 300
 #: Loads the compiled protocol, and says what is installed beside us and what a new environment has.
 SERVES = """
 import importlib.metadata, scaler.server
