@@ -146,7 +146,7 @@ async def test_streams_outlive_an_outage(own_server: Server) -> None:
         await looks(scaler, 1)
         own_server.process.kill()
         own_server.process.wait()
-        await looks(scaler)
+        await looks(scaler, 2)
         assert stream.said == []
         own_server.restart()
         with own_server.client() as client:

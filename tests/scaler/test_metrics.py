@@ -1,13 +1,10 @@
 """The scaler's metrics, letter by letter, and that nobody can make them grow without bound."""
 
-import asyncio
-import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import grpc
 import prometheus_client
 import pytest
 from grpc import StatusCode
@@ -124,44 +121,6 @@ def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
         evaluator.watch(origin, read_metadata({**LIST, "messagesPerWorker": "7" if origin.declared else "1"}))
     [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
     assert sample.value == 7
-
-
-@pytest.mark.timeout(300)
-async def test_ten_thousand_bogus_scaledobjects() -> None:
-    """K10: hostile names without number get answers; series, labels, pages and memory stay bounded."""
-    async with running_scaler() as scaler:
-        await ask_for_many(scaler, range(500))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        await ask_for_many(scaler, range(500, 10_500))
-        samples = await scaler.samples()
-        assert max(len(series) for series in samples.values()) == 10_000
-        values = {value for series in samples.values() for labels in series for _, value in labels}
-        assert max(map(len, values)) <= MAX_LABEL_CHARACTERS
-        assert not {"b", "triggerfish"} & set(samples)
-        assert samples["triggerfish_grpc_requests_total"] == {
-            (("code", "OK"), ("method", "IsActive")): 5_250,
-            (("code", "FAILED_PRECONDITION"), ("method", "IsActive")): 5_250,
-        }
-        status, page = await scaler.get("/")
-        assert (status, len(page) < 1_000_000) == (200, True)
-        assert (await scaler.get("/api/v1/triggers"))[0] == 200
-        grown_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        assert grown_kilobytes < 500_000
-
-
-async def ask_for_many(scaler: Running, numbers: range) -> None:
-    """Ask for as many bogus ScaledObjects, half of them with a connection that does not exist."""
-    for first in range(numbers.start, numbers.stop, 500):
-        calls = [
-            scaler.keda.active(
-                {**PUBSUB, "function": f"{HOSTILE}{number}", **({"connection": f"no-{number}"} if number % 2 else {})},
-                name=f"{HOSTILE}{'x' * 120}{number}",
-                namespace=f"{HOSTILE}{number}",
-            )
-            for number in range(first, first + 500)
-        ]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        assert [isinstance(answer, grpc.aio.AioRpcError) for answer in answers] == [False, True] * 250
 
 
 async def test_names_that_nothing_has(scaler: Running) -> None:

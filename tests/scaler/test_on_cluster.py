@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import grpc
 import pytest
@@ -51,7 +52,7 @@ async def test_a_fail_over(cluster: Cluster) -> None:
         for lost in (FIRST, LAST):
             await asyncio.to_thread(cluster.kill_primary_of, lost)
             for key in (FIRST, LAST):
-                await eventually(lambda key=key: _has_value(scaler, key), seconds=10)
+                await eventually(partial(_has_value, scaler, key), seconds=10)
 
 
 async def test_a_node_that_hangs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
