@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench bench-scaler chaos servers lint format dashboard clean
+.PHONY: help demo test bench bench-scaler chaos charts servers lint format dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench-scaler: .venv/bench  ## Measure the scaler with up to 10,000 ScaledObjects
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
 		$(if $(RELEASE),--release $(RELEASE)) $(if $(ENTRIES),--entries $(ENTRIES))
+
+charts: .venv/dev  ## Render the Helm chart in every shape, validate it, have mistakes refused, and show it
+	@$(BIN)/python -m tests.charts
 
 lint: .venv/dev  ## Check style, types and import rules
 	$(BIN)/ruff check .

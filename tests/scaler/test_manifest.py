@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -79,7 +78,7 @@ def test_the_schemas_refuse() -> None:
     for one in (deployment, scaled):
         unknown = copy.deepcopy(one)
         unknown["spec"]["replica"] = 1
-        with pytest.raises((kubernetes_validate.ValidationError, ValueError)):
+        with pytest.raises(ValueError, match="replica"):
             check_object(unknown)
     scaled["spec"]["triggers"][0]["metadata"]["messagesPerWorker"] = 50
     with pytest.raises(ValueError, match="messagesPerWorker"):
