@@ -7,10 +7,10 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench chaos servers lint format clean
+.PHONY: help demo test bench bench-scaler chaos charts servers lint format dashboard clean
 
 help:  ## Show these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # Only what the user runs; the demo needs nothing of the tests.
 .venv/demo: pyproject.toml constraints.txt build_protocol.py scaler/externalscaler.proto
@@ -38,9 +38,19 @@ bench: .venv/demo  ## Measure throughput and latency beside hand-written loops, 
 	@$(BIN)/python -m benchmarks.latency
 	@$(BIN)/python -m benchmarks.idle
 
+.venv/bench: .venv/demo
+	@$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
+bench-scaler: .venv/bench  ## Measure the scaler with up to 10,000 ScaledObjects, beside KEDA's own redis scalers
+	@$(BIN)/python -m benchmarks.scaler $(if $(SIZES),--sizes $(SIZES)) $(if $(FOLDER),--folder $(FOLDER))
+
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
 		$(if $(RELEASE),--release $(RELEASE)) $(if $(ENTRIES),--entries $(ENTRIES))
+
+charts: .venv/dev  ## Render the Helm chart in every shape, validate it, have mistakes refused, and show it
+	@$(BIN)/python -m tests.charts
 
 lint: .venv/dev  ## Check style, types and import rules
 	$(BIN)/ruff check .
@@ -51,6 +61,10 @@ lint: .venv/dev  ## Check style, types and import rules
 format: .venv/dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+dashboard: .venv/dev  ## Write the chart's Grafana dashboard from its code, and a picture of it (a minute)
+	@$(BIN)/python -m charts.dashboard
+	@$(BIN)/python -m tests.monitoring.picture docs/dashboard.png
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv .servers dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -172,10 +172,13 @@ class Client:
         """A subscription to nothing yet, at this node of a cluster."""
         return self._nodes.at(primary).pubsub()
 
-    async def doubt(self) -> None:
-        """Find out anew, before the next command, which node to ask: a connection to one was lost."""
+    async def doubt(self, silent: Redis | None = None) -> None:
+        """Find out anew, before the next command, which node to ask: a connection to one was lost.
+
+        `silent`: the one that did not answer, if it is known.
+        """
         await self._lane.let_go()
-        await self._nodes.doubt()
+        await self._nodes.doubt(silent)
 
     async def aclose(self) -> None:
         """Disconnect."""
@@ -192,7 +195,7 @@ class Client:
 
     async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
         for _ in range(MAX_REDIRECTIONS):
-            node = self._nodes.first if key is None else await self._nodes.having(key)
+            node = await (self._nodes.any() if key is None else self._nodes.having(key))
             try:
                 return await run(node, False)
             except exceptions.MovedError as error:
@@ -221,7 +224,7 @@ class Client:
         try:
             flat = await _pipelined(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
-            await self.doubt()
+            await self.doubt(node)
             for at, _ in groups:
                 answers[at] = [error]
             return

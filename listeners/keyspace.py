@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["keyspace_warning", "missing_flags"]
+__all__ = ["keyspace_channel", "keyspace_warning", "missing_flags", "tells_of_entries"]
 
 #: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
 _EVENT_FLAGS = {
@@ -52,3 +52,16 @@ def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
         "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
         f"CONFIG SET notify-keyspace-events {lacking}{missing_flags(channel, lacking)}"
     )
+
+
+def tells_of_entries(configured: str) -> bool:
+    """Whether it comes on keyspace channels that a list or a stream has a new entry; on a server with only `l` or `t`,
+    of the one and not of the other.
+    """
+    present = set(configured.replace("A", _ALL))
+    return "K" in present and bool(present & set("lt"))
+
+
+def keyspace_channel(database: int, key: str) -> str:
+    """The channel on which changes of a key come."""
+    return f"__keyspace@{database}__:{key}"
