@@ -72,6 +72,8 @@ def text_of(value: object) -> str:
 
 
 def _parameters(scaled: ScaledTrigger, explicit: bool) -> Iterator[tuple[str, str | int | bool]]:
+    if scaled.trigger.connection_string is not None:  # only a file of somebody's has one, and it is not shown
+        yield "connectionString", "***"
     fields = type(scaled.trigger).model_fields
     for name in SCALING:
         if name not in fields:

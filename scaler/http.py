@@ -1,7 +1,7 @@
 """The scaler's HTTP endpoints: metrics, probes, the triggers as JSON, and the status page."""
 
-import asyncio
 from collections.abc import Callable
+from itertools import chain
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,7 +12,7 @@ from scaler.evaluation import Evaluator
 from scaler.page import PAGE_HEADERS, status_page
 from scaler.series import TriggerCollector
 from scaler.status import list_as_json, origin_and_metric, trigger_status
-from scaler.streaming import stream
+from scaler.streaming import on_a_thread, sliced, stream
 
 __all__ = ["http_app"]
 
@@ -22,14 +22,14 @@ TRIGGERS_PATH = "/api/v1/triggers"
 def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
     """The application: /, /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
 
-    async def metrics(_: web.Request) -> web.Response:
-        events = generate_latest(registry)
-        # On a thread: for thousands of triggers it takes so long that KEDA would wait.
-        triggers = await asyncio.to_thread(generate_latest, TriggerCollector(evaluator.watched()))
-        return web.Response(body=events + triggers, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        events = [generate_latest(registry)]
+        # For thousands of triggers it takes so long that KEDA would wait.
+        expositions = chain(events, TriggerCollector(evaluator.watched()).expositions())
+        return await stream(request, CONTENT_TYPE_LATEST, on_a_thread(expositions))
 
     async def triggers(request: web.Request) -> web.StreamResponse:
-        return await stream(request, "application/json; charset=utf-8", list_as_json(evaluator.watched()))
+        return await stream(request, "application/json; charset=utf-8", sliced(list_as_json(evaluator.watched())))
 
     async def trigger(request: web.Request) -> web.Response:
         """One trigger, measured now: a number, or an error that is not a number (KEDA's metrics-api reads it)."""
@@ -47,7 +47,7 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
 
     async def page(request: web.Request) -> web.StreamResponse:
         """The status page for people."""
-        return await stream(request, "text/html; charset=utf-8", status_page(evaluator.watched()), PAGE_HEADERS)
+        return await stream(request, "text/html; charset=utf-8", sliced(status_page(evaluator.watched())), PAGE_HEADERS)
 
     app = web.Application()
     add_probe_routes(app, ready)

@@ -212,6 +212,14 @@ def test_an_environment_variable(shop: Shop) -> None:
     assert shop.check()[0] == ["-  keysFromEnv: PAYMENTS", "+  keys: payments"]
 
 
+@each_kind
+def test_a_connection_string(shop: Shop, kind: str) -> None:
+    """A connection string in the file leads to another Redis than the app's: drift, which does not show it."""
+    shop.write(helm_values=KINDS[kind])
+    shop.change("keys: payments", 'keys: payments\n        connectionString: "h:6379,password=hunter2"')
+    assert shop.check()[0] == ['-  connectionString: "***"']
+
+
 def test_the_terminal_is_safe(shop: Shop) -> None:
     """What the file says cannot write on the terminal."""
     shop.write()

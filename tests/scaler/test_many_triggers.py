@@ -16,7 +16,7 @@ from scaler.backlog import Backlog, KeyBacklog
 from scaler.evaluation import Evaluation, Evaluator, Origin
 from scaler.lag import Lag
 from scaler.metadata import read_metadata
-from scaler.streaming import stream
+from scaler.streaming import sliced, stream
 from tests.scaler.serving import Running, running_scaler
 from tests.waiting import eventually
 
@@ -112,7 +112,7 @@ async def test_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> N
             ended += 1
 
     async def endless(request: web.Request) -> web.StreamResponse:
-        return await stream(request, "text/plain", pieces())
+        return await stream(request, "text/plain", sliced(pieces()))
 
     app = web.Application()
     app.add_routes([web.get("/", endless)])
