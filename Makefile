@@ -7,10 +7,10 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench chaos servers lint format clean
+.PHONY: help demo test bench bench-peers chaos servers lint format clean
 
 help:  ## Show these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # Only what the user runs; the demo needs nothing of the tests.
 .venv/demo: pyproject.toml constraints.txt build_protocol.py scaler/externalscaler.proto
@@ -35,6 +35,13 @@ test: servers  ## Run all tests
 
 bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
 	@$(BIN)/python -m benchmarks.latency
+
+.venv/bench: .venv/demo
+	@$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
+bench-peers: .venv/bench  ## Measure beside FastStream, celery and others, each in an environment of its own
+	@$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \

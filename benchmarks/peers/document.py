@@ -1,0 +1,32 @@
+"""Writes the page and the picture where documentation is."""
+
+from pathlib import Path
+
+from benchmarks.peers.plot import draw
+from benchmarks.peers.results import Results
+from benchmarks.peers.tables import tables
+
+__all__ = ["write"]
+
+HEAD = """# Beside the libraries that one would pick instead
+
+Written by `make bench-peers`, which installs each peer into an environment of its own and repeats all of this; see
+`python -m benchmarks.peers --help` for fewer rounds, entries or peers. `make bench` has the time from a message to its
+function's call.
+
+{about}
+
+All read the same payloads, put there beforehand by each peer's own client, on one server, with a handler that only
+counts; one process each. They take turns within each round, and ratios are those of runs of the same round. Logs and
+stored results are off; uvloop and hiredis are there for the peers that can use them.
+
+![Entries per second](peers.svg)
+"""
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write peers.md and peers.svg into a folder, which need not exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(results, folder / "peers.svg")
+    about = "\n".join(f"- {line}" for line in results.about)
+    (folder / "peers.md").write_text("\n".join([HEAD.format(about=about), *(t.markdown() for t in tables(results))]))
