@@ -20,6 +20,16 @@ All read the same payloads, put there beforehand by each peer's own client, on o
 counts; one process each. They take turns within each round, and ratios are those of runs of the same round. Logs and
 stored results are off; uvloop and hiredis are there for the peers that can use them.
 
+How each is set up:
+
+- At least once means here that an entry whose process dies is handled by another one. FastStream's groups keep such an
+  entry pending until a second subscriber claims it (`min_idle_time`), which is not measured. RQ and saq run it again if
+  it was enqueued with retries, as here; Celery with `acks_late`, after the visibility timeout.
+- FastStream's lists are popped, and its streams without a group only read: both at most once.
+- arq looks at its queue every 10 ms instead of every half second, as by default it runs some 200 jobs a second.
+- Celery has its pool `solo`, RQ its `SimpleWorker`: both run jobs in the worker's own process, which is their fastest.
+  dramatiq has its default of 8 threads.
+
 ![Entries per second](peers.svg)
 """
 

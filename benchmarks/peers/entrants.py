@@ -63,14 +63,19 @@ def counterpart(scenario: Scenario) -> Scenario:
     return Scenario(scenario.kind, "at-least-once", 100 if scenario.batch == 100 else 10, scenario.batch_calls)
 
 
-def _ours(name: str, how: str, *, in_memory: bool = False, product: str = OURS, share: float = 1.0) -> Entrant:
-    return Entrant(product, Scenario.parse(name), how, share=share, in_memory=in_memory, clonable=True)
+def _ours(name: str, how: str, *, in_memory: bool = False, product: str = OURS) -> Entrant:
+    scenario = Scenario.parse(name)
+    return Entrant(product, scenario, how, share=_share(scenario, 1.0), in_memory=in_memory, clonable=True)
 
 
 def _faststream(name: str, how: str, *, in_memory: bool = False) -> Entrant:
     scenario = Scenario.parse(name)
-    share = 1.0 if scenario.batch_calls else 0.25
-    return Entrant("FastStream", scenario, how, "faststream", share, in_memory, clonable=True)
+    return Entrant("FastStream", scenario, how, "faststream", _share(scenario, 0.25), in_memory, clonable=True)
+
+
+def _share(scenario: Scenario, of_entries: float) -> float:
+    """Calls with batches take little time for each entry."""
+    return scenario.batch / 50 if scenario.batch_calls and scenario.batch > 10 else of_entries
 
 
 def _by_size(
@@ -102,11 +107,9 @@ ENTRANTS: list[Entrant] = [
     _ours("stream:at-least-once:batches:10", "stream, batch of 10 per call"),
     _ours("stream:at-least-once:batches:100", "stream, batch of 100 per call"),
     _ours("pubsub:at-most-once:entries:1", "pub/sub", in_memory=True),
-    _ours(
-        "list:at-least-once:entries:10", "our list scripts, entry per call, batch 10", product=HAND_WRITTEN, share=0.5
-    ),
+    _ours("list:at-least-once:entries:10", "our list scripts, entry per call, batch 10", product=HAND_WRITTEN),
     _ours("list:at-least-once:batches:100", "our list scripts, batch of 100 per call", product=HAND_WRITTEN),
-    _ours("stream:at-least-once:entries:10", "stream, entry per call, batch 10", product=HAND_WRITTEN, share=0.5),
+    _ours("stream:at-least-once:entries:10", "stream, entry per call, batch 10", product=HAND_WRITTEN),
     _ours("stream:at-least-once:batches:100", "stream, batch of 100 per call", product=HAND_WRITTEN),
     _faststream("list:at-most-once:entries:1", "list, message per call (BLPOP)", in_memory=True),
     _faststream("list:at-most-once:entries:10", "list, message per call, max_workers=10"),

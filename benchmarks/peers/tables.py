@@ -43,7 +43,7 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """All of them, the short one first."""
-    return [aims(results), throughput(results), footprint(results)]
+    return [table for table in (aims(results), throughput(results), footprint(results)) if table.rows]
 
 
 def aims(results: Results) -> Table:
