@@ -65,12 +65,13 @@ def counterpart(scenario: Scenario) -> Scenario:
 
 def _ours(name: str, how: str, *, in_memory: bool = False, product: str = OURS) -> Entrant:
     scenario = Scenario.parse(name)
-    return Entrant(product, scenario, how, share=_share(scenario, 1.0), in_memory=in_memory, clonable=True)
+    share = _share(scenario, 1.0 if product == OURS else 0.5)
+    return Entrant(product, scenario, how, share=share, in_memory=in_memory, clonable=True)
 
 
 def _faststream(name: str, how: str, *, in_memory: bool = False) -> Entrant:
     scenario = Scenario.parse(name)
-    return Entrant("FastStream", scenario, how, "faststream", _share(scenario, 0.25), in_memory, clonable=True)
+    return Entrant("FastStream", scenario, how, "faststream", _share(scenario, 0.2), in_memory, clonable=True)
 
 
 def _share(scenario: Scenario, of_entries: float) -> float:
@@ -123,11 +124,13 @@ ENTRANTS: list[Entrant] = [
     _faststream("stream:at-least-once:batches:10", "stream, batch of 10 per call, group, XACK"),
     _faststream("stream:at-least-once:batches:100", "stream, batch of 100 per call, group, XACK"),
     _faststream("pubsub:at-most-once:entries:1", "pub/sub", in_memory=True),
-    *_by_size("taskiq-redis", "list", "at-most-once", "list broker (BRPOP), {size} tasks", share=0.1, clonable=True),
-    *_by_size("taskiq-redis", "stream", "at-least-once", "stream broker, XACK, {size} tasks", share=0.1, clonable=True),
-    *_by_size("arq", "list", "at-least-once", "sorted set, poll_delay=10 ms, max_jobs={size}", share=0.1),
-    *_by_size("streaq", "stream", "at-least-once", "stream, XACK, concurrency={size}", share=0.1),
-    *_by_size("saq", "list", "at-least-once", "list (BLMOVE), retries, concurrency={size}", share=0.1),
+    *_by_size("taskiq-redis", "list", "at-most-once", "list broker (BRPOP), {size} tasks", share=0.05, clonable=True),
+    *_by_size(
+        "taskiq-redis", "stream", "at-least-once", "stream broker, XACK, {size} tasks", share=0.05, clonable=True
+    ),
+    *_by_size("arq", "list", "at-least-once", "sorted set, poll_delay=10 ms, max_jobs={size}", share=0.05),
+    *_by_size("streaq", "stream", "at-least-once", "stream, XACK, concurrency={size}", share=0.05),
+    *_by_size("saq", "list", "at-least-once", "list (BLMOVE), retries, concurrency={size}", share=0.05),
     *_by_size("celery", "list", "at-least-once", "acks_late, pool solo, prefetch {size}", share=0.05),
     *_by_size("dramatiq", "list", "at-least-once", "8 threads, prefetch {size}", share=0.05),
     Entrant(

@@ -17,6 +17,7 @@ from benchmarks.peers.entrants import Entrant
 from benchmarks.scenarios import KEY
 from benchmarks.throughput import NoReport, Run, first_line, running
 from examples.demo.server import Server
+from listeners.pubsub import QUEUE_SIZE
 
 __all__ = ["Failed", "Measured", "Measuring", "Memory"]
 
@@ -55,8 +56,9 @@ class Measuring:
         self._backlogs = Backlogs(server)
 
     def entries(self, entrant: Entrant) -> int:
-        """How many an entrant handles."""
-        return max(10, int(self._entries * entrant.share))
+        """How many an entrant handles; not more published messages than may wait in ours, which drops the rest."""
+        entries = max(10, int(self._entries * entrant.share))
+        return min(entries, QUEUE_SIZE) if entrant.scenario.kind == "pubsub" else entries
 
     def prepare(self, entrant: Entrant) -> None:
         """Make its backlog."""

@@ -80,11 +80,16 @@ class Results:
 
     def ratios(self, entrant: Entrant, scenario: Scenario | None = None) -> list[float]:
         """How many times as fast ours was, round by round; as `scenario`, or as the entrant's counterpart."""
+        return [own.run.rate / other.run.rate for own, other in self._pairs(entrant, scenario)]
+
+    def cpu_ratios(self, entrant: Entrant, scenario: Scenario | None = None) -> list[float]:
+        """How many times as much of the processor an entry takes there as with ours, round by round."""
+        return [other.run.cpu_per_million / own.run.cpu_per_million for own, other in self._pairs(entrant, scenario)]
+
+    def _pairs(self, entrant: Entrant, scenario: Scenario | None) -> list[tuple[Measured, Measured]]:
+        """Ours and the entrant's of each round."""
         ours = self.ours(scenario or counterpart(entrant.scenario))
-        if ours is None or entrant not in self.runs:
-            return []
-        pairs = zip(self.runs[ours], self.runs[entrant], strict=True)
-        return [own.run.rate / other.run.rate for own, other in pairs]
+        return list(zip(self.runs[ours], self.runs[entrant], strict=True)) if ours and entrant in self.runs else []
 
     def fastest(self, product: str, aim: Aim) -> Entrant | None:
         """Of a product's modes that are of the aim's kind."""

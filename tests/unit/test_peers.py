@@ -22,7 +22,9 @@ POPPED = Scenario.parse("list:at-most-once:entries:1")
 
 
 def runs(*rates: float) -> list[Measured]:
-    return [Measured(Run(entries=1000, seconds=1000 / rate, cpu_seconds=0.5), start_seconds=0.25) for rate in rates]
+    return [
+        Measured(Run(entries=1000, seconds=1000 / rate, cpu_seconds=500 / rate), start_seconds=0.25) for rate in rates
+    ]
 
 
 @pytest.fixture
@@ -54,12 +56,13 @@ def test_each_peer_has_a_program_that_is_started(worker: str) -> None:
 
 def test_ratios_are_those_of_runs_of_the_same_round(results: Results) -> None:
     rows = {row[1]: row for row in throughput(results).rows}
-    assert rows["ours"][-1] == ""
-    assert rows["popped"] == ("FastStream", "popped", "at most once", "1,500", "500.0", "9.50 (9.00-10.00)")
+    figures = ("9.50 (9.00-10.00)", "9.50 (9.00-10.00)")
+    assert rows["ours"][-2:] == ("", "")
+    assert rows["popped"] == ("FastStream", "popped", "at most once", "1,500", "375.0", *figures)
 
 
 def test_the_aim_is_beside_the_fastest_mode_and_says_which_it_is(results: Results) -> None:
-    assert aims(results).rows == [("list, entry per call, batch 10", "popped", "10", "9.50 (9.00-10.00)")]
+    assert aims(results).rows == [("list, entry per call, batch 10", "popped", "10", *["9.50 (9.00-10.00)"] * 2)]
 
 
 def test_who_could_not_be_measured_is_in_a_note_and_not_in_a_row(results: Results) -> None:
