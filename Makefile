@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test bench bench-peers chaos servers lint format clean
 
 help:  ## Show these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # Only what the user runs; the demo needs nothing of the tests.
 .venv/demo: pyproject.toml constraints.txt build_protocol.py scaler/externalscaler.proto

@@ -128,9 +128,7 @@ def table(found: Runs, scenarios: Iterable[Scenario]) -> Table:
             if of == scenario:
                 rate = statistics.median(run.rate for run in runs)
                 cpu = statistics.median(run.cpu_per_million for run in runs)
-                ratios = (
-                    "" if name == OURS else spread([own.rate / run.rate for own, run in zip(ours, runs, strict=True)])
-                )
+                ratios = "" if name == OURS else spread([own.rate / run.rate for own, run in zip(ours, runs, strict=True)])
                 rows.add_row(scenario.name if name == OURS else "", name, f"{rate:,.0f}", f"{cpu:.1f}", ratios)
         rows.add_section()
     return rows
@@ -146,9 +144,7 @@ if __name__ == "__main__":
     parser.add_argument("--entries", type=int, default=20_000, help="in each backlog")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
-    parser.add_argument(
-        "--with", dest="contenders", default=",".join(CONTENDERS), help="contenders, with commas between"
-    )
+    parser.add_argument("--with", dest="contenders", default=",".join(CONTENDERS), help="contenders, with commas between")
     given = parser.parse_args()
     chosen = [scenario for scenario in SCENARIOS if given.only in scenario.name]
     main(chosen, [OURS, *(name for name in given.contenders.split(",") if name != OURS)], given.entries, given.rounds)
