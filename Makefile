@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench bench-peers chaos servers lint format clean
+.PHONY: help demo test bench bench-scaler bench-peers chaos charts servers lint format dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,12 +40,18 @@ bench: .venv/demo  ## Measure idle-to-handler latency beside a hand-written loop
 	@$(BIN)/pip install --quiet --editable '.[bench]'
 	@touch $@
 
+bench-scaler: .venv/bench  ## Measure the scaler with up to 10,000 ScaledObjects, beside KEDA's own redis scalers
+	@$(BIN)/python -m benchmarks.scaler $(if $(SIZES),--sizes $(SIZES)) $(if $(FOLDER),--folder $(FOLDER))
+
 bench-peers: .venv/bench  ## Measure beside FastStream, celery and others, each in an environment of its own
 	@$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
 		$(if $(RELEASE),--release $(RELEASE)) $(if $(ENTRIES),--entries $(ENTRIES))
+
+charts: .venv/dev  ## Render the Helm chart in every shape, validate it, have mistakes refused, and show it
+	@$(BIN)/python -m tests.charts
 
 lint: .venv/dev  ## Check style, types and import rules
 	$(BIN)/ruff check .
@@ -56,6 +62,10 @@ lint: .venv/dev  ## Check style, types and import rules
 format: .venv/dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+dashboard: .venv/dev  ## Write the chart's Grafana dashboard from its code, and a picture of it (a minute)
+	@$(BIN)/python -m charts.dashboard
+	@$(BIN)/python -m tests.monitoring.picture docs/dashboard.png
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv .servers dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.quantiles import quantiles
 from examples.demo.server import Server, embedded_binary
 from scaler.children import die_with_parent
 
@@ -128,12 +128,6 @@ def table(found: Latencies) -> Table:
         figures = (ours_50, ours_99, raw_50, raw_99, ours_50 / raw_50, ours_99 - raw_99)
         rows.add_row(kind, f"{len(found['triggerfish', kind]):,}", *(f"{figure:.2f}" for figure in figures))
     return rows
-
-
-def quantiles(latencies: list[float]) -> tuple[float, float]:
-    """The median and the 99th percentile."""
-    cuts = statistics.quantiles(latencies, n=100)
-    return statistics.median(latencies), cuts[98]
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ class Client:
 
     async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
         for _ in range(MAX_REDIRECTIONS):
-            node = self._nodes.first if key is None else await self._nodes.having(key)
+            node = await (self._nodes.any() if key is None else self._nodes.having(key))
             try:
                 return await run(node, False)
             except exceptions.MovedError as error:
@@ -214,7 +214,7 @@ class Client:
         try:
             flat = await _pipelined(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
-            await self._nodes.doubt()
+            await self._nodes.doubt(node)
             for at, _ in groups:
                 answers[at] = [error]
             return

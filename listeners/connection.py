@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -269,7 +270,7 @@ class Connections:
         if wanted.connection_string is not None:
             return parse_connection_string(wanted.connection_string.get_secret_value())
         if wanted.connection is None:
-            return parse_connection_string(self.default.get_secret_value())
+            return self._default
         found = self.named.get(wanted.connection.lower())
         if found is None:
             known = ", ".join(sorted(self.named)) or "none"
@@ -287,3 +288,7 @@ class Connections:
             return parse_connection_string(found.get_secret_value())
         except ConnectionStringError as error:
             raise ConnectionStringError(error.fix, field=f"connections.{wanted.connection.lower()}") from None
+
+    @cached_property
+    def _default(self) -> ConnectionSpec:
+        return parse_connection_string(self.default.get_secret_value())

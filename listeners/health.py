@@ -10,11 +10,23 @@ from prometheus_client.registry import Collector
 
 from listeners.errors import ConfigurationError
 
-__all__ = ["add_health_routes", "serve"]
+__all__ = ["add_health_routes", "add_probe_routes", "serve"]
 
 
 def add_health_routes(app: web.Application, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
-    """Add the routes. /livez never looks at Redis: a restart would not mend it."""
+    """Add the probes and /metrics."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        # Written on a thread: thousands of series take so long that calls would wait.
+        body = await asyncio.to_thread(generate_latest, _Collected(list(registry.collect())))
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    add_probe_routes(app, ready)
+    app.add_routes([web.get("/metrics", metrics)])
+
+
+def add_probe_routes(app: web.Application, ready: Callable[[], bool]) -> None:
+    """Add /livez, which never looks at Redis as a restart would not mend it, and /readyz."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -22,12 +34,7 @@ def add_health_routes(app: web.Application, registry: CollectorRegistry, ready: 
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if ready() else web.Response(status=503, text="not ready yet\n")
 
-    async def metrics(_: web.Request) -> web.Response:
-        # Written on a thread: thousands of series take so long that calls would wait.
-        body = await asyncio.to_thread(generate_latest, _Collected(list(registry.collect())))
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz)])
 
 
 class _Collected(Collector):

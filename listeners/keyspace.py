@@ -1,6 +1,6 @@
 """Which keyspace and keyevent notifications a server must publish for a channel (Redis: keyspace notifications)."""
 
-__all__ = ["missing_flags"]
+__all__ = ["keyspace_channel", "missing_flags", "tells_of_entries"]
 
 #: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
 _EVENT_FLAGS = {
@@ -36,3 +36,16 @@ def missing_flags(channel: str, configured: str) -> str:
     elif needed is None and not present & set(_EVENT_FLAGS):
         missing += "A"
     return missing
+
+
+def tells_of_entries(configured: str) -> bool:
+    """Whether it comes on keyspace channels that a list or a stream has a new entry; on a server with only `l` or `t`,
+    of the one and not of the other.
+    """
+    present = set(configured.replace("A", _ALL))
+    return "K" in present and bool(present & set("lt"))
+
+
+def keyspace_channel(database: int, key: str) -> str:
+    """The channel on which changes of a key come."""
+    return f"__keyspace@{database}__:{key}"

@@ -60,7 +60,10 @@ class HostMetrics:
             registry=registry,
         )
         self.lease_held = Gauge(
-            "triggerfish_lease_held", "1 if this instance holds the pub/sub lease.", LABELS, registry=registry
+            "triggerfish_lease_held",
+            "1 if this instance holds the lease of a pub/sub function; others have no series.",
+            LABELS,
+            registry=registry,
         )
         self.dropped = Counter(
             "triggerfish_messages_dropped",
@@ -83,13 +86,18 @@ class FunctionMeter:
         self.duration = metrics.duration.labels(app, function)
         self.wait = metrics.wait.labels(app, function)
         self.source_up = metrics.source_up.labels(app, function)
-        self.lease_held = metrics.lease_held.labels(app, function)
         self.dropped = metrics.dropped.labels(app, function)
         self._settled = {outcome: metrics.settled.labels(app, function, outcome.value) for outcome in Outcome}
 
     def settled(self, outcome: Outcome, number: int = 1) -> None:
         """Count entries whose call ended."""
         self._settled[outcome].inc(number)
+
+    def lease_held(self, held: bool) -> None:
+        """Say whether this instance holds the lease. Only a function that has one may say so: a series of 0 everywhere
+        means that nobody is subscribed.
+        """
+        self._metrics.lease_held.labels(*self._labels).set(held)
 
     def source_error(self, reason: str) -> None:
         """Count an error of Redis. `reason` is one of the fixed words of SourceError."""

@@ -53,6 +53,7 @@ class Nodes:
         self._informant: tuple[Endpoint, ...] = ()
         self._refreshing: asyncio.Task[None] | None = None
         self._in_doubt = False
+        self._silent: Redis | None = None
 
     @property
     def is_cluster(self) -> bool:
@@ -67,6 +68,12 @@ class Nodes:
         if self._first is None:
             self._first = self._open_first()
         return self._first
+
+    async def any(self) -> Redis:
+        """A node for what has no key, of a cluster one that has answered: the others may be down."""
+        if self._in_doubt and self._slots:
+            await self.refresh()
+        return self.at(self._informant[0]) if self._informant else self.first
 
     async def having(self, key: str) -> Redis:
         """The node that has a key. Raises an error of redis-py if no node of the cluster can be asked."""
@@ -85,9 +92,13 @@ class Nodes:
             client = self._opened[endpoint] = _answering_raw(self._open(endpoint, self._options))
         return client
 
-    async def doubt(self) -> None:
-        """A node did not answer as it should: find out anew, before the next command, where it has to go."""
+    async def doubt(self, silent: Redis | None = None) -> None:
+        """A node did not answer as it should: find out anew, before the next command, where it has to go.
+
+        `silent`: that node, if it is known; it is asked last.
+        """
         self._in_doubt = True
+        self._silent = silent
         if self._slots or self._first is None:
             return
         # A name may stand for another server now: an idle connection would go on to the one that was demoted.
@@ -153,7 +164,8 @@ class Nodes:
         self._in_doubt = False
         trouble: RedisError | OSError | None = None
         # The one that answered last time comes first: it is the least likely to be down.
-        for endpoint in dict.fromkeys((*self._informant, *self._slots, *self._spec.endpoints)):
+        known = dict.fromkeys((*self._informant, *self._slots, *self._spec.endpoints))
+        for endpoint in sorted(known, key=self._is_silent):
             try:
                 rows = await self.at(endpoint).execute_command("CLUSTER SLOTS")
             except ResponseError:
@@ -169,6 +181,9 @@ class Nodes:
         self._in_doubt = True
         if trouble is not None:
             raise trouble
+
+    def _is_silent(self, endpoint: Endpoint) -> bool:
+        return self._silent is not None and self._opened.get(endpoint) is self._silent
 
     def _learn(self, rows: Sequence[Any], asked: Endpoint) -> None:
         slots = self._slots or [asked] * REDIS_CLUSTER_HASH_SLOTS

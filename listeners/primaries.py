@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
 
 from listeners.client import Client
 from listeners.connection import Endpoint
 from listeners.errors import SourceError
-from listeners.subscription import Message, Subscription
+from listeners.subscription import MAX_CHANNELS, Message, Subscription
 
 __all__ = ["PrimariesSubscription"]
 
@@ -30,21 +32,22 @@ class PrimariesSubscription:
         """Never: a node whose subscription ends is subscribed at again by follow()."""
         return False
 
-    async def add(self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
-        """Subscribe to a channel or pattern too, at every primary; `then` is called when one confirms.
+    async def add(self, *channels: str, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
+        """Subscribe to channels or patterns too, at every primary; `then` is called for each when one confirms.
 
         Raises SourceError.
         """
-        self._channels[channel] = pattern, then
+        self._channels.update(dict.fromkeys(channels, (pattern, then)))
         for subscription in self._nodes.values():
-            await subscription.add(channel, pattern=pattern, then=then)
+            await subscription.add(*channels, pattern=pattern, then=then)
         await self.follow()
 
-    async def remove(self, channel: str, *, pattern: bool = False) -> None:
+    async def remove(self, *channels: str, pattern: bool = False) -> None:
         """Unsubscribe. Raises SourceError."""
-        self._channels.pop(channel, None)
+        for channel in channels:
+            self._channels.pop(channel, None)
         for subscription in self._nodes.values():
-            await subscription.remove(channel, pattern=pattern)
+            await subscription.remove(*channels, pattern=pattern)
 
     def has(self, channel: str) -> bool:
         """Whether it is subscribed to this."""
@@ -94,12 +97,19 @@ class PrimariesSubscription:
     async def _subscribed_at(self, node: Endpoint) -> Subscription:
         subscription = Subscription(self._client.subscription_at(node), self._on_message, self._on_end)
         try:
-            for channel, (pattern, then) in self._channels.items():
-                await subscription.add(channel, pattern=pattern, then=then)
+            for channels, pattern, then in self._batches():
+                await subscription.add(*channels, pattern=pattern, then=then)
         except BaseException:
             await subscription.close()
             raise
         return subscription
+
+    def _batches(self) -> Iterator[tuple[list[str], bool, Callable[[], object] | None]]:
+        """All channels, those together that can be subscribed to in one command."""
+        for (pattern, then), group in groupby(list(self._channels.items()), key=itemgetter(1)):
+            channels = [channel for channel, _ in group]
+            for start in range(0, len(channels), MAX_CHANNELS):
+                yield channels[start : start + MAX_CHANNELS], pattern, then
 
     async def _forget(self, node: Endpoint) -> None:
         await self._nodes.pop(node).close()

@@ -30,6 +30,8 @@ def source_for(
             trigger, name, spec, client_name=client_name, instance=instance, lease_seconds=settings.lease_seconds
         )
     client = Client(spec, client_name)
+    if trigger.singleton:
+        meter.lease_held(False)  # from the start, so that it can be seen when no instance ever gets it
     lease, hand_over = _lease_for(trigger, client, settings, app=app, function=name, instance=instance)
     return PubSubSource(
         trigger,
@@ -38,7 +40,7 @@ def source_for(
         hand_over=hand_over,
         lease_seconds=settings.pubsub_lease_seconds,
         on_drop=meter.dropped.inc,
-        on_lease=lambda held: meter.lease_held.set(1 if held else 0),
+        on_lease=meter.lease_held if trigger.singleton else lambda held: None,
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis.asyncio.client import PubSub
@@ -14,10 +14,12 @@ from listeners.messages import text
 from listeners.supervisor import cancel_until_done, raise_if_cancelled
 from listeners.translation import translated
 
-__all__ = ["Message", "Subscription"]
+__all__ = ["MAX_CHANNELS", "Message", "Subscription"]
 
 Message = dict[str, Any]
 
+#: Channels subscribed to in one command.
+MAX_CHANNELS = 500
 #: How long the server may take to confirm a subscription.
 CONFIRM_SECONDS = 2.0
 #: A subscription that is silent for so long, its pings included, is taken for dead.
@@ -52,27 +54,33 @@ class Subscription:
         """Whether reading has ended; raise_if_ended() tells why."""
         return self._reader is not None and self._reader.done()
 
-    async def add(self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
-        """Subscribe to a channel or pattern too. Returns when its messages come. Raises SourceError.
+    async def add(self, *channels: str, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
+        """Subscribe to channels or patterns too, one or more. Returns when their messages come. Raises SourceError.
 
-        `then` is called before the first of them, and after the last of an earlier subscription to the same channel.
+        `then` is called for each, before the first of its messages, and after the last of an earlier subscription to
+        the same channel.
         """
-        confirmed = self._confirmed[channel] = asyncio.Event()
-        self._then[channel] = then or _nothing
-        with translated(f"subscribing to {channel!r}"):
-            await (self._redis.psubscribe if pattern else self._redis.subscribe)(channel)
+        for channel in channels:
+            self._confirmed[channel] = asyncio.Event()
+            self._then[channel] = then or _nothing
+        doing = f"subscribing to {_named(channels)}"
+        with translated(doing):
+            await (self._redis.psubscribe if pattern else self._redis.subscribe)(*channels)
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name=f"subscription to {channel}")
+            self._reader = asyncio.create_task(self._read(), name=f"subscription to {channels[0]}")
             self._reader.add_done_callback(self._reader_ended)
-        if not await self.until(confirmed, CONFIRM_SECONDS):
+        # The server confirms one after the other.
+        if not await self.until(self._confirmed[channels[-1]], CONFIRM_SECONDS):
             self.raise_if_ended()
-            raise SourceTimeoutError(f"subscribing to {channel!r}: no answer in time")
+            raise SourceTimeoutError(f"{doing}: no answer in time")
 
-    async def remove(self, channel: str, *, pattern: bool = False) -> None:
+    async def remove(self, *channels: str, pattern: bool = False) -> None:
         """Unsubscribe. Messages that are on their way may still come. Raises SourceError."""
-        self._confirmed.pop(channel, None)
-        with translated(f"unsubscribing from {channel!r}"):
-            await (self._redis.punsubscribe if pattern else self._redis.unsubscribe)(channel)
+        for channel in channels:
+            self._confirmed.pop(channel, None)
+            self._then.pop(channel, None)
+        with translated(f"unsubscribing from {_named(channels)}"):
+            await (self._redis.punsubscribe if pattern else self._redis.unsubscribe)(*channels)
 
     async def until(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait for something that a message will set, as long as reading goes on; whether it was set."""
@@ -153,6 +161,12 @@ def _not_mended(doing: str) -> Iterator[None]:
             yield
     except RuntimeError as error:
         raise SourceUnavailableError(f"{doing}: the connection was lost ({error})") from error
+
+
+def _named(channels: Sequence[str]) -> str:
+    """The channels as an error names them."""
+    more = f" and {len(channels) - 1} more" if len(channels) > 1 else ""
+    return f"{channels[0]!r}{more}"
 
 
 def _nothing() -> None:

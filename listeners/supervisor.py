@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
+from listeners.backoff import Backoff
 from listeners.errors import SourceError
 
 __all__ = ["Activity", "cancel_until_done", "raise_if_cancelled"]
@@ -34,7 +34,7 @@ class Activity:
         self._on_state = on_state
         self._trouble: str | None = None
         self._since = 0.0
-        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Repeat the step until `stop` is set. It is looked at between steps."""
@@ -70,17 +70,15 @@ class Activity:
         log.warning("%s: %s (%s); trying again until it works", self.name, message, reason)
 
     def _succeeded(self) -> None:
-        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._backoff.reset()
         if self._trouble is not None:
             log.warning("%s works again after %.1f s", self.name, time.monotonic() - self._since)
             self._trouble = None
             self._on_state(self.name, True)
 
     async def _pause(self, stop: asyncio.Event) -> None:
-        seconds = self._pause_seconds * random.uniform(0.5, 1.0)
-        self._pause_seconds = min(self._pause_seconds * 2, LAST_PAUSE_SECONDS)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._backoff.pause_seconds()):
                 await stop.wait()
         except TimeoutError:
             pass

@@ -1,71 +1,38 @@
-"""Pushes activation: looks at the triggers that have an open stream, and wakes those that turn active."""
+"""Pushes activation: which triggers have open streams, and what looks at them, for each Redis."""
 
 import asyncio
-import logging
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator
 
-from listeners.errors import TriggerfishError
+from listeners.connection import ConnectionSpec
+from listeners.errors import ConfigurationError
 from scaler.evaluation import Evaluator, Origin
 from scaler.metadata import ScaledTrigger
+from scaler.openstreams import OpenStream, PushedTrigger
+from scaler.pushing import PushLoop, PushPace
 
 __all__ = ["ActivationWatch"]
 
-log = logging.getLogger("triggerfish.scaler")
-
-#: KEDA drops a `true` that comes before it has written the ScaledObject's status: the first one is said again.
-REPEAT_AFTER_SECONDS = (2.0, 10.0)
-#: At most one `true` per stream in so long.
-LEAST_GAP_SECONDS = 1.0
-#: What looking may cost Redis: with very many streams the interval grows.
-COMMANDS_PER_SECOND = 20_000
-COMMANDS_PER_TRIGGER = 4
-
-
-class _Stream:
-    """One open stream: what it was told, and when it has to be told again."""
-
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()
-        self._active = False
-        self._sent_at = 0.0
-        self._due: list[float] = []
-
-    def see(self, now: float, *, active: bool) -> None:
-        """Take note of the state; wake the stream if it must be told."""
-        if active and not self._active:
-            self._due = [max(now, self._sent_at + LEAST_GAP_SECONDS)]
-            if self._sent_at == 0.0:
-                self._due += [now + seconds for seconds in REPEAT_AFTER_SECONDS]
-        elif not active:
-            self._due = []
-        self._active = active
-        if self._due and self._due[0] <= now:
-            self.wake.set()
-
-    def tell(self, now: float) -> None:
-        """The stream is being told."""
-        self.wake.clear()
-        self._sent_at = now
-        self._due = [due for due in self._due if due > now]
-
 
 class ActivationWatch:
-    """Looks at all triggers with open streams about every `interval_seconds`, in a round trip for each Redis."""
+    """Knows the triggers with open streams, and has a loop for each Redis that at least one of them reads."""
 
-    def __init__(self, evaluator: Evaluator, interval_seconds: float) -> None:
+    def __init__(self, evaluator: Evaluator, pace: PushPace) -> None:
         self._evaluator = evaluator
-        self._interval_seconds = interval_seconds
-        self._streams: defaultdict[tuple[Origin, ScaledTrigger], set[_Stream]] = defaultdict(set)
+        self._pace = pace
+        self._triggers: dict[tuple[Origin, ScaledTrigger], PushedTrigger] = {}
+        #: Those that read no Redis, or one that is not to be had now, are together under None.
+        self._loops: dict[ConnectionSpec | None, PushLoop] = {}
+        self._read: dict[PushedTrigger, ConnectionSpec | None] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
     async def activations(self, origin: Origin, scaled: ScaledTrigger) -> AsyncIterator[None]:
         """Yields whenever the trigger has become active; ends when the watch stops. Never says that it is inactive:
         older versions of KEDA would scale to zero on that at once.
         """
-        stream = _Stream()
-        self._streams[origin, scaled].add(stream)
+        stream = OpenStream()
+        trigger = self._open(origin, scaled, stream)
         try:
             while not self._stopping.is_set():
                 await stream.wake.wait()
@@ -73,39 +40,73 @@ class ActivationWatch:
                     stream.tell(time.monotonic())
                     yield
         finally:
-            self._streams[origin, scaled].discard(stream)
-            if not self._streams[origin, scaled]:
-                del self._streams[origin, scaled]
+            trigger.streams.discard(stream)
+            if not trigger.streams:
+                del self._triggers[origin, scaled]
+                self._leave(trigger)
 
-    async def run(self) -> None:
-        """Look until stopped."""
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            await asyncio.gather(*(self._look(origin, scaled) for origin, scaled in list(self._streams)))
-            try:
-                async with asyncio.timeout(max(0.0, self._pause_seconds() - (time.monotonic() - began))):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+    def connections_changed(self) -> None:
+        """Let triggers whose connection is another Redis now be looked at there."""
+        for trigger, before in list(self._read.items()):
+            if self._redis_of(trigger) != before:
+                self._leave(trigger)
+                self._join(trigger)
+
+    def intervals_seconds(self) -> dict[str, float]:
+        """How often the triggers of each connection are looked at, by its name; see PushedTrigger.connection."""
+        found: dict[str, float] = {}
+        for spec, loop in self._loops.items():
+            for name in {trigger.connection for trigger in loop.triggers} if spec is not None else ():
+                found[name] = max(loop.interval_seconds, found.get(name, 0.0))
+        return found
 
     def stop(self) -> None:
         """End all streams in good order."""
         self._stopping.set()
-        for streams in self._streams.values():
-            for stream in streams:
+        for trigger in self._triggers.values():
+            for stream in trigger.streams:
                 stream.wake.set()
 
-    def _pause_seconds(self) -> float:
-        return max(self._interval_seconds, len(self._streams) * COMMANDS_PER_TRIGGER / COMMANDS_PER_SECOND)
+    async def close(self) -> None:
+        """End all loops."""
+        self._read.clear()
+        loops, self._loops = self._loops, {}
+        await asyncio.gather(*(loop.close() for loop in loops.values()), *self._closing)
 
-    async def _look(self, origin: Origin, scaled: ScaledTrigger) -> None:
+    def _open(self, origin: Origin, scaled: ScaledTrigger, stream: OpenStream) -> PushedTrigger:
+        trigger = self._triggers.get((origin, scaled))
+        if trigger is None:
+            trigger = self._triggers[origin, scaled] = PushedTrigger(origin, scaled)
+            self._join(trigger)
+        else:
+            self._loops[self._read[trigger]].look_soon(trigger)
+        trigger.streams.add(stream)
+        return trigger
+
+    def _join(self, trigger: PushedTrigger) -> None:
+        spec = self._read[trigger] = self._redis_of(trigger)
+        if spec not in self._loops:
+            self._loops[spec] = PushLoop(spec, self._evaluator, self._pace)
+            self._loops[spec].start()
+        self._loops[spec].add(trigger)
+
+    def _leave(self, trigger: PushedTrigger) -> None:
+        """Look at a trigger no more; its loop ends with the last of its triggers."""
+        spec = self._read.pop(trigger, None)
+        loop = self._loops.get(spec)
+        if loop is None or trigger not in loop.triggers:
+            return  # close() came first
+        loop.remove(trigger)
+        if not loop.triggers:
+            del self._loops[spec]
+            closing = asyncio.create_task(loop.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _redis_of(self, trigger: PushedTrigger) -> ConnectionSpec | None:
+        if trigger.scaled.subject is None:
+            return None
         try:
-            evaluation = await self._evaluator.evaluate(origin, scaled)
-        except TriggerfishError:
-            return  # not known: no change; the evaluation has counted the error
-        except Exception:
-            log.exception("looking at %s/%s failed in a way that was not foreseen", origin.namespace, origin.name)
-            return  # one trigger's trouble must not end the watch of all
-        now = time.monotonic()
-        for stream in self._streams.get((origin, scaled), ()):
-            stream.see(now, active=evaluation.active)
+            return self._evaluator.connection(trigger.origin, trigger.scaled)
+        except ConfigurationError:
+            return None

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from listeners.client import Client
@@ -15,7 +16,7 @@ from listeners.translation import translate
 from listeners.triggers import ListTrigger, StreamTrigger
 from scaler.lag import EntryId, GroupState, Lag, StreamState, known_lag
 
-__all__ = ["Backlog", "CountMemory", "KeyBacklog", "Subject", "measure"]
+__all__ = ["Backlog", "CountMemory", "KeyBacklog", "Subject", "commands_per_sample", "measure"]
 
 #: Entries read in one counting step (XRANGE COUNT): what one step blocks Redis for, and transfers.
 STEP = 1000
@@ -71,11 +72,11 @@ class Backlog:
         return any(key.lag is not None and key.lag.capped for key in self.keys)
 
 
-@dataclass
 class CountMemory:
-    """Remembers long counts, so that one stream is not counted again at once. Bounded."""
+    """Remembers long counts for a moment, so that one stream is not counted again at once."""
 
-    _counted: dict[tuple[str, str, int], tuple[float, Lag]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._counted: OrderedDict[tuple[str, str, int], tuple[float, Lag]] = OrderedDict()
 
     def recall(self, count: "_Count") -> Lag | None:
         """A count that is young enough to be used again."""
@@ -83,12 +84,12 @@ class CountMemory:
         return lag if time.monotonic() - at < COUNT_EVERY_SECONDS else None
 
     def keep(self, count: "_Count", lag: Lag) -> None:
-        """Remember a long count; the old ones are forgotten."""
+        """Remember a long count; those that are too old to be used are forgotten."""
         now = time.monotonic()
-        self._counted = {
-            identity: kept for identity, kept in self._counted.items() if now - kept[0] < COUNT_EVERY_SECONDS
-        }
+        while self._counted and now - next(iter(self._counted.values()))[0] >= COUNT_EVERY_SECONDS:
+            self._counted.popitem(last=False)
         self._counted[count.identity] = (now, lag)
+        self._counted.move_to_end(count.identity)
 
 
 async def measure(
@@ -118,6 +119,14 @@ async def measure(
     await _count_all(client, [count for count in to_count if count.lag is None], memory)
     found.update({(count.subject, count.key): count.result() for count in to_count})
     return {subject: _joined(subject, server, found) for subject in dict.fromkeys(subjects)}
+
+
+def commands_per_sample(subject: Subject) -> int:
+    """The commands that Redis runs for one sample, those that hold each key's together (MULTI, EXEC) included.
+
+    Without those of counting, which few streams need, and those seldom.
+    """
+    return sum(2 + len(_commands(subject.trigger, key)) for key in subject.trigger.keys)
 
 
 def _joined(

@@ -20,6 +20,8 @@ from listeners.version import __version__
 from scaler.dead import dead
 from scaler.explain import explain_app, explain_metadata, explain_scaler
 from scaler.legible import legible
+from scaler.manifest import HELP as MANIFEST_HELP
+from scaler.manifest import manifest
 from scaler.options import (
     AppArgument,
     ConfigOption,
@@ -47,13 +49,15 @@ cli = typer.Typer(
     rich_markup_mode="rich",
     help="Python functions triggered by Redis lists, streams and pub/sub, scaled by what is waiting.\n\n"
     "On one machine, [bold]triggerfish up app.py[/bold] is all: it runs as many processes as the backlog asks for. "
-    "On Kubernetes, [bold]run[/bold] is the container's command and [bold]scaler[/bold] answers KEDA. "
+    "On Kubernetes, [bold]run[/bold] is the container's command, [bold]scaler[/bold] answers KEDA, and "
+    "[bold]manifest[/bold] writes what both need. "
     "[bold]check[/bold], [bold]explain[/bold] and [bold]probe[/bold] look, and change nothing.\n\n"
     "Settings come from flags, from the environment (TRIGGERFISH_CONNECTION, TRIGGERFISH_HOST__LEASE_SECONDS, ...) "
     "and from a YAML file, in this order.",
 )
 cli.add_typer(dead, name="dead")
 cli.command(help=PROBE_HELP)(probe)
+cli.command(help=MANIFEST_HELP)(manifest)
 console = console_for_tables()
 errors = Console(stderr=True)
 MAX_LINE = 500

@@ -87,22 +87,22 @@ class Evaluator:
         self._samplers = samplers
         self._watched: OrderedDict[tuple[Origin, str], Watched] = OrderedDict()
 
-    async def evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
-        """Evaluate a trigger now. Raises SourceError (not known, which is not zero) or ConfigurationError."""
+    async def evaluate(self, origin: Origin, scaled: ScaledTrigger, *, anew: bool = False) -> Evaluation:
+        """Evaluate a trigger now; `anew`: from no sample that is there already.
+
+        Raises SourceError (not known, which is not zero) or ConfigurationError.
+        """
         watched = self.watch(origin, scaled)
         try:
-            evaluation = await self._evaluate(origin, scaled)
+            evaluation = await self._evaluate(origin, scaled, anew)
         except TriggerfishError as error:
             watched.failed(error)
             raise
         watched.worked(evaluation)
         return evaluation
 
-    def check(self, origin: Origin, scaled: ScaledTrigger) -> None:
-        """Raises ConfigurationError if who asks may not ask about this Redis."""
-        self._resolve(origin, scaled)
-
-    def _resolve(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
+    def connection(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
+        """The Redis that is asked about. Raises ConfigurationError if who asks may not ask about it."""
         # What the operator declares may use every connection.
         return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
 
@@ -130,13 +130,12 @@ class Evaluator:
         )
         return iter(ordered)
 
-    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger) -> Evaluation:
-        # What the operator declares may use every connection.
-        spec = self._resolve(origin, scaled)
+    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger, anew: bool) -> Evaluation:
+        spec = self.connection(origin, scaled)
         subject = scaled.subject
         if subject is None:
             return Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
-        sample = await self._samplers.sample(spec, subject)
+        sample = await self._samplers.sample(spec, subject, anew=anew)
         return _evaluated(scaled, sample.backlog, sample.taken_at)
 
     def _forget(self) -> None:

@@ -1,15 +1,18 @@
 """The scaler's HTTP endpoints: metrics, probes, the triggers as JSON, and the status page."""
 
 from collections.abc import Callable
+from itertools import chain
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from listeners.errors import SourceError, TriggerfishError
-from listeners.health import add_health_routes
+from listeners.health import add_probe_routes
 from scaler.evaluation import Evaluator
 from scaler.page import PAGE_HEADERS, status_page
-from scaler.status import origin_and_metric, trigger_status
+from scaler.series import TriggerCollector
+from scaler.status import list_as_json, origin_and_metric, trigger_status
+from scaler.streaming import on_a_thread, sliced, stream
 
 __all__ = ["http_app"]
 
@@ -19,8 +22,14 @@ TRIGGERS_PATH = "/api/v1/triggers"
 def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
     """The application: /, /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
 
-    async def triggers(_: web.Request) -> web.Response:
-        return web.json_response({"triggers": [trigger_status(watched).as_json() for watched in evaluator.watched()]})
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        events = [generate_latest(registry)]
+        # For thousands of triggers it takes so long that KEDA would wait.
+        expositions = chain(events, TriggerCollector(evaluator.watched()).expositions())
+        return await stream(request, CONTENT_TYPE_LATEST, on_a_thread(expositions))
+
+    async def triggers(request: web.Request) -> web.StreamResponse:
+        return await stream(request, "application/json; charset=utf-8", sliced(list_as_json(evaluator.watched())))
 
     async def trigger(request: web.Request) -> web.Response:
         """One trigger, measured now: a number, or an error that is not a number (KEDA's metrics-api reads it)."""
@@ -36,13 +45,18 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
             return web.json_response({**trigger_status(found).as_json(), "error": str(error)}, status=status)
         return web.json_response(trigger_status(found).as_json())
 
-    async def page(_: web.Request) -> web.Response:
+    async def page(request: web.Request) -> web.StreamResponse:
         """The status page for people."""
-        return web.Response(text=status_page(evaluator.watched()), content_type="text/html", headers=PAGE_HEADERS)
+        return await stream(request, "text/html; charset=utf-8", sliced(status_page(evaluator.watched())), PAGE_HEADERS)
 
     app = web.Application()
-    add_health_routes(app, registry, ready)
+    add_probe_routes(app, ready)
     app.add_routes(
-        [web.get("/", page), web.get(TRIGGERS_PATH, triggers), web.get(TRIGGERS_PATH + "/{path:(?s:.+)}", trigger)]
+        [
+            web.get("/", page),
+            web.get("/metrics", metrics),
+            web.get(TRIGGERS_PATH, triggers),
+            web.get(TRIGGERS_PATH + "/{path:(?s:.+)}", trigger),
+        ]
     )
     return app

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from listeners.errors import ConfigurationError
 from listeners.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_trigger, trigger_class
@@ -52,7 +53,7 @@ class ScaledTrigger:
             return None
         return Subject(self.trigger, self.max_instances or MAX_INSTANCES_DEFAULT)
 
-    @property
+    @cached_property
     def metric_name(self) -> str:
         """The name of its metric; see metric_name."""
         return metric_name(self.trigger, self.function, self.from_env)

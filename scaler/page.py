@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from heapq import nsmallest
 
 from jinja2 import Environment, StrictUndefined
 
@@ -23,6 +24,9 @@ __all__ = ["PAGE_HEADERS", "status_page"]
 MAX_TRIGGERS = 200
 #: Keys of one trigger that are shown one by one.
 MAX_KEYS = 8
+
+#: Whether it is declared, a namespace, and a ScaledObject or an app.
+Owner = tuple[bool, str, str]
 
 STYLE, SCRIPT = page_part("status.css"), page_part("status.js")
 
@@ -88,16 +92,22 @@ class Group:
     target: int
 
 
-def status_page(watched: Iterable[Watched]) -> str:
-    """The page as HTML."""
-    everything = list(watched)
-    groups = _groups(everything)
-    return _template.render(
+def status_page(watched: Iterable[Watched]) -> Iterator[str]:
+    """The page as HTML, in pieces that are quickly made, some of them empty."""
+    overview = _Overview()
+    for one in watched:
+        overview.add(one)
+        yield ""
+    groups: list[Group] = []
+    for group in overview.worst_groups():
+        groups.append(group)
+        yield ""
+    yield from _template.generate(
         groups=groups,
-        total=len(everything),
+        total=overview.total,
         shown=sum(len(group.rows) for group in groups),
-        unknown=sum(not one.known for one in everything),
-        active=sum(one.known and one.last is not None and one.last.active for one in everything),
+        unknown=overview.unknown,
+        active=overview.active,
         now=datetime.now(UTC),
         version=__version__,
         style=STYLE,
@@ -108,21 +118,35 @@ def status_page(watched: Iterable[Watched]) -> str:
     )
 
 
-def _groups(everything: list[Watched]) -> list[Group]:
-    """The groups with the worst triggers, until enough triggers are shown."""
-    by_owner = [(owner, list(members)) for owner, members in groupby(sorted(everything, key=_owner), _owner)]
-    by_owner.sort(key=lambda group: (min(map(_severity, group[1])), group[0]))
-    groups: list[Group] = []
-    room = MAX_TRIGGERS
-    for owner, members in by_owner:
-        if room == 0:
-            break
-        groups.append(_group(owner, members, room))
-        room -= len(groups[-1].rows)
-    return groups
+class _Overview:
+    """All triggers, counted, and by whom they are shown with."""
+
+    def __init__(self) -> None:
+        self.total = self.unknown = self.active = 0
+        self._members: defaultdict[Owner, list[Watched]] = defaultdict(list)
+        self._worst: dict[Owner, int] = {}
+
+    def add(self, one: Watched) -> None:
+        """Add a trigger as it is now."""
+        owner, severity = _owner(one), _severity(one)
+        self._members[owner].append(one)
+        self._worst[owner] = min(severity, self._worst.get(owner, severity))
+        self.total += 1
+        self.unknown += not one.known
+        self.active += one.known and one.last is not None and one.last.active
+
+    def worst_groups(self) -> Iterator[Group]:
+        """The groups with the worst triggers, until enough triggers are shown."""
+        room = MAX_TRIGGERS
+        for owner in nsmallest(MAX_TRIGGERS, self._members, key=lambda owner: (self._worst[owner], owner)):
+            if room == 0:
+                break
+            group = _group(owner, self._members[owner], room)
+            room -= len(group.rows)
+            yield group
 
 
-def _group(owner: tuple[bool, str, str], members: list[Watched], room: int) -> Group:
+def _group(owner: Owner, members: list[Watched], room: int) -> Group:
     declared, namespace, name = owner
     members.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
     now = time.monotonic()
@@ -141,7 +165,7 @@ def _row(watched: Watched, now: float) -> Row:
     return Row(trigger_status(watched), chart(watched.history.points(now)), age_seconds)
 
 
-def _owner(watched: Watched) -> tuple[bool, str, str]:
+def _owner(watched: Watched) -> Owner:
     """What a trigger is shown with: its ScaledObject; those that are declared, by app."""
     origin = watched.origin
     return (origin.declared, origin.namespace, watched.scaled.app if origin.declared else origin.name)

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from listeners.client import Client
@@ -14,6 +14,7 @@ from listeners.connection import ConnectionSpec
 from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.server import Server
 from scaler.backlog import Backlog, CountMemory, Subject, measure
+from scaler.outage import Outage
 
 __all__ = ["Sample", "Sampler", "Samplers"]
 
@@ -25,10 +26,10 @@ FRESH_SECONDS = 0.05
 #: A round begins when nobody new asked for so long, but is not put off for longer than GATHER_SECONDS.
 QUIET_SECONDS = 0.005
 GATHER_SECONDS = 0.1
-#: Triggers measured in one round.
-MAX_ROUND = 2_000
-#: Samples kept for one Redis.
-MAX_SAMPLES = 20_000
+#: Triggers measured in one round: writing and reading so many takes some 20 ms, for which others wait.
+MAX_ROUND = 500
+#: The part of a round's time that one answer may take: what other nodes of a cluster answered is told in the rest.
+NODE_SHARE = 0.8
 #: Redis servers known at one time.
 MAX_SERVERS = 1_000
 
@@ -47,7 +48,10 @@ class Sample:
 
 
 class Sampler:
-    """Measures one Redis. Every answer comes within `bound_seconds`, or is a SourceError."""
+    """Measures one Redis. Every answer comes within `bound_seconds`, or is a SourceError.
+
+    One that does not answer is asked again after a pause; meanwhile whoever asks is told so at once.
+    """
 
     def __init__(
         self, spec: ConnectionSpec, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]
@@ -55,21 +59,28 @@ class Sampler:
         self._address = spec.address
         self._bound_seconds = bound_seconds
         self._on_measured = on_measured
-        self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds)
+        self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds * NODE_SHARE)
         self._server: Server | None = None
         self._memory = CountMemory()
+        self._outage = Outage()
         self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
+        self._hurry = False
         self._measuring: asyncio.Task[None] | None = None
         self.asked_at = time.monotonic()
 
-    async def sample(self, subject: Subject) -> Sample:
-        """A sample of the subject, at most FRESH_SECONDS old. Raises SourceError: not known, which is not zero."""
+    async def sample(self, subject: Subject, *, anew: bool = False) -> Sample:
+        """A sample of the subject, at most FRESH_SECONDS old, or begun after this call if `anew`: what is known to have
+        happened is then in it. Raises SourceError: not known, which is not zero.
+        """
         taken_at, result = self._samples.get(subject, (0.0, None))
-        if result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+        if not anew and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
             return Sample(result, taken_at)
+        if (told := self._outage.told) is not None:
+            raise told.with_traceback(None)
+        self._hurry = self._hurry or anew
         answer = self._wanted.get(subject)
         if answer is None:
             answer = self._wanted[subject] = asyncio.get_running_loop().create_future()
@@ -102,43 +113,61 @@ class Sampler:
             self._wanted = {subject: a for subject, a in self._wanted.items() if subject not in wanted}
             results = await self._measure(list(wanted))
             now = time.monotonic()
+            self._keep(now, results)
             for subject, answer in wanted.items():
-                self._keep(subject, now, results[subject])
                 _resolve(answer, results[subject], now)
+            if (told := self._outage.told) is not None:
+                for answer in self._wanted.values():
+                    _resolve(answer, told, now)
+                self._wanted.clear()
 
     async def _gather(self) -> None:
-        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip."""
+        """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip.
+
+        Who asks anew has waited for Redis to tell of something, and comes with all others that it told of.
+        """
         until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
         known = 0
-        while known < len(self._wanted) and time.monotonic() < until:
+        while known < len(self._wanted) < MAX_ROUND and not self._hurry and time.monotonic() < until:
             known = len(self._wanted)
             await asyncio.sleep(QUIET_SECONDS)
+        self._hurry = False
 
     async def _measure(self, subjects: list[Subject]) -> dict[Subject, Backlog | SourceError]:
         began = time.monotonic()
-        reason: str | None = None
         results: dict[Subject, Backlog | SourceError]
         try:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
                     self._server = await self._client.server()
                 results = await measure(self._client, self._server, subjects, self._memory)
-            unanswered = (r for r in results.values() if isinstance(r, SourceUnavailableError | SourceTimeoutError))
-            reason = next((error.reason for error in unanswered), None)
         except Exception as error:  # noqa: BLE001  (whoever asks must get an answer)
-            failure = self._failure(error)
-            reason = failure.reason
-            results = dict.fromkeys(subjects, failure)
-        if reason is not None:
-            self._server = None  # another server may answer next time
-        self._on_measured(time.monotonic() - began, reason)
+            unanswered = [self._failure(error)] * len(subjects)
+            results = dict(zip(subjects, unanswered, strict=True))
+        else:
+            unanswered = [r for r in results.values() if isinstance(r, SourceUnavailableError | SourceTimeoutError)]
+        self._note(unanswered, answered=len(unanswered) < len(results))
+        self._on_measured(time.monotonic() - began, unanswered[0].reason if unanswered else None)
         return results
 
-    def _keep(self, subject: Subject, now: float, result: Backlog | SourceError) -> None:
-        self._samples[subject] = (now, result)
-        self._samples.move_to_end(subject)
-        while len(self._samples) > MAX_SAMPLES:
+    def _note(self, unanswered: Sequence[SourceError], *, answered: bool) -> None:
+        """Take note of a round: what of it was not answered, and whether something else was."""
+        # A node of a cluster says nothing about the others; only if none says what the cluster is, all are let alone.
+        silent = not answered and (self._server is None or not self._client.is_cluster)
+        if silent:
+            self._outage.failed(unanswered[0])
+        else:
+            self._outage.over()
+        if unanswered:
+            self._server = None  # another server may answer next time
+
+    def _keep(self, now: float, results: Mapping[Subject, Backlog | SourceError]) -> None:
+        """Keep these for a moment, and nothing that is older."""
+        while self._samples and now - next(iter(self._samples.values()))[0] >= FRESH_SECONDS:
             self._samples.popitem(last=False)
+        for subject, result in results.items():
+            self._samples[subject] = (now, result)
+            self._samples.move_to_end(subject)
 
     def _failure(self, error: Exception) -> SourceError:
         if isinstance(error, SourceError):
@@ -168,8 +197,8 @@ class Samplers:
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def sample(self, spec: ConnectionSpec, subject: Subject) -> Sample:
-        """A sample from this Redis. Raises SourceError."""
+    async def sample(self, spec: ConnectionSpec, subject: Subject, *, anew: bool = False) -> Sample:
+        """A sample from this Redis; see Sampler.sample. Raises SourceError."""
         sampler = self._samplers.get(spec)
         if sampler is None:
             sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
@@ -177,7 +206,7 @@ class Samplers:
             self._forget_beyond_limit()
         self._samplers.move_to_end(spec)
         sampler.asked_at = time.monotonic()
-        return await sampler.sample(subject)
+        return await sampler.sample(subject, anew=anew)
 
     def idle(self, seconds: float) -> list[ConnectionSpec]:
         """Those that nobody asked about for so long."""

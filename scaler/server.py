@@ -1,6 +1,7 @@
 """Runs the scaler: gRPC for KEDA, HTTP for Prometheus and people."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -25,7 +26,8 @@ from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluator, Origin
 from scaler.http import http_app
 from scaler.metadata import ScaledTrigger, read_metadata
-from scaler.metrics import ScalerMetrics, TriggerCollector
+from scaler.metrics import PushCollector, ScalerMetrics
+from scaler.pushing import PushPace
 from scaler.reloading import ConnectionFiles
 from scaler.service import ExternalScaler
 from scaler.settings import Settings
@@ -39,10 +41,18 @@ log = logging.getLogger("triggerfish.scaler")
 #: How often files that may be replaced are looked at. The kubelet takes up to a minute to bring a changed Secret.
 LOOK_SECONDS = 2.0
 
+#: Objects created before the young ones are looked through, and of such looks before those that survived some, and all.
+COLLECT_AFTER = (10_000, 10, 50)
+
 SERVICE_NAME = "externalscaler.ExternalScaler"
 GRPC_OPTIONS = (
     # KEDA keeps thousands of streams on one connection, and pings it.
     ("grpc.max_concurrent_streams", 100_000),
+    # After a restart all of them come at one time. By default gRPC cancels some when a thousand wait to be taken up, or
+    # one that has waited for 30 s.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.server_max_unrequested_time_in_server", 300),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 1024 * 1024),
@@ -68,8 +78,8 @@ class ScalerServer:
             self._files = ConnectionFiles(settings, self._broken("connection"))
             access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
-        self._registry.register(TriggerCollector(self.evaluator))
-        self._watch = ActivationWatch(self.evaluator, settings.scaler.push_interval_seconds)
+        self._watch = ActivationWatch(self.evaluator, _push_pace(settings))
+        self._registry.register(PushCollector(self._watch))
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
         self._certificates = self._read_certificates()
@@ -93,9 +103,7 @@ class ScalerServer:
         server = self._grpc_server()
         app = http_app(self.evaluator, self._registry, self.started.is_set)
         runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
-        background = [
-            asyncio.create_task(work) for work in (self._watch.run(), self._sample_declared(), self._look_at_files())
-        ]
+        background = [asyncio.create_task(work) for work in (self._sample_declared(), self._look_at_files())]
         try:
             await server.start()
             await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
@@ -109,6 +117,7 @@ class ScalerServer:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            await self._watch.close()
             await self._samplers.close()
             await runner.cleanup()
 
@@ -117,6 +126,7 @@ class ScalerServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        _collect_garbage_seldom()
         await self.run()
 
     def _grpc_server(self) -> "grpc.aio.Server":
@@ -166,6 +176,7 @@ class ScalerServer:
                     await asyncio.to_thread(self._certificates.check)
                 if self._files is not None and await asyncio.to_thread(self._files.changed):
                     self._samplers.retire(self._files.use(await asyncio.to_thread(self._files.read)))
+                    self._watch.connections_changed()
                 self._samplers.close_idle()
             except Exception:  # whatever a file holds, the next look must come
                 log.exception("looking at files failed in a way that was not foreseen")
@@ -185,6 +196,19 @@ class ScalerServer:
             log.debug("%s cannot be measured: %s", origin.name, error)
         except Exception:  # one trigger's trouble must not end the sampling of all
             log.exception("sampling %s failed in a way that was not foreseen", origin.name)
+
+
+def _collect_garbage_seldom() -> None:
+    """Let Python look through all objects seldom, and never through those that there are now: it stops everything for
+    100 ms, and would do so every second with a thousand streams. What is created and dropped by then is found as ever.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
+def _push_pace(settings: Settings) -> PushPace:
+    return PushPace(settings.scaler.push_interval_seconds, settings.scaler.sampling_commands_per_second)
 
 
 def _declared(name: str, given: Mapping[str, Any]) -> ScaledTrigger:

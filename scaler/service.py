@@ -137,7 +137,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         """A connection that is missing may come; a string that is refused now is refused for good."""
         scaled = self._read(request)
         if scaled.trigger.connection_string is not None:
-            self._evaluator.check(_origin(request), scaled)
+            self._evaluator.connection(_origin(request), scaled)
         return scaled
 
     async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:

@@ -51,6 +51,13 @@ class ScalerSettings(BaseModel):
     push_interval_seconds: float = Field(
         default=0.1, gt=0, le=60, description="how often the triggers with an open StreamIsActive are looked at"
     )
+    sampling_commands_per_second: int = Field(
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="what looking at the triggers with an open StreamIsActive may cost one Redis: with very many of "
+        "them it takes turns, and push_interval_seconds grows",
+    )
     grace_period_seconds: float = Field(
         default=5.0, ge=0, le=300, description="how long calls under way may take after SIGTERM"
     )

@@ -31,12 +31,12 @@ class GuardedSamplers(Samplers):
 
         self._strings = Samplers(bound_seconds=bound_seconds, on_measured=concealed, max_servers=MAX_SERVERS)
 
-    async def sample(self, spec: ConnectionSpec, subject: Subject) -> Sample:
+    async def sample(self, spec: ConnectionSpec, subject: Subject, *, anew: bool = False) -> Sample:
         """A sample from this Redis. Raises SourceError; about a string's Redis always the same one."""
         if spec.allowed_hosts is None:
-            return await super().sample(spec, subject)
+            return await super().sample(spec, subject, anew=anew)
         try:
-            return await self._strings.sample(spec, subject)
+            return await self._strings.sample(spec, subject, anew=anew)
         except SourceError as error:
             log.debug("a ScaledObject's connection string for %s: %s", spec.address, error)
             raise SourceUnavailableError(CONCEALED) from None

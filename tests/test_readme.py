@@ -1,5 +1,6 @@
 """What the README shows works as it stands there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,10 +15,13 @@ from listeners.loading import load_app
 from listeners.metrics import HostMetrics
 from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 from scaler.access import Access
+from scaler.activation import ActivationWatch
 from scaler.evaluation import Evaluator
 from scaler.metadata import read_metadata
-from scaler.metrics import ScalerMetrics, TriggerCollector
+from scaler.metrics import PushCollector, ScalerMetrics
+from scaler.pushing import PushPace
 from scaler.sampler import Samplers
+from scaler.series import FAMILIES
 from scaler.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -57,10 +61,24 @@ def test_the_declaration_file_loads(shop: Path, monkeypatch: pytest.MonkeyPatch)
     assert (trigger.keys, trigger.messages_per_worker) == (("orders",), 50)
 
 
-def test_the_scaled_objects_metadata_is_understood() -> None:
-    """The scaler reads the ScaledObject's metadata."""
-    scaled_object = yaml.safe_load(next(block for block in blocks("yaml") if "ScaledObject" in block))
-    scaled = read_metadata(scaled_object["spec"]["triggers"][0]["metadata"])
+def test_the_scaled_object_is_what_manifest_writes(shop: Path) -> None:
+    """`triggerfish manifest` writes the ScaledObject for the example app, and the scaler reads its metadata."""
+    shown = yaml.safe_load(next(block for block in blocks("yaml") if "ScaledObject" in block))
+    file = shop.with_suffix(".yaml")
+    for line in re.findall(r"^\$ triggerfish (manifest .*?)(?:  +#.*)?$", README, re.MULTILINE):
+        command, _, target = line.partition(" > ")
+        arguments = [sys.executable, "-m", "scaler", *command.split()]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(
+            arguments, capture_output=True, text=True, timeout=30, check=True, cwd=shop.parent, env=environment
+        )
+        if target:
+            (shop.parent / target).write_text(ran.stdout)
+    _, written = yaml.safe_load_all(file.read_text())
+    del written["spec"]["advanced"], written["metadata"]["labels"]
+    written["spec"]["triggers"] = [one for one in written["spec"]["triggers"] if one in shown["spec"]["triggers"]]
+    assert written == shown
+    scaled = read_metadata(shown["spec"]["triggers"][0]["metadata"])
     assert isinstance(scaled.trigger, StreamTrigger)
     assert (scaled.trigger.keys, scaled.trigger.consumer_group, scaled.function) == (("payments",), "billing", "settle")
 
@@ -92,12 +110,13 @@ def test_every_metric_is_listed() -> None:
     scaler_registry = CollectorRegistry()
     ScalerMetrics(scaler_registry)
     samplers = Samplers(bound_seconds=1, on_measured=lambda seconds, error: None)
-    scaler_registry.register(TriggerCollector(Evaluator(Access(load_settings(None).redis_connections()), samplers)))
+    evaluator = Evaluator(Access(load_settings(None).redis_connections()), samplers)
+    scaler_registry.register(PushCollector(ActivationWatch(evaluator, PushPace())))
     exported = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in (*registry.collect(), *scaler_registry.collect())
     } - {"triggerfish_build"}
-    assert _listed() == exported
+    assert _listed() == exported | FAMILIES.keys()
 
 
 def _listed() -> set[str]:

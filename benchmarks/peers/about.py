@@ -5,14 +5,13 @@ import os
 import platform
 import re
 from importlib.metadata import version
-from pathlib import Path
 
 from benchmarks.peers.environments import REQUIREMENTS
+from benchmarks.scaler.about import processor
 from examples.demo.server import Server
 
 __all__ = ["about"]
 
-CPU_INFO = Path("/proc/cpuinfo")
 #: The requirement that a file is named for, if it is another than the file's name.
 NAMED = {"taskiq": "taskiq-redis"}
 
@@ -23,7 +22,7 @@ def about(server: Server, workers: list[str], *, entries: int, rounds: int) -> l
         release = client.info("server")["valkey_version"]
     ours = [f"{name} {version(name)}" for name in ("triggerfish", "redis", "hiredis")]
     return [
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} CPUs ({_processor()}), "
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} CPUs ({processor()}), "
         f"{platform.system()} {platform.release()}, load {os.getloadavg()[0]:.1f} before",
         f"Valkey {release}, Python {platform.python_version()}, {', '.join(ours)}",
         "Peers: " + ", ".join(_pinned(worker) for worker in workers),
@@ -35,11 +34,3 @@ def _pinned(worker: str) -> str:
     name = NAMED.get(worker, worker)
     found = re.search(rf"^{name}==(.*)$", (REQUIREMENTS / f"{worker}.txt").read_text(), re.MULTILINE)
     return f"{name} {found[1]}" if found else name
-
-
-def _processor() -> str:
-    if CPU_INFO.exists():
-        named = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)
-        if named is not None:
-            return named[1].strip()
-    return platform.machine()

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -13,6 +15,7 @@ from listeners.connection import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, WrongTypeError
 from listeners.triggers import ListTrigger, StreamTrigger, Trigger
 from scaler.backlog import Backlog, CountMemory, Subject, measure
+from scaler.lag import Lag
 from scaler.sampler import Samplers
 from tests.conftest import RunHost
 from tests.servers.catalogue import RELEASES
@@ -155,6 +158,29 @@ async def test_a_young_sample_is_shared(server: Server, client: redis.asyncio.Re
         return (await shared.sample(spec, subject)).backlog.entries == 1
 
     await eventually(newer)
+
+
+@pytest.mark.releases(*ONE)
+async def test_samples_are_not_kept(server: Server, samplers: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many keys were asked about, only samples that may still be told are kept."""
+    shared, _ = samplers
+    monkeypatch.setattr(shared, "_bound_seconds", 10.0)  # this is not about speed
+    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0)
+    spec = parse_connection_string(server.address)
+    for first in range(0, 400, 100):
+        subjects = [Subject(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
+        await asyncio.gather(*(shared.sample(spec, subject) for subject in subjects))
+        assert len(shared._samplers[spec]._samples) <= 100
+
+
+def test_long_counts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many streams were counted, only counts that may still be used are remembered."""
+    memory = CountMemory()
+    monkeypatch.setattr("scaler.backlog.COUNT_EVERY_SECONDS", 0.0)
+    for number in range(100):
+        count: Any = SimpleNamespace(identity=(f"stream-{number}", "group", 10_000))
+        memory.keep(count, Lag(1, "counted"))
+    assert len(memory._counted) == 1
 
 
 async def test_a_server_that_is_gone_is_an_error_within_the_bound(samplers: Rounds) -> None:

@@ -120,6 +120,25 @@ async def test_only_one_of_two_instances_handles_a_message(client: redis.asyncio
     assert handled == [("c", "c", str(number)) for number in range(20)]
 
 
+async def test_only_functions_that_have_a_lease_say_who_holds_it(run_host: RunHost) -> None:
+    """A series of 0 everywhere means that nobody is subscribed: lists, and pub/sub in every instance, have none."""
+    app = App()
+
+    @app.list_trigger(keys="l")
+    async def on_element(element: str) -> None: ...
+
+    @app.pubsub_trigger(channel="a", singleton=False)
+    async def everywhere(message: str) -> None: ...
+
+    @app.pubsub_trigger(channel="b")
+    async def alone(message: str) -> None: ...
+
+    async with run_host(app) as host:
+        pass
+    [lease] = [family for family in host.registry.collect() if family.name == "triggerfish_lease_held"]
+    assert [sample.labels["function"] for sample in lease.samples] == ["alone"]
+
+
 async def test_another_takes_over_from_one_that_drains(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     """When the holder drains, the lease ends at once and the other instance goes on, with a higher epoch."""
     app, epochs = App(), []

@@ -11,11 +11,11 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from examples.demo.server import Server
 from scaler import externalscaler_pb2 as pb
 from scaler import externalscaler_pb2_grpc
 from scaler.server import ScalerServer
 from scaler.settings import Settings, load_settings
+from tests.conftest import Addressed
 from tests.waiting import eventually
 
 __all__ = ["Keda", "Poll", "Running", "channel_to", "failure", "running_scaler", "scaler_settings"]
@@ -144,7 +144,7 @@ class Running:
         return int((await self.samples())["triggerfish_sample_duration_seconds_count"][()])
 
 
-def scaler_settings(server: Server | None = None, **sections: object) -> Settings:
+def scaler_settings(server: Addressed | None = None, **sections: object) -> Settings:
     """Settings with free ports and the server as default connection. `scaler` adds to that section."""
     scaler = sections.pop("scaler", {})
     assert isinstance(scaler, dict)
@@ -154,7 +154,7 @@ def scaler_settings(server: Server | None = None, **sections: object) -> Setting
 
 @contextlib.asynccontextmanager
 async def running_scaler(
-    server: Server | None = None, *, credentials: grpc.ChannelCredentials | None = None, **sections: object
+    server: Addressed | None = None, *, credentials: grpc.ChannelCredentials | None = None, **sections: object
 ) -> AsyncIterator[Running]:
     """A scaler with these settings, stopped after the block. With `credentials` it is asked over TLS."""
     scaler = ScalerServer(scaler_settings(server, **sections))

@@ -31,8 +31,8 @@ QUICK = {"push_interval_seconds": 0.02}
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times short enough for a test, and a first `true` that is not repeated."""
     monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.activation.LEAST_GAP_SECONDS", 0.05)
-    monkeypatch.setattr("scaler.activation.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", ())
 
 
 async def looks(scaler: Running, more: int = 5) -> None:
@@ -78,8 +78,8 @@ async def test_the_first_true_is_repeated(
 ) -> None:
     """The first `true` of a stream is said again after each of the set times, and the later ones are not."""
     monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.activation.LEAST_GAP_SECONDS", 0.01)
-    monkeypatch.setattr("scaler.activation.REPEAT_AFTER_SECONDS", (0.1, 0.3))
+    monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.01)
+    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", (0.1, 0.3))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
@@ -101,7 +101,7 @@ async def test_no_repeat_once_it_is_not_active(
 ) -> None:
     """A repetition is left out when the trigger is no longer active."""
     monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.activation.REPEAT_AFTER_SECONDS", (0.3,))
+    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", (0.3,))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
@@ -117,8 +117,8 @@ async def test_the_least_gap_between_two(
 ) -> None:
     """A second `true` comes no sooner than the least gap after the first, and it does come."""
     monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.activation.LEAST_GAP_SECONDS", 0.5)
-    monkeypatch.setattr("scaler.activation.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.5)
+    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", ())
     loop = asyncio.get_running_loop()
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
         await client.rpush("orders", "x")
@@ -146,7 +146,7 @@ async def test_streams_outlive_an_outage(own_server: Server) -> None:
         await looks(scaler, 1)
         own_server.process.kill()
         own_server.process.wait()
-        await looks(scaler)
+        await looks(scaler, 2)
         assert stream.said == []
         own_server.restart()
         with own_server.client() as client:

@@ -1,33 +1,33 @@
 """The scaler's metrics, letter by letter, and that nobody can make them grow without bound."""
 
 import asyncio
-import resource
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import aiohttp
-import grpc
 import prometheus_client
 import pytest
 from grpc import StatusCode
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.samples import Sample
+from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners.connection import Connections
 from listeners.errors import SourceTimeoutError
-from listeners.health import serve
 from listeners.version import __version__
 from scaler.access import Access
+from scaler.activation import ActivationWatch
 from scaler.backlog import Backlog, KeyBacklog
 from scaler.evaluation import Evaluation, Evaluator, Origin
-from scaler.http import http_app
 from scaler.lag import Lag
 from scaler.metadata import MAX_METADATA_CHARACTERS, read_metadata
-from scaler.metrics import MAX_LABEL_CHARACTERS, ScalerMetrics, TriggerCollector
+from scaler.metrics import PushCollector, ScalerMetrics
+from scaler.pushing import PushPace
 from scaler.sampler import Samplers
+from scaler.series import MAX_LABEL_CHARACTERS, TriggerCollector
 from tests.scaler.serving import Running, failure, reference, running_scaler
 from tests.waiting import eventually
 
@@ -37,8 +37,11 @@ LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 NOW = 1_000.0
+#: What protobuf can carry, up to where labels are cut.
+NAMES = st.text(st.characters(codec="utf-8"), max_size=MAX_LABEL_CHARACTERS)
 
 EXPECTED = Path(__file__).with_name("expected")
+NOWHERE = "127.0.0.1:1"
 HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 
 
@@ -46,7 +49,8 @@ HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
     """An evaluator without a Redis, for which it is always NOW."""
     monkeypatch.setattr("scaler.evaluation.time", SimpleNamespace(monotonic=lambda: NOW))
-    return Evaluator(Access(Connections()), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
+    connections = Connections(SecretStr(NOWHERE), {"cache": SecretStr(f"{NOWHERE},defaultDatabase=1")})
+    return Evaluator(Access(connections), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
 
 
 @pytest.fixture
@@ -71,9 +75,12 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
     lost = evaluator.watch(Origin("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
     lost.worked(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
     lost.failed(SourceTimeoutError("Redis did not answer"))
-    registry = CollectorRegistry()
-    registry.register(TriggerCollector(evaluator))
-    assert generate_latest(registry).decode() == (EXPECTED / "triggers.prom").read_text()
+    assert generate_latest(TriggerCollector(evaluator.watched())).decode() == (EXPECTED / "triggers.prom").read_text()
+
+
+def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
+    """The samples of the triggers by name."""
+    return {family.name: family.samples for family in TriggerCollector(evaluator.watched()).collect()}
 
 
 @pytest.mark.usefixtures("as_users_see_it")
@@ -90,12 +97,28 @@ def test_events() -> None:
     assert generate_latest(registry).decode() == expected
 
 
+async def test_push_intervals(evaluator: Evaluator) -> None:
+    """The exact exposition of how often triggers are looked at, by connection; without a Redis there is none."""
+    watch = ActivationWatch(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
+    registry = CollectorRegistry()
+    registry.register(PushCollector(watch))
+    triggers = ({**LIST, "keys": "a b"}, LIST, {**LIST, "connection": "Cache"}, {**LIST, "connection": "lost"}, PUBSUB)
+    streams = [watch.activations(Origin("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
+    reading = [asyncio.create_task(anext(aiter(stream), None)) for stream in streams]
+    await eventually(lambda: len(watch.intervals_seconds()) == 2)
+    assert generate_latest(registry).decode() == (EXPECTED / "pushing.prom").read_text()
+    watch.stop()
+    await asyncio.gather(*reading)
+    await watch.close()
+    assert watch.intervals_seconds() == {}
+
+
 def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
     """Labels are bounded, and two that begin alike stay two series."""
     for end in "ab":
         evaluator.watch(Origin("shop", "x" * 200 + end), read_metadata(LIST))
-    [known, *_] = TriggerCollector(evaluator).collect()
-    names = {sample.labels["scaledobject"] for sample in known.samples}
+    known = families_of(evaluator)["triggerfish_trigger_known"]
+    names = {sample.labels["scaledobject"] for sample in known}
     assert len(names) == 2
     assert {len(name) for name in names} == {MAX_LABEL_CHARACTERS}
 
@@ -104,47 +127,8 @@ def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
     """A request that claims a declared trigger's labels makes no second series: the declared one is shown."""
     for origin in (Origin("", "both", declared=True), Origin("", "both")):
         evaluator.watch(origin, read_metadata({**LIST, "messagesPerWorker": "7" if origin.declared else "1"}))
-    families = {family.name: family.samples for family in TriggerCollector(evaluator).collect()}
-    [sample] = families["triggerfish_trigger_messages_per_worker"]
+    [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
     assert sample.value == 7
-
-
-@pytest.mark.timeout(300)
-async def test_ten_thousand_bogus_scaledobjects() -> None:
-    """K10: hostile names without number get answers; series, labels, pages and memory stay bounded."""
-    async with running_scaler() as scaler:
-        await ask_for_many(scaler, range(500))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        await ask_for_many(scaler, range(500, 10_500))
-        samples = await scaler.samples()
-        assert max(len(series) for series in samples.values()) == 10_000
-        values = {value for series in samples.values() for labels in series for _, value in labels}
-        assert max(map(len, values)) <= MAX_LABEL_CHARACTERS
-        assert not {"b", "triggerfish"} & set(samples)
-        assert samples["triggerfish_grpc_requests_total"] == {
-            (("code", "OK"), ("method", "IsActive")): 5_250,
-            (("code", "FAILED_PRECONDITION"), ("method", "IsActive")): 5_250,
-        }
-        status, page = await scaler.get("/")
-        assert (status, len(page) < 1_000_000) == (200, True)
-        assert (await scaler.get("/api/v1/triggers"))[0] == 200
-        grown_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        assert grown_kilobytes < 500_000
-
-
-async def ask_for_many(scaler: Running, numbers: range) -> None:
-    """Ask for as many bogus ScaledObjects, half of them with a connection that does not exist."""
-    for first in range(numbers.start, numbers.stop, 500):
-        calls = [
-            scaler.keda.active(
-                {**PUBSUB, "function": f"{HOSTILE}{number}", **({"connection": f"no-{number}"} if number % 2 else {})},
-                name=f"{HOSTILE}{'x' * 120}{number}",
-                namespace=f"{HOSTILE}{number}",
-            )
-            for number in range(first, first + 500)
-        ]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        assert [isinstance(answer, grpc.aio.AioRpcError) for answer in answers] == [False, True] * 250
 
 
 async def test_names_that_nothing_has(scaler: Running) -> None:
@@ -180,24 +164,3 @@ async def test_a_call_that_is_given_up(own_server: Server) -> None:
 async def _counted(scaler: Running, code: str) -> bool:
     counted = (await scaler.samples()).get("triggerfish_grpc_requests_total", {})
     return counted == {(("code", code), ("method", "IsActive")): 1}
-
-
-async def test_metrics_are_written_on_a_thread(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing thousands of series takes a second, in which the loop must answer KEDA."""
-    threads: list[threading.Thread] = []
-
-    def generate(registry: CollectorRegistry) -> bytes:
-        threads.append(threading.current_thread())
-        return generate_latest(registry)
-
-    monkeypatch.setattr("listeners.health.generate_latest", generate)
-    registry = CollectorRegistry()
-    registry.register(TriggerCollector(evaluator))
-    runner, port = await serve(http_app(evaluator, registry, lambda: True), "127.0.0.1", 0, setting="port")
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
-            assert "triggerfish_trigger_known" in await response.text()
-    finally:
-        await runner.cleanup()
-    [thread] = threads
-    assert thread is not threading.main_thread()

@@ -34,7 +34,15 @@ def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: py
     monkeypatch.setenv("TRIGGERFISH_SCALER__HTTP_PORT", "2")
     settings = load_settings(file, scaler={"grpc_port": 3}).scaler
     assert (settings.grpc_port, settings.http_port, settings.bound_seconds) == (3, 2, 1)
-    assert settings.push_interval_seconds == 0.1
+    assert (settings.push_interval_seconds, settings.sampling_commands_per_second) == (0.1, 20_000)
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "many"])
+def test_the_budget_is_a_number_of_commands(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """A budget that cannot be kept is refused by its name."""
+    monkeypatch.setenv("TRIGGERFISH_SCALER__SAMPLING_COMMANDS_PER_SECOND", given)
+    with pytest.raises(ConfigurationError, match=r"scaler\.sampling_commands_per_second: "):
+        load_settings(None)
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "redis"), ("kubernetes", "kubernetes"), ("redis", "redis")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from listeners.keyspace import missing_flags
+from listeners.keyspace import missing_flags, tells_of_entries
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,12 @@ def test_flags_of_events(event: str, flag: str) -> None:
     everything_else = "Eg$lshztxednmoc".replace(flag, "")
     assert missing_flags(f"__keyevent@0__:{event}", everything_else) == flag
     assert missing_flags(f"__keyevent@0__:{event}", f"E{flag}") == ""
+
+
+@pytest.mark.parametrize(
+    ("configured", "told"),
+    [("", False), ("lt", False), ("El", False), ("Kg$", False), ("A", False), ("Kl", True), ("Kt", True), ("AK", True)],
+)
+def test_who_tells_of_new_entries(configured: str, told: bool) -> None:
+    """New entries of lists or streams come on keyspace channels only with K, and with l, t or all."""
+    assert tells_of_entries(configured) is told

@@ -62,7 +62,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return PauseOver()
 
     monkeypatch.setattr("listeners.supervisor.asyncio.timeout", timeout)
-    monkeypatch.setattr("listeners.supervisor.random.uniform", lambda _, high: high)
+    monkeypatch.setattr("listeners.backoff.random.uniform", lambda _, high: high)
     return seconds
 
 
@@ -112,7 +112,7 @@ async def test_back_off_is_capped(pauses: list[float]) -> None:
 
 async def test_back_off_is_jittered(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause is at least half as long as it could be, so that listeners do not come back all at once."""
-    monkeypatch.setattr("listeners.supervisor.random.uniform", lambda low, _: low)
+    monkeypatch.setattr("listeners.backoff.random.uniform", lambda low, _: low)
     await Watched(DOWN, DOWN, None).run()
     assert pauses == [0.025, 0.05]
 

@@ -1,0 +1,74 @@
+"""`make bench-scaler`: how fast the scaler answers KEDA, what it costs Redis, and how both grow.
+
+An embedded Valkey, `triggerfish scaler` and this client are processes of their own. Writes tables, JSON and a plot.
+"""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+import redis.asyncio
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.scaler.about import about
+from benchmarks.scaler.documents import write
+from benchmarks.scaler.measuring import STEPS, Measuring
+from benchmarks.scaler.results import Results
+from benchmarks.scaler.tables import about_lines, tables
+from examples.demo.server import Server, embedded_binary
+
+SIZES = (1, 100, 1_000, 10_000)
+#: The scaler remembers so many triggers.
+MOST = 10_000
+FOLDER = Path("docs/benchmarks")
+#: Lists and streams are measured each by themselves at the largest size up to this.
+LARGEST_BY_KIND = 1_000
+
+
+async def run(sizes: list[int], seconds: float, console: Console) -> Results:
+    """Measure all sizes on one server."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Server(embedded_binary()) as server, Progress(*columns, console=console, refresh_per_second=2) as progress:
+        async with redis.asyncio.Redis(port=server.port, protocol=2) as client:
+            results = Results(await about(client))
+            task = progress.add_task("", total=len(sizes) * len(STEPS))
+            by_kind = max((size for size in sizes if 1 < size <= LARGEST_BY_KIND), default=None)
+            for at, size in enumerate(sizes):
+
+                def begin(step: str, at: int = at, size: int = size) -> None:
+                    done = at * len(STEPS) + STEPS.index(step)
+                    progress.update(task, completed=done, description=f"{size:,} ScaledObjects: {step}")
+
+                measuring = Measuring(server, client, results, seconds=seconds, begin=begin)
+                await measuring.measure(size, by_kind=size == by_kind)
+            progress.update(task, completed=len(sizes) * len(STEPS), description="measured")
+    return results
+
+
+def main() -> None:
+    """Measure, show and write."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scaler", description=__doc__)
+    parser.add_argument("--sizes", type=_sizes, default=list(SIZES), help="numbers of ScaledObjects: 1,100,1000")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long one measurement goes on at most")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where tables, JSON and plot are written")
+    arguments = parser.parse_args()
+    console = Console(width=120)
+    results = asyncio.run(run(arguments.sizes, arguments.seconds, console))
+    for line in about_lines(results):
+        console.print(line)
+    for table in tables(results):
+        console.print(table.rich())
+    write(results, arguments.folder)
+    console.print(f"written to {arguments.folder}: scaler.md, scaler.json, scaler.svg")
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = sorted({int(size) for size in text.split(",")})
+    if sizes[0] < 1 or sizes[-1] > MOST:
+        raise argparse.ArgumentTypeError(f"give numbers from 1 to {MOST:,}")
+    return sizes
+
+
+if __name__ == "__main__":
+    main()

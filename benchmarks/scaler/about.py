@@ -1,0 +1,42 @@
+"""The machine and the versions that a result belongs to."""
+
+import datetime
+import os
+import platform
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import redis.asyncio
+
+from benchmarks.scaler.results import About
+from listeners.version import __version__
+
+__all__ = ["about", "processor"]
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+async def about(client: redis.asyncio.Redis) -> About:
+    """Everything that matters here and now."""
+    server = await client.info("server")
+    return About(
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=f"{os.cpu_count()} CPUs ({processor()}), {platform.system()} {platform.release()}",
+        load_before=round(os.getloadavg()[0], 1),
+        versions={
+            "Triggerfish": __version__,
+            "Valkey": str(server["valkey_version"]),
+            "Python": platform.python_version(),
+            **{package: version(package) for package in ("grpcio", "redis", "hiredis")},
+        },
+    )
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    if CPU_INFO.exists():
+        named = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)
+        if named is not None:
+            return named[1].strip()
+    return platform.machine()

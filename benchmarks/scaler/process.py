@@ -1,0 +1,83 @@
+"""`triggerfish scaler` as a process of its own, and what it uses of the machine."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+
+from examples.demo.server import Server, free_port
+from scaler.children import die_with_parent
+
+__all__ = ["ScalerProcess", "running_scaler"]
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+class ScalerProcess:
+    """A scaler that answers on `address`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", address: str) -> None:
+        self.address = address
+        self._process = psutil.Process(process.pid)
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used, in user and system mode."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def resident_bytes(self) -> int:
+        """Memory that it holds now (RSS)."""
+        return int(self._process.memory_info().rss)
+
+
+@contextlib.asynccontextmanager
+async def running_scaler(server: Server) -> AsyncIterator[ScalerProcess]:
+    """A scaler on a server, with its usual settings, which answers when the block begins. Stopped after the block."""
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: ASYNC220, S603  (it returns at once; our own command line)
+            [sys.executable, "-m", "scaler", "scaler", "--grpc-port", str(port), "--log-level", "warning"],
+            cwd=ROOT,
+            env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, "TRIGGERFISH_SCALER__HTTP_PORT": "0"},
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+        )
+        try:
+            if not await _answers(process, port):
+                log.seek(0)
+                raise SystemExit(f"the scaler did not start: {log.read().decode(errors='replace')[-500:]}")
+            yield ScalerProcess(process, f"127.0.0.1:{port}")
+        finally:
+            await _stop(process)
+
+
+async def _answers(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        return True
+    return False
+
+
+async def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,1 @@
+"""The chart's Grafana dashboard, as code; `make dashboard` writes charts/triggerfish/dashboards/triggerfish.json."""

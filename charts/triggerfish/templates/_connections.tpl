@@ -1,0 +1,42 @@
+{{/* The default Redis, as an environment variable. */}}
+{{- define "triggerfish.connection.env" -}}
+{{- if .Values.connection.secretName -}}
+- name: TRIGGERFISH_CONNECTION
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.connection.secretName }}
+      key: {{ .Values.connection.key | quote }}
+{{- else if .Values.valkey.enabled -}}
+- name: TRIGGERFISH_CONNECTION
+  value: {{ include "triggerfish.valkey.address" . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "triggerfish.valkey.address" -}}
+{{- include "triggerfish.fullname" . }}-valkey:6379
+{{- end -}}
+
+{{/* Settings for connections: (dict "root" $ "connections" NAMES OF SECRETS). */}}
+{{- define "triggerfish.connection.settings" -}}
+{{- if .connections }}
+connections_dir: /etc/triggerfish/connections
+{{- end }}
+{{- if and .root.Values.valkey.enabled .root.Values.valkey.connections }}
+connections:
+  {{- range .root.Values.valkey.connections }}
+  {{ . }}: {{ include "triggerfish.valkey.address" $.root }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The names of the Secrets' connections that an app's triggers use, as a JSON list: (dict "root" $ "app" APP). */}}
+{{- define "triggerfish.app.connections" -}}
+{{- $names := list -}}
+{{- range $trigger := .app.triggers -}}
+{{- $name := lower (default "" $trigger.connection) -}}
+{{- if hasKey $.root.Values.connections $name -}}
+{{- $names = append $names $name -}}
+{{- end -}}
+{{- end -}}
+{{- $names | uniq | sortAlpha | toJson -}}
+{{- end -}}

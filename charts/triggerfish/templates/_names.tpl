@@ -1,0 +1,81 @@
+{{/* The name of the scaler's objects. */}}
+{{- define "triggerfish.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $long := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $long .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "triggerfish.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "triggerfish.scaler.name" -}}
+{{- include "triggerfish.fullname" . }}-scaler
+{{- end -}}
+
+{{/* Where KEDA finds the scaler. */}}
+{{- define "triggerfish.scaler.address" -}}
+{{- if .Values.scaler.enabled -}}
+{{- include "triggerfish.scaler.name" . }}.{{ include "triggerfish.namespace" . }}.svc:6000
+{{- else -}}
+{{- required "scaler.address is missing: with scaler.enabled false, say where the scaler is, such as triggerfish-scaler.triggerfish.svc:6000." .Values.scaler.address -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "triggerfish.scaler.serviceAccount" -}}
+{{- $account := .Values.scaler.serviceAccount -}}
+{{- if $account.create }}{{ default (include "triggerfish.scaler.name" .) $account.name }}{{ else }}{{ default "default" $account.name }}{{ end -}}
+{{- end -}}
+
+{{/* What never changes of an object: (dict "root" $ "name" NAME "component" COMPONENT). */}}
+{{- define "triggerfish.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* The labels of pods: the same arguments, and "more" LABELS. None changes with the chart's version, which would restart every app. */}}
+{{- define "triggerfish.podLabels" -}}
+{{- $labels := merge (include "triggerfish.selector" . | fromYaml) (dict "app.kubernetes.io/part-of" "triggerfish") -}}
+{{- merge $labels (default dict .more) .root.Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* All labels of an object: the same arguments. */}}
+{{- define "triggerfish.labels" -}}
+{{ include "triggerfish.podLabels" . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Name, namespace and labels: (dict "root" $ "name" NAME "component" COMPONENT "object" OBJECT'S NAME). */}}
+{{- define "triggerfish.metadata" -}}
+name: {{ default .name .object }}
+namespace: {{ include "triggerfish.namespace" .root }}
+labels:
+  {{- include "triggerfish.labels" . | nindent 2 }}
+{{- end -}}
+
+{{/* The scaler's metadata: (dict "root" $ "object" NAME); by default the scaler's own name. */}}
+{{- define "triggerfish.scaler.metadata" -}}
+{{- $object := default (include "triggerfish.scaler.name" .root) .object -}}
+{{- include "triggerfish.metadata" (dict "root" .root "name" "triggerfish" "component" "scaler" "object" $object) -}}
+{{- end -}}
+
+{{- define "triggerfish.scaler.selector" -}}
+{{- include "triggerfish.selector" (dict "root" . "name" "triggerfish" "component" "scaler") -}}
+{{- end -}}
+
+{{/* An image: (dict "image" IMAGE "tag" DEFAULT TAG). */}}
+{{- define "triggerfish.image" -}}
+{{- if regexMatch "(@|:[^/]*$)" .image.repository -}}
+{{- fail (printf "image.repository: %q has a tag or a digest in it: give that as image.tag or image.digest." .image.repository) -}}
+{{- end -}}
+{{- if and .image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .image.digest)) -}}
+{{- fail (printf "image.digest: %q is no digest: give it as sha256: and 64 hexadecimal digits, or use image.tag." .image.digest) -}}
+{{- end -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .tag .image.tag }}
+{{- end -}}
+{{- end -}}

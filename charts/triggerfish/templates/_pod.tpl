@@ -1,0 +1,80 @@
+{{/* What every pod of ours has: (dict "root" $ "pod" VALUES). */}}
+{{- define "triggerfish.pod" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+{{- range $key := list "nodeSelector" "tolerations" "topologySpreadConstraints" }}
+{{- with index $.pod $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .pod.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* What every container of ours has, beside its command: (dict "root" $ "pod" VALUES). */}}
+{{- define "triggerfish.container" -}}
+securityContext:
+  {{- toYaml .root.Values.securityContext | nindent 2 }}
+env:
+  - name: TRIGGERFISH_LOG
+    value: {{ .pod.logLevel }}
+  {{- with include "triggerfish.connection.env" .root }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with .pod.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .pod.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+resources:
+  {{- toYaml .pod.resources | nindent 2 }}
+{{- end -}}
+
+{{/* The files of a container: (dict "pod" VALUES "connections" NAMES). */}}
+{{- define "triggerfish.mounts" -}}
+- name: config
+  mountPath: /etc/triggerfish/config
+  readOnly: true
+{{- if .connections }}
+- name: connections
+  mountPath: /etc/triggerfish/connections
+  readOnly: true
+{{- end }}
+- name: tmp
+  mountPath: /tmp
+{{- with .pod.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The volumes of a pod: (dict "root" $ "pod" VALUES "config" CONFIGMAP "connections" NAMES). */}}
+{{- define "triggerfish.volumes" -}}
+- name: config
+  configMap:
+    name: {{ .config }}
+{{- if .connections }}
+- name: connections
+  projected:
+    sources:
+      {{- range $name := .connections }}
+      {{- $connection := index $.root.Values.connections $name }}
+      - secret:
+          name: {{ $connection.secretName }}
+          items:
+            - {key: {{ default "connection" $connection.key | quote }}, path: {{ $name }}}
+      {{- end }}
+{{- end }}
+- name: tmp
+  emptyDir: {}
+{{- with .pod.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,58 @@
+{{/* An app's ScaledObject: (dict "root" $ "name" NAME "app" APP). */}}
+{{- define "triggerfish.scaledobject" -}}
+{{- $context := . -}}
+{{- $scaling := .app.scaling -}}
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  {{- include "triggerfish.app.metadata" . | nindent 2 }}
+  {{- with $scaling.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  scaleTargetRef:
+    name: {{ .name }}
+  minReplicaCount: {{ include "triggerfish.app.minReplicas" . }}
+  maxReplicaCount: {{ include "triggerfish.app.maxReplicas" . }}
+  pollingInterval: {{ $scaling.pollingInterval }}
+  cooldownPeriod: {{ $scaling.cooldownPeriod }}
+  {{- with $scaling.fallback }}
+  fallback:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $scaling.behavior }}
+  advanced:
+    horizontalPodAutoscalerConfig:
+      behavior:
+        {{- toYaml . | nindent 8 }}
+  {{- end }}
+  triggers:
+    {{- range $function, $trigger := .app.triggers }}
+    - type: external-push
+      name: {{ $function | quote }}
+      # The scaler answers with instances, and a target of 1 for each.
+      metricType: AverageValue
+      metadata:
+        scalerAddress: {{ include "triggerfish.scaler.address" $context.root }}
+        {{- if $context.root.Values.tls.enabled }}
+        enableTLS: "true"
+        {{- end }}
+        {{- include "triggerfish.trigger.metadata" (merge (dict "function" $function "trigger" $trigger) $context) | nindent 8 }}
+      {{- if $context.root.Values.tls.enabled }}
+      authenticationRef:
+        name: {{ include "triggerfish.scaler.name" $context.root }}
+      {{- end }}
+    {{- end }}
+{{- end -}}
+
+{{/* The ScaledObjects of all apps that scale. */}}
+{{- define "triggerfish.scaledobjects" -}}
+{{- range $name, $given := .Values.apps }}
+{{- $context := dict "root" $ "name" $name "app" (include "triggerfish.app" (dict "root" $ "app" $given) | fromYaml) }}
+{{- if ne (include "triggerfish.app.shape" $context) "pubsub" }}
+---
+{{ include "triggerfish.scaledobject" $context }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,175 @@
+"""Runs the containers of rendered pods as processes, with the files, variables and arguments that they would have.
+
+What it does as a kubelet does: ConfigMaps, Secrets and projected volumes become files behind links, variables come from
+values and Secrets, and probes are made as the pod says. What it cannot: images, users, read-only roots, networks.
+Absolute paths lie in a folder of the test's own, and ports are free ones.
+"""
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from examples.demo.server import free_port
+from scaler.children import die_with_parent
+from tests.charts.rendering import Manifest, Rendered
+from tests.waiting import eventually
+
+__all__ = ["Container", "Node"]
+
+TRIGGERFISH = Path(sys.executable).with_name("triggerfish")
+MOUNTED = "/etc/triggerfish/"
+#: What a flag or a variable changes for this machine: by the port that the manifest says, the setting.
+PORTS = {
+    "scaler": {6000: "TRIGGERFISH_SCALER__GRPC_PORT", 8080: "TRIGGERFISH_SCALER__HTTP_PORT"},
+    "app": {8080: "TRIGGERFISH_HOST__HTTP_PORT"},
+}
+PROBE_SECONDS = 3.0
+
+Secrets = Mapping[str, Mapping[str, str]]
+
+
+@dataclass
+class Container:
+    """A running container."""
+
+    spec: Manifest
+    ports: Mapping[int, int]
+    process: "subprocess.Popen[str]"
+
+    async def ready(self) -> None:
+        """Wait until its startup and readiness probes succeed."""
+        for name in ("startupProbe", "readinessProbe"):
+            await eventually(functools.partial(self._probe, self.spec[name]))
+
+    async def get(self, path: str) -> str:
+        """What its HTTP port says."""
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self.ports[8080]}{path}") as answer:
+            assert answer.status == 200, answer.status
+            return await answer.text()
+
+    def stop(self, seconds: float) -> int:
+        """Its exit status after SIGTERM, which has to come within this time."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    async def _probe(self, probe: Manifest) -> bool:
+        assert self.process.poll() is None, f"it has ended with {self.process.returncode}"
+        if "grpc" in probe:
+            return await self._serving(probe["grpc"])
+        with contextlib.suppress(aiohttp.ClientError, AssertionError):
+            assert probe["httpGet"]["port"] == "http"
+            return bool(await self.get(probe["httpGet"]["path"]))
+        return False
+
+    async def _serving(self, probe: Manifest) -> bool:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.ports[probe['port']]}") as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            request = health_pb2.HealthCheckRequest(service=probe["service"])
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                answer = await stub.Check(request, timeout=PROBE_SECONDS)
+                return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return False
+
+
+@dataclass
+class Node:
+    """Where a release's containers run. `secrets`: those that exist, by name. `code`: the images' working folder.
+
+    `addresses`: what arguments and variables that are addresses in the cluster are on this machine.
+    """
+
+    rendered: Rendered
+    secrets: Secrets
+    folder: Path
+    code: Path
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def running(self, deployment: str) -> Iterator[Container]:
+        """The container of a Deployment; killed after the block."""
+        template = self.rendered.one("Deployment", deployment)["spec"]["template"]
+        spec = template["spec"]["containers"][0]
+        ports = {port["containerPort"]: free_port() for port in spec["ports"]}
+        variables = {PORTS[spec["name"]][port]: str(free) for port, free in ports.items()}
+        process = self._start(deployment, template["spec"], variables)
+        try:
+            yield Container(spec, ports, process)
+        finally:
+            process.kill()
+            process.communicate()
+
+    def run(self, pod: str, seconds: float = 60) -> tuple[int, str]:
+        """Run a pod of `helm test` to its end: its exit status and what it said."""
+        process = self._start(pod, self.rendered.one("Pod", pod)["spec"], {})
+        said, _ = process.communicate(timeout=seconds)
+        return process.returncode, said
+
+    def _start(self, name: str, pod: Manifest, variables: Mapping[str, str]) -> "subprocess.Popen[str]":
+        root = self.folder / name
+        [spec] = pod["containers"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        for mount in spec["volumeMounts"]:
+            if mount["mountPath"].startswith(MOUNTED):
+                self._mount(root / mount["mountPath"].removeprefix("/"), volumes[mount["name"]], root)
+        [program] = spec["command"]
+        assert program == "triggerfish"
+        command = [str(TRIGGERFISH), *(self._here(argument, root) for argument in spec["args"])]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
+        return subprocess.Popen(
+            command,
+            cwd=self.code,
+            env={**own, **self._variables(spec), **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+        )
+
+    def _variables(self, spec: Manifest) -> dict[str, str]:
+        found = {}
+        for variable in spec.get("env", []):
+            if "value" in variable:
+                found[variable["name"]] = self.addresses.get(variable["value"], variable["value"])
+            else:
+                source = variable["valueFrom"]["secretKeyRef"]
+                found[variable["name"]] = self.secrets[source["name"]][source["key"]]
+        return found
+
+    def _mount(self, path: Path, volume: Manifest, root: Path) -> None:
+        """Write a volume as the kubelet does: files are links into a folder that can be replaced in one step."""
+        data = path / "..2026_11_24_00_00_00.000000001"
+        data.mkdir(parents=True)
+        (path / "..data").symlink_to(data.name)
+        for name, text in self._files(volume).items():
+            (data / name).write_text(self._here(text, root))
+            (path / name).symlink_to(Path("..data", name))
+
+    def _files(self, volume: Manifest) -> dict[str, str]:
+        if "configMap" in volume:
+            data: dict[str, str] = self.rendered.one("ConfigMap", volume["configMap"]["name"])["data"]
+            return data
+        if "secret" in volume:
+            return self._of_secret(volume["secret"]["secretName"], volume["secret"].get("items"))
+        sources = [source["secret"] for source in volume["projected"]["sources"]]
+        return {
+            name: text for secret in sources for name, text in self._of_secret(secret["name"], secret["items"]).items()
+        }
+
+    def _of_secret(self, name: str, items: list[dict[str, Any]] | None) -> dict[str, str]:
+        secret = self.secrets[name]
+        return dict(secret) if items is None else {item["path"]: secret[item["key"]] for item in items}
+
+    def _here(self, text: str, root: Path) -> str:
+        """A text with the paths and addresses that they have on this machine."""
+        text = text.replace(MOUNTED, f"{root}{MOUNTED}")
+        return self.addresses.get(text, text)

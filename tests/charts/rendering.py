@@ -1,0 +1,130 @@
+"""Renders the chart with Helm's own engine, and says what came out.
+
+The engine brings Go's runtime, with threads and signal handlers: it is loaded only in processes that render.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from helm_python import Chart
+
+__all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "shape", "strict_lint"]
+
+CHART = Path(__file__).parents[2] / "charts" / "triggerfish"
+CI_VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
+RELEASE = {"name": "triggerfish", "namespace": "triggerfish"}
+
+Manifest = dict[str, Any]
+
+
+class Refused(Exception):  # noqa: N818  (it is what the chart should do)
+    """The chart refused the values; the text is what its user reads."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """All objects of a release, and the notes that its user reads."""
+
+    manifests: tuple[Manifest, ...]
+    notes: str
+
+    def of(self, kind: str) -> list[Manifest]:
+        """The objects of a kind, without those of `helm test`."""
+        return [manifest for manifest in self.manifests if manifest["kind"] == kind and not is_test(manifest)]
+
+    def one(self, kind: str, name: str | None = None) -> Manifest:
+        """The only object of a kind, or the one with this name, those of `helm test` included."""
+        named = [
+            manifest
+            for manifest in self.manifests
+            if manifest["kind"] == kind and (name is None or manifest["metadata"]["name"] == name)
+        ]
+        [found] = named
+        return found
+
+
+def is_test(manifest: Manifest) -> bool:
+    """Whether an object belongs to `helm test`."""
+    return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
+
+
+def chart_values(name: str) -> Manifest:
+    """The values of a file in ci/."""
+    values: Manifest = yaml.safe_load(CI_VALUES[name].read_text())
+    return values
+
+
+def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Manifest:
+    """Values with others laid over them, as Helm does it."""
+    result = dict(values)
+    for key, value in more.items():
+        mine = result.get(key)
+        result[key] = merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def render(values: Mapping[str, Any], *, api_versions: tuple[str, ...] = ()) -> Rendered:
+    """Render the chart. `api_versions`: what the cluster has beside Kubernetes' own. Raises Refused."""
+    from helm_python import HelmError
+    from helm_python._native import call_string
+
+    options = {**RELEASE, "api_versions": list(api_versions)}
+    chart = _chart()
+    try:
+        chart.validate_schema(dict(values))
+        files = json.loads(call_string("helm_render", chart._raw(), json.dumps(values), json.dumps(options)))
+    except HelmError as error:
+        raise Refused(str(error)) from None
+    notes = next(text for name, text in files.items() if name.endswith("NOTES.txt"))
+    return Rendered(tuple(_manifests(files)), notes)
+
+
+@functools.cache
+def shape(name: str) -> Rendered:
+    """The release with the values of a file in ci/. Not to be changed, as tests share it."""
+    return render(chart_values(name))
+
+
+def strict_lint(values: Mapping[str, Any]) -> list[str]:
+    """What `helm lint --strict` complains of."""
+    from helm_python import lint
+
+    report = lint(CHART, dict(values), strict=True)
+    warning = 2
+    messages: list[str] = [m["error"] for m in report["messages"] if m["severity"] >= warning]
+    return messages + list(report["errors"])
+
+
+@functools.cache
+def _chart() -> "Chart":
+    from helm_python import Chart
+
+    return Chart.load(CHART)
+
+
+def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:
+    for name, text in sorted(files.items()):
+        if not name.endswith("NOTES.txt"):
+            yield from (document for document in yaml.load_all(text, _NoKeyTwice) if document)
+
+
+class _NoKeyTwice(yaml.CSafeLoader):
+    """Refuses a key that is given twice, of which YAML readers would silently take one."""
+
+
+def _mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> Manifest:
+    keys = [key.value for key, _ in node.value]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise yaml.YAMLError(f"given twice: {', '.join(sorted(twice))}")
+    return {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
+
+
+_NoKeyTwice.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -1,0 +1,257 @@
+"""What the chart promises about its objects."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from scaler.metadata import read_metadata
+from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, shape
+
+SCALER = "triggerfish-scaler"
+
+
+def pods(rendered: Rendered) -> list[Manifest]:
+    """The specs of all pods, those of `helm test` included."""
+    found = [m["spec"] if m["kind"] == "Pod" else m["spec"].get("template", {}).get("spec") for m in rendered.manifests
+             if m["kind"] in {"Pod", "Deployment"}]  # fmt: skip
+    assert found
+    return found
+
+
+def container(deployment: Manifest) -> dict[str, Any]:
+    """The only container of a Deployment."""
+    [only] = deployment["spec"]["template"]["spec"]["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_every_pod_is_restricted(name: str) -> None:
+    """Every pod and container is as Pod Security's "restricted" wants it, with a read-only root and bounded memory."""
+    for pod in pods(shape(name)):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} <= {
+            "configMap", "secret", "projected", "emptyDir"
+        }  # fmt: skip
+        for running in pod["containers"]:
+            context = running["securityContext"]
+            assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert running["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_only_leases_in_kubernetes_bring_a_token_and_a_role(name: str) -> None:
+    """No pod has a service account's token, but those of apps whose leases are in Kubernetes."""
+    rendered = shape(name)
+    tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered)]
+    leases = name == "kubernetes-leases"
+    assert any(tokens) == leases
+    assert [rule["resources"] for role in rendered.of("Role") for rule in role["rules"]] == [["leases"]] * leases
+    for account in rendered.of("ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_no_object_holds_a_secret(name: str) -> None:
+    """The chart makes no Secret, and names those that there are only where pods get them."""
+    rendered = shape(name)
+    assert not rendered.of("Secret")
+    assert "cache-redis" not in json.dumps(rendered.of("ConfigMap") + rendered.of("ScaledObject"))
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_selectors_are_minimal_and_select_their_own_pods_only(name: str) -> None:
+    """A selector has three labels that never change, and no other object's pods have them."""
+    rendered = shape(name)
+    deployments = rendered.of("Deployment")
+    labels = [deployment["spec"]["template"]["metadata"]["labels"] for deployment in deployments]
+    for deployment in deployments:
+        selector = deployment["spec"]["selector"]["matchLabels"]
+        assert selector.keys() == {f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")}
+        assert [selector.items() <= of.items() for of in labels].count(True) == 1
+    for service in rendered.of("Service"):
+        assert [service["spec"]["selector"].items() <= of.items() for of in labels].count(True) == 1
+
+
+def test_an_upgrade_of_the_chart_alone_restarts_nothing() -> None:
+    """Nothing in a pod template says the chart's version, but the image of the scaler."""
+    for deployment in shape("everything").of("Deployment"):
+        template = deployment["spec"]["template"]
+        assert "helm.sh/chart" not in template["metadata"]["labels"]
+        assert "0.1.0" not in json.dumps(template["metadata"])
+
+
+def test_a_changed_setting_restarts_only_the_pods_that_read_it() -> None:
+    """The checksum follows the settings of each Deployment."""
+    values = chart_values("mixed")
+    changed = merged(values, {"apps": {"shop": {"settings": {"lease_seconds": 45}}}})
+
+    def templates(given: dict[str, Any]) -> dict[str, Any]:
+        return {d["metadata"]["name"]: d["spec"]["template"] for d in render(given).of("Deployment")}
+
+    before, after = templates(values), templates(changed)
+    assert [name for name in before if before[name] != after[name]] == ["shop"]
+
+
+def test_keda_owns_the_replicas_of_an_app_that_scales() -> None:
+    """Apps with lists or streams have no `replicas` and a ScaledObject; one with pub/sub only has one, and none."""
+    rendered = shape("mixed")
+    replicas = {d["metadata"]["name"]: d["spec"].get("replicas") for d in rendered.of("Deployment")}
+    assert replicas == {SCALER: 2, "shop": None, "reports": None, "audit": 1}
+    limits = {s["metadata"]["name"]: (s["spec"]["minReplicaCount"], s["spec"]["maxReplicaCount"])
+              for s in rendered.of("ScaledObject")}  # fmt: skip
+    assert limits == {"shop": (1, 20), "reports": (0, 100)}
+
+
+def test_the_hpa_grows_at_once_and_shrinks_slowly() -> None:
+    """Up: no stabilization, 100 % or 20 pods per 15 s; down: 300 s. The metric is an average."""
+    spec = shape("one-app").one("ScaledObject")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert [(p["type"], p["value"], p["periodSeconds"]) for p in behavior["scaleUp"]["policies"]] == [
+        ("Percent", 100, 15),
+        ("Pods", 20, 15),
+    ]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+    assert {(trigger["type"], trigger["metricType"]) for trigger in spec["triggers"]} == {
+        ("external-push", "AverageValue")
+    }
+    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 2}
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_keda_is_told_text_that_the_scaler_understands(name: str) -> None:
+    """The scaler reads every trigger's metadata, all of which is text, and the settings' triggers as the same."""
+    rendered = shape(name)
+    for scaled_object in rendered.of("ScaledObject"):
+        for trigger in scaled_object["spec"]["triggers"]:
+            assert all(isinstance(value, str) for value in trigger["metadata"].values())
+            read_metadata(trigger["metadata"])
+
+
+def test_values_of_all_types_arrive_unharmed() -> None:
+    """Lists, large numbers, fractions and booleans become the text that means them."""
+    triggers = {t["metadata"]["function"]: t["metadata"] for name in ("mixed", "one-app", "everything")
+                for s in shape(name).of("ScaledObject") for t in s["spec"]["triggers"]}  # fmt: skip
+    assert (triggers["write"]["messagesPerWorker"], triggers["write"]["callTimeoutSeconds"]) == ("1500000", "0.5")
+    assert shape("one-app").one("ScaledObject")["spec"]["triggers"][1]["metadata"]["keys"] == ("payments refunds")
+    assert triggers["handle_order"]["listPopFromBeginning"] == "false"
+    assert triggers["write"]["maxInstances"] == "100"
+
+
+def test_the_scaler_is_told_the_triggers_of_all_apps() -> None:
+    """Also those of apps without a ScaledObject, so that metrics are complete."""
+    settings = yaml.safe_load(shape("mixed").one("ConfigMap", SCALER)["data"]["config.yaml"])
+    assert settings["triggers"].keys() == {
+        "shop.handle_order", "shop.settle", "shop.forget", "reports.write", "audit.record"
+    }  # fmt: skip
+    assert settings["triggers"]["reports.write"]["app"] == "report-writer"
+
+
+def test_an_app_gets_only_the_connections_that_it_uses() -> None:
+    """The scaler mounts every connection, an app those of its triggers."""
+    rendered = shape("mixed")
+
+    def files(name: str) -> set[str]:
+        volumes = rendered.one("Deployment", name)["spec"]["template"]["spec"]["volumes"]
+        [connections] = [volume["projected"]["sources"] for volume in volumes if "projected" in volume]
+        return {item["path"] for source in connections for item in source["secret"]["items"]}
+
+    assert (files(SCALER), files("shop"), files("reports"), files("audit")) == (
+        {"cache", "events"}, {"cache", "events"}, {"cache"}, {"events"}
+    )  # fmt: skip
+
+
+def test_a_pod_is_killed_only_after_its_grace_period() -> None:
+    """terminationGracePeriodSeconds follows the grace period, with a margin."""
+    rendered = shape("mixed")
+    grace = {d["metadata"]["name"]: d["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+             for d in rendered.of("Deployment")}  # fmt: skip
+    assert grace == {SCALER: 15, "shop": 35, "reports": 131, "audit": 35}
+
+
+def test_the_network_policy_admits_keda_prometheus_and_the_test() -> None:
+    """gRPC from KEDA's namespace and the pod of `helm test`, HTTP from Prometheus'; out to DNS and Redis."""
+    rendered = shape("everything")
+    spec = rendered.one("NetworkPolicy", "reef-scaler")["spec"]
+    grpc, http, _ = spec["ingress"]
+    keda, test = grpc["from"]
+    assert (grpc["ports"], keda) == (
+        [{"port": "grpc"}],
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "autoscaling"}}},
+    )
+    tester = next(
+        m for m in rendered.manifests if m["kind"] == "Pod" and is_test(m) and "scaler" in m["metadata"]["name"]
+    )
+    assert test["podSelector"]["matchLabels"].items() <= tester["metadata"]["labels"].items()
+    assert http["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
+    dns, redis, _ = spec["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert (redis["ports"], redis["to"]) == ([{"port": 7000}], [{"ipBlock": {"cidr": "10.20.0.0/16"}}])
+
+
+def test_mutual_tls_is_told_to_keda_and_to_the_scaler() -> None:
+    """KEDA authenticates with its own certificate, for the address that the scaler's certificate names."""
+    rendered = shape("mtls-cert-manager")
+    trigger = rendered.one("ScaledObject")["spec"]["triggers"][0]
+    authentication = rendered.one("TriggerAuthentication")
+    assert trigger["authenticationRef"] == {"name": authentication["metadata"]["name"]}
+    targets = authentication["spec"]["secretTargetRef"]
+    assert {target["parameter"]: (target["name"], target["key"]) for target in targets} == {
+        "caCert": ("triggerfish-scaler-client-tls", "ca.crt"),
+        "tlsClientCert": ("triggerfish-scaler-client-tls", "tls.crt"),
+        "tlsClientKey": ("triggerfish-scaler-client-tls", "tls.key"),
+    }
+    host = trigger["metadata"]["scalerAddress"].partition(":")[0]
+    certificates = {c["spec"]["secretName"]: c["spec"] for c in rendered.of("Certificate")}
+    assert host in certificates["triggerfish-scaler-tls"]["dnsNames"]
+    assert "client auth" in certificates["triggerfish-scaler-client-tls"]["usages"]
+
+
+def test_monitors_find_what_they_scrape() -> None:
+    """The ServiceMonitor selects the scaler's Service and keeps its labels, the PodMonitor the apps' pods."""
+    rendered = shape("monitoring")
+    service, monitor = rendered.one("Service"), rendered.one("ServiceMonitor")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["honorLabels"] is True
+    assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    pods_selected = rendered.one("PodMonitor")["spec"]["selector"]["matchLabels"].items()
+    app, scaler = (rendered.one("Deployment", name)["spec"]["template"]["metadata"]["labels"].items()
+                   for name in ("shop", SCALER))  # fmt: skip
+    assert pods_selected <= app
+    assert not pods_selected <= scaler
+
+
+def test_rules_and_dashboards_arrive_as_they_are() -> None:
+    """Templates of Prometheus and Grafana in them are not taken for Helm's."""
+    rendered = shape("monitoring")
+    rules = rendered.of("PrometheusRule")
+    assert rules
+    assert "{{ $labels" in json.dumps(rules)
+    dashboards = [m for m in rendered.of("ConfigMap") if "grafana_dashboard" in m["metadata"]["labels"]]
+    assert dashboards
+    assert all(json.loads(text)["title"] for m in dashboards for text in m["data"].values())
+
+
+def test_a_team_installs_apps_for_a_scaler_elsewhere() -> None:
+    """Without a scaler of its own, a release has apps, and how KEDA calls the scaler."""
+    rendered = shape("apps-only")
+    assert [d["metadata"]["name"] for d in rendered.of("Deployment")] == ["shop"]
+    assert not rendered.of("Service")
+    metadata = rendered.one("ScaledObject")["spec"]["triggers"][0]["metadata"]
+    assert (metadata["scalerAddress"], metadata["enableTLS"]) == ("triggerfish-scaler.triggerfish.svc:6000", "true")
+
+
+def test_all_names_can_be_chosen() -> None:
+    """Full name and namespace are as the values say, everywhere; the digest counts more than the tag."""
+    rendered = shape("everything")
+    assert {m["metadata"]["namespace"] for m in rendered.manifests} == {"sea"}
+    assert rendered.one("Deployment", "reef-scaler")
+    assert container(rendered.one("Deployment", "reef-scaler"))["image"].startswith(
+        "registry.example/triggerfish@sha256:"
+    )
+    assert {m["metadata"]["labels"]["team"] for m in rendered.manifests} == {"platform"}

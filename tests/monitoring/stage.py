@@ -1,0 +1,158 @@
+"""The whole system in small, for a Prometheus to look at: a scaler, an app's instances, and what asks and scales them.
+
+KEDA and the HPA are played by a loop here, and kube-state-metrics by a stand-in; everything else is real.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import redis.asyncio
+
+from examples.demo.server import Server, embedded_binary, free_port
+from listeners.supervisor import cancel_until_done
+from listeners.triggers import PubSubTrigger, StreamTrigger
+from scaler.children import die_with_parent
+from scaler.metadata import read_metadata
+from tests.apps.monitored import app
+from tests.monitoring.kube_state_metrics import KubeStateMetrics
+from tests.monitoring.prometheus import Prometheus, running_prometheus
+from tests.scaler.serving import Running, running_scaler
+
+__all__ = ["NAMESPACE", "SCALED_OBJECT", "TRIGGERS", "Stage", "running_stage"]
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE, SCALED_OBJECT = "shop", "shop"
+MAX_INSTANCES = 3
+POLL_SECONDS = 0.5
+STOP_SECONDS = 10.0
+
+
+def _metadata() -> dict[str, dict[str, str]]:
+    """By function, the metadata of its trigger."""
+    found = {}
+    for name, function in app.functions.items():
+        trigger = function.trigger
+        metadata = {"type": trigger.type_name, "function": name, "app": app.name or ""}
+        if isinstance(trigger, PubSubTrigger):
+            metadata |= {"channel": trigger.channel}
+        else:
+            metadata |= {"keys": " ".join(trigger.keys), "messagesPerWorker": str(trigger.messages_per_worker)}
+        if isinstance(trigger, StreamTrigger):
+            metadata |= {"consumerGroup": trigger.consumer_group}
+        found[name] = metadata
+    return found
+
+
+METADATA = _metadata()
+#: By function, the name of its trigger's metric.
+TRIGGERS = {function: read_metadata(metadata).metric_name for function, metadata in METADATA.items()}
+
+
+@dataclass
+class Stage:
+    """What runs, and what a test may do to it."""
+
+    server: Server
+    scaler: Running
+    prometheus: Prometheus
+    kubernetes: KubeStateMetrics
+    instances: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    orders_per_second: float = 60.0
+
+    async def produce(self) -> None:
+        """Orders, payments and prices, as many each second, without end."""
+        numbers = itertools.count(1)
+        async with redis.asyncio.Redis(port=self.server.port, protocol=2) as client:
+            while True:
+                await asyncio.sleep(0.1)
+                orders = [str(next(numbers)) for _ in range(math.ceil(self.orders_per_second / 10))]
+                await client.rpush("orders", *orders)
+                for order in orders:
+                    await client.xadd("payments", {"order": order})
+                await client.publish("prices.eur", orders[0])
+
+    async def burst(self, number: int) -> None:
+        """So many orders and payments at once."""
+        async with redis.asyncio.Redis(port=self.server.port, protocol=2) as client:
+            await client.rpush("orders", *map(str, range(number)))
+            async with client.pipeline(transaction=False) as pipeline:
+                for order in range(number):
+                    pipeline.xadd("payments", {"order": order})
+                await pipeline.execute()
+
+    async def scale(self) -> None:
+        """As KEDA and the HPA do: ask for every trigger, and run as many instances as the largest target says."""
+        async with contextlib.AsyncExitStack() as streams:
+            for metadata in METADATA.values():
+                await streams.enter_async_context(
+                    self.scaler.keda.activity(metadata, name=SCALED_OBJECT, namespace=NAMESPACE)
+                )
+            while True:
+                wanted = min(max([await self._target(metadata) for metadata in METADATA.values()]), MAX_INSTANCES)
+                self._run(wanted)
+                self.kubernetes.show(desired=wanted, running=len(self.instances))
+                await self._ask_in_vain()
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _target(self, metadata: dict[str, str]) -> int:
+        poll = await self.scaler.keda.poll(metadata, name=SCALED_OBJECT, namespace=NAMESPACE)
+        return poll.value.metricValue
+
+    async def _ask_in_vain(self) -> None:
+        """A ScaledObject with a mistake, of which the scaler's metrics tell by a status."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self.scaler.keda.active({"type": "redisListTrigger"}, name="mistaken", namespace=NAMESPACE)
+
+    def _run(self, wanted: int) -> None:
+        while len(self.instances) < wanted:
+            address = f"127.0.0.1:{free_port()}"
+            self.instances[address] = self._start(address)
+            self.prometheus.scrape(address, namespace=NAMESPACE, pod=f"shop-{self.instances[address].pid}")
+        # Later ones go first, so that the subscribed one stays.
+        for address in list(self.instances)[wanted:]:
+            self.instances.pop(address).terminate()
+            self.prometheus.forget(address)
+
+    def _start(self, address: str) -> "subprocess.Popen[bytes]":
+        port = address.partition(":")[2]
+        return subprocess.Popen(
+            [sys.executable, "-m", "scaler", "run", "tests.apps.monitored", "--http-port", port],
+            cwd=ROOT,
+            env={**os.environ, "TRIGGERFISH_CONNECTION": self.server.address, "TRIGGERFISH_LOG": "error"},
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+        )
+
+    def stop(self) -> None:
+        """End all instances."""
+        for process in self.instances.values():
+            process.kill()
+        for process in self.instances.values():
+            process.wait()
+
+
+@contextlib.asynccontextmanager
+async def running_stage() -> AsyncIterator[Stage]:
+    """The stage for the block, with messages that come and instances that follow."""
+    kubernetes = KubeStateMetrics(NAMESPACE, SCALED_OBJECT, MAX_INSTANCES)
+    with Server(embedded_binary()) as server:
+        declared = {f"{SCALED_OBJECT}.{function}": metadata for function, metadata in METADATA.items()}
+        async with running_prometheus() as prometheus, running_scaler(server, triggers=declared) as scaler:
+            stage = Stage(server, scaler, prometheus, kubernetes)
+            prometheus.scrape(f"127.0.0.1:{scaler.server.http_port}", namespace="triggerfish", pod="scaler")
+            prometheus.scrape(f"127.0.0.1:{kubernetes.port}", namespace="monitoring", pod="kube-state-metrics")
+            playing = [asyncio.create_task(stage.produce()), asyncio.create_task(stage.scale())]
+            try:
+                yield stage
+            finally:
+                await cancel_until_done(playing, STOP_SECONDS)
+                stage.stop()
+                kubernetes.stop()

@@ -1,0 +1,98 @@
+"""Whatever an app reads is written so that every parser reads it back."""
+
+import string
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from listeners.app import App
+from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from scaler.declared import declared_triggers
+from scaler.metadata import metric_name, read_metadata
+from scaler.rendering import Deployed, manifests, quoted, values
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
+keys = st.lists(texts.filter(lambda text: text.split() == [text]), min_size=1, max_size=4, unique=True)
+names = st.none() | st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=10).filter(
+    lambda name: not name.startswith(".")
+)
+workers = st.integers(1, 2**31 - 1)
+triggers = st.one_of(
+    st.builds(ListTrigger, keys=keys, connection=names, messages_per_worker=workers),
+    st.builds(StreamTrigger, keys=keys, connection=names, consumer_group=texts),
+    st.builds(PubSubTrigger, channel=texts, connection=names, pattern=st.none() | st.booleans()),
+)
+
+
+def deployed(trigger: Trigger, function: str, reference: str) -> Deployed:
+    """An app with one such function and a list beside it."""
+    app = App(function)
+    app.add(lambda text: None, trigger, function)
+    app.add(lambda text: None, ListTrigger(keys=("k",)), f"{function}2")
+    return Deployed(reference, "shop", declared_triggers(app, 20), None, None, 1, 20)
+
+
+@example(PubSubTrigger(channel="*"), "yes", "- a: b # c")
+@example(PubSubTrigger(channel="'\"\n\\\t\x00\x85\u2028\ufeff😀"), "1e3", "{{ x }}")
+@example(ListTrigger(keys=("1e3", "0x1F", "1_000", "~", "{a}", "!b", "&c", "*d", "%e", "@f")), "null", "a\n- b")
+@example(ListTrigger(keys=("2001-01-01",), connection="1e3"), "=", "<<")
+@given(triggers, texts, texts)
+def test_manifests_say_what_was_declared(trigger: Trigger, function: str, reference: str) -> None:
+    """Keys, channels, groups and functions of any text come back from the YAML as they were, with the metric's name."""
+    written = list(
+        yaml.load_all(manifests(deployed(trigger, function, reference), "scaler:6000"), Loader=yaml.CSafeLoader)
+    )
+    assert [one["kind"] for one in written] == ["Deployment", "ScaledObject"]
+    [container] = written[0]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["triggerfish", "run", reference, "--http-port", "8080"]
+    metadata = written[1]["spec"]["triggers"][0]["metadata"]
+    assert {type(value) for value in metadata.values()} == {str}
+    read = read_metadata(metadata)
+    assert same(read.trigger, trigger)
+    assert (read.function, read.app) == (function, function)
+    assert read.metric_name == metric_name(trigger, function)
+
+
+@example(PubSubTrigger(channel="*"), "yes", "- a: b # c")
+@example(ListTrigger(keys=("1e3", "~")), "1e3", "a\n- b")
+@given(triggers, texts, texts)
+def test_values_say_what_was_declared(trigger: Trigger, function: str, reference: str) -> None:
+    """So do values for the chart, whose numbers and truth values are such."""
+    app = yaml.load(values(deployed(trigger, function, reference)), Loader=yaml.CSafeLoader)["apps"]["shop"]
+    assert app["app"] == reference
+    declared = app["triggers"][function]
+    assert declared["type"] == trigger.type_name
+    assert {type(declared[name]) for name in {"messagesPerWorker"} & declared.keys()} <= {int}
+    assert {type(declared[name]) for name in {"pattern"} & declared.keys()} <= {bool}
+    text = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in declared.items()}
+    assert same(read_metadata(text).trigger, trigger)
+
+
+def same(one: Trigger, other: Trigger) -> bool:
+    """Whether two triggers agree in what scaling follows from."""
+    names = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
+    return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("orders", "orders"),
+        ("registry/shop-1.0", "registry/shop-1.0"),
+        ("1e3", '"1e3"'),
+        ("Yes", '"Yes"'),
+        ("n", '"n"'),
+        ("null", '"null"'),
+        ("", '""'),
+        ("a: b", '"a: b"'),
+        ("é\n", '"é\\n"'),
+        (7, "7"),
+        (True, "true"),
+    ],
+)
+def test_quotes(value: Any, text: str) -> None:
+    """What some parser of YAML would take for a number, a truth value or syntax stands in quotes."""
+    assert quoted(value) == text
