@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench bench-scaler chaos charts servers lint format dashboard clean
+.PHONY: help demo test bench bench-scaler bench-peers chaos charts servers lint format dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench: .venv/demo  ## Measure throughput and latency beside hand-written loops, 
 
 bench-scaler: .venv/bench  ## Measure the scaler with up to 10,000 ScaledObjects, beside KEDA's own redis scalers
 	@$(BIN)/python -m benchmarks.scaler $(if $(SIZES),--sizes $(SIZES)) $(if $(FOLDER),--folder $(FOLDER))
+
+bench-peers: .venv/bench  ## Measure beside FastStream, celery and others, each in an environment of its own
+	@$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 chaos: .venv/dev  ## Random faults for minutes, and proof that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \

@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import redis
+if TYPE_CHECKING:  # the peers have environments of their own, some without redis-py
+    import redis
 
 __all__ = ["GROUP", "KEY", "PAYLOAD", "SCENARIOS", "Scenario", "fill"]
 
@@ -54,7 +56,7 @@ SCENARIOS = [
 ]
 
 
-def fill(client: redis.Redis, scenario: Scenario, entries: int) -> None:
+def fill(client: "redis.Redis", scenario: Scenario, entries: int) -> None:
     """Put the backlog there, or publish it to whoever is subscribed."""
     for at in range(0, entries, PAGE):
         number = min(PAGE, entries - at)

@@ -32,6 +32,10 @@ RUN_SECONDS = 120.0
 START_SECONDS = 30.0
 
 
+class NoReport(SystemExit):
+    """A contender ended, or took too long: there is no figure, and so no table."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What one process reported."""
@@ -109,7 +113,7 @@ def first_line(process: "subprocess.Popen[bytes]", what: str) -> bytes:
         selector.register(process.stdout, selectors.EVENT_READ)
         line = process.stdout.readline() if selector.select(RUN_SECONDS) else b""
     if not line:
-        raise SystemExit(f"{what} did not report within {RUN_SECONDS:g} s")
+        raise NoReport(f"{what} did not report within {RUN_SECONDS:g} s")
     return line
 
 

@@ -12,7 +12,7 @@ import redis.asyncio
 from benchmarks.scaler.results import About
 from listeners.version import __version__
 
-__all__ = ["about"]
+__all__ = ["about", "processor"]
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -22,7 +22,7 @@ async def about(client: redis.asyncio.Redis) -> About:
     server = await client.info("server")
     return About(
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=f"{os.cpu_count()} CPUs ({_processor()}), {platform.system()} {platform.release()}",
+        machine=f"{os.cpu_count()} CPUs ({processor()}), {platform.system()} {platform.release()}",
         load_before=round(os.getloadavg()[0], 1),
         versions={
             "Triggerfish": __version__,
@@ -33,7 +33,8 @@ async def about(client: redis.asyncio.Redis) -> About:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the processor calls itself."""
     if CPU_INFO.exists():
         named = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)
         if named is not None:

@@ -1,0 +1,36 @@
+"""The machine, the date and the versions that results belong to."""
+
+import datetime
+import os
+import platform
+import re
+from importlib.metadata import version
+
+from benchmarks.peers.environments import REQUIREMENTS
+from benchmarks.scaler.about import processor
+from examples.demo.server import Server
+
+__all__ = ["about"]
+
+#: The requirement that a file is named for, if it is another than the file's name.
+NAMED = {"taskiq": "taskiq-redis"}
+
+
+def about(server: Server, workers: list[str], *, entries: int, rounds: int) -> list[str]:
+    """Lines for the page."""
+    with server.client() as client:
+        release = client.info("server")["valkey_version"]
+    ours = [f"{name} {version(name)}" for name in ("triggerfish", "redis", "hiredis")]
+    return [
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} CPUs ({processor()}), "
+        f"{platform.system()} {platform.release()}, load {os.getloadavg()[0]:.1f} before",
+        f"Valkey {release}, Python {platform.python_version()}, {', '.join(ours)}",
+        "Peers: " + ", ".join(_pinned(worker) for worker in workers),
+        f"{rounds} rounds; {entries:,} entries of 128 bytes for the fast, down to a fiftieth of that for the slow",
+    ]
+
+
+def _pinned(worker: str) -> str:
+    name = NAMED.get(worker, worker)
+    found = re.search(rf"^{name}==(.*)$", (REQUIREMENTS / f"{worker}.txt").read_text(), re.MULTILINE)
+    return f"{name} {found[1]}" if found else name

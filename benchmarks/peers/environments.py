@@ -1,0 +1,44 @@
+"""Environments of the peers, .venv/peers/NAME, with exactly what requirements/NAME.txt says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.peers.entrants import interpreter
+
+__all__ = ["REQUIREMENTS", "install"]
+
+REQUIREMENTS = Path(__file__).parent / "requirements"
+INSTALL_SECONDS = 300.0
+
+
+def install(worker: str) -> str:
+    """Make a peer's environment unless it is there and as wanted; why it could not be made, or ""."""
+    wanted = (REQUIREMENTS / f"{worker}.txt").read_text()
+    python = interpreter(worker)
+    installed = python.parents[1] / "installed.txt"
+    if installed.exists() and installed.read_text() == wanted:
+        return ""
+    pip = (python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS / f"{worker}.txt")
+    for command in ((sys.executable, "-m", "venv", "--clear", python.parents[1]), pip):
+        failure = _failure([str(part) for part in command])
+        if failure:
+            return failure
+    installed.write_text(wanted)
+    return ""
+
+
+def _failure(command: list[str]) -> str:
+    """Run a command; its last line if it fails."""
+    # Our own pins are not theirs.
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_CONSTRAINT")}
+    try:
+        done = subprocess.run(  # noqa: S603  (our own command line)
+            command, env=environment, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"not installed within {INSTALL_SECONDS:g} s"
+    if done.returncode == 0:
+        return ""
+    return "not installed: " + (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]

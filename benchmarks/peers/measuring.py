@@ -1,0 +1,124 @@
+"""One process of an entrant, from its start to its report: its rate, its start-up time and its memory."""
+
+import dataclasses
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from benchmarks.contenders import Contender
+from benchmarks.peers.backlog import Backlogs
+from benchmarks.peers.entrants import Entrant
+from benchmarks.scenarios import KEY
+from benchmarks.throughput import NoReport, Run, first_line, running
+from examples.demo.server import Server
+from listeners.pubsub import QUEUE_SIZE
+
+__all__ = ["Failed", "Measured", "Measuring", "Memory"]
+
+SUBSCRIBE_SECONDS = 30.0
+#: After its work, before we look at the memory that a process keeps.
+REST_SECONDS = 1.0
+
+
+class Failed(Exception):  # noqa: N818  (it is a result)
+    """An entrant could not be measured; the text says why."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`start_seconds`: from the process's start to its first call; None where messages are sent later than that."""
+
+    run: Run
+    start_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """RSS in bytes: at rest after its work, and the most it had while `backlog` entries waited."""
+
+    at_rest: int
+    peak: int
+    backlog: int
+
+
+class Measuring:
+    """Runs entrants on one server; `entries` are those of an entrant whose share is 1."""
+
+    def __init__(self, server: Server, entries: int) -> None:
+        self._server = server
+        self._entries = entries
+        self._backlogs = Backlogs(server)
+
+    def entries(self, entrant: Entrant) -> int:
+        """How many an entrant handles; not more published messages than may wait in ours, which drops the rest."""
+        entries = max(10, int(self._entries * entrant.share))
+        return min(entries, QUEUE_SIZE) if entrant.scenario.kind == "pubsub" else entries
+
+    def prepare(self, entrant: Entrant) -> None:
+        """Make its backlog."""
+        try:
+            self._backlogs.prepare(entrant, self.entries(entrant))
+        except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+            raise Failed(f"its client did not fill the backlog: {error}") from error
+
+    def measure(self, entrant: Entrant) -> Measured:
+        """Rate, processor time and start-up time."""
+        with self._handled(entrant, self.entries(entrant)) as (measured, _):
+            return measured
+
+    def memory(self, entrant: Entrant, backlog: int) -> Memory:
+        """What it has after its work, and in another process while a long backlog waits: a part of it is handled."""
+        with self._handled(entrant, self.entries(entrant)) as (_, pid):
+            time.sleep(REST_SECONDS)
+            at_rest, peak = resident(pid)
+        if not entrant.clonable:
+            return Memory(at_rest, peak, self.entries(entrant))
+        with self._handled(entrant, max(backlog, self.entries(entrant))) as (_, pid):
+            return Memory(at_rest, resident(pid)[1], max(backlog, self.entries(entrant)))
+
+    @contextmanager
+    def _handled(self, entrant: Entrant, backlog: int) -> Iterator[tuple[Measured, int]]:
+        """Its process, once it has handled its entries, with what it reported and its id."""
+        entries = self.entries(entrant)
+        published = entrant.scenario.kind == "pubsub"
+        with redis.Redis(port=self._server.port, protocol=2) as client:
+            client.flushdb()
+        if not published:
+            self._backlogs.put(entrant, backlog)
+        began = time.monotonic()
+        with running(self._server, entrant.scenario, self._contender(entrant), entries) as process:
+            if published:
+                self._wait_for_subscriber()
+                self._backlogs.publish(entrant, backlog)
+            try:
+                run = Run(**json.loads(first_line(process, entrant.name)))
+            except NoReport as error:
+                raise Failed(str(error)) from error
+            started = None if published else time.monotonic() - began - run.seconds
+            yield Measured(run, started), process.pid
+
+    def _contender(self, entrant: Entrant) -> Contender:
+        url = {"BENCH_URL": f"redis://{self._server.address}/0"}
+        return dataclasses.replace(entrant.contender, environment={**entrant.contender.environment, **url})
+
+    def _wait_for_subscriber(self) -> None:
+        deadline = time.monotonic() + SUBSCRIBE_SECONDS
+        with redis.Redis(port=self._server.port, protocol=2) as client:
+            while client.pubsub_numsub(KEY)[0][1] == 0:
+                if time.monotonic() > deadline:
+                    raise Failed(f"did not subscribe within {SUBSCRIBE_SECONDS:g} s")
+                time.sleep(0.05)
+
+
+def resident(pid: int) -> tuple[int, int]:
+    """RSS of a process in bytes: now, and at its most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    now, most = (int(found[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return now, most

@@ -1,0 +1,45 @@
+"""arq: jobs in a sorted set, at least once."""
+
+import asyncio
+
+import uvloop
+from arq import create_pool
+from arq.connections import RedisSettings
+from arq.worker import Worker
+
+from benchmarks.contenders.tally import Tally
+from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.scenarios import PAYLOAD
+
+#: By default arq waits half a second between two looks at the queue, and so does some 200 jobs a second at most.
+POLL_SECONDS = 0.01
+tally = Tally()
+
+
+async def handle(_context: object, _payload: str) -> None:
+    """One job."""
+    tally.handled()
+
+
+async def work() -> None:
+    """Run jobs, as many at one time as the scenario says."""
+    worker = Worker(
+        [handle],
+        redis_settings=RedisSettings.from_dsn(URL),
+        max_jobs=scenario().batch,
+        poll_delay=POLL_SECONDS,
+        keep_result=0,
+        log_results=False,
+    )
+    await worker.async_run()
+
+
+async def fill() -> None:
+    """Enqueue jobs."""
+    pool = await create_pool(RedisSettings.from_dsn(URL))
+    for _ in range(ENTRIES):
+        await pool.enqueue_job("handle", PAYLOAD)
+
+
+if __name__ == "__main__":
+    perform(fill=lambda: asyncio.run(fill()), work=lambda: uvloop.run(work()))

@@ -1,0 +1,40 @@
+"""Celery: BRPOP, a hash of those at work, and `acks_late` for at least once; one process that runs its tasks itself."""
+
+import celery
+
+from benchmarks.contenders.tally import Tally
+from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.scenarios import PAYLOAD
+
+tally = Tally()
+app = celery.Celery("bench", broker=URL)
+app.conf.update(
+    task_acks_late=True,
+    task_ignore_result=True,
+    worker_prefetch_multiplier=scenario().batch,
+    worker_redirect_stdouts=False,
+    broker_connection_retry_on_startup=True,
+)
+
+
+def handle(_payload: str) -> None:
+    """One task."""
+    tally.handled()
+
+
+task = app.task(handle, name="handle")
+
+
+def work() -> None:
+    """The pool `solo` is the fastest that needs no other process."""
+    app.worker_main(["--quiet", "worker", "--pool=solo", "--without-gossip", "--without-mingle", "-l", "ERROR"])
+
+
+def fill() -> None:
+    """Send tasks."""
+    for _ in range(ENTRIES):
+        task.delay(PAYLOAD)
+
+
+if __name__ == "__main__":
+    perform(fill=fill, work=work)

@@ -1,0 +1,44 @@
+"""dramatiq: messages taken and confirmed by scripts, at least once; its threads in this process."""
+
+import threading
+import time
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.worker import Worker
+
+from benchmarks.contenders.tally import Tally
+from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.scenarios import PAYLOAD
+
+tally = Tally()
+lock = threading.Lock()
+broker = RedisBroker(url=URL)
+
+
+def handle(_payload: str) -> None:
+    """One message; the threads share the tally."""
+    with lock:
+        tally.handled()
+
+
+actor = dramatiq.actor(handle, broker=broker)
+
+
+def work() -> None:
+    """Eight threads, as by default."""
+    worker = Worker(broker)
+    worker.queue_prefetch = scenario().batch
+    worker.start()
+    while True:
+        time.sleep(1)
+
+
+def fill() -> None:
+    """Send messages."""
+    for _ in range(ENTRIES):
+        actor.send(PAYLOAD)
+
+
+if __name__ == "__main__":
+    perform(fill=fill, work=work)

@@ -1,0 +1,43 @@
+"""taskiq-redis: its list broker (BRPOP, at most once) and its stream broker (a group and XACK, at least once)."""
+
+import asyncio
+import logging
+
+import uvloop
+from taskiq.api import run_receiver_task
+from taskiq_redis import ListQueueBroker, RedisStreamBroker
+
+from benchmarks.contenders.tally import Tally
+from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.scenarios import PAYLOAD
+
+tally = Tally()
+stream = scenario().kind == "stream"
+broker = RedisStreamBroker(URL, consumer_id="0", xread_count=scenario().batch) if stream else ListQueueBroker(URL)
+
+
+async def handle(_payload: str) -> None:
+    """One task."""
+    tally.handled()
+
+
+task = broker.task(task_name="handle")(handle)
+
+
+async def work() -> None:
+    """Run tasks, as many at one time as the scenario says."""
+    await broker.startup()
+    await run_receiver_task(broker, max_async_tasks=scenario().batch, max_prefetch=scenario().batch)
+
+
+async def fill() -> None:
+    """Send tasks."""
+    await broker.startup()
+    for _ in range(ENTRIES):
+        await task.kiq(PAYLOAD)
+    await broker.shutdown()
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    perform(fill=lambda: asyncio.run(fill()), work=lambda: uvloop.run(work()))
