@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from listeners.client import Client
@@ -82,19 +82,21 @@ class CountMemory:
     """Remembers long counts for a moment, so that one stream is not counted again at once."""
 
     def __init__(self) -> None:
-        self._counted: OrderedDict[tuple[str, str, int], tuple[float, Lag]] = OrderedDict()
+        self._counted: OrderedDict[tuple[str, str, int], tuple[float, Lag, int]] = OrderedDict()
 
     def recall(self, count: "_Count") -> Lag | None:
-        """A count that is young enough to be used again."""
-        at, lag = self._counted.get(count.identity, (0.0, None))
-        return lag if time.monotonic() - at < COUNT_EVERY_SECONDS else None
+        """A count that is young enough to be used again, without what became pending since: it is not waiting twice."""
+        at, lag, pending = self._counted.get(count.identity, (0.0, None, 0))
+        if lag is None or time.monotonic() - at >= COUNT_EVERY_SECONDS:
+            return None
+        return replace(lag, entries=max(lag.entries - max(count.state.pending - pending, 0), 1))
 
     def keep(self, count: "_Count", lag: Lag) -> None:
         """Remember a long count; those that are too old to be used are forgotten."""
         now = time.monotonic()
         while self._counted and now - next(iter(self._counted.values()))[0] >= COUNT_EVERY_SECONDS:
             self._counted.popitem(last=False)
-        self._counted[count.identity] = (now, lag)
+        self._counted[count.identity] = (now, lag, count.state.pending)
         self._counted.move_to_end(count.identity)
 
 
@@ -211,7 +213,7 @@ class _Count:
             self.error = translate(refused, f"counting entries of stream {self.key!r}")
             return
         after, until = pages
-        self._bytes += _payload_bytes(after) + _payload_bytes(until)
+        self._bytes += sum(len(part) for page in pages for _, fields in page for part in fields or ())
         self._after += len(after)
         self._until += len(until)
         if len(after) < self._page:
@@ -275,10 +277,6 @@ async def _count_all(client: Client, counts: list[_Count], memory: CountMemory) 
 def _refusal(reply: list[Any]) -> Exception | None:
     """The first error among the answers."""
     return next((answer for answer in reply if isinstance(answer, Exception)), None)
-
-
-def _payload_bytes(page: list[Any]) -> int:
-    return sum(len(part) for _, fields in page for part in fields or ())
 
 
 def _pairs(flat: list[Any]) -> dict[bytes, Any]:

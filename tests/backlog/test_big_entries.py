@@ -60,3 +60,12 @@ async def test_counting_ends_in_time(big: redis.asyncio.Redis, ours: Client, mon
     monkeypatch.setattr("scaler.backlog.COUNT_SECONDS", 0.0)
     await big.xgroup_create("big", "g", "500-0")
     assert await lag(ours, CountMemory()) == Lag(10, "counted", capped=True)
+
+
+async def test_what_is_delivered_meanwhile_counts_once(big: redis.asyncio.Redis, ours: Client) -> None:
+    """Entries that were delivered after a count which is used again are pending, and no longer lag."""
+    await big.xgroup_create("big", "g", "500-0")
+    memory = CountMemory()
+    assert await lag(ours, memory) == Lag(501, "counted")
+    await big.xreadgroup("g", "consumer", {"big": ">"}, count=200)
+    assert await lag(ours, memory) == Lag(301, "counted")
