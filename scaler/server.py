@@ -112,6 +112,7 @@ class ScalerServer:
             await self._stop.wait()
         finally:
             await self._health.enter_graceful_shutdown()
+            await self._service.take_up_last_calls()
             self._service.stop()
             await server.stop(settings.grace_period_seconds)
             for task in background:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -33,6 +34,9 @@ Context = grpc.aio.ServicerContext[object, object]
 #: We publish the instances wanted, one per unit, so that the HPA runs exactly so many.
 TARGET_SIZE = 1
 MAX_DETAIL_CHARACTERS = 1000
+#: Before a stop: no call waits to be taken up if none was for so long; and the longest that this is waited for.
+QUIET_SECONDS = 0.05
+LAST_CALLS_SECONDS = 1.0
 
 #: The status of each of our errors; the first class that fits decides.
 _CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
@@ -60,6 +64,15 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         self._metrics = metrics
         self._ignored = ignored_metadata
         self._stopping = asyncio.Event()
+        self._calls = 0
+
+    async def take_up_last_calls(self) -> None:
+        """Let the calls be taken up that have come: gRPC cancels those that still wait when it stops."""
+        until = time.monotonic() + LAST_CALLS_SECONDS
+        known = -1
+        while known < self._calls and time.monotonic() < until:
+            known = self._calls
+            await asyncio.sleep(QUIET_SECONDS)
 
     def stop(self) -> None:
         """End the open streams with OK: KEDA doubles its wait to reconnect after any other status."""
@@ -145,6 +158,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
 
     async def _answer(self, method: str, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
         """Answer, or end the call with the status that our error means."""
+        self._calls += 1
         code, detail = grpc.StatusCode.OK, ""
         try:
             return await answer()

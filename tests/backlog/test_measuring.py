@@ -178,7 +178,7 @@ def test_long_counts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = CountMemory()
     monkeypatch.setattr("scaler.backlog.COUNT_EVERY_SECONDS", 0.0)
     for number in range(100):
-        count: Any = SimpleNamespace(identity=(f"stream-{number}", "group", 10_000))
+        count: Any = SimpleNamespace(identity=(f"stream-{number}", "group", 10_000), state=SimpleNamespace(pending=0))
         memory.keep(count, Lag(1, "counted"))
     assert len(memory._counted) == 1
 

@@ -1,10 +1,12 @@
 """The open streams of KEDA: what they say, and how they end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -201,8 +203,9 @@ async def test_spec_streams(server: Server) -> None:
         assert not stream.call.done()
 
 
-async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
-    """K6: at SIGTERM a scaler with open streams ends each of them with OK, and itself with code 0 in good time."""
+@contextlib.asynccontextmanager
+async def scaler_process(server: Server) -> AsyncIterator[tuple[subprocess.Popen[bytes], Keda]]:
+    """A scaler in a process of its own, which must end with code 0 in the block or soon after, and who asks it."""
     port = free_port()
     settings = {**SCALER, "grpc_port": port}
     environment = {f"TRIGGERFISH_SCALER__{name.upper()}": str(value) for name, value in settings.items()}
@@ -213,24 +216,39 @@ async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
     )
     try:
-        await client.rpush("orders", "x")
         async with grpc.aio.insecure_channel(
             f"127.0.0.1:{port}", options=[("grpc.max_reconnect_backoff_ms", 100)]
         ) as channel:
             async with asyncio.timeout(20):
                 await channel.channel_ready()
-            keda = Keda(channel)
-            async with (
-                keda.activity(LIST) as active,
-                keda.activity({**LIST, "keys": "empty"}) as idle,
-                keda.specs(LIST) as specs,
-            ):
-                await eventually(lambda: active.said and specs.said)
-                await idle.call.initial_metadata()
-                process.send_signal(signal.SIGTERM)
-                assert [await stream.code() for stream in (active, idle, specs)] == [StatusCode.OK] * 3
+            yield process, Keda(channel)
             await eventually(lambda: process.poll() is not None)
         assert process.returncode == 0
     finally:
         process.kill()
         process.wait()
+
+
+async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
+    """K6: at SIGTERM a scaler with open streams ends each of them with OK, and itself with code 0 in good time."""
+    await client.rpush("orders", "x")
+    async with (
+        scaler_process(server) as (process, keda),
+        keda.activity(LIST) as active,
+        keda.activity({**LIST, "keys": "empty"}) as idle,
+        keda.specs(LIST) as specs,
+    ):
+        await eventually(lambda: active.said and specs.said)
+        await idle.call.initial_metadata()
+        process.send_signal(signal.SIGTERM)
+        assert [await stream.code() for stream in (active, idle, specs)] == [StatusCode.OK] * 3
+
+
+async def test_calls_that_wait_at_sigterm(server: Server) -> None:
+    """K6: of many calls that have come when SIGTERM comes, each is answered, also those not taken up by then."""
+    async with scaler_process(server) as (process, keda):
+        await keda.target(LIST)
+        calls = [asyncio.create_task(keda.target({**LIST, "keys": f"orders-{number}"})) for number in range(300)]
+        await asyncio.sleep(0.05)  # they are sent
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.gather(*calls) == [0] * len(calls)
