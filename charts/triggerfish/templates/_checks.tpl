@@ -1,6 +1,9 @@
 {{/* Mistakes that the schema cannot see, each with what to do. */}}
 {{- define "triggerfish.checks" -}}
 {{- include "triggerfish.checks.tls" . -}}
+{{- if .Values.scaler.enabled -}}
+{{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
+{{- end -}}
 {{- range $name, $connection := .Values.connections -}}
 {{- if not $connection.secretName -}}
 {{- fail (printf "connections.%s.secretName is missing: name an existing Secret that holds the connection string." $name) -}}
@@ -15,6 +18,7 @@
 {{- $app := include "triggerfish.app" (dict "root" $ "app" $given) | fromYaml -}}
 {{- $context := dict "root" $ "name" $name "app" $app "path" (printf "apps.%s" $name) -}}
 {{- include "triggerfish.checks.app" $context -}}
+{{- include "triggerfish.checks.env" (dict "root" $ "path" $context.path "pod" $app) -}}
 {{- include "triggerfish.checks.scaling" $context -}}
 {{- range $function, $trigger := $app.triggers -}}
 {{- include "triggerfish.checks.trigger" (merge (dict "path" (printf "apps.%s.triggers.%s" $name $function) "trigger" $trigger) $context) -}}
@@ -37,6 +41,18 @@
 {{- fail (printf "apps.%s.serviceAccount.name: %s creates %q too: to share it, set create: false in one of them." $name . $account) -}}
 {{- end -}}
 {{- $created = set $created $account (printf "apps.%s" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A variable that is there twice is refused by server-side apply: (dict "root" $ "path" PATH "pod" VALUES). */}}
+{{- define "triggerfish.checks.env" -}}
+{{- range .pod.extraEnv -}}
+{{- if eq .name "TRIGGERFISH_LOG" -}}
+{{- fail (printf "%s.extraEnv: the chart sets TRIGGERFISH_LOG itself: use %s.logLevel." $.path $.path) -}}
+{{- end -}}
+{{- if and (eq .name "TRIGGERFISH_CONNECTION") (include "triggerfish.connection.env" $.root) -}}
+{{- fail (printf "%s.extraEnv: the chart sets TRIGGERFISH_CONNECTION itself: use connection.secretName, or a name in connections." $.path) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
