@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.charts.rendering import chart_values, merged, render
+from tests.charts.rendering import Refused, chart_values, merged, render
 from tests.schemas import problems
 
 
@@ -48,3 +48,11 @@ def test_labels_that_are_given_twice_are_there_once() -> None:
 def test_a_key_with_nothing_under_it_is_empty(key: str) -> None:
     """Where everything under a key is commented out, Helm drops its default: that means none."""
     assert render({**chart_values("default"), key: None}).one("Deployment")
+
+
+def test_a_connection_string_in_place_of_a_name_is_not_shown() -> None:
+    """It may hold a password: the refusal says what to do, and not what was given."""
+    trigger = {"connection": "cache.example:6380,password=hunter2"}
+    with pytest.raises(Refused, match="put a connection string into a Secret") as refused:
+        render(merged(chart_values("one-app"), {"apps": {"shop": {"triggers": {"handle_order": trigger}}}}))
+    assert "hunter2" not in str(refused.value)

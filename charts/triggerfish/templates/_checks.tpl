@@ -140,6 +140,9 @@
 {{- end -}}
 {{- $connection := lower (default "" .trigger.connection) -}}
 {{- if $connection -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9_.]{0,251}[a-z0-9])?$" $connection) -}}
+{{- fail (printf "%s.connection is not the name of a connection, and is not shown as it may hold a password: put a connection string into a Secret, add that to connections, and give its name here." .path) -}}
+{{- end -}}
 {{- if not (or (hasKey (default dict $values.connections) $connection) (has $connection $values.valkey.connections)) -}}
 {{- fail (printf "%s.connection: there is no connection %q: add it to connections, as %s: {secretName: ...}." .path $connection $connection) -}}
 {{- end -}}
