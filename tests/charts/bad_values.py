@@ -97,6 +97,21 @@ BAD_VALUES = (
         "triggerfish manifest",
     ),
     _bad("a name that is taken", {"apps": {"triggerfish-scaler": ONE_APP["apps"]["shop"]}}, "has this name"),
+    _bad("the name of the test", {"apps": {"triggerfish-scaler-test": ONE_APP["apps"]["shop"]}}, "has this name"),
+    _bad(
+        "a service account twice",
+        _shop(serviceAccount={"name": "triggerfish-scaler"}),
+        "apps.shop.serviceAccount.name: scaler creates",
+        "create: false",
+    ),
+    _bad("a variable twice", _shop(extraEnv=[{"name": "TRIGGERFISH_LOG", "value": "x"}]), "use apps.shop.logLevel"),
+    _bad(
+        "two default connections",
+        {"connection": {"secretName": "a"}, "scaler": {"extraEnv": [{"name": "TRIGGERFISH_CONNECTION", "value": "b"}]}},
+        "scaler.extraEnv",
+        "use connection.secretName",
+    ),
+    _bad("a key with a space", _order(keys=["new orders"]), "handle_order.keys", "taken apart", "rename it"),
     _bad(
         "a connection twice", {"valkey": {"enabled": True, "connections": ["cache"]}}, "valkey.connections", "keep one"
     ),

@@ -143,6 +143,12 @@ def test_values_of_all_types_arrive_unharmed() -> None:
     assert triggers["write"]["maxInstances"] == "100"
 
 
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_no_pod_takes_variables_of_services_for_settings(name: str) -> None:
+    """Service links are off: one called triggerfish-... would bring variables that look like settings."""
+    assert {pod["enableServiceLinks"] for pod in pods(shape(name))} == {False}
+
+
 def test_the_scaler_is_told_the_triggers_of_all_apps() -> None:
     """Also those of apps without a ScaledObject, so that metrics are complete."""
     settings = yaml.safe_load(shape("mixed").one("ConfigMap", SCALER)["data"]["config.yaml"])

@@ -56,6 +56,13 @@ def test_manifests_say_what_was_declared(trigger: Trigger, function: str, refere
     assert read.metric_name == metric_name(trigger, function)
 
 
+def test_the_image_to_fill_in_is_written_without_quotes() -> None:
+    """An app whose name needs quotes elsewhere has none of them inside its image."""
+    app = Deployed("shop.py", "1e3", deployed(ListTrigger(keys=("k",)), "f", "shop.py").triggers, None, None, 0, 20)
+    written = next(yaml.safe_load_all(manifests(app, "scaler:6000")))
+    assert written["spec"]["template"]["spec"]["containers"][0]["image"] == "REGISTRY/1e3:TAG"
+
+
 @example(PubSubTrigger(channel="*"), "yes", "- a: b # c")
 @example(ListTrigger(keys=("1e3", "~")), "1e3", "a\n- b")
 @given(triggers, texts, texts)

@@ -1,13 +1,16 @@
 {{/* Mistakes that the schema cannot see, each with what to do. */}}
 {{- define "triggerfish.checks" -}}
 {{- include "triggerfish.checks.tls" . -}}
+{{- if .Values.scaler.enabled -}}
+{{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
+{{- end -}}
 {{- range $name, $connection := .Values.connections -}}
 {{- if not $connection.secretName -}}
 {{- fail (printf "connections.%s.secretName is missing: name an existing Secret that holds the connection string." $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name := .Values.valkey.connections -}}
-{{- if hasKey $.Values.connections $name -}}
+{{- if hasKey (default dict $.Values.connections) $name -}}
 {{- fail (printf "valkey.connections: %q is in connections too: keep one." $name) -}}
 {{- end -}}
 {{- end -}}
@@ -15,9 +18,41 @@
 {{- $app := include "triggerfish.app" (dict "root" $ "app" $given) | fromYaml -}}
 {{- $context := dict "root" $ "name" $name "app" $app "path" (printf "apps.%s" $name) -}}
 {{- include "triggerfish.checks.app" $context -}}
+{{- include "triggerfish.checks.env" (dict "root" $ "path" $context.path "pod" $app) -}}
 {{- include "triggerfish.checks.scaling" $context -}}
 {{- range $function, $trigger := $app.triggers -}}
 {{- include "triggerfish.checks.trigger" (merge (dict "path" (printf "apps.%s.triggers.%s" $name $function) "trigger" $trigger) $context) -}}
+{{- end -}}
+{{- end -}}
+{{- include "triggerfish.checks.accounts" . -}}
+{{- end -}}
+
+{{/* A service account that several pods share is created once, by one of them or by nobody of this release. */}}
+{{- define "triggerfish.checks.accounts" -}}
+{{- $created := dict -}}
+{{- if and .Values.scaler.enabled .Values.scaler.serviceAccount.create -}}
+{{- $created = dict (include "triggerfish.scaler.serviceAccount" .) "scaler" -}}
+{{- end -}}
+{{- range $name, $given := .Values.apps -}}
+{{- $app := include "triggerfish.app" (dict "root" $ "app" $given) | fromYaml -}}
+{{- if $app.serviceAccount.create -}}
+{{- $account := include "triggerfish.app.serviceAccount" (dict "name" $name "app" $app) -}}
+{{- with index $created $account -}}
+{{- fail (printf "apps.%s.serviceAccount.name: %s creates %q too: to share it, set create: false in one of them." $name . $account) -}}
+{{- end -}}
+{{- $created = set $created $account (printf "apps.%s" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A variable that is there twice is refused by server-side apply: (dict "root" $ "path" PATH "pod" VALUES). */}}
+{{- define "triggerfish.checks.env" -}}
+{{- range .pod.extraEnv -}}
+{{- if eq .name "TRIGGERFISH_LOG" -}}
+{{- fail (printf "%s.extraEnv: the chart sets TRIGGERFISH_LOG itself: use %s.logLevel." $.path $.path) -}}
+{{- end -}}
+{{- if and (eq .name "TRIGGERFISH_CONNECTION") (include "triggerfish.connection.env" $.root) -}}
+{{- fail (printf "%s.extraEnv: the chart sets TRIGGERFISH_CONNECTION itself: use connection.secretName, or a name in connections." $.path) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -59,8 +94,11 @@
 {{- if not .app.triggers -}}
 {{- fail (printf "%s.triggers is missing: `triggerfish manifest %s --helm-values` writes them." .path .app.app) -}}
 {{- end -}}
-{{- if has .name (list (include "triggerfish.scaler.name" .root) (printf "%s-valkey" (include "triggerfish.fullname" .root))) -}}
-{{- fail (printf "%s: another object of this release has this name: choose another, or set fullnameOverride." .path) -}}
+{{- $full := include "triggerfish.fullname" .root -}}
+{{- range $end := list "scaler" "scaler-test" "valkey" "triggerfish" -}}
+{{- if eq $.name (printf "%s-%s" $full $end) -}}
+{{- fail (printf "%s: another object of this release has this name: choose another, or set fullnameOverride." $.path) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -93,9 +131,19 @@
 {{- if hasKey .trigger "connectionString" -}}
 {{- fail (printf "%s.connectionString: values and ScaledObjects are no place for secrets. Put it into a Secret, add that to connections, and name it with connection." .path) -}}
 {{- end -}}
+{{- if kindIs "slice" .trigger.keys -}}
+{{- range $key := .trigger.keys -}}
+{{- if regexMatch "\\s" $key -}}
+{{- fail (printf "%s.keys: metadata has keys with spaces between them, so that %q would be taken apart: rename it." $.path $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $connection := lower (default "" .trigger.connection) -}}
 {{- if $connection -}}
-{{- if not (or (hasKey $values.connections $connection) (has $connection $values.valkey.connections)) -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9_.]{0,251}[a-z0-9])?$" $connection) -}}
+{{- fail (printf "%s.connection is not the name of a connection, and is not shown as it may hold a password: put a connection string into a Secret, add that to connections, and give its name here." .path) -}}
+{{- end -}}
+{{- if not (or (hasKey (default dict $values.connections) $connection) (has $connection $values.valkey.connections)) -}}
 {{- fail (printf "%s.connection: there is no connection %q: add it to connections, as %s: {secretName: ...}." .path $connection $connection) -}}
 {{- end -}}
 {{- else if not (or $values.connection.secretName $values.valkey.enabled) -}}

@@ -4,7 +4,7 @@
 - name: TRIGGERFISH_CONNECTION
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.connection.secretName }}
+      name: {{ .Values.connection.secretName | quote }}
       key: {{ .Values.connection.key | quote }}
 {{- else if .Values.valkey.enabled -}}
 - name: TRIGGERFISH_CONNECTION
@@ -24,7 +24,7 @@ connections_dir: /etc/triggerfish/connections
 {{- if and .root.Values.valkey.enabled .root.Values.valkey.connections }}
 connections:
   {{- range .root.Values.valkey.connections }}
-  {{ . }}: {{ include "triggerfish.valkey.address" $.root }}
+  {{ . | quote }}: {{ include "triggerfish.valkey.address" $.root }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -34,7 +34,7 @@ connections:
 {{- $names := list -}}
 {{- range $trigger := .app.triggers -}}
 {{- $name := lower (default "" $trigger.connection) -}}
-{{- if hasKey $.root.Values.connections $name -}}
+{{- if hasKey (default dict $.root.Values.connections) $name -}}
 {{- $names = append $names $name -}}
 {{- end -}}
 {{- end -}}

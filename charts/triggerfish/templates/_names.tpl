@@ -29,36 +29,36 @@
 
 {{/* What never changes of an object: (dict "root" $ "name" NAME "component" COMPONENT). */}}
 {{- define "triggerfish.selector" -}}
-app.kubernetes.io/name: {{ .name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ .name | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{/* The labels of pods: the same arguments, and "more" LABELS. None changes with the chart's version, which would restart every app. */}}
 {{- define "triggerfish.podLabels" -}}
 {{- $labels := merge (include "triggerfish.selector" . | fromYaml) (dict "app.kubernetes.io/part-of" "triggerfish") -}}
-{{- merge $labels (default dict .more) .root.Values.commonLabels | toYaml -}}
+{{- merge $labels (default dict .more) (default dict .root.Values.commonLabels) | toYaml -}}
 {{- end -}}
 
-{{/* All labels of an object: the same arguments. */}}
+{{/* All labels of an object: the same arguments. The chart's own come first, so that no key is there twice. */}}
 {{- define "triggerfish.labels" -}}
-{{ include "triggerfish.podLabels" . }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" -}}
+{{- $labels := dict "app.kubernetes.io/managed-by" .root.Release.Service "helm.sh/chart" $chart -}}
+{{- merge $labels (include "triggerfish.podLabels" . | fromYaml) | toYaml -}}
 {{- end -}}
 
-{{/* Name, namespace and labels: (dict "root" $ "name" NAME "component" COMPONENT "object" OBJECT'S NAME). */}}
+{{/* Name, namespace and labels: (dict "root" $ "name" NAME "component" COMPONENT "object" OBJECT'S NAME "more" LABELS). */}}
 {{- define "triggerfish.metadata" -}}
-name: {{ default .name .object }}
-namespace: {{ include "triggerfish.namespace" .root }}
+name: {{ default .name .object | quote }}
+namespace: {{ include "triggerfish.namespace" .root | quote }}
 labels:
   {{- include "triggerfish.labels" . | nindent 2 }}
 {{- end -}}
 
-{{/* The scaler's metadata: (dict "root" $ "object" NAME); by default the scaler's own name. */}}
+{{/* The scaler's metadata: (dict "root" $ "object" NAME "more" LABELS); by default the scaler's own name. */}}
 {{- define "triggerfish.scaler.metadata" -}}
 {{- $object := default (include "triggerfish.scaler.name" .root) .object -}}
-{{- include "triggerfish.metadata" (dict "root" .root "name" "triggerfish" "component" "scaler" "object" $object) -}}
+{{- include "triggerfish.metadata" (dict "root" .root "name" "triggerfish" "component" "scaler" "object" $object "more" .more) -}}
 {{- end -}}
 
 {{- define "triggerfish.scaler.selector" -}}

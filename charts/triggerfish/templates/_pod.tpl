@@ -1,5 +1,7 @@
 {{/* What every pod of ours has: (dict "root" $ "pod" VALUES). */}}
 {{- define "triggerfish.pod" -}}
+# The variables of a Service called triggerfish-... would look like settings.
+enableServiceLinks: false
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -13,7 +15,7 @@ securityContext:
 {{- end }}
 {{- end }}
 {{- with .pod.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -59,7 +61,7 @@ resources:
 {{- define "triggerfish.volumes" -}}
 - name: config
   configMap:
-    name: {{ .config }}
+    name: {{ .config | quote }}
 {{- if .connections }}
 - name: connections
   projected:
@@ -67,9 +69,9 @@ resources:
       {{- range $name := .connections }}
       {{- $connection := index $.root.Values.connections $name }}
       - secret:
-          name: {{ $connection.secretName }}
+          name: {{ $connection.secretName | quote }}
           items:
-            - {key: {{ default "connection" $connection.key | quote }}, path: {{ $name }}}
+            - {key: {{ default "connection" $connection.key | quote }}, path: {{ $name | quote }}}
       {{- end }}
 {{- end }}
 - name: tmp

@@ -12,11 +12,11 @@ metadata:
   {{- end }}
 spec:
   scaleTargetRef:
-    name: {{ .name }}
+    name: {{ .name | quote }}
   minReplicaCount: {{ include "triggerfish.app.minReplicas" . }}
   maxReplicaCount: {{ include "triggerfish.app.maxReplicas" . }}
-  pollingInterval: {{ $scaling.pollingInterval }}
-  cooldownPeriod: {{ $scaling.cooldownPeriod }}
+  pollingInterval: {{ int $scaling.pollingInterval }}
+  cooldownPeriod: {{ int $scaling.cooldownPeriod }}
   {{- with $scaling.fallback }}
   fallback:
     {{- toYaml . | nindent 4 }}

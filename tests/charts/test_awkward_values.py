@@ -1,0 +1,58 @@
+"""Values that are right, and that a template easily gets wrong."""
+
+import pytest
+
+from tests.charts.rendering import Refused, chart_values, merged, render
+from tests.schemas import problems
+
+
+@pytest.mark.parametrize("name", ["123", "1e3", "true", "null"])
+def test_a_name_that_looks_like_another_type_stays_a_name(name: str) -> None:
+    """Names of apps, Secrets, connections, accounts and namespaces may be such as YAML would take for a number."""
+    app = chart_values("one-app")["apps"]["shop"]
+    order = {"type": "RedisListTrigger", "connection": name, "keys": "orders"}
+    values = {
+        "namespaceOverride": name,
+        "connection": {"secretName": name},
+        "connections": {name: {"secretName": name}},
+        "networkPolicy": {"kedaNamespace": name, "monitoringNamespace": name},
+        "tls": {"enabled": True, "mutual": True, "secretName": name, "clientSecretName": name},
+        "apps": {name: {**app, "triggers": {"f": order}, "pubsubLease": "kubernetes", "priorityClassName": name}},
+    }
+    rendered = render(values)
+    assert not [problem for manifest in rendered.manifests for problem in problems(manifest)]
+    assert {m["metadata"]["namespace"] for m in rendered.manifests} == {name}
+    assert rendered.one("Deployment", name)["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == name
+
+
+def test_large_times_stay_whole_numbers() -> None:
+    """A million seconds are no 1e+06, which Kubernetes refuses."""
+    scaling = {"pollingInterval": 1_000_000, "cooldownPeriod": 10_000_000}
+    rendered = render(merged(chart_values("one-app"), {"apps": {"shop": {"scaling": scaling}}}))
+    spec = rendered.one("ScaledObject")["spec"]
+    assert (spec["pollingInterval"], spec["cooldownPeriod"]) == (1_000_000, 10_000_000)
+
+
+def test_labels_that_are_given_twice_are_there_once() -> None:
+    """Common labels give way to a monitor's own, and both to those of the chart; the objects stay valid YAML."""
+    labels = {"release": "kps", "helm.sh/chart": "mine", "app.kubernetes.io/name": "mine"}
+    common = {"release": "common", "app.kubernetes.io/managed-by": "mine", "app.kubernetes.io/component": "mine"}
+    rendered = render(merged(chart_values("monitoring"), {"commonLabels": common, "monitoring": {"labels": labels}}))
+    for kind in ("ServiceMonitor", "PodMonitor"):
+        found = rendered.one(kind)["metadata"]["labels"]
+        assert (found["release"], found["app.kubernetes.io/name"]) == ("kps", "triggerfish")
+        assert (found["helm.sh/chart"], found["app.kubernetes.io/managed-by"]) == ("triggerfish-0.1.0", "Helm")
+
+
+@pytest.mark.parametrize("key", ["connections", "commonLabels"])
+def test_a_key_with_nothing_under_it_is_empty(key: str) -> None:
+    """Where everything under a key is commented out, Helm drops its default: that means none."""
+    assert render({**chart_values("default"), key: None}).one("Deployment")
+
+
+def test_a_connection_string_in_place_of_a_name_is_not_shown() -> None:
+    """It may hold a password: the refusal says what to do, and not what was given."""
+    trigger = {"connection": "cache.example:6380,password=hunter2"}
+    with pytest.raises(Refused, match="put a connection string into a Secret") as refused:
+        render(merged(chart_values("one-app"), {"apps": {"shop": {"triggers": {"handle_order": trigger}}}}))
+    assert "hunter2" not in str(refused.value)
