@@ -130,7 +130,7 @@ async def test_the_newest_dead_letters_are_kept(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of dead letters is bounded (within one node of Redis's stream): the oldest are dropped."""
-    for module in ("taking", "streams"):
+    for module in ("taking", "consumer"):
         monkeypatch.setattr(f"listeners.{module}.DEAD_LETTERS_KEPT", 200)
     app = App()
 
