@@ -35,6 +35,7 @@ test: servers  ## Run all tests
 
 bench: .venv/demo  ## Measure throughput and latency beside hand-written loops, and what idle triggers cost
 	@$(BIN)/python -m benchmarks.throughput
+	@$(BIN)/python -m benchmarks.processes
 	@$(BIN)/python -m benchmarks.latency
 	@$(BIN)/python -m benchmarks.idle
 

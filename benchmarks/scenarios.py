@@ -13,9 +13,15 @@ __all__ = ["GROUP", "KEY", "PAYLOAD", "SCENARIOS", "Scenario", "fill"]
 KEY = "bench"
 GROUP = "bench"
 PAYLOAD = "x" * 128
+#: Messages published in one step: whoever is subscribed reads between the steps.
 PAGE = 1000
 
-_PUBLISH = "for _ = 1, ARGV[1] do redis.call('PUBLISH', KEYS[1], ARGV[2]) end"
+#: By scripts: sending entries one by one would take a processor away from who reads.
+_FILL = {
+    "list": "for _ = 1, ARGV[1] do redis.call('RPUSH', KEYS[1], ARGV[2]) end",
+    "stream": "for _ = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'payload', ARGV[2]) end",
+    "pubsub": "for _ = 1, ARGV[1] do redis.call('PUBLISH', KEYS[1], ARGV[2]) end",
+}
 
 
 @dataclass(frozen=True)
@@ -57,16 +63,7 @@ SCENARIOS = [
 
 
 def fill(client: "redis.Redis", scenario: Scenario, entries: int) -> None:
-    """Put the backlog there, or publish it to whoever is subscribed."""
-    for at in range(0, entries, PAGE):
-        number = min(PAGE, entries - at)
-        if scenario.kind == "pubsub":
-            # By a script: sending them one by one would take a processor away from who reads.
-            client.eval(_PUBLISH, 1, KEY, number, PAYLOAD)
-        elif scenario.kind == "list":
-            client.rpush(KEY, *[PAYLOAD] * number)
-        else:
-            pipeline = client.pipeline(transaction=False)
-            for _ in range(number):
-                pipeline.xadd(KEY, {"payload": PAYLOAD})
-            pipeline.execute()
+    """Put the backlog there, in one step, or publish it to whoever is subscribed."""
+    page = PAGE if scenario.kind == "pubsub" else entries
+    for at in range(0, entries, page):
+        client.eval(_FILL[scenario.kind], 1, KEY, min(page, entries - at), PAYLOAD)

@@ -185,9 +185,8 @@ def _entries(answer: Any) -> list[Entry]:
 
 def _entry(key: str, raw: Any, deliveries: int = 1) -> Entry:
     """An entry from its reply: [ID, [name, value, name, value, ...]]."""
-    flat = raw[1]
-    fields = tuple(zip(flat[::2], flat[1::2], strict=True))
-    return Entry(key, fields=fields, id=text(raw[0]), deliveries=deliveries)
+    pairs = iter(raw[1])
+    return Entry(key, fields=tuple(zip(pairs, pairs, strict=True)), id=raw[0].decode(), deliveries=deliveries)
 
 
 def _next_id(entry_id: str) -> str:

@@ -10,19 +10,21 @@ from prometheus_client.registry import Collector
 
 from listeners.errors import ConfigurationError
 
-__all__ = ["add_health_routes", "add_probe_routes", "serve"]
+__all__ = ["add_probe_routes", "health_app", "serve"]
 
 
-def add_health_routes(app: web.Application, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
-    """Add the probes and /metrics."""
+def health_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
+    """The host's application: the probes and /metrics."""
 
     async def metrics(_: web.Request) -> web.Response:
         # Written on a thread: thousands of series take so long that calls would wait.
         body = await asyncio.to_thread(generate_latest, _Collected(list(registry.collect())))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    app = web.Application()
     add_probe_routes(app, ready)
     app.add_routes([web.get("/metrics", metrics)])
+    return app
 
 
 def add_probe_routes(app: web.Application, ready: Callable[[], bool]) -> None:

@@ -6,18 +6,20 @@ import os
 import secrets
 import signal
 import socket
+from typing import TYPE_CHECKING
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Info
 
 from listeners.app import App, Function
 from listeners.connection import Connections, ConnectionSpec
-from listeners.health import add_health_routes, serve
 from listeners.metrics import FunctionMeter, HostMetrics
 from listeners.pump import Pump
 from listeners.settings import HostSettings
 from listeners.sources import source_for
 from listeners.version import __version__
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["Host", "instance_name"]
 
@@ -108,11 +110,12 @@ class Host:
         )
         self.drain()
 
-    async def _serve_http(self) -> web.AppRunner | None:
+    async def _serve_http(self) -> "web.AppRunner | None":
         if self.settings.http_port is None:
             return None
-        app = web.Application()
-        add_health_routes(app, self.registry, lambda: self.ready)
+        from listeners.health import health_app, serve  # noqa: PLC0415  (aiohttp is slow to import)
+
+        app = health_app(self.registry, lambda: self.ready)
         runner, port = await serve(app, self.settings.http_host, self.settings.http_port, setting="host.http_port")
         log.info("metrics and probes on port %d", port)
         return runner

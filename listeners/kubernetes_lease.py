@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import aiohttp
-
 from listeners.clock import boot_seconds, lease_end
 from listeners.errors import (
     AccessDeniedError,
@@ -230,6 +228,7 @@ class KubernetesLease:
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:
         """Turn errors of the API into SourceErrors; a conflict, and a Lease that is not there to get, into nothing."""
+        from aiohttp import ClientError  # noqa: PLC0415  (slow to import, and needed where kubernetes is)
         from kubernetes.aio.client import ApiException  # noqa: PLC0415
         from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
@@ -241,7 +240,7 @@ class KubernetesLease:
                 raise self._meaning(error, what) from error
         except TimeoutError as error:
             raise SourceTimeoutError(f"{what}: no answer from the Kubernetes API in time") from error
-        except (aiohttp.ClientError, OSError, ConfigException) as error:
+        except (ClientError, OSError, ConfigException) as error:
             raise SourceUnavailableError(f"{what}: {str(error) or type(error).__name__}") from error
         except ValueError as error:
             raise CommandRefusedError(f"{what}: the answer is not that of a Kubernetes API") from error

@@ -230,8 +230,9 @@ class StreamSource:
 
     def _own(self, entries: list[Entry], sent_at: float) -> None:
         """Keep entries that are ours in Redis now, as they were asked for at this time, until take() hands them out."""
+        ends_at = self._lease_end(sent_at)
         for entry in entries:
-            entry.lease_ends_at = self._lease_end(sent_at)
+            entry.lease_ends_at = ends_at
         self._in_hand.update((entry.key, id_of(entry)) for entry in entries)
         self._ahead += entries
 

@@ -19,7 +19,6 @@ from listeners.host import Host
 from listeners.loading import load_app
 from listeners.version import __version__
 from scaler.dead import dead
-from scaler.explain import explain_app, explain_metadata, explain_scaler
 from scaler.legible import legible
 from scaler.manifest import HELP as MANIFEST_HELP
 from scaler.manifest import manifest
@@ -166,6 +165,8 @@ def explain(
 
     Ends with code 1 if a trigger is not known.
     """
+    from scaler.explain import explain_app, explain_metadata, explain_scaler  # noqa: PLC0415  (aiohttp is slow to import)
+
     if sum((app is not None, scaler_url is not None, bool(metadata))) != 1:
         raise ConfigurationError("explain", None, "Say what to explain: an app, --scaler URL, or --metadata KEY=VALUE.")
     if scaler_url is not None:

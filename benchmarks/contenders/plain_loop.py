@@ -5,6 +5,7 @@ The same commands and guarantees as ours, our scripts included, but no time limi
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import redis.asyncio
 import uvloop
+from redis.exceptions import ResponseError
 
 from benchmarks.contenders.tally import Tally
 from benchmarks.scenarios import GROUP, KEY, Scenario
@@ -71,7 +73,8 @@ async def popping(client: redis.asyncio.Redis, scenario: Scenario, _together: bo
 
 async def streams(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
     """XREADGROUP and XACK."""
-    await client.xgroup_create(KEY, GROUP, "0", mkstream=True)
+    with contextlib.suppress(ResponseError):  # another process has made it
+        await client.xgroup_create(KEY, GROUP, "0", mkstream=True)
     while True:
         reply: Any = await client.xreadgroup(GROUP, "plain", {KEY: ">"}, count=scenario.batch, block=1000)
         for _, raw in reply:

@@ -21,8 +21,9 @@ class Tally:
         if not self._count:
             self._first = number
             self._began, self._began_cpu = time.perf_counter(), time.process_time()
+        missing = self._expected - self._count
         self._count += number
-        if self._count == self._expected:
+        if 0 < missing <= number:
             self._report()
 
     def _report(self) -> None:

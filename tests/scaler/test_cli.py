@@ -82,6 +82,14 @@ def is_a_mistake(finished: Finished, *words: str) -> bool:
     return True
 
 
+def test_commands_that_start_often_import_nothing_slow_that_they_do_not_use() -> None:
+    """An instance without an HTTP port serves nothing, and takes no lease in Kubernetes unless it runs there."""
+    slow = "{'aiohttp', 'grpc', 'jinja2', 'kubernetes'}"
+    program = f"import sys, scaler.cli; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=SECONDS)
+    assert done.stdout == "[]\n"
+
+
 def test_help(triggerfish: Triggerfish) -> None:
     """`--help` names every command and ends with code 0."""
     shown = triggerfish("--help")
