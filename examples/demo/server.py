@@ -31,6 +31,10 @@ def embedded_binary() -> Path:
     return found[0]
 
 
+class PortTakenError(RuntimeError):
+    """Something else listens on the port, or on that of the cluster's bus."""
+
+
 class Server:
     """A running server. `arguments` are the server's own, such as "--appendonly", "yes".
 
@@ -45,13 +49,18 @@ class Server:
         port: int | None = None,
         configuration: Path | None = None,
     ) -> None:
-        self.port = port or free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="triggerfish-")
         self._environment = {**os.environ, **(environment or {})}
-        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name)
-        settings = where if configuration else (*where, "--save", "")
-        self._command = [str(binary), *([str(configuration)] if configuration else []), *settings, *arguments]
-        self.process = self._start()
+        self._arguments = arguments
+        self._binary, self._configuration = binary, configuration
+        self.port = port or free_port()
+        try:
+            self.process = self._start()
+        except PortTakenError:
+            if port is not None:
+                raise
+            self.port = free_port()  # somebody was faster: once more, with another
+            self.process = self._start()
 
     @property
     def address(self) -> str:
@@ -76,7 +85,7 @@ class Server:
         log = Path(self._folder.name, "server.log")
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  (our own command line)
-                [*self._command, *arguments],
+                [*self._command(), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -88,9 +97,16 @@ class Server:
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                raise RuntimeError(f"{self._command[0]} did not start: {log.read_text(errors='replace')[-500:]}")
+                said = log.read_text(errors="replace")[-500:]
+                problem = PortTakenError if "Address already in use" in said else RuntimeError
+                raise problem(f"{self._binary} did not start: {said}")
             time.sleep(0.01)
         return process
+
+    def _command(self) -> list[str]:
+        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name)
+        settings = (str(self._configuration), *where) if self._configuration else (*where, "--save", "")
+        return [str(self._binary), *settings, *self._arguments]
 
     def _answers(self) -> bool:
         client = self.client()

@@ -30,6 +30,9 @@ PICTURE = ROOT / "docs/dashboard.png"
 #: Rules without a time to wait, of which the stage has the condition.
 FIRES_AT_ONCE = {"TriggerfishDeadLetters"}
 
+#: Of a trigger that is declared and nobody asks about, which the stage has none of; promtool's tests do.
+DECLARED_ONLY = 'trigger:triggerfish_target_instances:max{kind="pubsub",namespace=""}'
+
 
 def test_the_dashboard_is_what_its_code_makes() -> None:
     """The file in the chart is up to date; `make dashboard` writes it."""
@@ -135,6 +138,7 @@ async def rules_that_are_ill(prometheus: Prometheus) -> list[str]:
 async def series_that_are_missing(prometheus: Prometheus) -> list[str]:
     """What the rules read, recorded series among it, and is not there."""
     read = {selector for expression in of_rules().values() for selector in selectors(expression)}
+    read.discard(DECLARED_ONLY)
     return [selector for selector in sorted(read) if not await prometheus.query(selector)]
 
 
