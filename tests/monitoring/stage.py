@@ -27,7 +27,7 @@ from tests.monitoring.kube_state_metrics import KubeStateMetrics
 from tests.monitoring.prometheus import Prometheus, running_prometheus
 from tests.scaler.serving import Running, running_scaler
 
-__all__ = ["NAMESPACE", "SCALED_OBJECT", "TRIGGERS", "Stage", "running_stage"]
+__all__ = ["NAMESPACE", "ONLY_DECLARED", "SCALED_OBJECT", "TRIGGERS", "Stage", "running_stage"]
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE, SCALED_OBJECT = "shop", "shop"
@@ -55,6 +55,8 @@ def _metadata() -> dict[str, dict[str, str]]:
 METADATA = _metadata()
 #: By function, the name of its trigger's metric.
 TRIGGERS = {function: read_metadata(metadata).metric_name for function, metadata in METADATA.items()}
+#: By function, triggers of the settings that nobody asks about: of an app whose ScaledObject is paused, for one.
+ONLY_DECLARED = {"announce": {"type": "redisPubSubTrigger", "channel": "news", "function": "announce"}}
 
 
 @dataclass
@@ -144,7 +146,9 @@ async def running_stage() -> AsyncIterator[Stage]:
     """The stage for the block, with messages that come and instances that follow."""
     kubernetes = KubeStateMetrics(NAMESPACE, SCALED_OBJECT, MAX_INSTANCES)
     with Server(embedded_binary()) as server:
-        declared = {f"{SCALED_OBJECT}.{function}": metadata for function, metadata in METADATA.items()}
+        declared = {
+            f"{SCALED_OBJECT}.{function}": metadata for function, metadata in (METADATA | ONLY_DECLARED).items()
+        }
         async with running_prometheus() as prometheus, running_scaler(server, triggers=declared) as scaler:
             stage = Stage(server, scaler, prometheus, kubernetes)
             prometheus.scrape(f"127.0.0.1:{scaler.server.http_port}", namespace="triggerfish", pod="scaler")
