@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import prometheus_client
 import pytest
 from grpc import StatusCode
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from pydantic import SecretStr
 
@@ -21,13 +23,13 @@ from listeners.version import __version__
 from scaler.access import Access
 from scaler.activation import ActivationWatch
 from scaler.backlog import Backlog, KeyBacklog
-from scaler.evaluation import Evaluation, Evaluator, Origin
+from scaler.evaluation import Evaluation, Evaluator, Origin, Watched
 from scaler.lag import Lag
 from scaler.metadata import MAX_METADATA_CHARACTERS, read_metadata
 from scaler.metrics import PushCollector, ScalerMetrics
 from scaler.pushing import PushPace
 from scaler.sampler import Samplers
-from scaler.series import MAX_LABEL_CHARACTERS, TriggerCollector
+from scaler.series import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
 from tests.scaler.serving import Running, failure, reference, running_scaler
 from tests.waiting import eventually
 
@@ -81,6 +83,18 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
 def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
     """The samples of the triggers by name."""
     return {family.name: family.samples for family in TriggerCollector(evaluator.watched()).collect()}
+
+
+@given(namespace=NAMES, name=NAMES, function=NAMES)
+def test_any_labels(namespace: str, name: str, function: str) -> None:
+    """K10: whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
+    one = Watched(Origin(namespace, name), read_metadata({**LIST, "function": function}))
+    text = b"".join(TriggerCollector([one]).expositions()).decode()
+    families = list(text_string_to_metric_families(text))
+    assert {family.name for family in families} == set(FAMILIES)
+    for sample in [sample for family in families for sample in family.samples]:
+        assert (sample.labels["namespace"], sample.labels["scaledobject"]) == (namespace, name)
+        assert sample.labels["function"] == function
 
 
 @pytest.mark.usefixtures("as_users_see_it")
