@@ -170,9 +170,10 @@ def _to_structure(annotation: Any, place: str) -> Converter:
 
 def _utf8_fields(entry: Entry) -> dict[str, str]:
     try:
-        return {name.decode(): value.decode() for name, value in entry.fields or ()}
+        parts = iter([part.decode() for part in entry.flat_fields or ()])
     except UnicodeDecodeError as error:
         raise Reject(f"a field is not UTF-8 ({error.reason}): take the entry as bytes or RedisMessage") from None
+    return dict(zip(parts, parts, strict=True))
 
 
 def _summary(annotation: Any, error: ValidationError) -> str:

@@ -192,7 +192,7 @@ class Caller:
             self._deadlines.remove(call)
             if call.timer is not None:
                 call.timer.cancel()
-            self._meter.ended(time.perf_counter() - began)
+            self._meter.duration.observe(time.perf_counter() - began)
         if call.overran:
             # Cancelled where it waited: that is the line to look at.
             return CallTimeoutError(self._limit_seconds).with_traceback(error.__traceback__ if error else None)

@@ -16,7 +16,7 @@ from listeners.lane import Lane
 from listeners.nodes import Nodes, key_slot_of
 from listeners.scripts import script
 from listeners.server import Server
-from listeners.translation import translated
+from listeners.translation import TRANSLATED, translate, translated
 
 __all__ = ["Client", "Script"]
 
@@ -187,11 +187,12 @@ class Client:
     async def _follow(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
         """Run something where a key is; if a node says that another one has it, there."""
         try:
-            with translated(doing):
-                return await self._redirected(key, run)
-        except (SourceUnavailableError, SourceTimeoutError):
-            await self.doubt()
-            raise
+            return await self._redirected(key, run)
+        except TRANSLATED as error:
+            ours = translate(error, doing)
+            if isinstance(ours, SourceUnavailableError | SourceTimeoutError):
+                await self.doubt()
+            raise ours from error
 
     async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
         for _ in range(MAX_REDIRECTIONS):

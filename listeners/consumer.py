@@ -72,7 +72,7 @@ class Consumer:
         return ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, *options, *streams)
 
     async def overdue(
-        self, server: Server, key: str, room: int, in_hand: Collection[tuple[str, str]]
+        self, server: Server, key: str, room: int, in_hand: Collection[str]
     ) -> list[tuple[str, int]]:
         """IDs and delivery counts of pending entries that nobody gave a sign of life for, but those in hand."""
         if server.has(6, 2):
@@ -84,7 +84,7 @@ class Consumer:
         return [
             (text(entry_id), count)
             for entry_id, _, idle_ms, count in rows
-            if idle_ms >= self._lease_ms and (key, text(entry_id)) not in in_hand
+            if idle_ms >= self._lease_ms and text(entry_id) not in in_hand
         ][:room]
 
     async def _pending(self, key: str, *arguments: object) -> list[Any]:
@@ -100,9 +100,10 @@ class Consumer:
                 key, "XCLAIM", key, self.group, self.name, self._lease_ms, *deliveries,
                 doing=f"claiming entries of stream {key!r}",
             )  # fmt: skip
-        return [
-            _entry(key, raw, deliveries[text(raw[0])] + 1) for raw in answer if raw is not None and raw[1] is not None
-        ]
+        claimed = _entries([(key.encode("utf-8", "surrogateescape"), [raw for raw in answer if raw and raw[1]])])
+        for entry in claimed:
+            entry.deliveries = deliveries[id_of(entry)] + 1
+        return claimed
 
     async def keep(self, key: str, ids: list[str], *options: object) -> list[Any]:
         """Claim again those entries that are still ours: one whose lease ran out may be another consumer's by now."""
@@ -179,14 +180,12 @@ def id_of(entry: Entry) -> str:
 
 
 def _entries(answer: Any) -> list[Entry]:
-    """The entries of an answer of XREADGROUP."""
-    return [_entry(text(key), raw) for key, raws in answer or () for raw in raws]
-
-
-def _entry(key: str, raw: Any, deliveries: int = 1) -> Entry:
-    """An entry from its reply: [ID, [name, value, name, value, ...]]."""
-    pairs = iter(raw[1])
-    return Entry(key, fields=tuple(zip(pairs, pairs, strict=True)), id=raw[0].decode(), deliveries=deliveries)
+    """The entries of an answer of XREADGROUP: for each stream its key and [ID, [name, value, ...]] for each."""
+    entries: list[Entry] = []
+    for raw_key, raws in answer or ():
+        key = text(raw_key)
+        entries += [Entry(key, None, flat_fields, entry_id.decode()) for entry_id, flat_fields in raws]
+    return entries
 
 
 def _next_id(entry_id: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from listeners.client import Client, Script
 from listeners.companions import companion_key
-from listeners.messages import Entry, Fields, Settlement, text
+from listeners.messages import Entry, Settlement, text
 from listeners.triggers import ListTrigger, StreamTrigger
 
 __all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields", "dead_letters_key"]
@@ -67,12 +67,12 @@ class DeadLetter:
         """Read one from its reply: [ID, [name, value, ...]]."""
         pairs = list(zip(raw[1][::2], raw[1][1::2], strict=True))
         known = {name: value for name, value in pairs if not name.startswith(FIELD_PREFIX)}
-        fields: Fields = tuple((n.removeprefix(FIELD_PREFIX), v) for n, v in pairs if n.startswith(FIELD_PREFIX))
+        fields = [(n.removeprefix(FIELD_PREFIX), v) for n, v in pairs if n.startswith(FIELD_PREFIX)]
         payload = known.get(b"payload")
         entry = Entry(
             text(known[b"trigger"]),
             payload=payload,
-            fields=fields if payload is None else None,
+            flat_fields=[part for pair in fields for part in pair] if payload is None else None,
             id=text(known[b"id"]) or None,
             deliveries=int(known[b"deliveries"]),
         )
@@ -115,7 +115,7 @@ class DeadLetters:
         if isinstance(self._trigger, ListTrigger):
             arguments = ["RPUSH" if self._trigger.list_pop_from_beginning else "LPUSH", entry.payload]
         else:
-            arguments = ["XADD", "*", *(part for pair in entry.fields or () for part in pair)]
+            arguments = ["XADD", "*", *(entry.flat_fields or ())]
         doing = f"putting a dead letter of {key!r} back"
         return bool(
             await self._client.evaluate(

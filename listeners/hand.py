@@ -22,6 +22,7 @@ class Hand:
         self._batch = batch
         self._meter = meter
         self._entries: set[Entry] = set()
+        meter.in_progress.set_function(self._entries.__len__)
         #: Entries that an exchange under way may bring.
         self._expected = 0
         self.expects_nothing = asyncio.Event()
@@ -57,7 +58,6 @@ class Hand:
     def add(self, entries: Iterable[Entry]) -> None:
         """Hold entries that were taken."""
         self._entries.update(entries)
-        self._meter.in_progress.set(len(self._entries))
 
     def succeed(self, entries: Sequence[Entry]) -> None:
         """Entries whose calls succeeded."""
@@ -93,13 +93,13 @@ class Hand:
         self._entries.difference_update(entries)
         if outcome is not None:
             self._meter.settled(outcome, len(entries))
-        self._meter.in_progress.set(len(self._entries))
 
     def measure(self, entries: Sequence[Entry], redelivered: int) -> None:
         """Count entries that were taken."""
         self._meter.received.inc(len(entries))
-        self._meter.redelivered.inc(redelivered)
-        now_ms = time.time() * 1000
-        began_ms = [int(entry.id.partition("-")[0]) for entry in entries if entry.id is not None]
-        if began_ms:
-            self._meter.wait.observe_all([max(0.0, now_ms - each) / 1000 for each in began_ms])
+        if redelivered:
+            self._meter.redelivered.inc(redelivered)
+        now = time.time()
+        self._meter.wait.observe_all(
+            [max(0.0, now - int(entry.id.partition("-")[0]) / 1000) for entry in entries if entry.id is not None]
+        )

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -47,14 +47,14 @@ class RedisMessage:
 class Entry:
     """One thing taken from Redis and not settled yet.
 
-    `receipt` belongs to the source: what it needs to settle the entry. Either `payload` (list, pub/sub) or
-    `fields` (stream) is set. `started`: a call with it was begun. `lease_ends_at`: no call may begin after that time
-    (boot_seconds), as the entry may be another instance's by then.
+    `receipt` belongs to the source: what it needs to settle the entry. It has a `payload` (list, pub/sub) or
+    `flat_fields` (stream: name, value, name, value, ...). `started`: a call with it was begun. `lease_ends_at`: no call
+    may begin after that time (boot_seconds), as the entry may be another instance's by then.
     """
 
     key: str
     payload: bytes | None = None
-    fields: Fields | None = None
+    flat_fields: Sequence[bytes] | None = None
     id: str | None = None
     pattern: str | None = None
     deliveries: int = 1
@@ -62,6 +62,14 @@ class Entry:
     receipt: Any = None
     started: bool = False
     lease_ends_at: float = math.inf
+
+    @property
+    def fields(self) -> Fields | None:
+        """The fields as pairs, made only for those who ask: most functions want something else."""
+        if self.flat_fields is None:
+            return None
+        parts = iter(self.flat_fields)
+        return tuple(zip(parts, parts, strict=True))
 
     def body(self) -> bytes:
         """The entry as bytes: the payload as it is, or the fields as a JSON object (the last of duplicates wins)."""

@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.samples import Sample
 
 from listeners.messages import Outcome
 
@@ -14,14 +15,36 @@ LABELS = ("app", "function")
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
-class Durations(Histogram):
-    """A histogram that counts many observations at a time: one by one they cost more than calls that do little."""
+#: Observations that may wait to be counted.
+MAX_OBSERVED = 1_000
 
-    def observe_all(self, seconds: Sequence[float]) -> None:
-        """Count observations."""
-        for bucket, number in Tally([bisect_left(self._upper_bounds, each) for each in seconds]).items():
+
+class Durations(Histogram):
+    """A histogram that counts its observations when it is read: one by one they cost more than calls that do little."""
+
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._observed: list[float] = []
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """Note one observation, in seconds."""
+        self.observe_all((amount,))
+
+    def observe_all(self, seconds: Iterable[float]) -> None:
+        """Note observations, in seconds."""
+        self._observed += seconds
+        if len(self._observed) >= MAX_OBSERVED:
+            self._count()
+
+    def _count(self) -> None:
+        for bucket, number in Tally([bisect_left(self._upper_bounds, each) for each in self._observed]).items():
             self._buckets[bucket].inc(number)
-        self._sum.inc(sum(seconds))
+        self._sum.inc(sum(self._observed))
+        self._observed.clear()
+
+    def _child_samples(self) -> Iterable[Sample]:
+        self._count()
+        return super()._child_samples()
 
 
 class HostMetrics:
@@ -101,17 +124,7 @@ class FunctionMeter:
         self.wait = metrics.wait.labels(app, function)
         self.source_up = metrics.source_up.labels(app, function)
         self.dropped = metrics.dropped.labels(app, function)
-        self._durations: list[float] = []
         self._settled = {outcome: metrics.settled.labels(app, function, outcome.value) for outcome in Outcome}
-
-    def ended(self, seconds: float) -> None:
-        """Note how long a call took; flush() counts it."""
-        self._durations.append(seconds)
-
-    def flush(self) -> None:
-        """Count the calls that have ended."""
-        durations, self._durations = self._durations, []
-        self.duration.observe_all(durations)
 
     def settled(self, outcome: Outcome, number: int = 1) -> None:
         """Count entries whose call ended."""

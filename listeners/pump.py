@@ -89,7 +89,6 @@ class Pump:
                 await self._finish(time.monotonic() + grace_seconds)
             finally:
                 await cancel_until_done(background, CLEAN_UP_SECONDS)
-                self._meter.flush()
                 await self._let_go()
         self._caller.close()
         await self._within_bound("closing", self._source.close())
@@ -170,7 +169,6 @@ class Pump:
         """Settle all that has finished since the last time, in one go, and take as many new ones with it."""
         await self._hand.something_finished.wait()
         self._hand.something_finished.clear()
-        self._meter.flush()
         room = self._room_for_exchange()
         if room > 0:
             await self._exchange(room)

@@ -61,7 +61,7 @@ class StreamSource:
         self._consumer = Consumer(trigger, function, self._client, instance, self._lease_ms)
         self._server = Server()
         #: What this process has read or claimed and not settled; reclaiming leaves it alone.
-        self._in_hand: set[tuple[str, str]] = set()
+        self._in_hand: set[Entry] = set()
         #: Entries that wait for their retry: (when, tie-breaker, entry), soonest first.
         self._held: list[tuple[float, int, Entry]] = []
         self._tie_breaker = itertools.count()
@@ -116,18 +116,18 @@ class StreamSource:
                 due = time.monotonic() + settlement.delay_ms / 1000
                 heapq.heappush(self._held, (due, next(self._tie_breaker), settlement.entry))
             else:
-                self._in_hand.discard((settlement.entry.key, id_of(settlement.entry)))
+                self._in_hand.discard(settlement.entry)
 
     async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
         groups = self._client.together(self._trigger.keys)
         busy = self._interrupted or self._reads or self._ahead or (self._held and self._held[0][0] <= time.monotonic())
         if busy or len(groups) > 1 or len(self._held) >= MAX_HELD:
             await self._consumer.acknowledge(succeeded)
-            self._let_go_of(succeeded)
+            self._in_hand.difference_update(succeeded)
             return []
         sent_at = boot_seconds()
         self._own(await self._consumer.settle_and_read(succeeded, groups[0], self._share(count)), sent_at)
-        self._let_go_of(succeeded)
+        self._in_hand.difference_update(succeeded)
         return self._handed_out(count)
 
     async def renew(self, entries: Sequence[Entry]) -> None:
@@ -159,7 +159,7 @@ class StreamSource:
         for _, _, entry in self._held:  # these have had their delivery
             offers[entry.key, entry.deliveries].append(id_of(entry))
         # Forgotten first: what Redis does not hear of now is reclaimed after its lease.
-        self._in_hand.difference_update((entry.key, id_of(entry)) for entry in [*entries, *self._waiting()])
+        self._in_hand.difference_update(entries, self._waiting())
         self._ahead, self._held, self._room = [], [], 0
         for (key, deliveries), ids in offers.items():
             await self._consumer.keep(key, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries)
@@ -177,9 +177,6 @@ class StreamSource:
         entries = self._ahead[:count]
         del self._ahead[:count]
         return entries
-
-    def _let_go_of(self, entries: Sequence[Entry]) -> None:
-        self._in_hand.difference_update((entry.key, id_of(entry)) for entry in entries)
 
     def _share(self, count: int) -> int:
         """COUNT is per stream, so it is shared out; with more keys than `count` a read may bring a few too many."""
@@ -233,7 +230,7 @@ class StreamSource:
         ends_at = self._lease_end(sent_at)
         for entry in entries:
             entry.lease_ends_at = ends_at
-        self._in_hand.update((entry.key, id_of(entry)) for entry in entries)
+        self._in_hand.update(entries)
         self._ahead += entries
 
     async def _bring_due_retries(self, count: int) -> None:
@@ -252,14 +249,15 @@ class StreamSource:
                 entry.lease_ends_at = self._lease_end(sent_at)
                 self._ahead.append(entry)
             else:  # settled by another consumer, or deleted
-                self._in_hand.discard((entry.key, id_of(entry)))
+                self._in_hand.discard(entry)
 
     async def _reclaim(self, key: str, room: int) -> None:
         """Claim entries whose consumer gave no sign of life for a lease.
 
         XPENDING and XCLAIM rather than XAUTOCLAIM: every version has them, and XPENDING tells the delivery count.
         """
-        deliveries = dict(await self._consumer.overdue(self._server, key, room, self._in_hand))
+        in_hand = {id_of(entry) for entry in self._in_hand if entry.key == key}
+        deliveries = dict(await self._consumer.overdue(self._server, key, room, in_hand))
         if not deliveries:
             return
         sent_at = boot_seconds()

@@ -16,7 +16,9 @@ from listeners.errors import (
     WrongTypeError,
 )
 
-__all__ = ["translate", "translated"]
+__all__ = ["TRANSLATED", "translate", "translated"]
+
+TRANSLATED = (exceptions.RedisError, OSError, TimeoutError)
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def translated(what: str) -> Iterator[None]:
     """Turn the errors of redis-py and of the network into SourceErrors that say what was being done."""
     try:
         yield
-    except (exceptions.RedisError, OSError, TimeoutError) as error:
+    except TRANSLATED as error:
         raise translate(error, what) from error
 
 

@@ -63,7 +63,7 @@ def element(payload: bytes) -> Entry:
 
 def entry(*fields: tuple[bytes, bytes]) -> Entry:
     """A stream entry."""
-    return Entry("s", fields=fields, id="1-1")
+    return Entry("s", flat_fields=[part for pair in fields for part in pair], id="1-1")
 
 
 JSON = b'{"number": 5}'

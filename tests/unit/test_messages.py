@@ -27,7 +27,7 @@ def test_json_text(trigger: str, message: str, expected: str) -> None:
 
 def test_a_stream_entry_as_json() -> None:
     """A stream entry's Message is a JSON object of its fields, as text."""
-    message = Entry("s", fields=((b"a", b"b"), (b"c", b"d")), id="1-1").message()
+    message = Entry("s", flat_fields=[b"a", b"b", b"c", b"d"], id="1-1").message()
     assert message.to_json() == r'{"Trigger":"s","Message":"{\"a\":\"b\",\"c\":\"d\"}"}'
 
 
@@ -53,7 +53,7 @@ def test_payloads_are_unharmed(payload: bytes) -> None:
 @given(st.lists(st.tuples(st.binary(), st.binary()), min_size=1).map(tuple))
 def test_fields_are_unharmed(fields: tuple[tuple[bytes, bytes], ...]) -> None:
     """A stream entry keeps every field as it is; as a dict or JSON the last of duplicate names counts."""
-    entry = Entry("s", fields=fields)
+    entry = Entry("s", flat_fields=[part for pair in fields for part in pair])
     last = {text(name): text(value) for name, value in dict(fields).items()}
     assert entry.message().fields == fields
     assert entry.field_map() == last
@@ -63,7 +63,7 @@ def test_fields_are_unharmed(fields: tuple[tuple[bytes, bytes], ...]) -> None:
 
 def test_what_a_message_carries() -> None:
     """A message has the entry's ID, fields, pattern, delivery count and epoch."""
-    entry = Entry("s", fields=((b"a", b"b"),), id="1-2", pattern="s*", deliveries=3, epoch=7)
+    entry = Entry("s", flat_fields=[b"a", b"b"], id="1-2", pattern="s*", deliveries=3, epoch=7)
     assert entry.message() == RedisMessage("s", '{"a":"b"}', "1-2", ((b"a", b"b"),), "s*", 3, 7)
 
 
