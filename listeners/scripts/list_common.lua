@@ -9,13 +9,15 @@ local function read(record)
   return tonumber(string.sub(record, 1, colon - 1)), string.sub(record, colon + 1)
 end
 
+-- Whether the delivery that the caller speaks of is still the latest one. It leaves the payload alone, which takes time.
+local function is_latest(record, deliveries)
+  return record and string.sub(record, 1, #deliveries + 1) == deliveries .. ':'
+end
+
 -- The payload of an element, if the delivery that the caller speaks of is still the latest one.
 local function held(id, deliveries)
   local record = redis.call('HMGET', elements, id)[1]
-  if not record then return nil end
-  local latest, payload = read(record)
-  if latest == tonumber(deliveries) then return payload end
-  return nil
+  return is_latest(record, deliveries) and string.sub(record, #deliveries + 2) or nil
 end
 
 local function forget(id)
@@ -37,14 +39,13 @@ local function settle(first)
     for number, id in ipairs(ids) do
       local at = page + 4 * (number - 1)
       local deliveries, action, argument = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-      local latest, payload
-      if records[number] then latest, payload = read(records[number]) end
-      if latest ~= tonumber(deliveries) then
+      local record = records[number]
+      if not is_latest(record, deliveries) then
         lost[#lost + 1] = id
       elseif action == 'done' then
         done[#done + 1] = id
       elseif action == 'back' then
-        redis.call('HSET', elements, id, (deliveries - 1) .. ':' .. payload)
+        redis.call('HSET', elements, id, (deliveries - 1) .. string.sub(record, #deliveries + 1))
         redis.call('ZADD', inflight, now, id)
       else
         redis.call('ZADD', inflight, now + tonumber(argument), id)

@@ -28,14 +28,12 @@ local function write(...)
 end
 
 local taken, before, records, leases = {}, {}, {}, {}
+local lease_end = string.format('%.0f', now + lease)
 local function hand_out(id, deliveries, payload)
-  records[#records + 1] = id
-  records[#records + 1] = deliveries .. ':' .. payload
-  leases[#leases + 1] = now + lease
-  leases[#leases + 1] = id
-  taken[#taken + 1] = id
-  taken[#taken + 1] = deliveries
-  taken[#taken + 1] = payload
+  local pair, triple = #records, #taken
+  records[pair + 1], records[pair + 2] = id, deliveries .. ':' .. payload
+  leases[pair + 1], leases[pair + 2] = lease_end, id
+  taken[triple + 1], taken[triple + 2], taken[triple + 3] = id, deliveries, payload
 end
 
 -- A call costs more than an argument; Lua's unpack has a limit.
