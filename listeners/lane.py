@@ -1,7 +1,6 @@
 """Connections that stay with those who send commands all the time: a pool's own care costs more than such a command."""
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+
+from listeners.deadlines import Deadlines
 
 __all__ = ["Lane"]
 
@@ -23,6 +23,8 @@ class Lane:
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
+        self._deadlines = Deadlines[AbstractConnection](timeout_seconds, self._cut_off)
+        self._late: set[AbstractConnection] = set()
         self._idle: defaultdict[ConnectionPool, list[AbstractConnection]] = defaultdict(list)
         self._generation = 0
 
@@ -37,11 +39,18 @@ class Lane:
             # In C; a connection's own packing takes as long as the rest of the sending.
             packed = b"".join([hiredis.pack_command(command) for command in commands])
             await connection.send_packed_command(packed, check_health=False)
-            async with asyncio.timeout(self._timeout_seconds):
-                answers = [await _answer(connection) for _ in commands]
-        except BaseException:
+            self._deadlines.add(connection)
+            # redis-py looks at an answer for longer than hiredis takes to read it: none of that is needed here.
+            read = connection._parser.read_response  # type: ignore[attr-defined]
+            answers = [await read() for _ in commands]
+        except BaseException as error:
             await self._given_back(pool, connection)
+            if connection in self._late:
+                self._late.discard(connection)
+                raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
             raise
+        finally:
+            self._deadlines.remove(connection)
         if generation == self._generation:
             self._idle[pool].append(connection)
         else:
@@ -55,6 +64,12 @@ class Lane:
         self._idle.clear()
         for pool, connection in idle:
             await self._given_back(pool, connection)
+
+    def _cut_off(self, connection: AbstractConnection) -> None:
+        """End the reading of answers that did not come in time."""
+        self._late.add(connection)
+        if connection._writer is not None:
+            connection._writer.transport.abort()
 
     async def _borrowed(self, pool: ConnectionPool) -> AbstractConnection:
         kept = self._idle.get(pool)
@@ -73,12 +88,3 @@ class Lane:
         """Close a connection and return it to its pool, also while our task is being cancelled."""
         await connection.disconnect(nowait=True)
         await asyncio.shield(pool.release(connection))
-
-
-async def _answer(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(timeout=math.inf)  # the bound is run()'s
-    except RedisError as error:
-        if not connection.is_connected:
-            raise
-        return error

@@ -98,7 +98,9 @@ class _Linked(Connection):
 
     async def connect(self) -> None:
         """Connect if it is not; the pool calls this each time before it hands out a connection."""
-        if self.is_connected and time.monotonic() >= self._good_until:
+        if self.is_connected:
+            if time.monotonic() < self._good_until:
+                return
             await self.disconnect()
         try:
             await super().connect()  # type: ignore[no-untyped-call]
