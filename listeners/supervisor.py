@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from listeners.backoff import Backoff
 from listeners.errors import SourceError
@@ -38,9 +39,10 @@ class Activity:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Repeat the step until `stop` is set. It is looked at between steps."""
+        task = asyncio.current_task()
         while not stop.is_set():
             worked = await self.once()
-            raise_if_cancelled()
+            raise_if_cancelled(task)
             if not worked:
                 await self._pause(stop)
 
@@ -84,13 +86,13 @@ class Activity:
             pass
 
 
-def raise_if_cancelled() -> None:
-    """End a task that was told to end.
+def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:
+    """End the current task if it was told to end. `task`: that one, for those who know it.
 
     Before Python 3.12 a cancellation gets lost if it comes just as redis-py has sent a command: asyncio.wait_for then
     returns what is done already.
     """
-    task = asyncio.current_task()
+    task = task or asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
