@@ -5,7 +5,7 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,7 @@ from listeners.messages import Entry, Settlement
 from listeners.metrics import FunctionMeter
 from listeners.outcome import after_failure, described, lapsed
 from listeners.traces import raised_at, stands_at, waits_at
+from listeners.workers import Job, Workers
 
 __all__ = ["CLEAN_UP_SECONDS", "Caller"]
 
@@ -26,15 +27,15 @@ MAX_THREADS = 32
 CLEAN_UP_SECONDS = 2.0
 
 
-class _Call:
+class _Call(Job):
     """One call. `given_up`: its entries were settled as failed while it still runs."""
 
-    __slots__ = ("entries", "given_up", "has_place", "overran", "rejected", "task", "thread", "thread_id", "timer")
+    __slots__ = ("entries", "given_up", "has_place", "overran", "rejected", "thread", "thread_id", "timer")
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], run: Callable[["_Call"], Coroutine[Any, Any, None]]) -> None:
+        super().__init__(run(self))
         self.entries = entries
         self.rejected: list[Settlement] = []
-        self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.thread: asyncio.Future[Any] | None = None
         self.thread_id = 0
@@ -79,6 +80,8 @@ class Caller:
             self._concurrency = min(concurrency, MAX_THREADS)
             # Twice as many: those that were given up on keep their threads.
             self._threads = ThreadPoolExecutor(2 * self._concurrency, thread_name_prefix=function.name)
+        self._workers = Workers()
+        self._cancelling = False
         self._places = asyncio.Semaphore(self._concurrency)
         #: The calls whose outcome is awaited.
         self._running: set[_Call] = set()
@@ -94,14 +97,16 @@ class Caller:
         return len(self._overdue) >= self._concurrency
 
     def start(self, entries: Sequence[Entry]) -> None:
-        """Call the function once with these entries, in a task of its own."""
-        call = _Call(entries)
+        """Call the function once with these entries, beside all other calls."""
+        call = _Call(entries, self._run)
         self._running.add(call)
         self.idle.clear()
-        call.task = asyncio.create_task(self._run(call))
+        self._workers.start(call)
 
     async def cancel(self, seconds: float) -> None:
         """Cancel every call once, so that functions can clean up, and wait for as long as that may take."""
+        self._cancelling = True
+        self._running.difference_update(self._workers.withdraw())
         tasks = [call.task for call in self._running if call.task is not None]
         for task in tasks:
             task.cancel()
@@ -110,10 +115,12 @@ class Caller:
 
     def close(self) -> None:
         """Start no call any more. One that goes on regardless is not waited for."""
+        self._cancelling = True
         for call in self._overdue:
             if call.task is not None:
                 call.task.cancel()
         self._deadlines.close()
+        self._workers.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -170,7 +177,7 @@ class Caller:
         return arguments
 
     async def _invoke(self, call: _Call, arguments: list[Any]) -> BaseException | None:
-        """Call the handler; what it raised, if anything. Only a cancellation that came from outside is raised."""
+        """Call the handler; what it raised, if anything. Only the cancellation of cancel() and close() is raised."""
         argument = arguments if self._function.binding.batch else arguments[0]
         began = self._deadlines.add(call)
         error: BaseException | None = None
@@ -182,8 +189,7 @@ class Caller:
             else:
                 error = await self._on_thread(call, argument, self._threads)
         except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if not call.overran and task is not None and task.cancelling():
+            if self._cancelling and not call.overran:
                 raise
             error = cancelled
         except BaseException as raised:  # noqa: BLE001  (even SystemExit of a handler concerns its entry only)
@@ -235,7 +241,7 @@ class Caller:
 
     def _give_up(self, call: _Call) -> None:
         """Settle the entries of a call as failed while it goes on, and let another one run in its place."""
-        if call.task is None or call.task.done():
+        if call not in self._running:
             return
         call.given_up = True
         self._overdue.add(call)
@@ -244,7 +250,7 @@ class Caller:
         self._overdue_changed()
         on_thread = call.thread is not None and not call.thread.done()
         handler = self._function.handler
-        where = stands_at(call.thread_id, handler) if on_thread else waits_at(call.task, handler)
+        where = stands_at(call.thread_id, handler) if on_thread else waits_at(call.coroutine, handler)
         self._on_finished(self._failed(call, CallTimeoutError(self._limit_seconds), where))
 
     def _ended(self, call: _Call) -> None:

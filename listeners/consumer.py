@@ -71,9 +71,7 @@ class Consumer:
         streams = ("STREAMS", *keys, *(">" for _ in keys))
         return ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, *options, *streams)
 
-    async def overdue(
-        self, server: Server, key: str, room: int, in_hand: Collection[str]
-    ) -> list[tuple[str, int]]:
+    async def overdue(self, server: Server, key: str, room: int, in_hand: Collection[str]) -> list[tuple[str, int]]:
         """IDs and delivery counts of pending entries that nobody gave a sign of life for, but those in hand."""
         if server.has(6, 2):
             rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))

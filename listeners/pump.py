@@ -177,6 +177,7 @@ class Pump:
             await self._settle_only(finished)
         if self._free() > 0 or self._caller.blocked:  # what is held for a retry must then be handed over
             self._room_changed.set()
+        await asyncio.sleep(0)  # calls that never wait have ended then: no need to be woken for them
 
     def _room_for_exchange(self) -> int:
         """How many entries may be taken in the step that settles: none while take() is under way."""

@@ -1,10 +1,9 @@
 """Finds the line of the user's code where a call failed, or where it is. No I/O."""
 
-import asyncio
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,9 +34,9 @@ def stands_at(thread: int, handler: Callable[..., Any]) -> str:
     return _innermost(traceback.walk_stack(frame), handler) if frame is not None else ""
 
 
-def waits_at(task: "asyncio.Task[Any]", handler: Callable[..., Any]) -> str:
-    """Where in the handler's code a task waits, as raised_at."""
-    return _innermost(reversed(list(_waiting(task.get_coro()))), handler)
+def waits_at(coroutine: Coroutine[Any, Any, Any], handler: Callable[..., Any]) -> str:
+    """Where in the handler's code a coroutine waits, as raised_at."""
+    return _innermost(reversed(list(_waiting(coroutine))), handler)
 
 
 def _waiting(coroutine: Any) -> Iterator[Frame]:

@@ -1,6 +1,7 @@
 """Functions that do what they should not: each ends in a clear state, and the other triggers of the app carry on."""
 
 import asyncio
+import contextvars
 import functools
 import logging
 from collections import Counter
@@ -14,6 +15,8 @@ from tests.integration.kinds import GROUP, KEY, Kind, add, both_kinds, dead_lett
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+
+word = contextvars.ContextVar("word", default="nothing")
 
 RAISED: list[type[BaseException]] = [
     SystemExit,
@@ -192,3 +195,39 @@ async def test_entries_trimmed_while_in_hand(client: redis.asyncio.Redis, run_ho
         await eventually(lambda: handled["later"])
         await eventually(lambda: settled(client, "stream"))
     assert handled["bad"] <= 3
+
+
+@both_kinds
+async def test_a_function_that_cancels_itself(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+    """Its call has failed, and is retried; the calls beside it and after it do not notice."""
+    app, handled = App(), list[tuple[str, int]]()
+
+    @trigger(app, kind, batch_size=10)
+    async def on_entry(message: RedisMessage) -> None:
+        if payload_of(message) == "bad" and message.deliveries == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        await asyncio.sleep(0.001)
+        handled.append((payload_of(message), message.deliveries))
+
+    await add(client, kind, "good 1", "bad", "good 2", "good 3")
+    async with run_host(app):
+        await eventually(lambda: len(handled) == 4)
+        await eventually(lambda: settled(client, kind))
+    assert sorted(handled) == [("bad", 2), ("good 1", 1), ("good 2", 1), ("good 3", 1)]
+
+
+async def test_what_one_call_leaves_in_its_context(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A context variable that a call has set is not seen by the calls after it."""
+    app, seen = App(), list[str]()
+
+    @app.list_trigger(keys=KEY, batch_size=10)
+    async def on_element(element: str) -> None:
+        seen.append(word.get())
+        word.set(element)
+
+    await client.rpush(KEY, *map(str, range(30)))
+    async with run_host(app):
+        await eventually(lambda: len(seen) == 30)
+    assert set(seen) == {"nothing"}
