@@ -27,6 +27,9 @@ STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
 BOUND_SECONDS = 2.0
 PATIENCE_SECONDS = BOUND_SECONDS + 1.0
 TOGETHER = 100
+#: So many calls to the Redis that is well are asked for, as far as so many rounds bring them.
+ENOUGH = 100
+MAX_ROUNDS = 6
 
 
 def start() -> Server:
@@ -148,7 +151,10 @@ async def test_sick_redises_cost_the_others_nothing() -> None:
         sick = {name: Calls() for name in connections}
         healthy = Calls()
         polling = asyncio.create_task(poll_on(healthy, scaler))
-        for _ in range(2):
+        rounds = 0
+        # On a slow machine two rounds are over before there are enough calls to the one that is well.
+        while rounds < 2 or (len(healthy.seconds) <= ENOUGH and rounds < MAX_ROUNDS):
+            rounds += 1
             asking = []
             for name, calls in sick.items():
                 asking += [asyncio.create_task(calls.add(scaler, name, number)) for number in range(TOGETHER)]
@@ -156,10 +162,10 @@ async def test_sick_redises_cost_the_others_nothing() -> None:
             await asyncio.gather(*asking)
         polling.cancel()
         for name, calls in sick.items():
-            assert calls.codes == {StatusCode.UNAVAILABLE: 2 * TOGETHER}, name
+            assert calls.codes == {StatusCode.UNAVAILABLE: rounds * TOGETHER}, name
             assert max(calls.seconds) < PATIENCE_SECONDS, name
         assert set(healthy.codes) == {StatusCode.OK}
-        assert len(healthy.seconds) > 100
+        assert len(healthy.seconds) > ENOUGH
         assert healthy.slowest_of(0.99) < BOUND_SECONDS / 4, sorted(healthy.seconds)[-20:]
 
 
