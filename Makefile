@@ -33,11 +33,8 @@ servers: .venv/dev  ## Fetch the Redis and Valkey servers that the tests talk to
 test: servers  ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-bench: .venv/demo  ## Measure throughput and latency beside hand-written loops, and what idle triggers cost
-	@$(BIN)/python -m benchmarks.throughput
-	@$(BIN)/python -m benchmarks.processes
-	@$(BIN)/python -m benchmarks.latency
-	@$(BIN)/python -m benchmarks.idle
+bench: .venv/bench  ## Measure the function host beside hand-written loops: throughput, processes, latency, idle triggers
+	@$(BIN)/python -m benchmarks.host $(if $(FOLDER),--folder $(FOLDER))
 
 .venv/bench: .venv/demo
 	@$(BIN)/pip install --quiet --editable '.[bench]'

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from benchmarks.tables import Table
 from examples.demo.server import Server, embedded_binary
 from scaler.children import die_with_parent
 
@@ -21,18 +22,30 @@ NUMBERS = (1, 10, 100)
 START_SECONDS = 30.0
 #: After the start, until everything has come to rest.
 SETTLE_SECONDS = 3.0
+SECONDS = 10.0
 
 
-def main(seconds: float) -> None:
-    """Measure each kind and number for so long, and print a table."""
-    rows = Table("kind", "triggers", "connections", "CPU ms per second", "of the server", "memory MB", title="Idle")
+@dataclass(frozen=True)
+class Rest:
+    """One host at rest; CPU in milliseconds of each second."""
+
+    connections: int
+    cpu_ms: float
+    server_cpu_ms: float
+    memory_mb: float
+
+
+Found = dict[tuple[str, int], Rest]
+
+
+def measure(seconds: float = SECONDS) -> Found:
+    """Measure each kind and number for so long, with progress on the terminal."""
+    turns = [(kind, number) for kind in KINDS for number in NUMBERS]
     with Server(embedded_binary()) as server:
-        for kind, number in track([(kind, number) for kind in KINDS for number in NUMBERS], description="measuring"):
-            rows.add_row(kind, str(number), *measured(server, kind, number, seconds))
-    Console(width=120).print(rows)
+        return {turn: measured(server, *turn, seconds) for turn in track(turns, description="idle")}
 
 
-def measured(server: Server, kind: str, number: int, seconds: float) -> tuple[str, ...]:
+def measured(server: Server, kind: str, number: int, seconds: float) -> Rest:
     """The figures of one host."""
     told = {"IDLE_KIND": kind, "IDLE_TRIGGERS": str(number), "TRIGGERFISH_CONNECTION": server.address}
     command = [sys.executable, "-m", "scaler", "run", "benchmarks/idle_app.py"]
@@ -50,8 +63,8 @@ def measured(server: Server, kind: str, number: int, seconds: float) -> tuple[st
             before = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
             time.sleep(seconds)
             after = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
-            used = [f"{(late - early) / seconds * 1000:.1f}" for early, late in zip(before, after, strict=True)]
-            return (str(len(connections(client))), *used, f"{memory_mb(process.pid):.0f}")
+            host_ms, server_ms = ((late - early) / seconds * 1000 for early, late in zip(before, after, strict=True))
+            return Rest(len(connections(client)), host_ms, server_ms, memory_mb(process.pid))
         finally:
             process.kill()
             process.wait()
@@ -83,7 +96,29 @@ def memory_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def table(found: Found) -> Table:
+    """All of it."""
+    return Table(
+        "Idle triggers",
+        "One host, all connections to one server. A trigger has at most its keys and four more connections, whatever "
+        "it does. CPU in milliseconds of each second.",
+        ("kind", "triggers", "connections", "host CPU ms", "server CPU ms", "host memory MB"),
+        [
+            (
+                kind,
+                str(number),
+                str(rest.connections),
+                f"{rest.cpu_ms:.1f}",
+                f"{rest.server_cpu_ms:.1f}",
+                f"{rest.memory_mb:.0f}",
+            )
+            for (kind, number), rest in found.items()
+        ],
+        texts=1,
+    )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.idle", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10, help="for each")
-    main(parser.parse_args().seconds)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each")
+    Console(width=150).print(table(measure(parser.parse_args().seconds)).rich())

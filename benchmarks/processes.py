@@ -1,27 +1,28 @@
 """Scale: entries per second of 1, 2 and 4 processes that share one list or stream, beside loops written by hand.
 
 The processes are started and warm before the backlog is there; it is handled when nothing waits on the server and
-nothing is in flight. `make bench` runs it.
+nothing is in flight. Part of `make bench`.
 """
 
 import argparse
 import contextlib
+import os
 import selectors
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import redis
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.idle import cpu_seconds
 from benchmarks.scenarios import GROUP, KEY, Scenario, fill
-from benchmarks.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running, spread
+from benchmarks.tables import Table, spread
+from benchmarks.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running
 from examples.demo.server import Server, embedded_binary
 from listeners.companions import companion_key
 
@@ -31,7 +32,9 @@ SCENARIOS = [
     for kind in ("list", "stream")
     for batch, batch_calls in ((10, False), (100, True))
 ]
-NAMES = (OURS, "plain", "grouped on uvloop")
+NAMES = (OURS, "plain")
+BATCHES = 1500
+ROUNDS = 3
 #: What a process must have handled to be warm.
 WARM_ENTRIES = 500
 POLL_SECONDS = 0.005
@@ -57,14 +60,14 @@ class Work:
 Found = dict[tuple[Scenario, str, int], list[Work]]
 
 
-def main(entries: int, rounds: int) -> None:
-    """Measure with backlogs of so many entries for each that is taken at one time, and print a table."""
+def measure(*, batches: int = BATCHES, rounds: int = ROUNDS) -> Found:
+    """Measure with backlogs of so many batches, with progress on the terminal."""
     turns = [(scenario, name, number) for scenario in SCENARIOS for name in NAMES for number in NUMBERS]
     found: Found = {turn: [] for turn in turns}
     with Server(embedded_binary()) as server:
-        for turn in track(turns * rounds, description="measuring"):
-            found[turn].append(measured(server, *turn, entries * turn[0].batch))
-    Console(width=130).print(table(found))
+        for turn in track(turns * rounds, description="processes"):
+            found[turn].append(measured(server, *turn, batches * turn[0].batch))
+    return found
 
 
 def measured(server: Server, scenario: Scenario, name: str, number: int, entries: int) -> Work:
@@ -122,33 +125,33 @@ def unsettled(client: redis.Redis, scenario: Scenario) -> int | None:
     return None
 
 
-def rows_of(found: Found, scenario: Scenario, name: str) -> Iterator[tuple[str, ...]]:
-    """A row for each number of processes; the ratios are those of runs of the same round."""
-    alone = found[scenario, name, 1]
-    for number in NUMBERS:
-        works = found[scenario, name, number]
-        rate = statistics.median(work.rate for work in works)
-        times = spread([work.rate / one.rate for work, one in zip(works, alone, strict=True)]) if number > 1 else ""
-        cpu = statistics.median(work.cpu_seconds / work.entries * 1e6 for work in works)
-        busy = statistics.median(work.server_cpu_seconds / work.seconds for work in works)
-        yield f"{number}", f"{rate:,.0f}", times, f"{cpu:.1f}", f"{busy:.0%}"
+def rows_of(works: Sequence[Work], alone: Sequence[Work]) -> tuple[str, ...]:
+    """The figures of one number of processes; the ratios are those of runs of the same round."""
+    rate = statistics.median(work.rate for work in works)
+    times = "" if works is alone else spread(work.rate / one.rate for work, one in zip(works, alone, strict=True))
+    cpu = statistics.median(work.cpu_seconds / work.entries * 1e6 for work in works)
+    busy = statistics.median(work.server_cpu_seconds / work.seconds for work in works)
+    return f"{rate:,.0f}", times, f"{cpu:.1f}", f"{busy:.0%}"
 
 
 def table(found: Found) -> Table:
     """Medians."""
-    rows = Table("scenario", "contender", "processes", "entries/s", "times one process's", "CPU s per million")
-    rows.add_column("server busy")
-    for scenario in SCENARIOS:
-        for name in NAMES:
-            for row in rows_of(found, scenario, name):
-                rows.add_row(scenario.name, name, *row)
-        rows.add_section()
-    return rows
+    return Table(
+        "Processes that share a list or a stream",
+        "They are warm before the backlog is there, and it is done when the server counts nothing that waits and "
+        f"nothing in flight. They share {os.cpu_count()} CPUs with the server. `server busy` is its part of one CPU.",
+        ("reads", "contender", "processes", "entries/s", "times one process's", "CPU s per million", "server busy"),
+        [
+            (scenario.described, name, str(number), *rows_of(works, found[scenario, name, 1]))
+            for (scenario, name, number), works in found.items()
+        ],
+        texts=2,
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.processes", description=__doc__)
-    parser.add_argument("--entries", type=int, default=1000, help="in a backlog, for each of a batch")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=BATCHES, help="in a backlog")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
-    main(given.entries, given.rounds)
+    Console(width=150).print(table(measure(batches=given.batches, rounds=given.rounds)).rich())

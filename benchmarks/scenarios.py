@@ -39,6 +39,19 @@ class Scenario:
         calls = "batches" if self.batch_calls else "entries"
         return f"{self.kind}:{self.delivery}:{calls}:{self.batch}"
 
+    @property
+    def settles_each(self) -> bool:
+        """Whether each entry has something to be settled after a call of its own."""
+        return self.delivery == "at-least-once" and not self.batch_calls
+
+    @property
+    def described(self) -> str:
+        """For people."""
+        if self.kind == "pubsub":
+            return "pub/sub"
+        calls = f"batch of {self.batch} per call" if self.batch_calls else f"entry per call, batch {self.batch}"
+        return f"{self.kind}, {self.delivery.replace('-', ' ')}, {calls}"
+
     @classmethod
     def parse(cls, name: str) -> "Scenario":
         """The scenario of a name."""

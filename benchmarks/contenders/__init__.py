@@ -32,6 +32,6 @@ CONTENDERS: dict[str, Contender] = {
     # What one would write by hand, on the loop that Python has: each entry is settled after its call ...
     "plain": Contender(_module("plain_loop", "each")),
     # ... or all that were taken together, and on uvloop.
-    "grouped": Contender(_module("plain_loop", "together"), lambda scenario: not scenario.batch_calls),
+    "grouped": Contender(_module("plain_loop", "together"), lambda scenario: scenario.settles_each),
     "grouped on uvloop": Contender(_module("plain_loop", "together", "uvloop")),
 }

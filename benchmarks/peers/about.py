@@ -1,13 +1,9 @@
 """The machine, the date and the versions that results belong to."""
 
-import datetime
-import os
-import platform
 import re
-from importlib.metadata import version
 
+from benchmarks.about import machine, versions
 from benchmarks.peers.environments import REQUIREMENTS
-from benchmarks.scaler.about import processor
 from examples.demo.server import Server
 
 __all__ = ["about"]
@@ -19,12 +15,10 @@ NAMED = {"taskiq": "taskiq-redis"}
 def about(server: Server, workers: list[str], *, entries: int, rounds: int) -> list[str]:
     """Lines for the page."""
     with server.client() as client:
-        release = client.info("server")["valkey_version"]
-    ours = [f"{name} {version(name)}" for name in ("triggerfish", "redis", "hiredis")]
+        ours = versions(client, "triggerfish", "redis", "hiredis", "uvloop")
     return [
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} CPUs ({processor()}), "
-        f"{platform.system()} {platform.release()}, load {os.getloadavg()[0]:.1f} before",
-        f"Valkey {release}, Python {platform.python_version()}, {', '.join(ours)}",
+        machine(),
+        ours,
         "Peers: " + ", ".join(_pinned(worker) for worker in workers),
         f"{rounds} rounds; {entries:,} entries of 128 bytes for the fast, down to a fiftieth of that for the slow",
     ]

@@ -3,18 +3,15 @@
 import datetime
 import os
 import platform
-import re
 from importlib.metadata import version
-from pathlib import Path
 
 import redis.asyncio
 
+from benchmarks.about import processor
 from benchmarks.scaler.results import About
 from listeners.version import __version__
 
-__all__ = ["about", "processor"]
-
-CPU_INFO = Path("/proc/cpuinfo")
+__all__ = ["about"]
 
 
 async def about(client: redis.asyncio.Redis) -> About:
@@ -31,12 +28,3 @@ async def about(client: redis.asyncio.Redis) -> About:
             **{package: version(package) for package in ("grpcio", "redis", "hiredis")},
         },
     )
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    if CPU_INFO.exists():
-        named = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)
-        if named is not None:
-            return named[1].strip()
-    return platform.machine()

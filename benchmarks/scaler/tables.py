@@ -1,42 +1,14 @@
 """The results as tables: for the terminal and for the documentation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from rich.table import Table as RichTable
 
 from benchmarks.scaler.results import Activation, Answering, Memory, RedisCost, Results
+from benchmarks.tables import UNKNOWN, Table
 
-__all__ = ["Table", "about_lines", "tables"]
+__all__ = ["about_lines", "tables"]
 
-UNKNOWN = "-"
 MEGABYTE = 1e6
 LEAST_OBJECTS_FOR_BYTES = 1_000
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, what it says of itself, and cells of text."""
-
-    title: str
-    note: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def rich(self) -> RichTable:
-        """For the terminal."""
-        shown = RichTable(title=self.title, caption=self.note, caption_justify="left", caption_style="")
-        for column in self.columns:
-            shown.add_column(column, justify="right", min_width=max(map(len, column.split())))
-        for row in self.rows:
-            shown.add_row(*row)
-        return shown
-
-    def markdown(self) -> str:
-        """For the documentation."""
-        lines = [self.columns, ["--:"] * len(self.columns), *self.rows]
-        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return f"## {self.title}\n\n{body}\n\n{self.note}\n"
 
 
 def about_lines(results: Results) -> list[str]:

@@ -1,0 +1,91 @@
+"""`make bench`: the function host beside loops written by hand: throughput, processes, latency, idle triggers.
+
+Shows tables, and writes them and a plot to docs/benchmarks.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from benchmarks import idle, latency, processes, throughput
+from benchmarks.about import machine, versions
+from benchmarks.contenders import CONTENDERS
+from benchmarks.tables import Table, bullets
+from examples.demo.server import Server, embedded_binary
+
+FOLDER = Path("docs/benchmarks")
+
+HEAD = """# The function host, measured
+
+Written by `make bench`; [benchmarks.md](../benchmarks.md) says what is measured, how, and what limits it.
+
+{about}
+
+![Entries per second](host.svg)
+
+{tables}"""
+
+
+def main(folder: Path) -> None:
+    """Measure, show and write."""
+    console = Console(width=150)
+    with Server(embedded_binary()) as server, server.client() as client:
+        about = [
+            machine(),
+            versions(client, "triggerfish", "redis", "hiredis", "uvloop"),
+            f"{throughput.ENTRIES:,} entries of 128 bytes, {throughput.ROUNDS} rounds in turns, an async handler that "
+            "only counts",
+        ]
+    runs = throughput.measure()
+    tables = [
+        throughput.table(runs),
+        processes.table(processes.measure()),
+        latency.table(latency.measure()),
+        idle.table(idle.measure()),
+    ]
+    for table in tables:
+        console.print(table.rich())
+    write(about, runs, tables, folder)
+    console.print(f"written to {folder}: host.md, host.svg")
+
+
+def write(about: list[str], runs: throughput.Runs, tables: list[Table], folder: Path) -> None:
+    """Write host.md and host.svg into a folder, which need not exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(runs, folder / "host.svg")
+    body = "\n".join(table.markdown() for table in tables)
+    (folder / "host.md").write_text(HEAD.format(about=bullets(about), tables=body))
+
+
+def draw(runs: throughput.Runs, path: Path) -> None:
+    """Entries per second as bars, one group for each scenario."""
+    # Texts as texts, and the same results make the same file.
+    with mpl.rc_context({"svg.hashsalt": "triggerfish", "svg.fonttype": "none"}):
+        scenarios = list(dict.fromkeys(scenario for scenario, _ in runs))
+        figure = Figure(figsize=(11, 1 + 0.7 * len(scenarios)), layout="constrained")
+        axes = figure.subplots()
+        height = 0.8 / len(CONTENDERS)
+        for number, name in enumerate(CONTENDERS):
+            bars = [(at, runs[scenario, name]) for at, scenario in enumerate(scenarios) if (scenario, name) in runs]
+            drawn = axes.barh(
+                [at + number * height for at, _ in bars],
+                [throughput.median_rate(each) for _, each in bars],
+                height,
+                label=name,
+            )
+            axes.bar_label(drawn, fmt="{:,.0f}", padding=3, fontsize="x-small")
+        axes.set_yticks([at + 0.4 - height / 2 for at in range(len(scenarios))], [each.described for each in scenarios])
+        axes.invert_yaxis()
+        axes.margins(x=0.1, y=0.01)
+        axes.set_xlabel("entries per second, one process, median")
+        axes.legend(loc="lower right")
+        figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.host", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the page and plot are written")
+    main(parser.parse_args().folder)
