@@ -28,7 +28,7 @@ from scaler.children import die_with_parent
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5
 #: Of each kind, for each host.
-MESSAGES = 1000
+MESSAGES = 2000
 ANSWER_SECONDS = 5.0
 START_SECONDS = 30.0
 #: The pause before each message, in seconds: long enough for the host to be waiting again.

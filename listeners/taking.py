@@ -75,7 +75,7 @@ class LeasedTaking:
         sent_at = boot_seconds()
         arguments: list[Any] = [self._lease_ms, count, self._beginning]
         for entry in succeeded:
-            arguments += (entry.receipt, entry.deliveries, "done", 0)
+            arguments += (entry.receipt, entry.deliveries)
         due_ms, taken = await self._client.evaluate(
             self._take, _keys(key), arguments, doing=f"taking from list {key!r}"
         )

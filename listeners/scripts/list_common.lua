@@ -27,22 +27,22 @@ end
 
 -- Settles elements in flight; one that a later delivery holds is left alone.
 -- From ARGV[first] on: id, deliveries, action, argument for each. Actions: done; retry (delay in ms); renew (lease in
--- ms); back (available at once, and this delivery does not count).
+-- ms); back (available at once, and this delivery does not count). With `all_done` only id, deliveries for each.
 -- Answers the ids of those left alone. A call costs more than an argument, so calls are for up to 1,000 elements, as
 -- Lua's unpack has a limit.
-local function settle(first)
-  local lost = {}
-  for page = first, #ARGV, 4000 do
+local function settle(first, all_done)
+  local lost, width = {}, all_done and 2 or 4
+  for page = first, #ARGV, 1000 * width do
     local ids, done = {}, {}
-    for at = page, math.min(page + 3999, #ARGV), 4 do ids[#ids + 1] = ARGV[at] end
+    for at = page, math.min(page + 1000 * width - 1, #ARGV), width do ids[#ids + 1] = ARGV[at] end
     local records = redis.call('HMGET', elements, unpack(ids))
     for number, id in ipairs(ids) do
-      local at = page + 4 * (number - 1)
+      local at = page + width * (number - 1)
       local deliveries, action, argument = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
       local record = records[number]
       if not is_latest(record, deliveries) then
         lost[#lost + 1] = id
-      elseif action == 'done' then
+      elseif all_done or action == 'done' then
         done[#done + 1] = id
       elseif action == 'back' then
         redis.call('HSET', elements, id, (deliveries - 1) .. string.sub(record, #deliveries + 1))

@@ -1,8 +1,8 @@
 -- Takes elements and records them as in flight: first those whose lease ran out or whose retry is due, then new ones.
--- ARGV: lease in ms, how many, 1 to take from the beginning; then what is to be settled before, as settle() reads it.
+-- ARGV: lease in ms, how many, 1 to take from the beginning; then id, deliveries of each that is done.
 -- Answers {ms until the next one in flight becomes available, or -1; {id, deliveries, payload, id, ...}}; the first is of
 -- use only if nothing was taken.
-settle(4)
+settle(4, true)
 local lease, count, beginning = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 
 -- From here on everything is read before anything is written, and what is recorded is written before the list is cut: a key of
