@@ -129,17 +129,18 @@ class Caller:
             if self._threads is not None:
                 await self._places.acquire()
                 call.has_place = True
-            if self.blocked and self._on_unstarted is not None:
-                self._on_unstarted(call.entries)
-                return
-            while self.blocked:
+            while self._overdue and self.blocked:
+                if self._on_unstarted is not None:
+                    self._on_unstarted(call.entries)
+                    return
                 await self._unblocked.wait()
             arguments = self._arguments(call)  # any wait is over now: the call begins at once
             error = await self._invoke(call, arguments) if arguments else None
             if not call.given_up:
                 self._tell(call, error)
         finally:
-            self._leave_place(call)
+            if call.has_place:
+                self._leave_place(call)
             self._ended(call)
 
     def _tell(self, call: _Call, error: BaseException | None) -> None:

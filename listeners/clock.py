@@ -1,6 +1,8 @@
 """The clock that leases are counted on."""
 
+import functools
 import time
+from collections.abc import Callable
 
 __all__ = ["boot_seconds", "lease_end"]
 
@@ -9,9 +11,8 @@ MARGIN = 0.1
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def boot_seconds() -> float:
-    """Seconds on a clock that also runs while the machine is suspended, where there is one."""
-    return time.clock_gettime(_CLOCK)
+#: Seconds on a clock that also runs while the machine is suspended, where there is one. It is asked before each call.
+boot_seconds: Callable[[], float] = functools.partial(time.clock_gettime, _CLOCK)
 
 
 def lease_end(sent_at: float, lease_seconds: float) -> float:

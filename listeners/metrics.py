@@ -28,7 +28,9 @@ class Durations(Histogram):
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """Note one observation, in seconds."""
-        self.observe_all((amount,))
+        self._observed.append(amount)
+        if len(self._observed) >= MAX_OBSERVED:
+            self._count()
 
     def observe_all(self, seconds: Iterable[float]) -> None:
         """Note observations, in seconds."""

@@ -85,8 +85,15 @@ class Workers:
                 while self._jobs:
                     job = self._jobs.popleft()
                     job.task = task
+                    run = contextvars.copy_context().run
                     try:
-                        await _InOwnContext(job.coroutine, self._wake_more)
+                        try:
+                            awaited = run(job.coroutine.send, None)
+                        except StopIteration:  # it has ended, without having waited
+                            pass
+                        else:
+                            self._wake_more()
+                            await _Rest(job.coroutine, run, awaited)
                     except Exception:  # a mistake of ours must not keep the other jobs from running
                         log.exception("a call failed in a way that was not foreseen")
                     if task is not None and task.cancelling():
@@ -102,29 +109,29 @@ class Workers:
             self._wake_more()
 
 
-class _InOwnContext:
-    """Awaits a coroutine that runs in a new context; `on_wait` is called before the first time that it waits."""
+class _Rest:
+    """Awaits the rest of a coroutine that waits for `awaited`; each of its steps is made by `run`, in its context."""
 
-    __slots__ = ("_coroutine", "_on_wait")
+    __slots__ = ("_awaited", "_coroutine", "_run")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], on_wait: Callable[[], object]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, None], run: Callable[..., Any], awaited: Any) -> None:
         self._coroutine = coroutine
-        self._on_wait = on_wait
+        self._run = run
+        self._awaited = awaited
 
     def __await__(self) -> Generator[Any, Any, None]:
-        run = contextvars.copy_context().run
-        step: Callable[[Any], Any] = self._coroutine.send
-        value: Any = None
+        coroutine, run, awaited = self._coroutine, self._run, self._awaited
         while True:
+            step: Callable[[Any], Any] = coroutine.send
+            value: Any
+            try:
+                value = yield awaited
+            except GeneratorExit:
+                run(coroutine.close)
+                raise
+            except BaseException as error:  # noqa: BLE001  (a cancellation above all; it is for the coroutine to handle)
+                step, value = coroutine.throw, error
             try:
                 awaited = run(step, value)
             except StopIteration:
                 return
-            self._on_wait()
-            try:
-                step, value = self._coroutine.send, (yield awaited)
-            except GeneratorExit:
-                run(self._coroutine.close)
-                raise
-            except BaseException as error:  # noqa: BLE001  (a cancellation above all; it is for the coroutine to handle)
-                step, value = self._coroutine.throw, error
