@@ -1,6 +1,7 @@
 """Calls a function with entries, within a time limit, and tells what became of each."""
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import threading
@@ -83,8 +84,8 @@ class Caller:
         self._workers = Workers()
         self._cancelling = False
         self._places = asyncio.Semaphore(self._concurrency)
-        #: The calls whose outcome is awaited.
-        self._running: set[_Call] = set()
+        #: The calls that have not ended, and were not given up on.
+        self._running: set[Job] = set()
         self.idle = asyncio.Event()
         self.idle.set()
         self._overdue: set[_Call] = set()
@@ -106,12 +107,14 @@ class Caller:
     async def cancel(self, seconds: float) -> None:
         """Cancel every call once, so that functions can clean up, and wait for as long as that may take."""
         self._cancelling = True
-        self._running.difference_update(self._workers.withdraw())
-        tasks = [call.task for call in self._running if call.task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
+        for unbegun in self._workers.withdraw():
+            self._forget(unbegun)
+        for call in self._running:
+            if call.task is not None:
+                call.task.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.idle.wait()
 
     def close(self) -> None:
         """Start no call any more. One that goes on regardless is not waited for."""
@@ -178,7 +181,9 @@ class Caller:
         return arguments
 
     async def _invoke(self, call: _Call, arguments: list[Any]) -> BaseException | None:
-        """Call the handler; what it raised, if anything. Only the cancellation of cancel() and close() is raised."""
+        """Call the handler; what it raised, if anything. Only the cancellation of cancel() and close() is raised, and
+        that not of a call that was too slow anyway.
+        """
         argument = arguments if self._function.binding.batch else arguments[0]
         began = self._deadlines.add(call)
         error: BaseException | None = None
@@ -209,6 +214,7 @@ class Caller:
         """Run the handler to its end, or to the exception that it leaves on its thread."""
         call.thread = asyncio.get_running_loop().run_in_executor(threads, self._begin, call, argument)
         result, error = await call.thread
+        call.thread = None
         if call.given_up:
             log.warning("%s: a call that was given up on has ended", self._function.name)
             if inspect.iscoroutine(result):
@@ -233,8 +239,10 @@ class Caller:
             self._places.release()
 
     def _overran(self, call: _Call) -> None:
+        if call.thread is not None and call.thread.done():
+            return  # it has ended, and only the loop was too busy to notice
         call.overran = True
-        if call.thread is not None and not call.thread.done():  # nothing can stop it
+        if call.thread is not None:  # nothing can stop it
             self._give_up(call)
         elif call.task is not None:
             call.task.cancel()
@@ -260,7 +268,7 @@ class Caller:
             self._overdue.discard(call)
             self._overdue_changed()
 
-    def _forget(self, call: _Call) -> None:
+    def _forget(self, call: Job) -> None:
         self._running.discard(call)
         if not self._running:
             self.idle.set()

@@ -40,18 +40,18 @@ class Lane:
             packed = b"".join([hiredis.pack_command(command) for command in commands])
             await connection.send_packed_command(packed, check_health=False)
             self._deadlines.add(connection)
-            # redis-py looks at an answer for longer than hiredis takes to read it: none of that is needed here.
+            # What Connection.read_response does besides takes longer than hiredis: a lost connection is told by the
+            # parser too, and closed below.
             read = connection._parser.read_response  # type: ignore[attr-defined]
             answers = [await read() for _ in commands]
         except BaseException as error:
+            late = self._watched_no_more(connection)
             await self._given_back(pool, connection)
-            if connection in self._late:
-                self._late.discard(connection)
+            if late and not isinstance(error, asyncio.CancelledError):
                 raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
             raise
-        finally:
-            self._deadlines.remove(connection)
-        if generation == self._generation:
+        # The last answer may have come just as the connection was cut off.
+        if not self._watched_no_more(connection) and generation == self._generation:
             self._idle[pool].append(connection)
         else:
             await self._given_back(pool, connection)
@@ -62,14 +62,21 @@ class Lane:
         self._generation += 1
         idle = [(pool, connection) for pool, connections in self._idle.items() for connection in connections]
         self._idle.clear()
-        for pool, connection in idle:
-            await self._given_back(pool, connection)
+        # Shielded: those that are left would count as in use for ever.
+        await asyncio.shield(asyncio.gather(*(self._given_back(pool, connection) for pool, connection in idle)))
 
     def _cut_off(self, connection: AbstractConnection) -> None:
         """End the reading of answers that did not come in time."""
         self._late.add(connection)
         if connection._writer is not None:
             connection._writer.transport.abort()
+
+    def _watched_no_more(self, connection: AbstractConnection) -> bool:
+        """Whether it was cut off. Comes before it is given back, as it may be another command's then."""
+        self._deadlines.remove(connection)
+        late = connection in self._late
+        self._late.discard(connection)
+        return late
 
     async def _borrowed(self, pool: ConnectionPool) -> AbstractConnection:
         kept = self._idle.get(pool)

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.samples import Sample
@@ -13,8 +14,6 @@ __all__ = ["FunctionMeter", "HostMetrics"]
 
 LABELS = ("app", "function")
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-
-
 #: Observations that may wait to be counted.
 MAX_OBSERVED = 1_000
 
@@ -25,6 +24,7 @@ class Durations(Histogram):
     def _metric_init(self) -> None:
         super()._metric_init()
         self._observed: list[float] = []
+        self._counting = Lock()
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """Note one observation, in seconds."""
@@ -39,10 +39,12 @@ class Durations(Histogram):
             self._count()
 
     def _count(self) -> None:
-        for bucket, number in Tally([bisect_left(self._upper_bounds, each) for each in self._observed]).items():
-            self._buckets[bucket].inc(number)
-        self._sum.inc(sum(self._observed))
-        self._observed.clear()
+        with self._counting:  # a registry may be collected on any thread
+            observed = self._observed[:]
+            del self._observed[: len(observed)]
+            for bucket, number in Tally([bisect_left(self._upper_bounds, each) for each in observed]).items():
+                self._buckets[bucket].inc(number)
+            self._sum.inc(sum(observed))
 
     def _child_samples(self) -> Iterable[Sample]:
         self._count()

@@ -107,9 +107,11 @@ class Pump:
             await self._draining.wait()
             # A read that is under way may have taken entries: let it end.
             exchanging = asyncio.create_task(self._hand.expects_nothing.wait())
-            await asyncio.wait([taking, exchanging], timeout=LAST_TAKE_SECONDS)
+            try:
+                await asyncio.wait([taking, exchanging], timeout=LAST_TAKE_SECONDS)
+            finally:
+                exchanging.cancel()
         finally:
-            exchanging.cancel()
             await cancel_until_done([taking], CLEAN_UP_SECONDS)
 
     async def _take(self) -> None:

@@ -11,8 +11,9 @@ __all__ = ["Job", "Workers"]
 
 log = logging.getLogger("triggerfish.host")
 
-#: Workers that are woken at one time while jobs wait: two, so that many get theirs within few rounds of the loop.
-MAX_WOKEN = 2
+#: So many workers are woken for each job that waits while others stand behind it: with two their number doubles with
+#: each round of the loop, and so few are woken for nothing.
+WOKEN_BY_EACH = 2
 
 
 class Job:
@@ -26,11 +27,11 @@ class Job:
 
 
 class Workers:
-    """Runs jobs on tasks that are kept: at once, in their order, and however many at the same time.
+    """Runs jobs on tasks that are kept: soon, in their order, and however many at the same time.
 
-    A job sees a task and a context of its own, which it may cancel or change: no cancellation reaches the next job, as
-    a task that was cancelled ends with its job. Jobs that never wait share one task, so there are as many tasks as jobs
-    waited at the same time.
+    A job has a context of its own, and while it runs a task that it may cancel: a task that was cancelled ends with its
+    job. Jobs that never wait share one task, so there are as many tasks as jobs waited at the same time. Whoever keeps
+    a job's task and cancels it after the job has ended hits the job that has the task then.
     """
 
     def __init__(self) -> None:
@@ -38,7 +39,9 @@ class Workers:
         self._idle: list[asyncio.Future[None]] = []
         #: The loop itself would let go of a task that waits.
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Workers that will look for a job in the next round of the loop.
         self._woken = 0
+        self._closed = False
 
     def start(self, job: Job) -> None:
         """Run a job soon."""
@@ -55,7 +58,8 @@ class Workers:
         return jobs
 
     def close(self) -> None:
-        """End the tasks that have no job; the others end with theirs if they are cancelled."""
+        """End the tasks that have no job now, and the others as soon as theirs have ended."""
+        self._closed = True
         self.withdraw()
         for idle in self._idle:
             idle.cancel()
@@ -73,7 +77,7 @@ class Workers:
 
     def _wake_more(self) -> None:
         """A job waits: those behind it must not."""
-        while self._jobs and self._woken < MAX_WOKEN:
+        for _ in range(min(WOKEN_BY_EACH, len(self._jobs) - self._woken)):
             self._wake()
 
     async def _work(self) -> None:
@@ -83,30 +87,39 @@ class Workers:
         try:
             while True:
                 while self._jobs:
-                    job = self._jobs.popleft()
-                    job.task = task
-                    run = contextvars.copy_context().run
-                    try:
-                        try:
-                            awaited = run(job.coroutine.send, None)
-                        except StopIteration:  # it has ended, without having waited
-                            pass
-                        else:
-                            self._wake_more()
-                            await _Rest(job.coroutine, run, awaited)
-                    except Exception:  # a mistake of ours must not keep the other jobs from running
-                        log.exception("a call failed in a way that was not foreseen")
-                    if task is not None and task.cancelling():
+                    await self._do(self._jobs.popleft(), task)
+                    if _was_cancelled(task):
                         return
+                if self._closed:
+                    return
                 idle = loop.create_future()
                 self._idle.append(idle)
                 try:
                     await idle
                 finally:
-                    if idle.done() and not idle.cancelled():
+                    if idle.done() and not idle.cancelled():  # then we count as woken, even if we are cancelled now
                         self._woken -= 1
         finally:
             self._wake_more()
+
+    async def _do(self, job: Job, task: "asyncio.Task[None] | None") -> None:
+        """Run one job to its end. A method of its own, so that a worker without a job keeps nothing of the last one."""
+        job.task = task
+        run = contextvars.copy_context().run
+        try:
+            try:
+                awaited = run(job.coroutine.send, None)
+            except StopIteration:  # it has ended, without having waited
+                return
+            self._wake_more()
+            await _Rest(job.coroutine, run, awaited)
+        except Exception:  # a mistake of ours must not keep the other jobs from running
+            log.exception("a call failed in a way that was not foreseen")
+
+
+def _was_cancelled(task: "asyncio.Task[None] | None") -> bool:
+    """Whether a task was cancelled; also one that took that back before it was noticed, as it will be regardless."""
+    return task is not None and (task.cancelling() > 0 or getattr(task, "_must_cancel", False))
 
 
 class _Rest:

@@ -1,5 +1,6 @@
 -- Takes elements and records them as in flight: first those whose lease ran out or whose retry is due, then new ones.
--- ARGV: lease in ms, how many, 1 to take from the beginning; then id, deliveries of each that is done.
+-- ARGV: lease in ms, how many, 1 to take from the beginning; then id, deliveries of each that is done; those that a
+-- later delivery holds are left alone.
 -- Answers {ms until the next one in flight becomes available, or -1; {id, deliveries, payload, id, ...}}; the first is of
 -- use only if nothing was taken.
 settle(4, true)

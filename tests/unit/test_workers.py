@@ -2,12 +2,14 @@
 
 import asyncio
 import contextvars
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from listeners.workers import MAX_WOKEN, Job, Workers
+from listeners.workers import WOKEN_BY_EACH, Job, Workers
 from tests.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")
@@ -74,7 +76,7 @@ async def test_jobs_that_wait_run_at_the_same_time(workers: Workers) -> None:
     begun = 0
     gate.clear()
     second = await run(workers, *[wait] * 100)
-    assert len({job.task for job in first + second}) <= 100 + MAX_WOKEN
+    assert len({job.task for job in first + second}) <= 100 + WOKEN_BY_EACH
 
 
 async def test_each_has_its_own_context(workers: Workers) -> None:
@@ -197,3 +199,75 @@ async def test_a_mistake_of_ours_stops_no_other_job(workers: Workers, caplog: py
 
     await run(workers, fail, work, work)
     assert "RuntimeError: a mistake" in caplog.text
+
+
+async def test_many_that_wait_begin_within_few_rounds_of_the_loop(workers: Workers) -> None:
+    """Their number doubles with each round: 500 do not take hundreds of rounds, in which others do their work."""
+    begun, rounds, gate = 0, 0, asyncio.Event()
+
+    async def wait() -> None:
+        nonlocal begun
+        begun += 1
+        await gate.wait()
+
+    for _ in range(500):
+        workers.start(Job(wait()))
+    while begun < 500:
+        await asyncio.sleep(0)
+        rounds += 1
+    assert rounds < 20
+    gate.set()
+
+
+async def test_a_worker_without_a_job_keeps_nothing_of_the_last_one(workers: Workers) -> None:
+    """What jobs had, in their code or in their context, is free when they have ended."""
+
+    class Payload:
+        pass
+
+    held = contextvars.ContextVar[Payload]("held")
+    references: list[weakref.ref[Payload]] = []
+
+    async def keep() -> None:
+        payload = Payload()
+        references.append(weakref.ref(payload))
+        held.set(payload)
+        await asyncio.sleep(0.001)
+
+    await run(workers, *[keep] * 20)
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 20
+
+
+async def test_a_cancellation_that_is_taken_back(workers: Workers) -> None:
+    """A job that cancels its task and takes that back has ended its task all the same, and only that."""
+    ended: list[bool] = []
+
+    async def undecided() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        task.uncancel()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        ended.append(True)
+
+    await run(workers, undecided, work)
+    await run(workers, work)
+    assert ended == [True, True]
+
+
+async def test_workers_that_are_closed_end_with_their_jobs(workers: Workers) -> None:
+    """A job that goes on regardless is left alone, and its task ends with it."""
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await gate.wait()
+
+    job = Job(wait())
+    workers.start(job)
+    await eventually(lambda: job.task is not None)
+    workers.close()
+    gate.set()
+    await eventually(lambda: job.task is not None and job.task.done())
