@@ -9,16 +9,24 @@ from pathlib import Path
 
 import redis
 
-__all__ = ["machine", "processor", "versions"]
+__all__ = ["machine", "now", "system", "versions"]
 
 CPU_INFO = Path("/proc/cpuinfo")
 
 
 def machine() -> str:
-    """When, and on what."""
-    now = datetime.datetime.now(datetime.UTC)
-    system = f"{os.cpu_count()} CPUs ({processor()}), {platform.system()} {platform.release()}"
-    return f"{now:%Y-%m-%d %H:%M} UTC, {system}, load {os.getloadavg()[0]:.1f} before"
+    """When, on what, and how busy it was."""
+    return f"{now()}, {system()}, load {os.getloadavg()[0]:.1f} before"
+
+
+def now() -> str:
+    """The time."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def system() -> str:
+    """The processors and the system."""
+    return f"{os.cpu_count()} CPUs ({_processor()}), {platform.system()} {platform.release()}"
 
 
 def versions(client: redis.Redis, *packages: str) -> str:
@@ -28,7 +36,7 @@ def versions(client: redis.Redis, *packages: str) -> str:
     return f"Valkey {release}, Python {platform.python_version()}, {installed}"
 
 
-def processor() -> str:
+def _processor() -> str:
     """What the processor calls itself."""
     if CPU_INFO.exists():
         named = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)

@@ -98,7 +98,7 @@ class Consumer:
                 key, "XCLAIM", key, self.group, self.name, self._lease_ms, *deliveries,
                 doing=f"claiming entries of stream {key!r}",
             )  # fmt: skip
-        claimed = _entries([(key.encode("utf-8", "surrogateescape"), [raw for raw in answer if raw and raw[1]])])
+        claimed = _entries_of(key, [raw for raw in answer if raw and raw[1]])
         for entry in claimed:
             entry.deliveries = deliveries[id_of(entry)] + 1
         return claimed
@@ -178,12 +178,13 @@ def id_of(entry: Entry) -> str:
 
 
 def _entries(answer: Any) -> list[Entry]:
-    """The entries of an answer of XREADGROUP: for each stream its key and [ID, [name, value, ...]] for each."""
-    entries: list[Entry] = []
-    for raw_key, raws in answer or ():
-        key = text(raw_key)
-        entries += [Entry(key, None, flat_fields, entry_id.decode()) for entry_id, flat_fields in raws]
-    return entries
+    """The entries of an answer of XREADGROUP."""
+    return [entry for key, raws in answer or () for entry in _entries_of(text(key), raws)]
+
+
+def _entries_of(key: str, raws: Any) -> list[Entry]:
+    """The entries of one stream from their replies: [ID, [name, value, name, value, ...]] for each."""
+    return [Entry(key, None, flat_fields, entry_id.decode()) for entry_id, flat_fields in raws]
 
 
 def _next_id(entry_id: str) -> str:

@@ -1,13 +1,12 @@
 """The machine and the versions that a result belongs to."""
 
-import datetime
 import os
 import platform
 from importlib.metadata import version
 
 import redis.asyncio
 
-from benchmarks.about import processor
+from benchmarks.about import now, system
 from benchmarks.scaler.results import About
 from listeners.version import __version__
 
@@ -18,8 +17,8 @@ async def about(client: redis.asyncio.Redis) -> About:
     """Everything that matters here and now."""
     server = await client.info("server")
     return About(
-        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=f"{os.cpu_count()} CPUs ({processor()}), {platform.system()} {platform.release()}",
+        date=now(),
+        machine=system(),
         load_before=round(os.getloadavg()[0], 1),
         versions={
             "Triggerfish": __version__,

@@ -1,6 +1,7 @@
 """Lanes: connections that are kept, on a real server."""
 
 import asyncio
+import functools
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners.lane import Lane
+from tests.waiting import eventually
 
 LIMIT_SECONDS = 0.2
 
@@ -39,14 +41,19 @@ async def test_a_command_that_is_not_answered_in_time(server: Server) -> None:
     await pool.disconnect()
 
 
-async def test_a_command_whose_task_is_cancelled(server: Server) -> None:
+async def test_a_command_whose_task_is_cancelled(server: Server, client: redis.asyncio.Redis) -> None:
     """It is cancelled, and the connection is not used again."""
     lane, pool = Lane(60), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
     waiting = asyncio.create_task(lane.run(pool, [("BLPOP", "nothing here", 2)]))
-    await asyncio.sleep(0.05)
+    await eventually(functools.partial(_is_blocked, client))
     waiting.cancel()
     await asyncio.wait([waiting], timeout=5)
     assert waiting.cancelled()
     assert await lane.run(pool, [("ECHO", "mine")]) == [b"mine"]
     await lane.let_go()
     await pool.disconnect()
+
+
+async def _is_blocked(client: redis.asyncio.Redis) -> bool:
+    """Whether a client waits in a blocking command."""
+    return bool((await client.info("clients"))["blocked_clients"])
