@@ -35,8 +35,8 @@ Context = grpc.aio.ServicerContext[object, object]
 TARGET_SIZE = 1
 MAX_DETAIL_CHARACTERS = 1000
 #: Before a stop: no call waits to be taken up if none was for so long; and the longest that this is waited for.
-QUIET_SECONDS = 0.05
-LAST_CALLS_SECONDS = 1.0
+QUIET_SECONDS = 0.2
+LAST_CALLS_SECONDS = 2.0
 
 #: The status of each of our errors; the first class that fits decides.
 _CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (

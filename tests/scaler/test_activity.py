@@ -17,7 +17,7 @@ from grpc import StatusCode
 
 from examples.demo.server import Server, free_port
 from scaler.children import die_with_parent
-from tests.scaler.serving import SCALER, Keda, Running, Stream, running_scaler
+from tests.scaler.serving import SCALER, Keda, Running, Stream, reference, running_scaler
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -204,9 +204,11 @@ async def test_spec_streams(server: Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def scaler_process(server: Server) -> AsyncIterator[tuple[subprocess.Popen[bytes], Keda]]:
+async def scaler_process(
+    server: Server, port: int | None = None
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], Keda]]:
     """A scaler in a process of its own, which must end with code 0 in the block or soon after, and who asks it."""
-    port = free_port()
+    port = port or free_port()
     settings = {**SCALER, "grpc_port": port}
     environment = {f"TRIGGERFISH_SCALER__{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
@@ -246,9 +248,20 @@ async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
 
 async def test_calls_that_wait_at_sigterm(server: Server) -> None:
     """K6: of many calls that have come when SIGTERM comes, each is answered, also those not taken up by then."""
-    async with scaler_process(server) as (process, keda):
+    port = free_port()
+    asked = [{**LIST, "keys": f"orders-{number}"} for number in range(300)]
+    async with scaler_process(server, port) as (process, keda):
         await keda.target(LIST)
-        calls = [asyncio.create_task(keda.target({**LIST, "keys": f"orders-{number}"})) for number in range(300)]
-        await asyncio.sleep(0.05)  # they are sent
+        process.send_signal(signal.SIGSTOP)  # so that none is answered before
+        calls = [asyncio.create_task(keda.target(metadata)) for metadata in asked]
+        await eventually(lambda: unread_bytes(port) > sum(reference(metadata).ByteSize() for metadata in asked))
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
         assert await asyncio.gather(*calls) == [0] * len(calls)
+
+
+def unread_bytes(port: int) -> int:
+    """What has come for who listens on this port, and was not read by it yet."""
+    tables = [Path("/proc/net", name).read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    connections = [line.split() for table in tables for line in table]
+    return sum(int(fields[4].partition(":")[2], 16) for fields in connections if fields[1].endswith(f":{port:04X}"))
