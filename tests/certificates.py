@@ -39,6 +39,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for tests")])
         certificate = (
             _builder(self._name, self._name, self._key)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -51,6 +52,8 @@ class Authority:
         names = [_name(host) for host in hosts or ("127.0.0.1", "localhost")]
         certificate = (
             _builder(subject, self._name, key)
+            # Python 3.13 and newer insist on it.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )

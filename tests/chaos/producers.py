@@ -35,7 +35,7 @@ class Connected:
             if self._client is None:
                 self._client = client(await self.scenario.port_of(self.key), TIMEOUT_SECONDS)
             await command(self._client)
-        except (RedisError, OSError):
+        except (RedisError, OSError, TypeError):  # asyncio of Python 3.13: writing to a connection that was lost
             await self.close()
             return False
         return True

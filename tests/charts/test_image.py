@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,12 @@ def test_the_linter_is_content() -> None:
 
 
 def test_the_image_is_small_pinned_and_not_roots() -> None:
-    """Two stages of one pinned slim image; the last one copies what was built, and runs as a user with a number."""
+    """Two stages of one pinned slim image, of the oldest Python that there may be; the last one copies what was built,
+    and runs as a user with a number.
+    """
     [(keyword, base)] = [(keyword, rest) for keyword, rest in instructions() if rest.startswith("PYTHON=")]
-    major, minor = sys.version_info[:2]
-    assert (keyword, base) == ("ARG", f"PYTHON=python:{major}.{minor}-slim-bookworm")
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert (keyword, base) == ("ARG", f"PYTHON=python:{oldest}-slim-bookworm")
     build, final = stages()
     assert of("FROM", build) == ["${PYTHON} AS build"]
     assert of("FROM", final) == ["${PYTHON}"]

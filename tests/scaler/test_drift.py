@@ -68,6 +68,8 @@ class Shop:
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Shop:
     """The app, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    # Compiled ones are told apart by their second and size only.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     shop = Shop(capsysbinary)
     shop.declare(APP)
     return shop
