@@ -32,7 +32,7 @@ class Signed:
 
 
 class Authority:
-    """A certificate authority of its own."""
+    """A certificate authority of its own, with all that Python 3.13 and newer insist on."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -41,6 +41,7 @@ class Authority:
             _builder(self._name, self._name, self._key)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_signing(), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = certificate.public_bytes(Encoding.PEM)
@@ -52,7 +53,6 @@ class Authority:
         names = [_name(host) for host in hosts or ("127.0.0.1", "localhost")]
         certificate = (
             _builder(subject, self._name, key)
-            # Python 3.13 and newer insist on it.
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -80,6 +80,13 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .not_valid_before(now - HOURS)
         .not_valid_after(now + HOURS)
     )
+
+
+def _signing() -> x509.KeyUsage:
+    """What an authority's key is for."""
+    others = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    never = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **never)
 
 
 def _name(host: str) -> x509.GeneralName:

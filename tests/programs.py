@@ -7,7 +7,7 @@ from tests.servers.catalogue import ALL_REQUIRED
 __all__ = ["collectable", "program"]
 
 #: By program, the package of the system that brings it.
-PACKAGES = {"chromium": "chromium", "promtool": "prometheus", "prometheus": "prometheus", "openssl": "openssl"}
+PACKAGES = {"chromium": "chromium", "promtool": "prometheus", "prometheus": "prometheus"}
 
 
 def program(name: str) -> str:

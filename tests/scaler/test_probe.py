@@ -11,8 +11,9 @@ import redis.asyncio
 
 from examples.demo.server import Server, free_port
 from scaler.probing import tls_from
-from tests.scaler.certificates import Authority, tls_door
+from tests.certificates import Authority
 from tests.scaler.serving import Running
+from tests.scaler.tls_door import tls_door
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
@@ -162,18 +163,20 @@ async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Pa
 
 async def test_tls(scaler: Running, tmp_path: Path) -> None:
     """With --ca-file the certificate is verified, for scalerAddress if the metadata has one; enableTLS means TLS."""
-    ours, other = Authority(tmp_path), Authority(tmp_path, "other")
-    async with tls_door(scaler.server.grpc_port, ours.sign("scaler.triggerfish.svc")) as port:
+    Authority().write(tmp_path / "ours", "scaler.triggerfish.svc")
+    Authority().write(tmp_path / "other")
+    async with tls_door(scaler.server.grpc_port, tmp_path / "ours") as port:
         address = f"127.0.0.1:{port}"
         named = (*LIST, "-m", "scalerAddress=scaler.triggerfish.svc:6000")
-        good = await triggerfish("probe", address, *named, "--ca-file", str(ours.file))
+        verified = ("--ca-file", str(tmp_path / "ours" / "ca.crt"))
+        good = await triggerfish("probe", address, *named, *verified)
         assert good.code == 0, good
         assert set(good.statuses.values()) == {"OK"}
         for wrong in (
-            [*named, "--ca-file", str(other.file)],
+            [*named, "--ca-file", str(tmp_path / "other" / "ca.crt")],
             [*named],
             [*named, "-m", "enableTLS=true"],
-            [*LIST, "-m", "scalerAddress=elsewhere:6000", "--ca-file", str(ours.file)],
+            [*LIST, "-m", "scalerAddress=elsewhere:6000", *verified],
         ):
             refused = await triggerfish("probe", address, *wrong)
             assert (refused.code, refused.statuses) == (1, {"GetMetricSpec": "UNAVAILABLE"}), wrong
@@ -181,14 +184,15 @@ async def test_tls(scaler: Running, tmp_path: Path) -> None:
 
 async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
     """With --cert-file and --key-file a scaler that wants client certificates can be asked; without it cannot."""
-    ours = Authority(tmp_path)
-    client = ours.sign("keda")
-    async with tls_door(scaler.server.grpc_port, ours.sign("localhost"), ours) as port:
+    server, client = tmp_path / "server", tmp_path / "client"
+    Authority().write(server).write(client, "keda")
+    async with tls_door(scaler.server.grpc_port, server, server / "ca.crt") as port:
         address = f"localhost:{port}"
-        certificate = ["--cert-file", str(client.certificate), "--key-file", str(client.key)]
-        good = await triggerfish("probe", address, *LIST, "--ca-file", str(ours.file), *certificate)
+        verified = ("--ca-file", str(server / "ca.crt"))
+        certificate = ("--cert-file", str(client / "tls.crt"), "--key-file", str(client / "tls.key"))
+        good = await triggerfish("probe", address, *LIST, *verified, *certificate)
         assert (good.code, set(good.statuses.values())) == (0, {"OK"}), good
-        refused = await triggerfish("probe", address, *LIST, "--ca-file", str(ours.file))
+        refused = await triggerfish("probe", address, *LIST, *verified)
         assert (refused.code, refused.statuses) == (1, {"GetMetricSpec": "UNAVAILABLE"})
 
 
