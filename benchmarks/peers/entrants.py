@@ -103,6 +103,8 @@ ENTRANTS: list[Entrant] = [
     _ours("list:at-least-once:entries:100", "list, entry per call, batch 100"),
     _ours("list:at-least-once:batches:10", "list, batch of 10 per call"),
     _ours("list:at-least-once:batches:100", "list, batch of 100 per call"),
+    _ours("list:at-most-once:entries:10", "list, entry per call, batch 10 (LPOP 10)"),
+    _ours("list:at-most-once:batches:100", "list, batch of 100 per call (LPOP 100)"),
     _ours("stream:at-least-once:entries:10", "stream, entry per call, batch 10", in_memory=True),
     _ours("stream:at-least-once:entries:100", "stream, entry per call, batch 100"),
     _ours("stream:at-least-once:batches:10", "stream, batch of 10 per call"),
