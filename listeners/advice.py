@@ -1,4 +1,6 @@
-"""Looks for what may lose entries or keep an app from working: eviction, no persistence, denied commands."""
+"""Looks for what may lose or repeat entries, or keep an app from working: eviction, no persistence, a primary that does
+not notice its fail-over, denied commands.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -27,6 +29,8 @@ async def server_advice(client: Redis, triggers: Iterable[Trigger]) -> list[str]
     advice = [_about_eviction(await _eviction_policy(client), keeps_entries=keeps_entries, has_lease=has_lease)]
     if keeps_entries:
         advice.append(_about_persistence(await _is_persistent(client)))
+    if keeps_entries or has_lease:
+        advice.append(_about_replicas(await _replicas(client), await _configured(client, "min-replicas-to-write")))
     return [sentence for sentence in advice if sentence]
 
 
@@ -57,6 +61,21 @@ def _about_persistence(persistent: bool | None) -> str:
         "Redis keeps nothing on disk (appendonly is no, and there are no save points): its restart loses what waits "
         f"and what is in flight. Turn persistence on: {fix}"
     )
+
+
+def _about_replicas(replicas: int, needed: str | None) -> str:
+    if replicas == 0 or needed != "0":  # not told: a managed server, which says and sets it elsewhere
+        return ""
+    return (
+        "min-replicas-to-write is 0: a primary that a fail-over has replaced hands out entries and leases beside its "
+        "successor until it is told. Let it refuse when no replica is left: CONFIG SET min-replicas-to-write 1"
+    )
+
+
+async def _replicas(client: Redis) -> int:
+    """The replicas of a primary, as far as it says so."""
+    role = await _told(client, "replication", "role")
+    return int(await _told(client, "replication", "connected_slaves") or 0) if role == "master" else 0
 
 
 async def _eviction_policy(client: Redis) -> str | None:

@@ -1,7 +1,8 @@
 """A primary that dies or stands still and is replaced, under Sentinel.
 
 A write counts when both replicas have it (WAIT), since either may take over. What hosts write is not waited for: a
-settlement may be lost with a primary, so that an entry comes again, and so may a lease.
+settlement may be lost with a primary, so that an entry comes again, and so may a lease. A primary that was replaced
+refuses to write, as docs/operations.md recommends.
 """
 
 import asyncio
@@ -19,6 +20,10 @@ from tests.waiting import eventually
 __all__ = ["UnderSentinel"]
 
 
+#: A primary that no replica follows any more takes no writes.
+REFUSING = ("--min-replicas-to-write", "1")
+
+
 class UnderSentinel:
     """A primary with two replicas, and three Sentinels."""
 
@@ -32,7 +37,7 @@ class UnderSentinel:
         self._sentinels: Sentinels | None = None
 
     async def start(self) -> None:
-        self._sentinels = await asyncio.to_thread(Sentinels, RELEASES[self._release], *DURABLE)
+        self._sentinels = await asyncio.to_thread(Sentinels, RELEASES[self._release], *DURABLE, *REFUSING)
 
     @property
     def connection_string(self) -> str:

@@ -14,6 +14,7 @@ from listeners.connection import Connections
 from listeners.permissions import PASSWORD
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES
+from tests.waiting import eventually
 
 with_acl = pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
 
@@ -159,6 +160,28 @@ async def test_settings_that_may_lose_entries(
         for warning, word in zip(warnings[name], words, strict=True):
             assert word in warning
             assert "CONFIG SET" in warning
+
+
+@pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
+async def test_a_primary_that_needs_no_replica(client: redis.asyncio.Redis, server: Server) -> None:
+    """A primary with a replica is to refuse what no replica takes over, or it works on after a fail-over."""
+    await client.config_set("save", SAVES["save"])
+    connections = Connections(SecretStr(server.address))
+
+    async def warnings() -> list[str]:
+        return [warning for found in (await looked_at(connections)).values() for warning in found.warnings]
+
+    try:
+        assert await warnings() == []
+        with RELEASES["valkey-9.1"].start() as replica, replica.client() as other:
+            other.replicaof("127.0.0.1", server.port)
+            [warning] = await eventually(warnings)
+            assert "CONFIG SET min-replicas-to-write 1" in warning
+            await client.config_set("min-replicas-to-write", 1)
+            assert await warnings() == []
+    finally:
+        await client.config_set("min-replicas-to-write", 0)
+        await client.config_set("save", "")
 
 
 @with_acl
