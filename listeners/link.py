@@ -13,6 +13,7 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from listeners.connection import ConnectionSpec
 from listeners.credentials import EntraTokens, PasswordFile, entra_identity
@@ -164,9 +165,29 @@ class _Secure(_Linked, SSLConnection):
     pass
 
 
-class _PlainPrimary(_Linked, SentinelManagedConnection):
+class _Primary(_Linked):
+    """A connection that must lead to a primary: a Sentinel may know less than the others, and name the former one.
+
+    Nothing else would show that: it measures as well as a primary does, and whoever is subscribed there gets what is
+    replicated.
+    """
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        await self.send_command("INFO", "replication", check_health=False)
+        try:
+            told = await self.read_response()
+        except ResponseError:  # denied: it cannot be known
+            return
+        if b"role:slave" in told:
+            raise RedisConnectionError(
+                f"{self.host}:{self.port} is a replica: a Sentinel does not know the new primary yet"
+            )
+
+
+class _PlainPrimary(_Primary, SentinelManagedConnection):
     pass
 
 
-class _SecurePrimary(_Linked, SentinelManagedSSLConnection):
+class _SecurePrimary(_Primary, SentinelManagedSSLConnection):
     pass

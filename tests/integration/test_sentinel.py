@@ -1,10 +1,13 @@
 """Under Sentinel: the primary is found, and a fail-over is followed."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from examples.demo.server import Server, free_port
 from listeners import App, RedisMessage
 from listeners.client import Client
 from listeners.connection import parse_connection_string
@@ -64,6 +67,28 @@ async def works(sentinels: Sentinels, handled: list[str], word: str) -> None:
         await client.xadd("s", {"n": f"{word} s"})
         await eventually(lambda: client.publish("c", f"{word} c"), seconds=20)
         await eventually(lambda: {f"{word} l", f"{word} s", f"{word} c"} <= set(handled), seconds=20)
+
+
+@pytest.mark.parametrize("release", present("redis-7.0", "valkey-9.1"))
+async def test_a_sentinel_that_knows_less(release: str, tmp_path: Path) -> None:
+    """A replica that a Sentinel takes for the primary is neither measured nor subscribed to, until it is one."""
+    binary = RELEASES[release].binary
+    assert binary is not None
+    with RELEASES[release].start() as primary, RELEASES[release].start() as replica, replica.client() as its:
+        its.replicaof("127.0.0.1", primary.port)
+        file = tmp_path / "sentinel.conf"
+        file.write_text(
+            f"sentinel monitor main 127.0.0.1 {replica.port} 1\nsentinel down-after-milliseconds main 60000\n"
+        )
+        with Server(binary, "--sentinel", port=free_port(), configuration=file) as sentinel:
+            client = Client(parse_connection_string(f"{sentinel.address},serviceName=main"), "test")
+            with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
+                await client.command("k", "LLEN", "k", doing="measuring")
+            with pytest.raises(RedisConnectionError, match=f"{replica.port} is a replica"):
+                await (await client.subscription("c")).subscribe("c")
+            its.replicaof("NO", "ONE")
+            assert await client.command("k", "LLEN", "k", doing="measuring") == 0
+            await client.aclose()
 
 
 async def test_a_service_that_the_sentinels_do_not_know() -> None:
