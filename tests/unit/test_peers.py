@@ -65,6 +65,17 @@ def test_the_aim_is_beside_the_fastest_mode_and_says_which_it_is(results: Result
     assert aims(results).rows == [("list, entry per call, batch 10", "popped", "10", *["9.50 (9.00-10.00)"] * 2)]
 
 
+def test_at_the_same_guarantee_only_modes_that_give_it_count(results: Results) -> None:
+    popped = Scenario.parse("list:at-most-once:entries:10")
+    results.runs[Entrant(OURS, popped, "ours popped")] = runs(30_000, 15_000)
+    faster = Entrant("FastStream", LIST, "at least once", "faststream")
+    results.runs[faster] = runs(4_000, 4_000)
+    assert [row[1:4] for row in aims(results).rows] == [
+        ("at least once", "10", "3.62 (2.25-5.00)"),
+        ("popped", "10", "15.00 (15.00-15.00)"),
+    ]
+
+
 def test_who_could_not_be_measured_is_in_a_note_and_not_in_a_row(results: Results) -> None:
     slow = list(results.runs)[-1]
     results.drop(slow, "not installed: no such version")
