@@ -21,7 +21,7 @@ __all__ = ["denied_calls", "server_advice"]
 TRANSACTION = ("MULTI", "EXEC", "DISCARD")
 
 
-async def server_advice(client: Redis, triggers: Iterable[Trigger]) -> list[str]:
+async def server_advice(client: Redis, triggers: Iterable[Trigger], *, under_sentinel: bool) -> list[str]:
     """What the server's settings may do to these triggers, one sentence with its fix each. Raises SourceError."""
     read = list(triggers)
     keeps_entries = any(not isinstance(trigger, PubSubTrigger) for trigger in read)
@@ -29,8 +29,13 @@ async def server_advice(client: Redis, triggers: Iterable[Trigger]) -> list[str]
     advice = [_about_eviction(await _eviction_policy(client), keeps_entries=keeps_entries, has_lease=has_lease)]
     if keeps_entries:
         advice.append(_about_persistence(await _is_persistent(client)))
-    if keeps_entries or has_lease:
-        advice.append(_about_replicas(await _replicas(client), await _configured(client, "min-replicas-to-write")))
+    if under_sentinel and (keeps_entries or has_lease):
+        advice.append(
+            _about_replicas(
+                needed=await _configured(client, "min-replicas-to-write"),
+                silent_seconds=await _configured(client, "min-replicas-max-lag"),
+            )
+        )
     return [sentence for sentence in advice if sentence]
 
 
@@ -63,19 +68,14 @@ def _about_persistence(persistent: bool | None) -> str:
     )
 
 
-def _about_replicas(replicas: int, needed: str | None) -> str:
-    if replicas == 0 or needed != "0":  # not told: a managed server, which says and sets it elsewhere
+def _about_replicas(needed: str | None, silent_seconds: str | None) -> str:
+    if "0" not in (needed, silent_seconds):  # or not told: a managed server, which has it elsewhere
         return ""
     return (
-        "min-replicas-to-write is 0: a primary that a fail-over has replaced hands out entries and leases beside its "
-        "successor until it is told. Let it refuse when no replica is left: CONFIG SET min-replicas-to-write 1"
+        "a primary that the Sentinels replaced hands out entries and leases beside its successor until it is told. "
+        "Let each server refuse that once no replica follows it (if there is one only, the app then stops while it "
+        "restarts): CONFIG SET min-replicas-to-write 1 and CONFIG SET min-replicas-max-lag 10"
     )
-
-
-async def _replicas(client: Redis) -> int:
-    """The replicas of a primary, as far as it says so."""
-    role = await _told(client, "replication", "role")
-    return int(await _told(client, "replication", "connected_slaves") or 0) if role == "master" else 0
 
 
 async def _eviction_policy(client: Redis) -> str | None:

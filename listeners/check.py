@@ -117,7 +117,8 @@ def _named(denied: list[tuple[Call, str]]) -> str:
 async def _advice(spec: ConnectionSpec, functions: list[Function]) -> list[str]:
     client = Client(spec, CLIENT_NAME)
     try:
-        advice = await server_advice(client.first_node, [function.trigger for function in functions])
+        triggers = [function.trigger for function in functions]
+        advice = await server_advice(client.first_node, triggers, under_sentinel=spec.service is not None)
     finally:
         await client.aclose()
     return [f"{spec.address}: {sentence}" for sentence in advice]

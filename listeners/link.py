@@ -172,6 +172,8 @@ class _Primary(_Linked):
     replicated.
     """
 
+    connection_pool: Any
+
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
         await self.send_command("INFO", "replication", check_health=False)
@@ -180,6 +182,7 @@ class _Primary(_Linked):
         except ResponseError:  # denied: it cannot be known
             return
         if b"role:slave" in told:
+            self.connection_pool.sentinel_manager.distrust((self.host, self.port))
             raise RedisConnectionError(
                 f"{self.host}:{self.port} is a replica: a Sentinel does not know the new primary yet"
             )

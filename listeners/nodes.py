@@ -7,7 +7,6 @@ from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
@@ -15,6 +14,7 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 from listeners.connection import ConnectionSpec, Endpoint
 from listeners.link import Link
 from listeners.messages import text
+from listeners.sentinels import Sentinels
 
 __all__ = ["Nodes", "key_slot_of"]
 
@@ -44,7 +44,7 @@ class Nodes:
             **_bounds(timeout_seconds),
             **self._identity(),
         }
-        self._sentinel: Sentinel | None = None
+        self._sentinels: Sequence[Redis] = ()
         self._opened: dict[Endpoint, Redis] = {}
         self._first: Redis | None = None
         self._seed = 0
@@ -125,11 +125,8 @@ class Nodes:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        clients = [*self._opened.values(), *([self._first] if self._first else []), *self._sentinels()]
+        clients = [*self._opened.values(), *([self._first] if self._first else []), *self._sentinels]
         await asyncio.gather(*(client.aclose() for client in dict.fromkeys(clients)))
-
-    def _sentinels(self) -> list[Redis]:
-        return self._sentinel.sentinels if self._sentinel is not None else []
 
     def _open_first(self) -> Redis:
         if self._spec.unix_path is not None:
@@ -140,13 +137,12 @@ class Nodes:
 
     def _open_primary(self, service: str) -> Redis:
         """A client that asks the Sentinels where the primary is each time it connects."""
-        self._sentinel = Sentinel([])
         options = {name: value for name, value in self._options.items() if name not in ("db", *_IDENTITY)}
         options["username"] = self._spec.sentinel_username
         options["password"] = _revealed(self._spec.sentinel_password)
-        self._sentinel.sentinels = [self._open(endpoint, options) for endpoint in self._spec.endpoints]
+        self._sentinels = [self._open(endpoint, options) for endpoint in self._spec.endpoints]
         connection_class = self._link.connection_class(sentinel=True)
-        primary = self._sentinel.master_for(
+        primary = Sentinels(self._sentinels).master_for(
             service, connection_class=connection_class, link=self._link, **self._options
         )
         return _answering_raw(primary)

@@ -31,11 +31,11 @@ class Aim:
 
 AIMS = [
     Aim("list, entry per call, batch 10", Scenario.parse("list:at-least-once:entries:10"), 10),
-    Aim("the same, at most once as that one", Scenario.parse("list:at-most-once:entries:10"), 10, True),
+    Aim("the same, at most once like that one", Scenario.parse("list:at-most-once:entries:10"), 10, True),
     Aim("stream, entry per call, batch 10", Scenario.parse("stream:at-least-once:entries:10"), 10),
-    Aim("the same, at least once as that one", Scenario.parse("stream:at-least-once:entries:10"), 10, True),
+    Aim("the same, at least once like that one", Scenario.parse("stream:at-least-once:entries:10"), 10, True),
     Aim("list, batch of 100 per call", Scenario.parse("list:at-least-once:batches:100"), 1),
-    Aim("the same, at most once as that one", Scenario.parse("list:at-most-once:batches:100"), 1, True),
+    Aim("the same, at most once like that one", Scenario.parse("list:at-most-once:batches:100"), 1, True),
     Aim("stream, batch of 100 per call", Scenario.parse("stream:at-least-once:batches:100"), 1),
     Aim("pub/sub", Scenario.parse("pubsub:at-most-once:entries:1"), 3),
 ]

@@ -35,8 +35,13 @@ class Connected:
             if self._client is None:
                 self._client = client(await self.scenario.port_of(self.key), TIMEOUT_SECONDS)
             await command(self._client)
-        except (RedisError, OSError, TypeError):  # asyncio of Python 3.13: writing to a connection that was lost
+        except (RedisError, OSError):
             await self.close()
+            return False
+        except TypeError as error:
+            if "'NoneType' object is not callable" not in str(error):
+                raise
+            await self.close()  # asyncio of Python 3.13 was writing to a connection that is lost
             return False
         return True
 

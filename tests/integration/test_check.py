@@ -14,7 +14,7 @@ from listeners.connection import Connections
 from listeners.permissions import PASSWORD
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES
-from tests.waiting import eventually
+from tests.servers.sentinels import Sentinels
 
 with_acl = pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
 
@@ -162,26 +162,22 @@ async def test_settings_that_may_lose_entries(
             assert "CONFIG SET" in warning
 
 
-@pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
-async def test_a_primary_that_needs_no_replica(client: redis.asyncio.Redis, server: Server) -> None:
-    """A primary with a replica is to refuse what no replica takes over, or it works on after a fail-over."""
-    await client.config_set("save", SAVES["save"])
-    connections = Connections(SecretStr(server.address))
+async def test_a_primary_that_needs_no_replica() -> None:
+    """Under Sentinel a primary is to refuse what no replica takes over, or it works on after a fail-over."""
+    with Sentinels(RELEASES["valkey-9.1"], "--save", SAVES["save"]) as sentinels, sentinels.primary.client() as primary:
 
-    async def warnings() -> list[str]:
-        return [warning for found in (await looked_at(connections)).values() for warning in found.warnings]
+        async def warnings(address: str) -> list[str]:
+            findings = await looked_at(Connections(SecretStr(address)))
+            return [warning for found in findings.values() for warning in found.warnings]
 
-    try:
-        assert await warnings() == []
-        with RELEASES["valkey-9.1"].start() as replica, replica.client() as other:
-            other.replicaof("127.0.0.1", server.port)
-            [warning] = await eventually(warnings)
-            assert "CONFIG SET min-replicas-to-write 1" in warning
-            await client.config_set("min-replicas-to-write", 1)
-            assert await warnings() == []
-    finally:
-        await client.config_set("min-replicas-to-write", 0)
-        await client.config_set("save", "")
+        [warning] = await warnings(sentinels.address)
+        assert "CONFIG SET min-replicas-to-write 1" in warning
+        assert await warnings(sentinels.primary.address) == []
+        primary.config_set("min-replicas-to-write", 1)
+        assert await warnings(sentinels.address) == []
+        primary.config_set("min-replicas-max-lag", 0)
+        [warning] = await warnings(sentinels.address)
+        assert "CONFIG SET min-replicas-max-lag 10" in warning
 
 
 @with_acl

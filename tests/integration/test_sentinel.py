@@ -1,6 +1,8 @@
 """Under Sentinel: the primary is found, and a fail-over is followed."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,24 +73,53 @@ async def works(sentinels: Sentinels, handled: list[str], word: str) -> None:
 
 @pytest.mark.parametrize("release", present("redis-7.0", "valkey-9.1"))
 async def test_a_sentinel_that_knows_less(release: str, tmp_path: Path) -> None:
-    """A replica that a Sentinel takes for the primary is neither measured nor subscribed to, until it is one."""
-    binary = RELEASES[release].binary
-    assert binary is not None
+    """A replica that a Sentinel takes for the primary is neither measured nor subscribed to, until it is one; another
+    Sentinel is asked after it.
+    """
     with RELEASES[release].start() as primary, RELEASES[release].start() as replica, replica.client() as its:
         its.replicaof("127.0.0.1", primary.port)
-        file = tmp_path / "sentinel.conf"
-        file.write_text(
-            f"sentinel monitor main 127.0.0.1 {replica.port} 1\nsentinel down-after-milliseconds main 60000\n"
-        )
-        with Server(binary, "--sentinel", port=free_port(), configuration=file) as sentinel:
-            client = Client(parse_connection_string(f"{sentinel.address},serviceName=main"), "test")
-            with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
-                await client.command("k", "LLEN", "k", doing="measuring")
-            with pytest.raises(RedisConnectionError, match=f"{replica.port} is a replica"):
-                await (await client.subscription("c")).subscribe("c")
+        with (
+            sentinel_of(primary, release, tmp_path / "right.conf") as right,
+            sentinel_of(replica, release, tmp_path / "wrong.conf") as wrong,
+        ):
+            async with connected(wrong) as client:
+                for _ in range(2):
+                    with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
+                        await client.command("k", "LLEN", "k", doing="measuring")
+                async with await client.subscription("c") as subscription:
+                    with pytest.raises(RedisConnectionError, match=f"{replica.port} is a replica"):
+                        await subscription.subscribe("c")
+            async with connected(wrong, right) as client:
+                with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
+                    await client.command("k", "LLEN", "k", doing="measuring")
+                for _ in range(2):
+                    await client.command("k", "RPUSH", "k", "x", doing="adding")
+                    await client.doubt()
             its.replicaof("NO", "ONE")
-            assert await client.command("k", "LLEN", "k", doing="measuring") == 0
-            await client.aclose()
+            async with connected(wrong) as client:
+                await client.command("k", "DEL", "k", doing="deleting")
+
+
+@contextlib.contextmanager
+def sentinel_of(server: Server, release: str, file: Path) -> Iterator[Server]:
+    """A Sentinel that takes a server for the primary, whatever that one says."""
+    binary = RELEASES[release].binary
+    assert binary is not None
+    monitor = f"sentinel monitor main 127.0.0.1 {server.port} 1"
+    file.write_text(f"{monitor}\nsentinel down-after-milliseconds main 60000\n")
+    with Server(binary, "--sentinel", port=free_port(), configuration=file) as sentinel:
+        yield sentinel
+
+
+@contextlib.asynccontextmanager
+async def connected(*sentinels: Server) -> AsyncIterator[Client]:
+    """A client that asks these Sentinels, in this order."""
+    addresses = ",".join(sentinel.address for sentinel in sentinels)
+    client = Client(parse_connection_string(f"{addresses},serviceName=main"), "test")
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
 async def test_a_service_that_the_sentinels_do_not_know() -> None:

@@ -247,7 +247,7 @@ async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
 
 
 async def test_calls_that_wait_at_sigterm(server: Server) -> None:
-    """K6: of many calls that have come when SIGTERM comes, each is answered, also those not taken up by then."""
+    """K6: when SIGTERM comes while many calls come, each is answered, also those not taken up by then."""
     port = free_port()
     asked = [{**LIST, "keys": f"orders-{number}"} for number in range(300)]
     async with scaler_process(server, port) as (process, keda):

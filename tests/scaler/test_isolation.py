@@ -23,7 +23,7 @@ from tests.waiting import eventually
 
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
-#: The settings' default, and with what a busy machine may add: still less than a client's own time-outs.
+#: The settings' default, and with what a busy machine may add.
 BOUND_SECONDS = 2.0
 PATIENCE_SECONDS = 2 * BOUND_SECONDS
 TOGETHER = 100

@@ -15,6 +15,7 @@ from grpc import StatusCode
 
 from examples.demo.server import Server
 from scaler.sampler import GATHER_SECONDS
+from tests.chaos.proxy import Proxy
 from tests.scaler.serving import CALL_SECONDS, Keda, Running, channel_to, failure, reference, running_scaler
 from tests.waiting import eventually
 
@@ -60,6 +61,21 @@ async def test_redis_is_not_there(own_server: Server, trouble: Callable[[Server]
         poll = await scaler.keda.poll(PUBSUB)
         assert (poll.value.metricValue, poll.active) == (1, True)
         assert time.monotonic() - began < BOUND_SECONDS
+
+
+async def test_redis_is_slow(server: Server) -> None:
+    """K2: where each answer comes in time and all of them together do not, a value is UNAVAILABLE within the bound."""
+    proxy = Proxy(server.port)
+    proxy.delay_seconds = 0.3  # in each direction: an answer may take 0.8 of the bound
+    await proxy.start()
+    try:
+        async with running_scaler(
+            server, connections={"slow": f"127.0.0.1:{proxy.port}"}, scaler={"bound_seconds": 1}
+        ) as scaler:
+            with failure(StatusCode.UNAVAILABLE, "did not answer within 1 s"):
+                await scaler.keda.target({**LIST, "connection": "slow"})
+    finally:
+        await proxy.stop()
 
 
 async def _fails(ask: Callable[..., object], metadata: dict[str, str]) -> bool:
