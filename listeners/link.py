@@ -176,6 +176,7 @@ class _Primary(_Linked):
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
+        # ROLE would say it too, but is not among the commands that `check --acl` gives to users.
         await self.send_command("INFO", "replication", check_health=False)
         try:
             told = await self.read_response()

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from examples.demo.server import Server, free_port
+from examples.demo.server import Server
 from listeners import App, RedisMessage
 from listeners.client import Client
 from listeners.connection import parse_connection_string
@@ -18,7 +17,7 @@ from listeners.triggers import ListTrigger
 from scaler.backlog import Backlog, CountMemory, Subject, measure
 from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES, present
-from tests.servers.sentinels import Sentinels
+from tests.servers.sentinels import Sentinels, sentinel_of
 from tests.waiting import eventually
 
 
@@ -72,15 +71,15 @@ async def works(sentinels: Sentinels, handled: list[str], word: str) -> None:
 
 
 @pytest.mark.parametrize("release", present("redis-7.0", "valkey-9.1"))
-async def test_a_sentinel_that_knows_less(release: str, tmp_path: Path) -> None:
+async def test_a_sentinel_that_knows_less(release: str) -> None:
     """A replica that a Sentinel takes for the primary is neither measured nor subscribed to, until it is one; another
     Sentinel is asked after it.
     """
     with RELEASES[release].start() as primary, RELEASES[release].start() as replica, replica.client() as its:
         its.replicaof("127.0.0.1", primary.port)
         with (
-            sentinel_of(primary, release, tmp_path / "right.conf") as right,
-            sentinel_of(replica, release, tmp_path / "wrong.conf") as wrong,
+            sentinel_of(RELEASES[release], primary) as right,
+            sentinel_of(RELEASES[release], replica, down_after_ms=60_000) as wrong,
         ):
             async with connected(wrong) as client:
                 for _ in range(2):
@@ -98,17 +97,6 @@ async def test_a_sentinel_that_knows_less(release: str, tmp_path: Path) -> None:
             its.replicaof("NO", "ONE")
             async with connected(wrong) as client:
                 await client.command("k", "DEL", "k", doing="deleting")
-
-
-@contextlib.contextmanager
-def sentinel_of(server: Server, release: str, file: Path) -> Iterator[Server]:
-    """A Sentinel that takes a server for the primary, whatever that one says."""
-    binary = RELEASES[release].binary
-    assert binary is not None
-    monitor = f"sentinel monitor main 127.0.0.1 {server.port} 1"
-    file.write_text(f"{monitor}\nsentinel down-after-milliseconds main 60000\n")
-    with Server(binary, "--sentinel", port=free_port(), configuration=file) as sentinel:
-        yield sentinel
 
 
 @contextlib.asynccontextmanager

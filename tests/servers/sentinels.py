@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ import redis
 from examples.demo.server import Server, free_port
 from tests.servers.catalogue import Release
 
-__all__ = ["Sentinels"]
+__all__ = ["Sentinels", "sentinel_of"]
 
 SERVICE = "main"
 REPLICAS = 2
@@ -22,10 +23,22 @@ WAIT_SECONDS = 30.0
 
 CONFIGURATION = f"""
 sentinel monitor {SERVICE} 127.0.0.1 {{port}} 2
-sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}
+sentinel down-after-milliseconds {SERVICE} {{down_after_ms}}
 sentinel failover-timeout {SERVICE} 3000
 sentinel parallel-syncs {SERVICE} 2
 """
+
+
+@contextlib.contextmanager
+def sentinel_of(release: Release, primary: Server, down_after_ms: int = DOWN_AFTER_MS) -> Iterator[Server]:
+    """A Sentinel that takes a server for the primary, whatever that one says, until it is down for so long."""
+    if release.binary is None:
+        raise RuntimeError(f"{release.name} is not on this machine")
+    with tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-") as folder:
+        file = Path(folder, "sentinel.conf")
+        file.write_text(CONFIGURATION.format(port=primary.port, down_after_ms=down_after_ms))
+        with Server(release.binary, "--sentinel", port=free_port(), configuration=file) as sentinel:
+            yield sentinel
 
 
 class Sentinels:
@@ -40,7 +53,9 @@ class Sentinels:
                             "--replicaof", "127.0.0.1", str(self.servers[0].port))
                 for _ in range(REPLICAS)
             ]  # fmt: skip
-            self.sentinels = [self._start_sentinel(release) for _ in range(SENTINELS)]
+            self.sentinels = [
+                self._stack.enter_context(sentinel_of(release, self.servers[0])) for _ in range(SENTINELS)
+            ]
             self._until_all_see_each_other()
         except BaseException:
             self._stack.close()
@@ -92,16 +107,6 @@ class Sentinels:
         server = release.start(*arguments)
         self._stack.callback(server.stop)
         return server
-
-    def _start_sentinel(self, release: Release) -> Server:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-"))
-        file = Path(folder, "sentinel.conf")
-        file.write_text(CONFIGURATION.format(port=self.servers[0].port))
-        if release.binary is None:
-            raise RuntimeError(f"{release.name} is not on this machine")
-        sentinel = Server(release.binary, "--sentinel", port=free_port(), configuration=file)
-        self._stack.callback(sentinel.stop)
-        return sentinel
 
     def _until_all_see_each_other(self) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
