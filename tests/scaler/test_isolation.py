@@ -219,8 +219,8 @@ class Doorman:
 
 
 async def test_a_redis_that_is_down_is_let_alone() -> None:
-    """Of many questions about a Redis that is down only a few get through, and all are answered at once, with since when
-    and until when it is let alone.
+    """Of many questions about a Redis that is down only a few get through, and all are answered at once, with since
+    when and until when it is let alone.
     """
     doorman = Doorman()
     async with doorman.serving() as address, running_scaler(connections={"down": address}) as scaler:
