@@ -16,6 +16,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt build_protocol.py README.md LICENSE ./
 COPY listeners listeners
 COPY scaler scaler
+COPY triggerfish triggerfish
 RUN python -m venv /opt/triggerfish \
     && /opt/triggerfish/bin/pip install ".${EXTRAS:+[${EXTRAS}]}"
 

@@ -13,7 +13,7 @@ help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # Only what the user runs; the demo needs nothing of the tests.
-.venv/demo: pyproject.toml constraints.txt build_protocol.py scaler/externalscaler.proto
+.venv/demo: pyproject.toml constraints.txt build_protocol.py scaler/keda/externalscaler.proto
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Triggerfish needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv ..."

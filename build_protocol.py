@@ -5,7 +5,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PROTO = "scaler/externalscaler.proto"
+PROTO = "scaler/keda/externalscaler.proto"
 
 
 class ProtocolBuildHook(BuildHookInterface):
@@ -21,7 +21,7 @@ class ProtocolBuildHook(BuildHookInterface):
         if protoc.main(["protoc", *arguments, str(root / PROTO)]) != 0:
             raise RuntimeError(f"protoc could not compile {PROTO}: see its message above")
         build_data["artifacts"] += [
-            "scaler/externalscaler_pb2.py",
-            "scaler/externalscaler_pb2.pyi",
-            "scaler/externalscaler_pb2_grpc.py",
+            "scaler/keda/externalscaler_pb2.py",
+            "scaler/keda/externalscaler_pb2.pyi",
+            "scaler/keda/externalscaler_pb2_grpc.py",
         ]

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from benchmarks.tables import Table
 from examples.demo.server import Server, embedded_binary
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("list", "stream", "pubsub")
@@ -48,7 +48,7 @@ def measure(seconds: float = SECONDS) -> Found:
 def measured(server: Server, kind: str, number: int, seconds: float) -> Rest:
     """The figures of one host."""
     told = {"IDLE_KIND": kind, "IDLE_TRIGGERS": str(number), "TRIGGERFISH_CONNECTION": server.address}
-    command = [sys.executable, "-m", "scaler", "run", "benchmarks/idle_app.py"]
+    command = [sys.executable, "-m", "triggerfish", "run", "benchmarks/idle_app.py"]
     with server.client() as client:
         client.flushall()
         process = subprocess.Popen(  # noqa: S603  (our own command line)

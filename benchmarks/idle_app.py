@@ -3,7 +3,7 @@
 import os
 
 from listeners import App
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 
 app = App("idle")
 

@@ -23,7 +23,7 @@ from rich.progress import track
 from benchmarks.quantiles import quantiles
 from benchmarks.tables import Table
 from examples.demo.server import Server, embedded_binary
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5
@@ -42,7 +42,7 @@ SENDERS: dict[str, Send] = {
     "pub/sub": lambda client, sent: client.publish("latency:channel", str(sent)),
 }
 HOSTS = {
-    "triggerfish": lambda server: [sys.executable, "-m", "scaler", "run", "benchmarks/latency_app.py"],
+    "triggerfish": lambda server: [sys.executable, "-m", "triggerfish", "run", "benchmarks/latency_app.py"],
     "raw loop": lambda server: [sys.executable, "-m", "benchmarks.raw_loops", str(server.port)],
 }
 

@@ -24,7 +24,7 @@ from benchmarks.scenarios import GROUP, KEY, Scenario, fill
 from benchmarks.tables import Table, spread
 from benchmarks.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running
 from examples.demo.server import Server, embedded_binary
-from listeners.companions import companion_key
+from listeners.keys import companion_key
 
 NUMBERS = (1, 2, 4)
 SCENARIOS = [

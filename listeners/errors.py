@@ -48,7 +48,6 @@ __all__ = [
     "WrongTypeError",
 ]
 
-
 MAX_SHOWN = 120
 
 

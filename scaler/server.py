@@ -12,53 +12,40 @@ from typing import Any
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # Its C core writes to stderr what we say ourselves, such as a port in use.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from listeners.errors import ConfigurationError, TriggerfishError
-from listeners.health import serve
-from scaler import externalscaler_pb2_grpc
-from scaler.access import Access
-from scaler.activation import ActivationWatch
-from scaler.evaluation import Evaluator, Origin
-from scaler.http import http_app
-from scaler.metadata import ScaledTrigger, read_metadata
-from scaler.metrics import PushCollector, ScalerMetrics
-from scaler.pushing import PushPace
-from scaler.reloading import ConnectionFiles
-from scaler.service import ExternalScaler
+from listeners.runtime.http import serve
+from scaler.access.access import Access
+from scaler.access.connection_files import ConnectionFiles
+from scaler.evaluation.evaluator import Evaluator
+from scaler.keda import externalscaler_pb2_grpc
+from scaler.keda.grpc_server import GRPC_OPTIONS, SERVICE_NAME
+from scaler.keda.service import ExternalScaler
+from scaler.keda.tls import Certificates
+from scaler.measuring.guarded import GuardedSamplers
+from scaler.monitoring.metrics import PushCollector, ScalerMetrics
+from scaler.push.loop import PushPace
+from scaler.push.watch import ActivationWatch
 from scaler.settings import Settings
-from scaler.strings import GuardedSamplers
-from scaler.tls import Certificates
+from scaler.triggers.metadata import ScaledTrigger, read_metadata
+from scaler.triggers.origin import Origin
+from scaler.web.app import http_app
 
 __all__ = ["ScalerServer"]
 
 log = logging.getLogger("triggerfish.scaler")
 
+
 #: How often files that may be replaced are looked at. The kubelet takes up to a minute to bring a changed Secret.
 LOOK_SECONDS = 2.0
 
+
 #: Objects created before the young ones are looked through, and of such looks before those that survived some, and all.
 COLLECT_AFTER = (10_000, 10, 50)
-
-SERVICE_NAME = "externalscaler.ExternalScaler"
-GRPC_OPTIONS = (
-    # KEDA keeps thousands of streams on one connection, and pings it.
-    ("grpc.max_concurrent_streams", 100_000),
-    # After a restart all of them come at one time. By default gRPC cancels some when a thousand wait to be taken up, or
-    # one that has waited for 30 s.
-    ("grpc.server.max_pending_requests", 100_000),
-    ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ("grpc.server_max_unrequested_time_in_server", 300),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_receive_message_length", 1024 * 1024),
-    # A second scaler on the same port must fail, not share it.
-    ("grpc.so_reuseport", 0),
-)
 
 
 class ScalerServer:

@@ -14,11 +14,13 @@ from pydantic_settings import (
 )
 from yaml import YAMLError
 
-from listeners.connection import Connections, parse_connection_string
+from listeners.connections.allowed_hosts import host_pattern
+from listeners.connections.directory import read_folder
+from listeners.connections.named import Connections
+from listeners.connections.settings import ConnectionSettings, connections_from
+from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
-from listeners.hosts import host_pattern
-from listeners.mounted import read_folder
-from listeners.settings import ConnectionSettings, HostSettings, connections_from
+from listeners.settings import HostSettings
 
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
 

@@ -18,8 +18,9 @@ from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners import App, Host
-from listeners.client import Client
-from listeners.connection import Connections, parse_connection_string
+from listeners.connections.named import Connections
+from listeners.connections.strings import parse_connection_string
+from listeners.redis.client import Client
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES, available, present
 from tests.waiting import eventually
@@ -127,10 +128,10 @@ def run_host(server: Server) -> RunHost:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between deliveries is short, so that a test need not wait for seconds."""
-    monkeypatch.setattr("listeners.outcome.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("listeners.engine.retry_policy.FIRST_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture
 def quick_reclaims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams look often for entries that nobody holds any more."""
-    monkeypatch.setattr("listeners.streams.RECLAIM_SECONDS", 0.02)
+    monkeypatch.setattr("listeners.streams.source.RECLAIM_SECONDS", 0.02)

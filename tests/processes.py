@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners import Host
-from listeners.connection import Connections
-from listeners.loading import load_app
+from listeners.connections.named import Connections
+from listeners.functions.loading import load_app
 from listeners.settings import HostSettings
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[1]

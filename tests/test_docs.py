@@ -13,13 +13,14 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from listeners import App
-from listeners.connection import parse_connection_string
-from listeners.loading import load_app
-from listeners.metrics import HostMetrics
-from listeners.settings import ConnectionSettings, HostSettings
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger, field_name
-from scaler.metadata import read_metadata
+from listeners.connections.settings import ConnectionSettings
+from listeners.connections.strings import parse_connection_string
+from listeners.engine.metrics import HostMetrics
+from listeners.functions.loading import load_app
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger, field_name
+from listeners.settings import HostSettings
 from scaler.settings import LocalSettings
+from scaler.triggers.metadata import read_metadata
 from tests.monitoring.files import ROOT, anchors
 from tests.monitoring.kube_state_metrics import NAMES
 
@@ -108,7 +109,7 @@ def test_the_values_are_those_of_the_app(tmp_path: Path) -> None:
     [values] = [block for block in blocks(document, "yaml") if "\napps:" in block]
     (tmp_path / "shop.py").write_text(blocks(document, "python")[0])
     (tmp_path / "values.yaml").write_text(values)
-    command = [sys.executable, "-m", "scaler", "manifest", str(tmp_path / "shop.py"), "--check", "values.yaml"]
+    command = [sys.executable, "-m", "triggerfish", "manifest", str(tmp_path / "shop.py"), "--check", "values.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=environment

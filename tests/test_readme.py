@@ -11,18 +11,18 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from examples.demo.server import Server
-from listeners.loading import load_app
-from listeners.metrics import HostMetrics
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
-from scaler.access import Access
-from scaler.activation import ActivationWatch
-from scaler.evaluation import Evaluator
-from scaler.metadata import read_metadata
-from scaler.metrics import PushCollector, ScalerMetrics
-from scaler.pushing import PushPace
-from scaler.sampler import Samplers
-from scaler.series import FAMILIES
+from listeners.engine.metrics import HostMetrics
+from listeners.functions.loading import load_app
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluator
+from scaler.measuring.sampler import Samplers
+from scaler.monitoring.metrics import PushCollector, ScalerMetrics
+from scaler.monitoring.series import FAMILIES
+from scaler.push.loop import PushPace
+from scaler.push.watch import ActivationWatch
 from scaler.settings import load_settings
+from scaler.triggers.metadata import read_metadata
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -46,7 +46,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_example_app_is_checked_and_explained(server: Server, shop: Path) -> None:
     """`triggerfish check` and `explain` accept the example app, with one line for each of its functions."""
     for command in ("check", "explain"):
-        arguments = [sys.executable, "-m", "scaler", command, str(shop), "--connection", server.address]
+        arguments = [sys.executable, "-m", "triggerfish", command, str(shop), "--connection", server.address]
         ran = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
         assert ran.returncode == 0, ran.stderr
         assert all(name in ran.stdout for name in ("handle_order", "settle", "forget"))
@@ -67,7 +67,7 @@ def test_the_scaled_object_is_what_manifest_writes(shop: Path) -> None:
     file = shop.with_suffix(".yaml")
     for line in re.findall(r"^\$ triggerfish (manifest .*?)(?:  +#.*)?$", README, re.MULTILINE):
         command, _, target = line.partition(" > ")
-        arguments = [sys.executable, "-m", "scaler", *command.split()]
+        arguments = [sys.executable, "-m", "triggerfish", *command.split()]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         ran = subprocess.run(
             arguments, capture_output=True, text=True, timeout=30, check=True, cwd=shop.parent, env=environment

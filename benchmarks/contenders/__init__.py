@@ -28,7 +28,7 @@ def _module(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 CONTENDERS: dict[str, Contender] = {
-    "triggerfish": Contender((sys.executable, "-m", "scaler", "run", "benchmarks/contenders/triggerfish_app.py")),
+    "triggerfish": Contender((sys.executable, "-m", "triggerfish", "run", "benchmarks/contenders/triggerfish_app.py")),
     # What one would write by hand, on the loop that Python has: each entry is settled after its call ...
     "plain": Contender(_module("plain_loop", "each")),
     # ... or all that were taken together, and on uvloop.

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from benchmarks.contenders.tally import Tally
 from benchmarks.scenarios import GROUP, KEY, Scenario
-from listeners.scripts import script
+from listeners.redis.scripts import script
 
 Handler = Callable[[Any], Awaitable[None]]
 

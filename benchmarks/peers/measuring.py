@@ -17,7 +17,7 @@ from benchmarks.peers.entrants import Entrant
 from benchmarks.scenarios import KEY
 from benchmarks.throughput import NoReport, Run, first_line, running
 from examples.demo.server import Server
-from listeners.pubsub import QUEUE_SIZE
+from listeners.pubsub.source import QUEUE_SIZE
 
 __all__ = ["Failed", "Measured", "Measuring", "Memory"]
 

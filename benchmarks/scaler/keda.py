@@ -16,8 +16,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc
 
 from benchmarks.scaler.scaled_objects import ScaledObject
-from scaler import externalscaler_pb2 as pb
-from scaler import externalscaler_pb2_grpc
+from scaler.keda import externalscaler_pb2 as pb
+from scaler.keda import externalscaler_pb2_grpc
 
 __all__ = ["CALLS", "CALL_SECONDS", "IN_FLIGHT", "Keda", "Polls", "keda_of"]
 

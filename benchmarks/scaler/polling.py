@@ -12,7 +12,7 @@ from benchmarks.scaler.meter import Meter, Spent
 from benchmarks.scaler.peers import poll_as_keda_does
 from benchmarks.scaler.results import Answering, PerEvaluation
 from benchmarks.scaler.scaled_objects import ScaledObject
-from scaler.sampler import FRESH_SECONDS
+from scaler.measuring.sampler import FRESH_SECONDS
 
 __all__ = ["Polling"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from examples.demo.server import Server, free_port
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 
 __all__ = ["ScalerProcess", "running_scaler"]
 
@@ -45,7 +45,7 @@ async def running_scaler(server: Server) -> AsyncIterator[ScalerProcess]:
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220, S603  (it returns at once; our own command line)
-            [sys.executable, "-m", "scaler", "scaler", "--grpc-port", str(port), "--log-level", "warning"],
+            [sys.executable, "-m", "triggerfish", "scaler", "--grpc-port", str(port), "--log-level", "warning"],
             cwd=ROOT,
             env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, "TRIGGERFISH_SCALER__HTTP_PORT": "0"},
             stdout=log,

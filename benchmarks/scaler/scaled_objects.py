@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import redis.asyncio
 from redis.asyncio.client import Pipeline
 
-from scaler import externalscaler_pb2 as pb
+from scaler.keda import externalscaler_pb2 as pb
 
 __all__ = ["GROUP", "ScaledObject", "fill", "make_idle", "remove", "scaled_objects"]
 

@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.demo.server import Server, embedded_binary
-from listeners.loading import load_app
+from listeners.functions.loading import load_app
 from scaler.settings import Settings, load_settings
-from scaler.tables import console_for_tables
-from scaler.up import LocalApp, show_while
+from triggerfish.cli.tables import console_for_tables
+from triggerfish.cli.up import LocalApp, show_while
 
 APP = Path(__file__).with_name("app.py")
 KINDS = ("orders", "payments", "prices")

@@ -13,7 +13,7 @@ from typing import Self
 
 import redis
 
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 
 __all__ = ["Server", "embedded_binary"]
 

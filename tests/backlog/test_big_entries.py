@@ -3,10 +3,12 @@
 import pytest
 import redis.asyncio
 
-from listeners.client import Client
-from listeners.triggers import StreamTrigger
-from scaler.backlog import CountMemory, Subject, measure
-from scaler.lag import Lag
+from listeners.functions.triggers import StreamTrigger
+from listeners.redis.client import Client
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.lag import Lag
+from scaler.measuring.measure import measure
+from scaler.triggers.subject import Subject
 
 pytestmark = pytest.mark.releases("redis-6.0", "redis-7.2")
 
@@ -57,7 +59,7 @@ async def test_a_costly_count_is_not_made_again_at_once(big: redis.asyncio.Redis
 
 async def test_counting_ends_in_time(big: redis.asyncio.Redis, ours: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes too long to count is told as far as it was counted: other triggers wait for it in the same round."""
-    monkeypatch.setattr("scaler.backlog.COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("scaler.measuring.counting.COUNT_SECONDS", 0.0)
     await big.xgroup_create("big", "g", "500-0")
     assert await lag(ours, CountMemory()) == Lag(10, "counted", capped=True)
 

@@ -9,13 +9,15 @@ import redis
 from hypothesis import HealthCheck, given, settings
 
 from examples.demo.server import Server
-from listeners.client import Client
-from listeners.connection import parse_connection_string
-from listeners.triggers import StreamTrigger
-from scaler import backlog
-from scaler.backlog import Backlog, CountMemory, Subject, measure
-from scaler.lag import Lag
-from scaler.target import instances_for
+from listeners.connections.strings import parse_connection_string
+from listeners.functions.triggers import StreamTrigger
+from listeners.redis.client import Client
+from scaler.evaluation.target import instances_for
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.lag import Lag
+from scaler.measuring.measure import measure
+from scaler.triggers.subject import Subject
 from tests.backlog.histories import GROUP, STREAM, Step, histories, play, undelivered
 
 HISTORIES = int(os.environ.get("TRIGGERFISH_HISTORIES", "1000"))
@@ -55,7 +57,7 @@ def meter(server: Server) -> Iterator[Meter]:
 @pytest.mark.timeout(300)
 def test_random_histories_are_measured_exactly(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """After any history of adding, deleting, trimming, reading and moving the group, pending and lag are exact."""
-    monkeypatch.setattr(backlog, "STEP", 3)  # so that counting takes several steps
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 3)  # so that counting takes several steps
 
     @settings(max_examples=HISTORIES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(history=histories)
@@ -191,8 +193,8 @@ def test_a_missing_stream_has_no_backlog(meter: Meter) -> None:
 @pytest.mark.releases("redis-5.0", "redis-7.0")
 def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limit the lag is the limit, marked as capped; short of it, it is exact."""
-    monkeypatch.setattr(backlog, "STEP", 10)
-    monkeypatch.setattr(backlog, "LEAST_COUNT_LIMIT", 50)
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
+    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 50)
     prepare(meter.client, 300, position="150-0")
     meter.client.xdel(STREAM, "200-0")  # so that no release reports a number that can be believed
     few = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=1), max_instances=1)
@@ -204,8 +206,8 @@ def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pyte
 @pytest.mark.releases("redis-7.0", "redis-7.4")
 def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """With few entries delivered a long stream is counted exactly from that side, past the limit."""
-    monkeypatch.setattr(backlog, "STEP", 10)
-    monkeypatch.setattr(backlog, "LEAST_COUNT_LIMIT", 50)
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
+    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 50)
     prepare(meter.client, 2000)
     read(meter.client, 5)
     meter.client.xdel(STREAM, "1000-0")
@@ -222,9 +224,9 @@ def test_a_long_count_is_used_again_for_a_while(meter: Meter, monkeypatch: pytes
     assert meter.measure(memory=memory).entries == 29
     meter.client.xdel(STREAM, "41-0")
     assert meter.measure(memory=memory).entries == 28
-    monkeypatch.setattr(backlog, "STEP", 10)
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
     assert meter.measure(memory=memory).entries == 28
     meter.client.xdel(STREAM, "42-0")
     assert meter.measure(memory=memory).entries == 28
-    monkeypatch.setattr(backlog, "COUNT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("scaler.measuring.counting.COUNT_EVERY_SECONDS", 0.0)
     assert meter.measure(memory=memory).entries == 27

@@ -10,13 +10,16 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, RedisMessage
-from listeners.client import Client
-from listeners.connection import parse_connection_string
+from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, WrongTypeError
-from listeners.triggers import ListTrigger, StreamTrigger, Trigger
-from scaler.backlog import Backlog, CountMemory, Subject, measure
-from scaler.lag import Lag
-from scaler.sampler import Samplers
+from listeners.functions.triggers import ListTrigger, StreamTrigger, Trigger
+from listeners.redis.client import Client
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.lag import Lag
+from scaler.measuring.measure import measure
+from scaler.measuring.sampler import Samplers
+from scaler.triggers.subject import Subject
 from tests.conftest import RunHost
 from tests.servers.catalogue import RELEASES
 from tests.waiting import eventually
@@ -165,7 +168,7 @@ async def test_samples_are_not_kept(server: Server, samplers: Rounds, monkeypatc
     """However many keys were asked about, only samples that may still be told are kept."""
     shared, _ = samplers
     monkeypatch.setattr(shared, "_bound_seconds", 10.0)  # this is not about speed
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0)
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0)
     spec = parse_connection_string(server.address)
     for first in range(0, 400, 100):
         subjects = [Subject(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
@@ -176,7 +179,7 @@ async def test_samples_are_not_kept(server: Server, samplers: Rounds, monkeypatc
 def test_long_counts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many streams were counted, only counts that may still be used are remembered."""
     memory = CountMemory()
-    monkeypatch.setattr("scaler.backlog.COUNT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("scaler.measuring.counting.COUNT_EVERY_SECONDS", 0.0)
     for number in range(100):
         count: Any = SimpleNamespace(identity=(f"stream-{number}", "group", 10_000), state=SimpleNamespace(pending=0))
         memory.keep(count, Lag(1, "counted"))

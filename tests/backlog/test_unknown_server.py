@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 from fakeredis import TcpFakeServer
 
-from listeners.client import Client
-from listeners.connection import ConnectionSpec
-from listeners.server import Server
-from listeners.triggers import StreamTrigger
-from scaler.backlog import Backlog, CountMemory, Subject, measure
+from listeners.connections.spec import ConnectionSpec
+from listeners.functions.triggers import StreamTrigger
+from listeners.redis.client import Client
+from listeners.redis.server_info import Server
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.measure import measure
+from scaler.triggers.subject import Subject
 
 
 @pytest.fixture

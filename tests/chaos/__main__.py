@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scaler.tables import console_for_tables
 from tests.chaos.on_cluster import OnCluster
 from tests.chaos.report import show
 from tests.chaos.run import FULL, Plan, run
@@ -21,6 +20,7 @@ from tests.chaos.standalone import Standalone
 from tests.chaos.under_sentinel import UnderSentinel
 from tests.chaos.verdict import judge
 from tests.servers.catalogue import RELEASES
+from triggerfish.cli.tables import console_for_tables
 
 #: While a replica is away nothing is confirmed.
 FAIL_OVER_ENTRIES = 20_000

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 from tests.waiting import eventually
 
 __all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]
@@ -133,7 +133,7 @@ class Hosts:
         log = self.folder / f"{instance}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "scaler", "run", APP],
+                [sys.executable, "-m", "triggerfish", "run", APP],
                 cwd=ROOT,
                 env={**os.environ, **self.settings, "TRIGGERFISH_INSTANCE": instance},
                 stdout=output,

@@ -4,9 +4,7 @@ from collections import Counter
 
 import redis.asyncio
 
-from listeners.companions import companion_key
-from listeners.deadletters import dead_letters_key
-from listeners.taking import inflight_key
+from listeners.keys import companion_key, dead_letters_key, inflight_key
 from tests.chaos.app import EMPTIED_STREAM, GROUP, LISTS
 from tests.chaos.producers import KEYS
 from tests.chaos.scenario import Scenario, client

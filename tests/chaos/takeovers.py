@@ -4,7 +4,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from listeners.lease import lease_key
+from listeners.keys import lease_key
 from tests.chaos.hosts import Hosts
 from tests.chaos.producers import MESSAGE, Publisher
 from tests.chaos.records import Moment, Records

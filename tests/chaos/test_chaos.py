@@ -4,11 +4,11 @@ import random
 import secrets
 from pathlib import Path
 
-from scaler.tables import console_for_tables
 from tests.chaos.report import show
 from tests.chaos.run import SHORT, run
 from tests.chaos.standalone import Standalone
 from tests.chaos.verdict import judge
+from triggerfish.cli.tables import console_for_tables
 
 
 async def test_nothing_is_lost_whatever_happens(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.demo.server import free_port
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 from tests.charts.rendering import Manifest, Rendered
 from tests.waiting import eventually
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scaler.metadata import read_metadata
+from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import Refused, render
 
 APP = """
@@ -37,7 +37,18 @@ def reprice(price: str): ...
 
 def manifest(folder: Path, *options: str) -> list[dict[str, Any]]:
     """What the command writes for the app in a folder."""
-    command = [sys.executable, "-m", "scaler", "manifest", "shop.py", "--name", "shop", "--image", "shop:1.0", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "triggerfish",
+        "manifest",
+        "shop.py",
+        "--name",
+        "shop",
+        "--image",
+        "shop:1.0",
+        *options,
+    ]
     said = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=True).stdout
     return list(yaml.safe_load_all(said))
 

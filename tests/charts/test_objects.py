@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scaler.metadata import read_metadata
+from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, shape
 
 SCALER = "triggerfish-scaler"

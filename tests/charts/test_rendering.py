@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 from listeners.version import __version__
 from tests.charts.bad_values import BAD_VALUES, BadValues
 from tests.charts.reference import DERIVED, undocumented

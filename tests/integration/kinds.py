@@ -7,9 +7,8 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from listeners.deadletters import dead_letters_key
-from listeners.taking import inflight_key
-from listeners.triggers import DEFAULT_CONSUMER_GROUP
+from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP
+from listeners.keys import dead_letters_key, inflight_key
 
 Kind = Literal["list", "stream"]
 

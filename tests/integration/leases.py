@@ -3,8 +3,8 @@
 import redis.asyncio
 
 from listeners import App, Host, RedisMessage
-from listeners.lease import lease_key, notice_channel
-from listeners.messages import text
+from listeners.keys import lease_key, notice_channel
+from listeners.text import text
 from tests.waiting import eventually
 
 #: The lease of the function on_message in an app that a test runs in its own process, and in the recorder.

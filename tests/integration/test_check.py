@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners import App, RedisMessage
-from listeners.check import Finding, acl_lines, check
-from listeners.connection import Connections
-from listeners.permissions import PASSWORD
+from listeners.checks.check import Finding, acl_lines, check
+from listeners.connections.named import Connections
+from listeners.redis.acl import PASSWORD
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES
 from tests.servers.sentinels import Sentinels

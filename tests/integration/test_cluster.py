@@ -7,13 +7,16 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from listeners.client import Client
-from listeners.connection import ConnectionSpec, parse_connection_string
-from listeners.deadletters import dead_letters_key
+from listeners.connections.spec import ConnectionSpec
+from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceUnavailableError
-from listeners.taking import inflight_key
-from listeners.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, StreamTrigger
-from scaler.backlog import Backlog, CountMemory, Subject, measure
+from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, StreamTrigger
+from listeners.keys import dead_letters_key, inflight_key
+from listeners.redis.client import Client
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.measure import measure
+from scaler.triggers.subject import Subject
 from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.cluster import Cluster

@@ -12,10 +12,11 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, RedisMessage
-from listeners.client import Client
-from listeners.connection import parse_connection_string
-from listeners.deadletters import DeadLetters, dead_letters_key
-from listeners.triggers import ListTrigger, StreamTrigger
+from listeners.connections.strings import parse_connection_string
+from listeners.dead_letters.letters import DeadLetters
+from listeners.functions.triggers import ListTrigger, StreamTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.client import Client
 from tests.conftest import RunHost
 from tests.integration.kinds import KEY, KINDS, Kind, add, both_kinds, dead_letters, settled, trigger
 from tests.waiting import eventually
@@ -29,7 +30,7 @@ release = threading.Event()
 @pytest.fixture(autouse=True)
 def _quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cancelled function has little time to clean up; those that never end do so after the test."""
-    monkeypatch.setattr("listeners.caller.CLEAN_UP_SECONDS", 0.05)
+    monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
     release.clear()
 
 
@@ -130,7 +131,7 @@ async def test_the_newest_dead_letters_are_kept(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of dead letters is bounded (within one node of Redis's stream): the oldest are dropped."""
-    for module in ("taking", "consumer"):
+    for module in ("lists.delivery", "streams.consumer"):
         monkeypatch.setattr(f"listeners.{module}.DEAD_LETTERS_KEPT", 200)
     app = App()
 

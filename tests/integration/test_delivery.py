@@ -69,7 +69,7 @@ async def test_retries_wait_longer_each_time(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time between deliveries doubles, with some chance in it."""
-    monkeypatch.setattr("listeners.outcome.FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("listeners.engine.retry_policy.FIRST_RETRY_SECONDS", 0.05)
     app, times = App(), []
 
     @trigger(app, kind, max_deliveries=4)

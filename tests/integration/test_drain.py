@@ -149,7 +149,7 @@ async def test_a_function_that_ignores_its_cancellation_does_not_block_a_drain(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A coroutine that goes on after it was cancelled is left behind; its entry is handed back."""
-    monkeypatch.setattr("listeners.pump.CLEAN_UP_SECONDS", 0.2)
+    monkeypatch.setattr("listeners.engine.listener.CLEAN_UP_SECONDS", 0.2)
     app, started, gate = App(), [], asyncio.Event()
 
     @app.list_trigger(keys=KEY)
@@ -325,8 +325,8 @@ async def test_dead_consumers_are_removed(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Consumers of ours that died and hold nothing are removed, also after their entries were taken over."""
-    monkeypatch.setattr("listeners.streams.TIDY_LEASES", 0)
-    monkeypatch.setattr("listeners.streams.TIDY_SECONDS", 0)
+    monkeypatch.setattr("listeners.streams.source.TIDY_LEASES", 0)
+    monkeypatch.setattr("listeners.streams.source.TIDY_SECONDS", 0)
     app, handled = App(), []
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=20)

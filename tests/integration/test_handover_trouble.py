@@ -6,9 +6,10 @@ import time
 import pytest
 import redis.asyncio
 
-from listeners.client import Client
-from listeners.handover import HandOver
-from listeners.lease import RedisLease, notice_channel
+from listeners.keys import notice_channel
+from listeners.leases.handover import HandOver
+from listeners.leases.redis_lease import RedisLease
+from listeners.redis.client import Client
 from tests.conftest import RunHost
 from tests.integration.leases import KEY, holder, holds, listening, number_of, passed_on, recording_app, subscribed
 from tests.waiting import eventually

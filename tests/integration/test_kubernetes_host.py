@@ -11,9 +11,9 @@ import pytest
 import redis.asyncio
 from kubernetes.aio.config import incluster_config
 
-from listeners import kubernetes_lease
 from listeners.errors import ConfigurationError
-from listeners.kubernetes_lease import cluster_api, lease_name, open_kubernetes_lease, wants_kubernetes
+from listeners.leases import kubernetes_lease
+from listeners.leases.kubernetes_lease import cluster_api, lease_name, open_kubernetes_lease, wants_kubernetes
 from tests.conftest import RunHost
 from tests.integration.leases import recording_app, subscribed
 from tests.kubernetes_api import LeaseApi, client_of

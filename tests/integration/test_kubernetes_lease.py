@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-from listeners.errors import (
-    AccessDeniedError,
-    CommandRefusedError,
-    SourceTimeoutError,
-    SourceUnavailableError,
-)
-from listeners.kubernetes_lease import KubernetesLease, lease_name
+from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
+from listeners.leases.kubernetes_lease import KubernetesLease, lease_name
 from tests.kubernetes_api import LeaseApi, client_of
 from tests.waiting import eventually
 

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from examples.demo.server import Server
-from listeners.lane import Lane
+from listeners.redis.pinned import Lane
 from tests.waiting import eventually
 
 LIMIT_SECONDS = 0.2

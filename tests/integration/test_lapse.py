@@ -6,8 +6,8 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from listeners.caller import MAX_THREADS
-from listeners.clock import boot_seconds
+from listeners.engine.executor import MAX_THREADS
+from listeners.runtime.clock import boot_seconds
 from tests.conftest import RunHost
 from tests.integration.kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.waiting import eventually

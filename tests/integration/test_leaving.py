@@ -9,8 +9,8 @@ import sys
 import redis.asyncio
 
 from examples.demo.server import Server
-from listeners.companions import companion_key
-from scaler.children import die_with_parent
+from listeners.keys import companion_key
+from scaler.local.processes import die_with_parent
 from tests.integration.kinds import GROUP, add
 from tests.processes import ROOT, ended
 from tests.waiting import eventually
@@ -24,7 +24,7 @@ async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client
     await add(client, "list", "on a thread", key="for:thread")
     await add(client, "stream", "on the loop", key="for:loop")
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaler", "run", "tests.apps.stubborn:app"],
+        [sys.executable, "-m", "triggerfish", "run", "tests.apps.stubborn:app"],
         cwd=ROOT,
         env={
             **os.environ,

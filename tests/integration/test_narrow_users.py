@@ -5,8 +5,7 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, Host
-from listeners.companions import companion_key
-from listeners.taking import inflight_key
+from listeners.keys import companion_key, inflight_key
 from tests.conftest import RunHost
 from tests.integration.kinds import KEY, Kind, add, settled
 from tests.servers.catalogue import RELEASES

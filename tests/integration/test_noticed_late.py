@@ -9,7 +9,8 @@ import redis.asyncio
 from redis.asyncio.client import PubSub
 
 from listeners import App
-from listeners.lease import RedisLease, lease_key
+from listeners.keys import lease_key
+from listeners.leases.redis_lease import RedisLease
 from tests.conftest import RunHost
 from tests.integration.leases import subscribed
 from tests.waiting import eventually

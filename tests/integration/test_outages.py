@@ -11,7 +11,7 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, Host, RedisMessage
-from listeners.client import Client
+from listeners.redis.client import Client
 from tests.conftest import RunHost, running_host
 from tests.integration.kinds import Kind, add, both_kinds, trigger
 from tests.servers.catalogue import RELEASES, available

@@ -9,17 +9,19 @@ from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners import App, Host, RedisMessage
-from listeners.check import acl_lines, check
-from listeners.client import Client
-from listeners.connection import Connections, parse_connection_string
-from listeners.deadletters import DeadLetters, dead_letters_key
-from listeners.permissions import PASSWORD
+from listeners.checks.check import acl_lines, check
+from listeners.connections.named import Connections
+from listeners.connections.strings import parse_connection_string
+from listeners.dead_letters.letters import DeadLetters
+from listeners.functions.triggers import PubSubTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.acl import PASSWORD
+from listeners.redis.client import Client
 from listeners.settings import HostSettings
-from listeners.triggers import PubSubTrigger
-from scaler.access import Access
-from scaler.evaluation import Evaluator
-from scaler.local import app_triggers
-from scaler.sampler import Samplers
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluator
+from scaler.measuring.sampler import Samplers
+from scaler.triggers.app_triggers import app_triggers
 from tests.integration.kinds import add, payload_of
 from tests.servers.catalogue import RELEASES
 from tests.waiting import eventually

@@ -7,8 +7,8 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from listeners.keyspace import missing_flags
-from listeners.lease import lease_key
+from listeners.keys import lease_key
+from listeners.redis.keyspace import missing_flags
 from tests.conftest import RunHost
 from tests.integration.leases import holds, sample, subscribed
 from tests.waiting import eventually

@@ -61,7 +61,7 @@ async def test_messages_beyond_the_queue_are_counted_as_dropped(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the bounded queue cannot hold is dropped and counted; the rest is handled."""
-    monkeypatch.setattr("listeners.pubsub.QUEUE_SIZE", 10)
+    monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 10)
     app, handled, gate = App(), [], asyncio.Event()
 
     @app.pubsub_trigger(channel="c")
@@ -152,8 +152,8 @@ async def test_more_than_functions_can_do(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When messages come too fast for long, the server does not cut us off: each is handled, or counted as dropped."""
-    monkeypatch.setattr("listeners.subscription.BEHIND_SECONDS", 0.1)
-    monkeypatch.setattr("listeners.pubsub.QUEUE_SIZE", 1000)
+    monkeypatch.setattr("listeners.redis.subscription.BEHIND_SECONDS", 0.1)
+    monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 1000)
     app, handled = App("test"), 0
 
     @app.pubsub_trigger(channel="news")

@@ -14,8 +14,7 @@ from redis.exceptions import BusyLoadingError
 
 from examples.demo.server import Server, free_port
 from listeners import App, Host
-from listeners.companions import companion_key
-from listeners.taking import inflight_key
+from listeners.keys import companion_key, inflight_key
 from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES, available, present
 from tests.waiting import eventually
@@ -206,7 +205,7 @@ async def test_a_redis_that_loads(
 ) -> None:
     """While a restarted Redis loads its data every trigger waits for it; then what was saved is handled."""
     handled: list[str] = []
-    monkeypatch.setattr("listeners.supervisor.LAST_PAUSE_SECONDS", 0.05)  # loading takes a moment only
+    monkeypatch.setattr("listeners.engine.activity.LAST_PAUSE_SECONDS", 0.05)  # loading takes a moment only
     await admin.config_set("rdbcompression", "no")
     for first in range(0, 400_000, 20_000):
         await admin.eval(FILL, 0, first, 20_000, 300)

@@ -10,11 +10,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from examples.demo.server import Server
 from listeners import App, RedisMessage
-from listeners.client import Client
-from listeners.connection import parse_connection_string
+from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceUnavailableError
-from listeners.triggers import ListTrigger
-from scaler.backlog import Backlog, CountMemory, Subject, measure
+from listeners.functions.triggers import ListTrigger
+from listeners.redis.client import Client
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.measure import measure
+from scaler.triggers.subject import Subject
 from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.sentinels import Sentinels, sentinel_of

@@ -5,9 +5,7 @@ from collections import Counter
 import pytest
 
 from listeners import App, RedisMessage
-from listeners.companions import companion_key
-from listeners.deadletters import dead_letters_key
-from listeners.taking import inflight_key
+from listeners.keys import companion_key, dead_letters_key, inflight_key
 from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES
 from tests.waiting import eventually

@@ -22,8 +22,8 @@ LIMIT = 0.1
 @pytest.fixture
 def quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cancelled function has little time to clean up."""
-    monkeypatch.setattr("listeners.caller.CLEAN_UP_SECONDS", 0.05)
-    monkeypatch.setattr("listeners.pump.CLEAN_UP_SECONDS", 0.2)
+    monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
+    monkeypatch.setattr("listeners.engine.listener.CLEAN_UP_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ async def test_what_found_no_thread_goes_to_other_instances(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Entries that were taken and wait for a thread are handed back when none is left, without a delivery."""
-    monkeypatch.setattr("listeners.caller.MAX_THREADS", 2)
+    monkeypatch.setattr("listeners.engine.executor.MAX_THREADS", 2)
     app, other_app, handled = App(), App(), []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=1, batch_size=6)

@@ -13,11 +13,11 @@ from redis.auth.idp import IdentityProviderInterface
 from redis.auth.token import SimpleToken
 
 from examples.demo.server import Server
-from listeners.client import Client
-from listeners.connection import ConnectionSpec
-from listeners.credentials import entra_identity
+from listeners.connections.credentials import entra_identity
+from listeners.connections.settings import ConnectionSettings
+from listeners.connections.spec import ConnectionSpec
 from listeners.errors import AccessDeniedError, ConfigurationError, SourceUnavailableError
-from listeners.settings import ConnectionSettings
+from listeners.redis.client import Client
 from tests.certificates import Authority
 from tests.servers.catalogue import RELEASES
 from tests.servers.secured import Secured
@@ -186,8 +186,8 @@ class FakeEntra(IdentityProviderInterface):
 def entra(monkeypatch: pytest.MonkeyPatch) -> FakeEntra:
     """What connections with `entra` ask for tokens."""
     fake = FakeEntra(seconds=3600)
-    monkeypatch.setattr("listeners.link.entra_identity", lambda: fake)
-    monkeypatch.setattr("listeners.credentials.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("listeners.redis.dialer.entra_identity", lambda: fake)
+    monkeypatch.setattr("listeners.connections.credentials.RETRY_SECONDS", 0.02)
     return fake
 
 
@@ -292,7 +292,7 @@ def test_settings_that_cannot_be_used(
 
 def test_entra_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the optional packages are missing, `entra` is an error that says what to install."""
-    monkeypatch.setattr("listeners.settings.has_entra", lambda: False)
+    monkeypatch.setattr("listeners.connections.settings.has_entra", lambda: False)
     settings = ConnectionSettings.model_validate({"connection_string": "h,ssl=True", "entra": True})
     with pytest.raises(ConfigurationError, match=r"connections\.cache\.entra: .*triggerfish\[entraid\]"):
         settings.spec("connections.cache")

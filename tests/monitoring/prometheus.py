@@ -13,7 +13,7 @@ import aiohttp
 import yaml
 
 from examples.demo.server import free_port
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 from tests.monitoring.files import RULES
 from tests.programs import program
 from tests.waiting import eventually

@@ -18,10 +18,10 @@ import grpc
 import redis.asyncio
 
 from examples.demo.server import Server, embedded_binary, free_port
-from listeners.supervisor import cancel_until_done
-from listeners.triggers import PubSubTrigger, StreamTrigger
-from scaler.children import die_with_parent
-from scaler.metadata import read_metadata
+from listeners.functions.triggers import PubSubTrigger, StreamTrigger
+from listeners.runtime.tasks import cancel_until_done
+from scaler.local.processes import die_with_parent
+from scaler.triggers.metadata import read_metadata
 from tests.apps.monitored import app
 from tests.monitoring.kube_state_metrics import KubeStateMetrics
 from tests.monitoring.prometheus import Prometheus, running_prometheus
@@ -127,7 +127,7 @@ class Stage:
     def _start(self, address: str) -> "subprocess.Popen[bytes]":
         port = address.partition(":")[2]
         return subprocess.Popen(
-            [sys.executable, "-m", "scaler", "run", "tests.apps.monitored", "--http-port", port],
+            [sys.executable, "-m", "triggerfish", "run", "tests.apps.monitored", "--http-port", port],
             cwd=ROOT,
             env={**os.environ, "TRIGGERFISH_CONNECTION": self.server.address, "TRIGGERFISH_LOG": "error"},
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)

@@ -9,7 +9,7 @@ import redis
 from grpc import StatusCode
 
 from examples.demo.server import Server
-from scaler.strings import CONCEALED
+from scaler.measuring.guarded import CONCEALED
 from tests.scaler.serving import Running, failure
 from tests.servers.catalogue import RELEASES
 

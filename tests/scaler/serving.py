@@ -11,8 +11,8 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scaler import externalscaler_pb2 as pb
-from scaler import externalscaler_pb2_grpc
+from scaler.keda import externalscaler_pb2 as pb
+from scaler.keda import externalscaler_pb2_grpc
 from scaler.server import ScalerServer
 from scaler.settings import Settings, load_settings
 from tests.conftest import Addressed

@@ -16,7 +16,7 @@ import redis.asyncio
 from grpc import StatusCode
 
 from examples.demo.server import Server, free_port
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 from tests.scaler.serving import SCALER, Keda, Running, Stream, reference, running_scaler
 from tests.waiting import eventually
 
@@ -32,9 +32,9 @@ QUICK = {"push_interval_seconds": 0.02}
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times short enough for a test, and a first `true` that is not repeated."""
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.05)
-    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
+    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
 
 
 async def looks(scaler: Running, more: int = 5) -> None:
@@ -79,9 +79,9 @@ async def test_the_first_true_is_repeated(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first `true` of a stream is said again after each of the set times, and the later ones are not."""
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.01)
-    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", (0.1, 0.3))
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
+    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.01)
+    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", (0.1, 0.3))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
@@ -102,8 +102,8 @@ async def test_no_repeat_once_it_is_not_active(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repetition is left out when the trigger is no longer active."""
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", (0.3,))
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
+    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", (0.3,))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
@@ -118,9 +118,9 @@ async def test_the_least_gap_between_two(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second `true` comes no sooner than the least gap after the first, and it does come."""
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.openstreams.LEAST_GAP_SECONDS", 0.5)
-    monkeypatch.setattr("scaler.openstreams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
+    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.5)
+    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
     loop = asyncio.get_running_loop()
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
         await client.rpush("orders", "x")
@@ -212,7 +212,7 @@ async def scaler_process(
     settings = {**SCALER, "grpc_port": port}
     environment = {f"TRIGGERFISH_SCALER__{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaler", "scaler"],
+        [sys.executable, "-m", "triggerfish", "scaler"],
         cwd=ROOT,
         env={**os.environ, **environment, "TRIGGERFISH_CONNECTION": server.address},
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)

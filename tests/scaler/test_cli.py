@@ -14,7 +14,7 @@ import redis.asyncio
 
 from examples.demo.server import Server, free_port
 from listeners.version import __version__
-from scaler.children import die_with_parent
+from scaler.local.processes import die_with_parent
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -59,7 +59,7 @@ def triggerfish(tmp_path: Path) -> Triggerfish:
 
     def run(*arguments: str, **variables: str) -> Finished:
         return subprocess.run(
-            [sys.executable, "-m", "scaler", *arguments],
+            [sys.executable, "-m", "triggerfish", *arguments],
             cwd=tmp_path,
             env=environment(**variables),
             capture_output=True,
@@ -85,7 +85,7 @@ def is_a_mistake(finished: Finished, *words: str) -> bool:
 def test_commands_that_start_often_import_nothing_slow_that_they_do_not_use() -> None:
     """An instance without an HTTP port serves nothing, and takes no lease in Kubernetes unless it runs there."""
     slow = "{'aiohttp', 'grpc', 'jinja2', 'kubernetes'}"
-    program = f"import sys, scaler.cli; print(sorted({slow} & set(sys.modules)))"
+    program = f"import sys, triggerfish.cli.main; print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=SECONDS)
     assert done.stdout == "[]\n"
 
@@ -277,7 +277,7 @@ async def test_signals_and_secrets(app: Path, server: Server, command: str, tmp_
     started = {"run": "shop runs as", "up": "shop runs as", "scaler": "KEDA's calls on port"}[command]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "scaler", command, *target, *ports, "--log-level", "debug"],
+            [sys.executable, "-m", "triggerfish", command, *target, *ports, "--log-level", "debug"],
             cwd=tmp_path,
             env=environment(CONNECTION=f"{server.address},user=someone,password={SECRET}"),
             stdout=output,

@@ -9,9 +9,9 @@ import redis.asyncio
 from grpc import StatusCode
 
 from examples.demo.server import Server
-from listeners.connection import ConnectionSpec
+from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError, UnknownConnectionError
-from listeners.triggers import ListTrigger
+from listeners.functions.triggers import ListTrigger
 from scaler.server import ScalerServer
 from scaler.settings import load_settings
 from tests.scaler.serving import Running, failure, running_scaler, scaler_settings

@@ -11,7 +11,7 @@ import redis.asyncio
 
 from examples.demo.server import Server
 from listeners import App, Reject
-from listeners.deadletters import dead_letters_key
+from listeners.keys import dead_letters_key
 from tests.conftest import RunHost
 from tests.waiting import eventually
 
@@ -43,7 +43,17 @@ def app_file(tmp_path: Path) -> Path:
 
 def dead(server: Server, app_file: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `triggerfish dead COMMAND APP ...`."""
-    line = [sys.executable, "-m", "scaler", "dead", command, str(app_file), *arguments, "--connection", server.address]
+    line = [
+        sys.executable,
+        "-m",
+        "triggerfish",
+        "dead",
+        command,
+        str(app_file),
+        *arguments,
+        "--connection",
+        server.address,
+    ]
     return subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
 
 

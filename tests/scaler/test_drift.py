@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from listeners.errors import ConfigurationError
-from scaler.manifest import manifest
+from triggerfish.cli.manifest import manifest
 
 APP = """
 from listeners import App

@@ -8,7 +8,7 @@ from aiohttp import web
 from grpc import StatusCode
 
 from examples.demo.server import Server, free_port
-from listeners.health import serve
+from listeners.runtime.http import serve
 from tests.scaler.serving import Running, failure
 from tests.scaler.test_probe import triggerfish
 

@@ -19,9 +19,9 @@ import redis.asyncio
 from grpc import StatusCode
 
 from examples.demo.server import Server, free_port
-from scaler.children import die_with_parent
-from scaler.evaluation import MAX_WATCHED
-from scaler.series import MAX_LABEL_CHARACTERS
+from scaler.evaluation.evaluator import MAX_WATCHED
+from scaler.local.processes import die_with_parent
+from scaler.monitoring.series import MAX_LABEL_CHARACTERS
 from tests.scaler.serving import SCALER, Keda
 from tests.waiting import eventually
 
@@ -80,7 +80,7 @@ async def process(server: Server) -> AsyncIterator[Process]:
     ports = {"grpc_port": free_port(), "http_port": free_port()}
     settings = {f"TRIGGERFISH_SCALER__{name.upper()}": str(value) for name, value in {**SCALER, **ports}.items()}
     running = subprocess.Popen(
-        [sys.executable, "-m", "scaler", "scaler"],
+        [sys.executable, "-m", "triggerfish", "scaler"],
         cwd=ROOT,
         env={**os.environ, **settings, "TRIGGERFISH_CONNECTION": server.address},
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)

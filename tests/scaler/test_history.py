@@ -5,7 +5,8 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.history import CHART_HEIGHT, CHART_WIDTH, SLOT_SECONDS, SLOTS, History, chart
+from scaler.evaluation.history import SLOT_SECONDS, SLOTS, History
+from scaler.web.chart import CHART_HEIGHT, CHART_WIDTH, chart
 
 NOW = 12_345.0
 

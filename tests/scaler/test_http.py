@@ -12,15 +12,15 @@ from grpc import StatusCode
 from prometheus_client import CollectorRegistry
 
 from examples.demo.server import Server
-from listeners.connection import Connections
+from listeners.connections.named import Connections
 from listeners.errors import ConfigurationError
-from listeners.health import serve
-from scaler.access import Access
-from scaler.evaluation import Evaluator
-from scaler.http import http_app
-from scaler.metadata import read_metadata
-from scaler.sampler import Samplers
+from listeners.runtime.http import serve
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluator
+from scaler.measuring.sampler import Samplers
 from scaler.server import ScalerServer
+from scaler.triggers.metadata import read_metadata
+from scaler.web.app import http_app
 from tests.scaler.serving import Running, failure, running_scaler, scaler_settings
 from tests.waiting import eventually
 
@@ -166,14 +166,14 @@ async def test_series_of_forgotten_triggers_vanish(scaler: Running, monkeypatch:
     """When a trigger was not asked about for long its series vanish, and it is no longer listed."""
     await scaler.keda.poll(LIST)
     assert "triggerfish_trigger_backlog" in await scaler.samples()
-    monkeypatch.setattr("scaler.evaluation.FORGET_SECONDS", -1)
+    monkeypatch.setattr("scaler.evaluation.evaluator.FORGET_SECONDS", -1)
     assert not [name for name in await scaler.samples() if name.startswith("triggerfish_trigger_")]
     assert await get_json(scaler, "/api/v1/triggers") == (200, {"triggers": []})
 
 
 async def test_declared_triggers(server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trigger declared in the settings is sampled though nobody asks, and is never forgotten."""
-    monkeypatch.setattr("scaler.evaluation.FORGET_SECONDS", -1)
+    monkeypatch.setattr("scaler.evaluation.evaluator.FORGET_SECONDS", -1)
     await client.rpush("orders", *range(150))
     await client.rpush("returns", *range(100))
     declared = {"type": "RedisListTrigger", "keys": ["orders", "returns"], "messagesPerWorker": 50}

@@ -242,8 +242,8 @@ async def test_a_redis_that_is_down_is_let_alone() -> None:
 
 async def test_an_outage_is_over_soon(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long Redis was down, it is asked again within the longest pause; and then the pauses begin anew."""
-    monkeypatch.setattr("scaler.outage.FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("scaler.outage.LAST_PAUSE_SECONDS", 0.8)
+    monkeypatch.setattr("scaler.measuring.outage.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.measuring.outage.LAST_PAUSE_SECONDS", 0.8)
     async with running_scaler(own_server) as scaler:
         own_server.process.kill()
         own_server.process.wait()

@@ -7,8 +7,8 @@ from grpc import StatusCode
 
 from examples.demo.server import Server
 from listeners.errors import ConfigurationError, ConnectionNotAllowedError
-from listeners.triggers import PubSubTrigger
-from scaler.access import Access, limits_of
+from listeners.functions.triggers import PubSubTrigger
+from scaler.access.access import Access, limits_of
 from scaler.server import ScalerServer
 from scaler.settings import load_settings
 from tests.certificates import Authority

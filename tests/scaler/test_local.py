@@ -17,12 +17,12 @@ from pydantic import SecretStr
 
 from examples.demo.server import Server
 from listeners import App
-from listeners.connection import Connections
-from scaler.access import Access
-from scaler.children import die_with_parent
-from scaler.evaluation import Evaluator
-from scaler.local import Instances, LocalScaler, instance_command
-from scaler.sampler import Samplers
+from listeners.connections.named import Connections
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluator
+from scaler.local.autoscaler import LocalScaler
+from scaler.local.processes import Instances, die_with_parent, instance_command
+from scaler.measuring.sampler import Samplers
 from scaler.settings import LocalSettings
 from tests.apps import local
 from tests.waiting import eventually
@@ -248,7 +248,7 @@ async def test_children_die_with_their_parent(server: Server) -> None:
     """When `triggerfish up` is killed, its instances end by themselves."""
     ports = ["--grpc-port", "0", "--http-port", "0"]
     parent = subprocess.Popen(
-        [sys.executable, "-m", "scaler", "up", f"{APPS}:jobs", "--min-instances", "2", *ports],
+        [sys.executable, "-m", "triggerfish", "up", f"{APPS}:jobs", "--min-instances", "2", *ports],
         env={**os.environ, "TRIGGERFISH_CONNECTION": server.address},
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
     )

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from listeners.errors import ConfigurationError
-from listeners.loading import load_app
-from scaler.manifest import manifest
-from scaler.metadata import metric_name, read_metadata
+from listeners.functions.loading import load_app
+from scaler.triggers.metadata import metric_name, read_metadata
 from tests.schemas import check_object, check_objects
+from triggerfish.cli.manifest import manifest
 
 EXPECTED = Path(__file__).parent / "expected"
 LIST = '@app.list_trigger(keys="orders", connection="cache", messages_per_worker=50)\ndef handle(order: str): ...\n'

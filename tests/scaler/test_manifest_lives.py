@@ -16,8 +16,8 @@ import yaml
 
 from examples.demo.app import app as demo
 from examples.demo.server import Server, free_port
-from scaler.children import die_with_parent
-from scaler.metadata import metric_name
+from scaler.local.processes import die_with_parent
+from scaler.triggers.metadata import metric_name
 from tests.scaler.serving import Running
 from tests.scaler.test_probe import CALLS, address_of, triggerfish
 from tests.waiting import eventually
@@ -66,7 +66,7 @@ async def test_the_container_runs(server: Server, client: redis.asyncio.Redis, t
     port = free_port()
     command = [str(port) if word == "8080" else word for word in container["command"][1:]]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scaler", *command),
+        *(sys.executable, "-m", "triggerfish", *command),
         env={**without_settings(), **environment(container, pod, secret, tmp_path)},
         cwd=ROOT,
         preexec_fn=die_with_parent,

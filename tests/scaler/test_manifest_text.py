@@ -8,11 +8,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listeners.app import App
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
-from scaler.declared import declared_triggers
-from scaler.metadata import metric_name, read_metadata
-from scaler.rendering import Deployed, manifests, quoted, values
+from listeners.functions.app import App
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from scaler.manifests.rendering import Deployed, manifests, quoted, values
+from scaler.triggers.app_triggers import declared_triggers
+from scaler.triggers.metadata import metric_name, read_metadata
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
 keys = st.lists(texts.filter(lambda text: text.split() == [text]), min_size=1, max_size=4, unique=True)

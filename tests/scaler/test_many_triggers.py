@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from aiohttp import web
 
-from listeners.health import serve
-from scaler import streaming
-from scaler.backlog import Backlog, KeyBacklog
-from scaler.evaluation import Evaluation, Evaluator, Origin
-from scaler.lag import Lag
-from scaler.metadata import read_metadata
-from scaler.streaming import sliced, stream
+from listeners.runtime.http import serve
+from scaler.evaluation.evaluator import Evaluation, Evaluator
+from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.lag import Lag
+from scaler.triggers.metadata import read_metadata
+from scaler.triggers.origin import Origin
+from scaler.web import streaming
+from scaler.web.streaming import sliced, stream
 from tests.scaler.serving import Running, running_scaler
 from tests.waiting import eventually
 

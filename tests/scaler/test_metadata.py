@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listeners.errors import ConfigurationError
-from listeners.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
-from scaler.metadata import KEDA_KEYS, metric_name, read_metadata
+from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from scaler.triggers.metadata import KEDA_KEYS, metric_name, read_metadata
 
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments", "consumerGroup": "billing"}

@@ -17,19 +17,20 @@ from prometheus_client.samples import Sample
 from pydantic import SecretStr
 
 from examples.demo.server import Server
-from listeners.connection import Connections
+from listeners.connections.named import Connections
 from listeners.errors import SourceTimeoutError
 from listeners.version import __version__
-from scaler.access import Access
-from scaler.activation import ActivationWatch
-from scaler.backlog import Backlog, KeyBacklog
-from scaler.evaluation import Evaluation, Evaluator, Origin, Watched
-from scaler.lag import Lag
-from scaler.metadata import MAX_METADATA_CHARACTERS, read_metadata
-from scaler.metrics import PushCollector, ScalerMetrics
-from scaler.pushing import PushPace
-from scaler.sampler import Samplers
-from scaler.series import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluation, Evaluator, Watched
+from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.lag import Lag
+from scaler.measuring.sampler import Samplers
+from scaler.monitoring.metrics import PushCollector, ScalerMetrics
+from scaler.monitoring.series import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
+from scaler.push.loop import PushPace
+from scaler.push.watch import ActivationWatch
+from scaler.triggers.metadata import MAX_METADATA_CHARACTERS, read_metadata
+from scaler.triggers.origin import Origin
 from tests.scaler.serving import Running, failure, reference, running_scaler
 from tests.waiting import eventually
 
@@ -50,7 +51,7 @@ HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 @pytest.fixture
 def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
     """An evaluator without a Redis, for which it is always NOW."""
-    monkeypatch.setattr("scaler.evaluation.time", SimpleNamespace(monotonic=lambda: NOW))
+    monkeypatch.setattr("scaler.evaluation.evaluator.time", SimpleNamespace(monotonic=lambda: NOW))
     connections = Connections(SecretStr(NOWHERE), {"cache": SecretStr(f"{NOWHERE},defaultDatabase=1")})
     return Evaluator(Access(connections), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
 

@@ -57,7 +57,7 @@ async def test_a_fail_over(cluster: Cluster) -> None:
 
 async def test_a_node_that_hangs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a node hangs its keys are UNAVAILABLE, and a key of another node has its value, asked about together."""
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 0)
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0)
     node = cluster.node_of(FIRST)
     replicas = [one for one in cluster.nodes if one not in cluster.primaries()]
     async with running_scaler(connections={"cluster": cluster.address}) as scaler:

@@ -11,9 +11,10 @@ from grpc import StatusCode
 
 from examples.demo.server import Server, free_port
 from listeners.version import __version__
-from scaler.evaluation import Evaluation, Origin, Watched
-from scaler.metadata import read_metadata
-from scaler.page import PAGE_HEADERS, status_page
+from scaler.evaluation.evaluator import Evaluation, Watched
+from scaler.triggers.metadata import read_metadata
+from scaler.triggers.origin import Origin
+from scaler.web.page import PAGE_HEADERS, status_page
 from tests.scaler.serving import Running, failure, running_scaler
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -89,9 +90,9 @@ async def test_several_keys(scaler: Running, client: redis.asyncio.Redis) -> Non
 
 async def test_capped(scaler: Running, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog that was not counted to its end is marked as capped, and shown as at least so many."""
-    monkeypatch.setattr("scaler.backlog.LEAST_COUNT_LIMIT", 10)
-    monkeypatch.setattr("scaler.backlog.STEP", 5)
-    monkeypatch.setattr("scaler.lag.trusts_lag", lambda *_: False)
+    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 10)
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 5)
+    monkeypatch.setattr("scaler.measuring.lag.trusts_lag", lambda *_: False)
     for number in range(1, 61):
         await client.xadd("payments", {"n": number}, id=f"1-{number}")
     await client.xgroup_create("payments", "billing", id="1-30")

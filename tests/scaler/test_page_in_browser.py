@@ -13,8 +13,8 @@ import redis.asyncio
 from grpc import StatusCode
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from scaler.evaluation import Watched
-from scaler.history import SLOT_SECONDS
+from scaler.evaluation.evaluator import Watched
+from scaler.evaluation.history import SLOT_SECONDS
 from tests.programs import program
 from tests.scaler.serving import Running, failure
 from tests.waiting import eventually

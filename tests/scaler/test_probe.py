@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from examples.demo.server import Server, free_port
-from scaler.probing import tls_from
+from scaler.keda.probing import tls_from
 from tests.certificates import Authority
 from tests.scaler.serving import Running
 from tests.scaler.tls_door import tls_door
@@ -58,7 +58,7 @@ async def triggerfish(*arguments: str) -> Finished:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "scaler", *arguments, stdout=pipe, stderr=pipe, env=clean
+        sys.executable, "-m", "triggerfish", *arguments, stdout=pipe, stderr=pipe, env=clean
     )
     async with asyncio.timeout(SECONDS):
         said, errors = await process.communicate()

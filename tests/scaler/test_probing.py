@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 import pytest
 
-from scaler import externalscaler_pb2 as pb
-from scaler import externalscaler_pb2_grpc, probing
-from scaler.probing import Answer
-from scaler.scaledobjects import Asked
+from scaler.keda import externalscaler_pb2 as pb
+from scaler.keda import externalscaler_pb2_grpc, probing
+from scaler.keda.probing import Answer
+from scaler.triggers.scaled_objects import Asked
 from tests.scaler.test_probe import CALLS
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from listeners.errors import ConfigurationError
-from scaler.scaledobjects import Asked, PassedOver, metadata_from, triggers_in
+from scaler.triggers.scaled_objects import Asked, PassedOver, metadata_from, triggers_in
 
 
 def read(tmp_path: Path, text: str, **more: str) -> list[Asked | PassedOver]:

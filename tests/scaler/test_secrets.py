@@ -13,16 +13,16 @@ from redis.auth.idp import IdentityProviderInterface
 from redis.auth.token import TokenInterface
 
 from examples.demo.server import Server
-from listeners.connection import ConnectionSpec
-from listeners.credentials import EntraTokens, PasswordFile
-from listeners.link import Link
-from listeners.nodes import Nodes
-from scaler.access import Access
-from scaler.evaluation import Watched
-from scaler.reloading import ConnectionFiles
-from scaler.sampler import Sampler
+from listeners.connections.credentials import EntraTokens, PasswordFile
+from listeners.connections.spec import ConnectionSpec
+from listeners.redis.dialer import Link
+from listeners.redis.topology import Nodes
+from scaler.access.access import Access
+from scaler.access.connection_files import ConnectionFiles
+from scaler.evaluation.evaluator import Watched
+from scaler.keda.tls import Certificates
+from scaler.measuring.sampler import Sampler
 from scaler.settings import Settings
-from scaler.tls import Certificates
 from tests.scaler.serving import CALL_SECONDS, Running, reference, running_scaler
 from tests.servers.secured import Secured
 from tests.waiting import eventually
@@ -122,7 +122,7 @@ async def test_nothing_says_a_secret(
 ) -> None:
     """Passwords of strings, URLs, files, folders, metadata and token providers are in no output, whatever fails."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("listeners.link.entra_identity", Refusing)
+    monkeypatch.setattr("listeners.redis.dialer.entra_identity", Refusing)
     monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
     guarded = secured.server
     folder = files(tmp_path / "connections", guarded)

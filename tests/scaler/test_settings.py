@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from listeners.errors import ConfigurationError, UnknownConnectionError
-from listeners.triggers import ListTrigger
+from listeners.functions.triggers import ListTrigger
 from scaler.settings import load_settings
-from scaler.up import instance_environment
+from triggerfish.cli.up import instance_environment
 
 WriteFile = Callable[[str], Path]
 SECRET = "hunter2"

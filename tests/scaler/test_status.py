@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.demo.server import Server
-from scaler.evaluation import Origin
 from scaler.legible import legible
-from scaler.status import TriggerStatus, api_path, origin_and_metric
+from scaler.monitoring.status import TriggerStatus, api_path, origin_and_metric
+from scaler.triggers.origin import Origin
 from tests.scaler.serving import Running, failure, running_scaler
 
 LIST = {"type": "redisListTrigger", "keys": "orders", "function": "handle"}

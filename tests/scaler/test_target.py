@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.target import Pace, app_target, instances_for
+from scaler.evaluation.target import app_target, instances_for
+from scaler.local.pace import Pace
 
 #: A step of a scenario: the time, the trigger's target, whether it is active, and the instances that must follow.
 Step = tuple[float, int, bool, int]

@@ -9,8 +9,8 @@ from grpc import StatusCode
 
 from examples.demo.server import Server
 from listeners.errors import ConfigurationError
+from scaler.keda.tls import Certificates
 from scaler.settings import TlsSettings
-from scaler.tls import Certificates
 from tests.certificates import Authority, Signed
 from tests.scaler.serving import Keda, Running, channel_to, running_scaler
 from tests.waiting import eventually

@@ -14,7 +14,7 @@ import redis.asyncio
 from grpc import StatusCode
 
 from examples.demo.server import Server
-from scaler.sampler import GATHER_SECONDS
+from scaler.measuring.sampler import GATHER_SECONDS
 from tests.chaos.proxy import Proxy
 from tests.scaler.serving import CALL_SECONDS, Keda, Running, channel_to, failure, reference, running_scaler
 from tests.waiting import eventually
@@ -186,7 +186,7 @@ async def test_a_thousand_polls_at_once(server: Server, client: redis.asyncio.Re
 
 async def test_the_calls_of_one_poll_share_a_sample(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """GetMetrics and IsActive of one poll, and all who ask a moment later, are served from one sample."""
-    monkeypatch.setattr("scaler.sampler.FRESH_SECONDS", 60)
+    monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 60)
     async with running_scaler(server) as scaler:
         await scaler.keda.poll(LIST)
         await asyncio.gather(*(scaler.keda.poll(LIST, name=f"worker-{n}") for n in range(20)))
@@ -268,7 +268,7 @@ async def test_odd_names(scaler: Running, client: redis.asyncio.Redis) -> None:
 
 async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """K10: hundreds of bogus ScaledObjects get clear errors, and what is remembered of them is bounded."""
-    monkeypatch.setattr("scaler.evaluation.MAX_WATCHED", 50)
+    monkeypatch.setattr("scaler.evaluation.evaluator.MAX_WATCHED", 50)
     good = [{**LIST, "keys": f"k{number}"} for number in range(250)]
     bad = [{**LIST, "keys": f"k{number}", "connection": f"no-{number}"} for number in range(250)]
     assert set(await asyncio.gather(*(scaler.keda.target(one, name=f"g{n}") for n, one in enumerate(good)))) == {0}

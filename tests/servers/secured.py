@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from examples.demo.server import free_port
-from listeners.settings import ConnectionSettings
+from listeners.connections.settings import ConnectionSettings
 from tests.certificates import Authority
 from tests.servers.catalogue import RELEASES
 

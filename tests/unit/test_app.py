@@ -8,7 +8,7 @@ import pytest
 
 from listeners import App, RedisMessage
 from listeners.errors import BindingError, ConfigurationError
-from listeners.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 
 
 def handle(message: RedisMessage) -> None: ...

@@ -2,12 +2,12 @@
 
 import pytest
 
-from listeners.backoff import Backoff
+from listeners.runtime.backoff import Backoff
 
 
 def test_pauses_grow_to_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each pause is twice the one before, up to the last; after a success they begin anew."""
-    monkeypatch.setattr("listeners.backoff.random.uniform", lambda _, high: high)
+    monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda _, high: high)
     backoff = Backoff(0.25, 5.0)
     assert [backoff.pause_seconds() for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
     backoff.reset()

@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from listeners.binding import bind
 from listeners.errors import BindingError, Reject
-from listeners.messages import Entry, RedisMessage
+from listeners.functions.binding import bind
+from listeners.functions.entries import Entry, RedisMessage
 
 
 class Order(BaseModel):

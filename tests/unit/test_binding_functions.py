@@ -11,13 +11,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from listeners.app import Function
-from listeners.binding import bind, function_name
-from listeners.caller import Caller
+from listeners.engine.executor import Caller
+from listeners.engine.metrics import FunctionMeter, HostMetrics
 from listeners.errors import BindingError, Reject
-from listeners.messages import Entry, Outcome, Settlement
-from listeners.metrics import FunctionMeter, HostMetrics
-from listeners.triggers import ListTrigger
+from listeners.functions.app import Function
+from listeners.functions.binding import bind, function_name
+from listeners.functions.entries import Entry, Outcome, Settlement
+from listeners.functions.triggers import ListTrigger
 
 if TYPE_CHECKING:
     from decimal import Decimal

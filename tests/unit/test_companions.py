@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from listeners.companions import companion_key
+from listeners.keys import companion_key
 
 PURPOSES = ("inflight", "dead", "x")
 AWKWARD = [

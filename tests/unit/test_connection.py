@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from listeners.connection import Connections, ConnectionSpec, Endpoint, parse_connection_string
+from listeners.connections.named import Connections
+from listeners.connections.spec import ConnectionSpec, Endpoint
+from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
-from listeners.triggers import ListTrigger, parse_trigger
+from listeners.functions.triggers import ListTrigger, parse_trigger
 
 SECRET = "hunter2"
 PASSWORD = SecretStr("p@ss:w/o=r?d#%")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from listeners.deadlines import Deadlines
+from listeners.runtime.deadlines import Deadlines
 from tests.waiting import eventually
 
 

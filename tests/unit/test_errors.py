@@ -24,7 +24,7 @@ from listeners.errors import (
     TriggerfishError,
     WrongTypeError,
 )
-from listeners.translation import translate, translated
+from listeners.redis.error_translation import translate, translated
 
 REASONS = {
     "access_denied": AccessDeniedError,

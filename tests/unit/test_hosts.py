@@ -2,7 +2,7 @@
 
 import pytest
 
-from listeners.hosts import host_matches, host_pattern, is_beyond_this_machine
+from listeners.connections.allowed_hosts import host_matches, host_pattern, is_beyond_this_machine
 
 
 @pytest.mark.parametrize(

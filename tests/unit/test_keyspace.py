@@ -2,7 +2,7 @@
 
 import pytest
 
-from listeners.keyspace import missing_flags, tells_of_entries
+from listeners.redis.keyspace import missing_flags, tells_of_entries
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 import listeners
+import scaler
 from listeners.errors import AppLoadError, BindingError, ConfigurationError
-from listeners.loading import load_app
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger
+from listeners.functions.loading import load_app
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 
 APP = """
 from listeners import App, RedisMessage
@@ -283,11 +284,19 @@ def test_names_that_are_numbers() -> None:
     assert list(load_app("app.yaml").functions) == ["7"]
 
 
-@pytest.mark.parametrize("module", sorted(module.name for module in pkgutil.iter_modules(listeners.__path__)))
+MODULES = [
+    module.name
+    for package in (listeners, scaler)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.ispkg and "_pb2" not in module.name
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_exported_names_exist(module: str) -> None:
-    """Every name that a module of `listeners` exports exists, once, in order."""
-    imported = importlib.import_module(f"listeners.{module}")
-    exported: list[str] = imported.__all__
+    """Every name that a module exports exists, once."""
+    imported = importlib.import_module(module)
+    exported: list[str] = getattr(imported, "__all__", [])
     assert [name for name in exported if not hasattr(imported, name)] == []
     assert len(set(exported)) == len(exported)
 

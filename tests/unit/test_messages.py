@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.messages import Entry, RedisMessage, by_key, text
+from listeners.functions.entries import Entry, RedisMessage, by_key
+from listeners.text import text
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
-from listeners import outcome
+from listeners.engine import retry_policy as outcome
+from listeners.engine.retry_policy import after_failure, exhausted
 from listeners.errors import Reject, Retry
-from listeners.messages import Entry, Outcome
-from listeners.outcome import after_failure, exhausted
-from listeners.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from listeners.functions.entries import Entry, Outcome
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 
 LIST = ListTrigger(keys=("q",), max_deliveries=3)
 STREAM = StreamTrigger(keys=("s",), max_deliveries=3)

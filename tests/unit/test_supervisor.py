@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from listeners import supervisor
+from listeners.engine import activity as supervisor
+from listeners.engine.activity import Activity
 from listeners.errors import SourceTimeoutError, SourceUnavailableError
-from listeners.supervisor import Activity
 
 DOWN, SLOW, MISTAKE = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: no answer"), KeyError("k")
 
@@ -61,8 +61,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seconds.append(delay)
         return PauseOver()
 
-    monkeypatch.setattr("listeners.supervisor.asyncio.timeout", timeout)
-    monkeypatch.setattr("listeners.backoff.random.uniform", lambda _, high: high)
+    monkeypatch.setattr("listeners.engine.activity.asyncio.timeout", timeout)
+    monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda _, high: high)
     return seconds
 
 
@@ -112,7 +112,7 @@ async def test_back_off_is_capped(pauses: list[float]) -> None:
 
 async def test_back_off_is_jittered(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause is at least half as long as it could be, so that listeners do not come back all at once."""
-    monkeypatch.setattr("listeners.backoff.random.uniform", lambda low, _: low)
+    monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda low, _: low)
     await Watched(DOWN, DOWN, None).run()
     assert pauses == [0.025, 0.05]
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from listeners.errors import ConfigurationError
-from listeners.triggers import (
+from listeners.functions.triggers import (
     ListTrigger,
     PubSubTrigger,
     StreamTrigger,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listeners.workers import WOKEN_BY_EACH, Job, Workers
+from listeners.engine.task_pool import WOKEN_BY_EACH, Job, Workers
 from tests.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")

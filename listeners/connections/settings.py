@@ -1,0 +1,124 @@
+"""Settings: moved out of another file; say what belongs here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from listeners.connections.credentials import has_entra, read_password
+from listeners.connections.named import DEFAULT_CONNECTION_STRING, Connections
+from listeners.connections.spec import ConnectionSpec
+from listeners.connections.strings import parse_connection_string
+from listeners.connections.tls import tls_context
+from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.runtime.files import read_file, stamp
+
+__all__ = ["ConnectionSettings", "connections_from"]
+
+
+class ConnectionSettings(BaseModel):
+    """One named connection."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    connection_string: SecretStr = Field(description="host:port,option=value or a redis:// URL")
+    password_file: Path | None = Field(default=None, description="a file with the password, such as a Secret's")
+    ca_file: Path | None = Field(
+        default=None, description="the authorities, in PEM, that the server's certificate may come from; no others then"
+    )
+    certificate_file: Path | None = Field(default=None, description="our certificate for a server that asks for one")
+    key_file: Path | None = Field(default=None, description="the certificate's key, not encrypted")
+    entra: bool = Field(default=False, description="use tokens of Microsoft Entra ID instead of a password")
+    namespaces: list[str] = Field(
+        default=[], description="Kubernetes namespaces whose ScaledObjects may use it; none listed: all may"
+    )
+    key_prefixes: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="what the keys and channels of ScaledObjects must begin with; none listed: anything"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """A connection that is only a string has no limits."""
+        return {"connection_string": value} if isinstance(value, str) else value
+
+    def spec(self, field: str) -> ConnectionSpec:
+        """Where and how to connect. Looks into the files; raises ConfigurationError that names what is wrong."""
+        try:
+            spec = parse_connection_string(self.connection_string.get_secret_value())
+        except ConnectionStringError as error:
+            raise ConnectionStringError(error.fix, field=field) from None
+        names = ("password_file", "ca_file", "certificate_file", "key_file")
+        files = {name: file for name in names if (file := getattr(self, name)) is not None}
+        self._check_together(spec, field)
+        paths: dict[str, Any] = {name: str(file) for name, file in files.items()}
+        stamps = tuple((str(file), stamp(file)) for file in files.values())
+        spec = replace(spec, **paths, entra=self.entra, files=stamps)
+        _check_files(spec, field)
+        return spec
+
+    def _check_together(self, spec: ConnectionSpec, field: str) -> None:
+        """Refuse settings that contradict each other."""
+        if self.entra and not has_entra():
+            raise ConfigurationError(f"{field}.entra", None, "It needs packages: pip install 'triggerfish[entraid]'.")
+        passwords = (spec.password is not None, self.password_file is not None, self.entra)
+        if sum(passwords) > 1:
+            raise ConfigurationError(
+                field, None, "It has more than one of a password in its string, password_file and entra: keep one."
+            )
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ConfigurationError(field, None, "certificate_file and key_file go together: give both or none.")
+        if not spec.tls and (self.entra or self.ca_file is not None or self.certificate_file is not None):
+            raise ConfigurationError(
+                field, None, "ca_file, certificate_file and entra need TLS: write ssl=True or rediss://."
+            )
+
+
+def connections_from(
+    default: SecretStr | None,
+    named: Mapping[str, ConnectionSettings],
+    mounted: Mapping[str, ConnectionSettings | ConfigurationError] | None = None,
+) -> Connections:
+    """The connections that the settings define; names are the same in any case, as environment variables are.
+
+    Of two with one name the one in the settings counts. Raises ConfigurationError that names the connection and what is
+    wrong with it; with one of `mounted`, whoever wants it is told.
+    """
+    specs: dict[str, SecretStr | ConnectionSpec | ConfigurationError] = {
+        name: _spec_or_error(connection, f"connections_dir.{name}") for name, connection in (mounted or {}).items()
+    }
+    specs |= {name.lower(): connection.spec(f"connections.{name}") for name, connection in named.items()}
+    return Connections(default or SecretStr(DEFAULT_CONNECTION_STRING), specs)
+
+
+def _spec_or_error(
+    connection: ConnectionSettings | ConfigurationError, field: str
+) -> ConnectionSpec | ConfigurationError:
+    if isinstance(connection, ConfigurationError):
+        return connection
+    try:
+        return connection.spec(field)
+    except ConfigurationError as error:
+        return error
+
+
+def _check_files(spec: ConnectionSpec, field: str) -> None:
+    """Tell now what the first connection would stumble over."""
+    if spec.password_file is not None:
+        read_password(Path(spec.password_file), f"{field}.password_file")
+    for name in ("ca_file", "certificate_file", "key_file"):
+        if (file := getattr(spec, name)) is not None:
+            read_file(Path(file), f"{field}.{name}")
+    if spec.ca_file is None and spec.certificate_file is None:
+        return
+    try:
+        tls_context(spec)
+    except OSError:
+        raise ConfigurationError(
+            field,
+            None,
+            "Its ca_file holds no certificates in PEM, or its certificate_file no certificate in PEM that belongs to "
+            "the key in key_file (not encrypted).",
+        ) from None

@@ -1,0 +1,131 @@
+"""Entries that were given up on: what is kept of them, and how they are listed, put back and purged."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from listeners.functions.entries import Entry, Settlement
+from listeners.functions.triggers import ListTrigger, StreamTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.client import Client
+from listeners.redis.scripts import Script
+from listeners.text import text
+
+__all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields"]
+
+#: The oldest are dropped beyond this (XADD MAXLEN ~).
+DEAD_LETTERS_KEPT = 10_000
+
+
+#: Dead letters read in one step.
+PAGE = 100
+
+
+#: Before the name of a stream entry's field, so that it cannot be mistaken for one of ours.
+FIELD_PREFIX = b"field:"
+
+
+def dead_letter_fields(settlement: Settlement, function: str) -> list[bytes]:
+    """The fields of a dead letter, names and values in turn: the entry unharmed, and why it was given up on.
+
+    What is said of the entry is of bounded length; the entry itself is kept whole, so that it can be put back.
+    """
+    entry = settlement.entry
+    described = {
+        "function": function,
+        "trigger": entry.key,
+        "error": settlement.error,
+        "where": settlement.where,
+        "deliveries": str(entry.deliveries),
+        "time_ms": str(time.time_ns() // 1_000_000),
+        "id": entry.id or "",
+    }
+    flat = [part.encode("utf-8", "surrogateescape") for pair in described.items() for part in pair]
+    if entry.payload is not None:
+        return [*flat, b"payload", entry.payload]
+    for name, value in entry.fields or ():
+        flat += (FIELD_PREFIX + name, value)
+    return flat
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One entry that was given up on. `entry` is as it was; `id` is the dead letter's own; `time_ms`: when it died.
+
+    `where` is the line of the user's code that raised the error; empty if there is none.
+    """
+
+    id: str
+    function: str
+    error: str
+    where: str
+    time_ms: int
+    entry: Entry
+
+    @classmethod
+    def of(cls, raw: Any) -> "DeadLetter":
+        """Read one from its reply: [ID, [name, value, ...]]."""
+        pairs = list(zip(raw[1][::2], raw[1][1::2], strict=True))
+        known = {name: value for name, value in pairs if not name.startswith(FIELD_PREFIX)}
+        fields = [(n.removeprefix(FIELD_PREFIX), v) for n, v in pairs if n.startswith(FIELD_PREFIX)]
+        payload = known.get(b"payload")
+        entry = Entry(
+            text(known[b"trigger"]),
+            payload=payload,
+            flat_fields=[part for pair in fields for part in pair] if payload is None else None,
+            id=text(known[b"id"]) or None,
+            deliveries=int(known[b"deliveries"]),
+        )
+        function, error, where = (text(known.get(name, b"")) for name in (b"function", b"error", b"where"))
+        return cls(text(raw[0]), function, error, where, int(known[b"time_ms"]), entry)
+
+
+class DeadLetters:
+    """The dead letters of one function."""
+
+    def __init__(self, client: Client, trigger: ListTrigger | StreamTrigger, function: str) -> None:
+        self._client = client
+        self._trigger = trigger
+        self._function = function
+        self._requeue = Script("dead_requeue")
+
+    async def letters(self) -> AsyncIterator[DeadLetter]:
+        """Each of them, key by key, the oldest first. Raises SourceError."""
+        for key in self._trigger.keys:
+            dead, start = dead_letters_key(key), "-"
+            while True:
+                page = await self._client.command(
+                    dead, "XRANGE", dead, start, "+", "COUNT", PAGE, doing=f"reading dead letters of {key!r}"
+                )
+                for letter in map(DeadLetter.of, page):
+                    if letter.function == self._function:
+                        yield letter
+                if len(page) < PAGE:
+                    break
+                milliseconds, _, sequence = text(page[-1][0]).partition("-")
+                start = f"{milliseconds}-{int(sequence) + 1}"
+
+    async def requeue(self, letter: DeadLetter) -> bool:
+        """Put the entry back, to be taken last; False if the dead letter is gone. Raises SourceError.
+
+        In a stream it becomes a new entry, which every consumer group sees.
+        """
+        key, entry = letter.entry.key, letter.entry
+        arguments: list[Any]
+        if isinstance(self._trigger, ListTrigger):
+            arguments = ["RPUSH" if self._trigger.list_pop_from_beginning else "LPUSH", entry.payload]
+        else:
+            arguments = ["XADD", "*", *(entry.flat_fields or ())]
+        doing = f"putting a dead letter of {key!r} back"
+        return bool(
+            await self._client.evaluate(
+                self._requeue, [dead_letters_key(key), key], [letter.id, *arguments], doing=doing
+            )
+        )
+
+    async def purge(self, letter: DeadLetter) -> bool:
+        """Remove it for good; False if it is gone. Raises SourceError."""
+        dead = dead_letters_key(letter.entry.key)
+        doing = f"purging a dead letter of {letter.entry.key!r}"
+        return bool(await self._client.command(dead, "XDEL", dead, letter.id, doing=doing))

@@ -1,0 +1,17 @@
+"""Permissions: moved out of another file; say what belongs here."""
+
+from collections.abc import Iterator
+
+from listeners.functions.triggers import ListTrigger, StreamTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.acl import EVAL, SHA, Call
+
+
+def _dead_letter_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[Call]:
+    """What `triggerfish dead` runs."""
+    dead = dead_letters_key(key)
+    yield from (EVAL, ("EVALSHA", SHA, "2", dead, key), ("XRANGE", dead, "-", "+"), ("XDEL", dead, "0-1"))
+    if isinstance(trigger, StreamTrigger):
+        yield ("XADD", key, "*", "f", "v")
+    else:
+        yield ("RPUSH" if trigger.list_pop_from_beginning else "LPUSH", key, "v")

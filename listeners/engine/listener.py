@@ -1,0 +1,280 @@
+"""Moves the entries of one function: taken from its source, handed to calls, settled."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+from listeners.engine.activity import Activity
+from listeners.engine.executor import Caller
+from listeners.engine.in_progress import Hand
+from listeners.engine.metrics import FunctionMeter
+from listeners.engine.retry_policy import exhausted
+from listeners.engine.source import Source
+from listeners.errors import SourceError
+from listeners.functions.app import Function
+from listeners.functions.entries import Entry, Outcome, Settlement
+from listeners.functions.triggers import PubSubTrigger
+from listeners.runtime.tasks import cancel_until_done
+
+__all__ = ["Pump"]
+
+log = logging.getLogger("triggerfish.host")
+
+
+#: Pub/sub has no batch size: so many messages are handled at once.
+PUBSUB_CONCURRENCY = 10
+
+
+#: How long a read that is under way at a drain may go on; it may have taken entries.
+LAST_TAKE_SECONDS = 2.0
+
+
+#: How long cancelled functions may take to clean up, and Redis to hear what became of the last entries.
+CLEAN_UP_SECONDS = 2.0
+
+
+FAILED: Final = object()
+
+
+class Pump:
+    """Takes no more than functions finish: at most a batch is in hand, from the taking to the settling.
+
+    `renew_seconds`: how often the lease on what is in hand is renewed.
+    """
+
+    def __init__(self, function: Function, source: Source, meter: FunctionMeter, *, renew_seconds: float) -> None:
+        trigger = function.trigger
+        self.function = function
+        self.ready = asyncio.Event()
+        self._source = source
+        self._meter = meter
+        self._capacity = PUBSUB_CONCURRENCY if isinstance(trigger, PubSubTrigger) else trigger.batch_size
+        self._renew_seconds = renew_seconds
+        self._hand = Hand(function.name, self._capacity, batch=function.binding.batch, meter=meter)
+        self._taking = False
+        self._exchange_failed = False
+        self._finishing = False
+        self._room_changed = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._opened_or_draining = asyncio.Event()
+        self._broken: set[str] = set()
+        #: Entries that must go back, as the function is blocked by calls that do not end.
+        self._unstarted: list[Entry] = []
+        self._caller = Caller(
+            function,
+            meter,
+            self._capacity,
+            holds=source.holds,
+            on_succeeded=self._hand.succeed,
+            on_finished=self._hand.finish,
+            on_change=self._room_changed.set,
+            # A message cannot go back: it waits.
+            on_unstarted=None if isinstance(trigger, PubSubTrigger) else self._return,
+        )
+
+    def drain(self) -> None:
+        """Take nothing new. run() then finishes what is in hand and returns."""
+        self._draining.set()
+        self._source.interrupt()
+        self._opened_or_draining.set()
+        self._room_changed.set()
+
+    async def run(self, grace_seconds: float) -> None:
+        """Work until drained, finish within `grace_seconds`, hand back the rest. Never raises SourceError."""
+        await self._activity("opening", self._open).run(self._opened_or_draining)
+        if self.ready.is_set():
+            never = asyncio.Event()
+            background = [
+                asyncio.create_task(self._activity("attending", self._source.attend).run(never)),
+                asyncio.create_task(self._activity("renewing", self._renew).run(never)),
+                asyncio.create_task(self._activity("settling", self._settle).run(never)),
+            ]
+            try:
+                await self._take_until_drained()
+                await self._finish(time.monotonic() + grace_seconds)
+            finally:
+                await cancel_until_done(background, CLEAN_UP_SECONDS)
+                await self._let_go()
+        self._caller.close()
+        await self._within_bound("closing", self._source.close())
+
+    async def _open(self) -> None:
+        line = await self._source.describe()
+        await self._source.open()
+        log.log(logging.WARNING if "WARNING" in line else logging.INFO, "%s: %s", self.function.name, line)
+        self._meter.source_up.set(1)
+        self.ready.set()
+        self._opened_or_draining.set()
+
+    async def _take_until_drained(self) -> None:
+        taking = asyncio.create_task(self._activity("taking", self._take).run(self._draining))
+        try:
+            await self._draining.wait()
+            # A read that is under way may have taken entries: let it end.
+            exchanging = asyncio.create_task(self._hand.expects_nothing.wait())
+            try:
+                await asyncio.wait([taking, exchanging], timeout=LAST_TAKE_SECONDS)
+            finally:
+                exchanging.cancel()
+        finally:
+            await cancel_until_done([taking], CLEAN_UP_SECONDS)
+
+    async def _take(self) -> None:
+        while not self._draining.is_set():
+            self._room_changed.clear()
+            if self._caller.blocked or self._unstarted:
+                await self._hand_over()
+            if self._free() > 0:
+                break
+            await self._room_changed.wait()
+        if not self._draining.is_set():
+            self._taking = True
+            try:
+                entries = await self._source.take(self._free())
+            finally:
+                self._taking = False
+            self._accept(entries)
+
+    def _return(self, entries: Iterable[Entry]) -> None:
+        self._unstarted += entries
+        self._room_changed.set()
+
+    async def _hand_over(self) -> None:
+        """Leave to other instances what a blocked function cannot start, and what waits in its source."""
+        entries = list(self._unstarted)
+        await self._source.hand_back(entries)
+        self._unstarted = self._unstarted[len(entries) :]
+        self._hand.let_go(entries, None)
+
+    def _free(self) -> int:
+        """How many entries may be taken."""
+        return 0 if self._caller.blocked else self._hand.free()
+
+    def _accept(self, entries: list[Entry]) -> None:
+        """Start the calls of entries that were taken."""
+        self._hand.add(entries)
+        if self._finishing:  # a read that took too long: they go back with the rest
+            return
+        again = [entry for entry in entries if entry.deliveries > 1]
+        self._hand.measure(entries, len(again))
+        given_up = [settlement for entry in again if (settlement := exhausted(self.function.trigger, entry))]
+        if given_up:
+            self._hand.finish(given_up)
+            hopeless = {settlement.entry for settlement in given_up}
+            entries = [entry for entry in entries if entry not in hopeless]
+        for group in self._grouped(entries):
+            self._caller.start(group)
+
+    def _grouped(self, entries: list[Entry]) -> list[list[Entry]]:
+        """The entries of each call: one, or for a batch function all that were never delivered before."""
+        if not self.function.binding.batch:
+            return [[entry] for entry in entries]
+        new = [entry for entry in entries if entry.deliveries == 1]
+        return ([new] if new else []) + [[entry] for entry in entries if entry.deliveries > 1]
+
+    async def _settle(self) -> None:
+        """Settle all that has finished since the last time, in one go, and take as many new ones with it."""
+        await self._hand.something_finished.wait()
+        self._hand.something_finished.clear()
+        room = self._room_for_exchange()
+        if room > 0:
+            await self._exchange(room)
+        finished = self._hand.pop_finished()
+        if finished:
+            await self._settle_only(finished)
+        if self._free() > 0 or self._caller.blocked:  # what is held for a retry must then be handed over
+            self._room_changed.set()
+        await asyncio.sleep(0)  # calls that never wait have ended then: no need to be woken for them
+
+    def _room_for_exchange(self) -> int:
+        """How many entries may be taken in the step that settles: none while take() is under way."""
+        blocked = self._taking or self._caller.blocked or self._unstarted or self._draining.is_set()
+        return 0 if blocked or self._exchange_failed else self._hand.free_after_success()
+
+    async def _exchange(self, room: int) -> None:
+        succeeded = self._hand.pop_succeeded()
+        self._hand.expect(room)
+        self._exchange_failed = True  # then they are settled alone first, or more and more would be in hand
+        try:
+            entries = await self._source.exchange(succeeded, room)
+        except BaseException:
+            self._hand.succeed(succeeded)
+            raise
+        finally:
+            self._hand.expect(0)
+        self._exchange_failed = False
+        self._hand.let_go(succeeded, Outcome.SUCCEEDED)
+        if entries:
+            self._accept(entries)
+
+    async def _settle_only(self, finished: list[Settlement]) -> None:
+        try:
+            await self._source.settle(finished)
+        except BaseException:
+            self._hand.finish(finished)
+            raise
+        self._exchange_failed = False
+        self._hand.settled(finished)
+
+    async def _renew(self) -> None:
+        # The pause comes last, so that a renewal that failed is tried again at once.
+        await self._source.renew(list(self._hand.entries))
+        await asyncio.sleep(self._renew_seconds)
+
+    async def _finish(self, deadline: float) -> None:
+        """Finish what is in hand until the deadline, then cancel."""
+        stopped = await self._within_bound("stopping", self._source.stop())
+        unread: list[Entry] = [] if stopped is FAILED else stopped
+        while unread and time.monotonic() < deadline:
+            count = self._free()
+            self._accept(unread[:count])
+            del unread[:count]
+            await self._room_before(deadline)
+        self._hand.add(unread)
+        self._finishing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._caller.idle.wait()
+        await self._caller.cancel(CLEAN_UP_SECONDS)
+
+    async def _room_before(self, deadline: float) -> None:
+        self._room_changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._room_changed.wait()
+
+    async def _let_go(self) -> None:
+        """Tell Redis what became of the last entries, and hand back those that are not finished."""
+        finished = self._hand.pop_finished()
+        if finished and await self._within_bound("settling", self._source.settle(finished)) is not FAILED:
+            self._hand.settled(finished)
+        left = set(self._hand.entries) - {settlement.entry for settlement in finished}
+        if left:
+            log.warning("%s: %d entries were not finished in time and are handed back", self.function.name, len(left))
+        await self._within_bound("handing back", self._source.hand_back(list(left)))
+
+    async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any]) -> Any:
+        """Do one last step against Redis; if it fails the leases run out, and others take over then."""
+        try:
+            async with asyncio.timeout(CLEAN_UP_SECONDS):
+                return await step
+        except (SourceError, TimeoutError) as error:
+            log.warning("%s: %s at the end did not work: %s", self.function.name, doing, error or "no answer in time")
+        except Exception:  # a mistake of ours must not keep the other functions from draining
+            log.exception("%s: %s at the end failed in a way that was not foreseen", self.function.name, doing)
+        return FAILED
+
+    def _activity(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> Activity:
+        return Activity(
+            f"{self.function.name}: {name}",
+            step,
+            on_error=self._meter.source_error,
+            on_state=self._state_changed,
+        )
+
+    def _state_changed(self, activity: str, works: bool) -> None:
+        (self._broken.discard if works else self._broken.add)(activity)
+        self._meter.source_up.set(0 if self._broken else 1)

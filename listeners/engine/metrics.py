@@ -1,0 +1,149 @@
+"""The function host's metrics, all in one table."""
+
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable
+from threading import Lock
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.samples import Sample
+
+from listeners.functions.entries import Outcome
+
+__all__ = ["FunctionMeter", "HostMetrics"]
+
+LABELS = ("app", "function")
+
+
+DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+#: Observations that may wait to be counted.
+MAX_OBSERVED = 1_000
+
+
+class Durations(Histogram):
+    """A histogram that counts its observations when it is read: one by one they cost more than calls that do little."""
+
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._observed: list[float] = []
+        self._counting = Lock()
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """Note one observation, in seconds."""
+        self._observed.append(amount)
+        if len(self._observed) >= MAX_OBSERVED:
+            self._count()
+
+    def observe_all(self, seconds: Iterable[float]) -> None:
+        """Note observations, in seconds."""
+        self._observed += seconds
+        if len(self._observed) >= MAX_OBSERVED:
+            self._count()
+
+    def _count(self) -> None:
+        with self._counting:  # a registry may be collected on any thread
+            observed = self._observed[:]
+            del self._observed[: len(observed)]
+            for bucket, number in Tally([bisect_left(self._upper_bounds, each) for each in observed]).items():
+                self._buckets[bucket].inc(number)
+            self._sum.inc(sum(observed))
+
+    def _child_samples(self) -> Iterable[Sample]:
+        self._count()
+        return super()._child_samples()
+
+
+class HostMetrics:
+    """Every series of the host. Label values come from the app's declaration and from fixed sets only."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.received = Counter("triggerfish_entries_received", "Entries taken from Redis.", LABELS, registry=registry)
+        self.redelivered = Counter(
+            "triggerfish_entries_redelivered",
+            "Entries taken that had been delivered before.",
+            LABELS,
+            registry=registry,
+        )
+        self.settled = Counter(
+            "triggerfish_entries_settled",
+            "Entries whose call ended, by outcome.",
+            (*LABELS, "outcome"),
+            registry=registry,
+        )
+        self.in_progress = Gauge(
+            "triggerfish_entries_in_progress", "Entries taken and not settled yet.", LABELS, registry=registry
+        )
+        self.overdue = Gauge(
+            "triggerfish_calls_overdue",
+            "Calls that took longer than their limit, were given up on and still run.",
+            LABELS,
+            registry=registry,
+        )
+        self.duration = Durations(
+            "triggerfish_handler_duration_seconds",
+            "Duration of a call.",
+            LABELS,
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.wait = Durations(
+            "triggerfish_entry_wait_seconds",
+            "Time from a stream entry's ID to its call.",
+            LABELS,
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.source_up = Gauge(
+            "triggerfish_source_up", "1 if the trigger can be read from Redis.", LABELS, registry=registry
+        )
+        self.source_errors = Counter(
+            "triggerfish_source_errors",
+            "Errors from Redis, by reason.",
+            (*LABELS, "reason"),
+            registry=registry,
+        )
+        self.lease_held = Gauge(
+            "triggerfish_lease_held",
+            "1 if this instance holds the lease of a pub/sub function; others have no series.",
+            LABELS,
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "triggerfish_messages_dropped",
+            "Pub/sub messages that no call was made for.",
+            LABELS,
+            registry=registry,
+        )
+
+
+class FunctionMeter:
+    """The series of one function, looked up once."""
+
+    def __init__(self, metrics: HostMetrics, app: str, function: str) -> None:
+        self._metrics = metrics
+        self._labels = (app, function)
+        self.received = metrics.received.labels(app, function)
+        self.redelivered = metrics.redelivered.labels(app, function)
+        self.in_progress = metrics.in_progress.labels(app, function)
+        self.overdue = metrics.overdue.labels(app, function)
+        self.duration = metrics.duration.labels(app, function)
+        self.wait = metrics.wait.labels(app, function)
+        self.source_up = metrics.source_up.labels(app, function)
+        self.dropped = metrics.dropped.labels(app, function)
+        self._settled = {outcome: metrics.settled.labels(app, function, outcome.value) for outcome in Outcome}
+
+    def settled(self, outcome: Outcome, number: int = 1) -> None:
+        """Count entries whose call ended."""
+        self._settled[outcome].inc(number)
+
+    def lease_held(self, held: bool) -> None:
+        """Say whether this instance holds the lease. Only a function that has one may say so: a series of 0 everywhere
+        means that nobody is subscribed.
+        """
+        self._metrics.lease_held.labels(*self._labels).set(held)
+
+    def source_error(self, reason: str) -> None:
+        """Count an error of Redis. `reason` is one of the fixed words of SourceError."""
+        self._metrics.source_errors.labels(*self._labels, reason).inc()

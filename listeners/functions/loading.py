@@ -1,0 +1,142 @@
+"""Finds the app that a command line names: a Python file, a module, or a YAML or JSON declaration."""
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+from listeners.errors import AppLoadError, ConfigurationError
+from listeners.functions.app import App
+from listeners.functions.triggers import parse_trigger, trigger_class
+
+__all__ = ["load_app"]
+
+#: What a function needs in a declaration file, beside its trigger's parameters.
+REQUIRED = ("handler", "type")
+
+
+DECLARATIONS = (".yaml", ".yml", ".json")
+
+
+FILES = (".py", *DECLARATIONS)
+
+
+def load_app(reference: str) -> App:
+    """Load `file.py[:name]`, `package.module[:name]`, `file.yaml` or `file.json`; name it if it has no name.
+
+    A declaration file has `functions`: per name a `handler` (module:function), a `type` and the trigger's parameters
+    with the seed's names. Raises AppLoadError or another ConfigurationError, with the field, the value and the fix.
+    """
+    place, _, attribute = reference.partition(":")
+    path = Path(place)
+    if path.suffix in DECLARATIONS:
+        app = _declared_app(path)
+    else:
+        app = _app_in(_import(lambda: _module(place), reference), attribute, reference)
+    if not app.functions:
+        raise AppLoadError("app", reference, "It has no functions: decorate one with @app.list_trigger(...).")
+    app.name = app.name or (path.stem if path.suffix in FILES else place.rpartition(".")[2])
+    return app
+
+
+def _module(place: str) -> ModuleType:
+    path = Path(place)
+    if path.suffix != ".py":
+        sys.path.insert(0, str(Path.cwd()))
+        return importlib.import_module(place)
+    if not path.is_file():
+        raise AppLoadError("app", place, "There is no such file: give a path that exists from here.")
+    return _module_of_file(path.resolve())
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    """The module of exactly this file, whatever other module has its name (queue.py, or app.py in another folder)."""
+    sys.path.insert(0, str(path.parent))
+    for name in (path.stem, str(path)):
+        if getattr(sys.modules.get(name), "__file__", None) == str(path):
+            return sys.modules[name]
+    name = str(path) if path.stem in sys.modules else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("no loader takes it")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
+    """Run an import; whatever the user's module raises becomes one clear error."""
+    try:
+        return load()
+    except ConfigurationError:
+        raise
+    except ModuleNotFoundError as error:
+        raise AppLoadError(field, reference, f"No module named {error.name!r} can be imported from here.") from error
+    except (Exception, SystemExit) as error:
+        raise AppLoadError(field, reference, f"Importing it raised {type(error).__name__}: {error}.") from error
+
+
+def _app_in(module: ModuleType, attribute: str, reference: str) -> App:
+    if attribute:
+        app = getattr(module, attribute, None)
+        if isinstance(app, App):
+            return app
+        raise AppLoadError("app", reference, f"{attribute!r} there is not an App: write {attribute} = App().")
+    apps = list({id(value): value for value in vars(module).values() if isinstance(value, App)}.values())
+    if len(apps) != 1:
+        raise AppLoadError("app", reference, f"It has {len(apps)} apps: have one, or name it as {reference}:name.")
+    return apps[0]
+
+
+def _declared_app(path: Path) -> App:
+    declared = _read(path)
+    sys.path.insert(0, str(path.resolve().parent))
+    app = App(declared.get("name"))
+    for name, declaration in ((str(given), value) for given, value in declared["functions"].items()):
+        if not isinstance(declaration, dict) or not all(key in declaration for key in REQUIRED):
+            raise AppLoadError(f"functions.{name}", None, f"Give it a {' and a '.join(REQUIRED)}.")
+        parameters = {key: value for key, value in declaration.items() if key not in REQUIRED}
+        try:
+            trigger = parse_trigger(trigger_class(declaration["type"]), parameters)
+        except ConfigurationError as error:
+            raise AppLoadError(f"functions.{name}.{error.field}", error.value, error.fix) from None
+        app.add(_handler(f"functions.{name}.handler", declaration["handler"]), trigger, name)
+    return app
+
+
+def _handler(field: str, reference: object) -> Callable[..., Any]:
+    module_name, _, attribute = str(reference).partition(":")
+    if not module_name or not attribute:
+        raise AppLoadError(field, reference, "Write it as module:function.")
+    handler = getattr(_import(lambda: importlib.import_module(module_name), str(reference), field), attribute, None)
+    if not callable(handler):
+        raise AppLoadError(field, reference, f"{module_name} has no function {attribute!r}: check the name.")
+    return handler  # type: ignore[no-any-return]  # callable() narrows to an object of unknown signature
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        source = path.read_text()
+        declared = json.loads(source) if path.suffix == ".json" else yaml.safe_load(source)
+    except OSError as error:
+        raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise AppLoadError("app", str(path), f"It does not parse: {str(error).splitlines()[0]}.") from None
+    if not isinstance(declared, dict) or not isinstance(declared.get("functions"), dict) or not declared["functions"]:
+        raise AppLoadError("app", str(path), "It needs `functions:`, with a handler, a type and parameters for each.")
+    unknown = sorted(str(key) for key in set(declared) - {"name", "functions"})
+    if unknown:
+        raise AppLoadError(unknown[0], None, "A declaration file has `name` and `functions` only.")
+    if not isinstance(declared.get("name", ""), str):
+        raise AppLoadError("name", declared["name"], "The app's name is text: write it in quotes.")
+    return declared

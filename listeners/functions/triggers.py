@@ -1,0 +1,291 @@
+"""The three triggers: their parameters, defaults and limits (the seed's, in both spellings)."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from listeners.errors import ConfigurationError
+
+__all__ = [
+    "DEFAULT_CONSUMER_GROUP",
+    "ListTrigger",
+    "PolledTrigger",
+    "PubSubTrigger",
+    "StreamTrigger",
+    "Trigger",
+    "is_keyspace_channel",
+    "keys_read",
+    "parse_trigger",
+    "trigger_class",
+]
+
+DEFAULT_CONSUMER_GROUP = "AzureFunctionRedisExtension"
+
+
+MAX_BATCH_SIZE = 10_000
+
+
+MAX_POLLING_INTERVAL_MS = 3_600_000
+
+
+MAX_KEYS = 100
+
+
+MAX_CALL_TIMEOUT_SECONDS = 86_400
+
+
+def _whole_number(value: object) -> object:
+    """Refuse what pydantic would quietly turn into a number: true, 1.0, ' 5 '."""
+    if isinstance(value, bool | float):
+        raise ValueError("it is not a whole number")
+    if isinstance(value, str) and not value.isdecimal() and not (value[:1] == "-" and value[1:].isdecimal()):
+        raise ValueError("it is not a whole number")
+    return value
+
+
+def _seconds(value: object) -> object:
+    """Refuse what pydantic would quietly turn into a time: true, ' 5 ', '1e3'."""
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)):
+        raise ValueError("it is not a number of seconds")
+    return value
+
+
+def _split_keys(value: object) -> object:
+    """Keys are space-delimited text or a list; no blank, no key twice."""
+    keys = value.split() if isinstance(value, str) else value
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("it is neither text nor a list of text")
+    if not keys or not all(key.strip() for key in keys):
+        raise ValueError("a key is empty")
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key is named twice")
+    return tuple(keys)
+
+
+def _not_blank(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("it is empty")
+    return value
+
+
+def _connection_name(value: object) -> object:
+    """Refuse a connection string where a name belongs: errors and pages show names."""
+    if isinstance(value, str) and re.search(r"[\s=:,@]", value.strip()):
+        raise ValueError("it is no name; what says where Redis is goes into connection_string")
+    return _not_blank(value)
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+
+
+Text = Annotated[str, BeforeValidator(_not_blank)]
+
+
+Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
+
+
+class _BaseTrigger(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    connection_string: Annotated[SecretStr | None, BeforeValidator(_not_blank)] = Field(
+        default=None, description="where Redis is, as host:port,option=value or as a URL"
+    )
+    connection: Annotated[str | None, BeforeValidator(_connection_name)] = Field(
+        default=None, description="the name of a connection that the settings define"
+    )
+    # Azure Functions' functionTimeout is 30 minutes by default, and whoever comes from there relies on it.
+    call_timeout_seconds: Seconds = Field(
+        default=1800,
+        ge=0.1,
+        le=MAX_CALL_TIMEOUT_SECONDS,
+        description="how long one call may take before it counts as failed, in seconds; 30 minutes by default, as "
+        "Azure's functionTimeout",
+    )
+
+    @model_validator(mode="after")
+    def _one_connection(self) -> "_BaseTrigger":
+        if self.connection is not None and self.connection_string is not None:
+            raise ValueError("connection and connection_string exclude each other: give one")
+        return self
+
+
+class PolledTrigger(_BaseTrigger):
+    """What list and stream triggers share."""
+
+    keys: Keys = Field(description="the keys to read, as text with spaces between, or as a list")
+    polling_interval_ms: WholeNumber = Field(
+        default=1000,
+        ge=1,
+        le=MAX_POLLING_INTERVAL_MS,
+        description="the longest that an idle listener waits before it looks again, in milliseconds",
+    )
+    messages_per_worker: WholeNumber = Field(
+        default=100, ge=1, description="how many waiting entries one instance should get"
+    )
+    batch_size: WholeNumber = Field(
+        default=10, ge=1, le=MAX_BATCH_SIZE, description="how many entries are taken at one time"
+    )
+    max_deliveries: WholeNumber = Field(
+        default=5, ge=1, description="how often an entry is delivered in all before it is dead-lettered"
+    )
+
+
+class ListTrigger(PolledTrigger):
+    """Calls the function for elements of one or more lists (the seed's RedisListTrigger)."""
+
+    kind: ClassVar[Literal["list"]] = "list"
+    type_name: ClassVar[str] = "RedisListTrigger"
+
+    list_pop_from_beginning: bool = Field(default=True, description="take from the beginning, or from the end")
+    delivery: Literal["at-least-once", "at-most-once"] = Field(
+        default="at-least-once", description="at-most-once is the seed's plain LPOP, RPOP or LMPOP"
+    )
+
+    @property
+    def reads(self) -> str:
+        """What it reads, for people."""
+        return f"list {' '.join(self.keys)}"
+
+
+class StreamTrigger(PolledTrigger):
+    """Calls the function for entries of one or more streams, as a consumer group (the seed's RedisStreamTrigger)."""
+
+    kind: ClassVar[Literal["stream"]] = "stream"
+    type_name: ClassVar[str] = "RedisStreamTrigger"
+
+    consumer_group: Text = Field(default=DEFAULT_CONSUMER_GROUP, description="the name of the consumer group")
+    delete_after_process: bool = Field(default=False, description="delete an entry once it was handled")
+
+    @property
+    def reads(self) -> str:
+        """What it reads, for people."""
+        return f"stream {' '.join(self.keys)} as {self.consumer_group}"
+
+
+class PubSubTrigger(_BaseTrigger):
+    """Calls the function for messages on a channel or on all that match a pattern (the seed's RedisPubSubTrigger)."""
+
+    kind: ClassVar[Literal["pubsub"]] = "pubsub"
+    type_name: ClassVar[str] = "RedisPubSubTrigger"
+
+    channel: Text = Field(description="the channel, or a glob pattern as PSUBSCRIBE has it")
+    pattern: bool | None = Field(
+        default=None,
+        description="whether channel is a pattern; by default it is if it has an unescaped *, ? or [",
+    )
+    singleton: bool = Field(default=True, description="subscribe in one instance only, by a lease")
+
+    @property
+    def reads(self) -> str:
+        """What it reads, for people."""
+        return f"{'pattern' if self.is_pattern else 'channel'} {self.channel}"
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether to PSUBSCRIBE."""
+        return self.pattern if self.pattern is not None else _has_glob(self.channel)
+
+
+Trigger = ListTrigger | StreamTrigger | PubSubTrigger
+
+
+_TYPES: dict[str, type[Trigger]] = {
+    spelling.lower(): cls
+    for cls, spellings in (
+        (PubSubTrigger, ("RedisPubSubTrigger",)),
+        (ListTrigger, ("RedisListTrigger", "RedisListsTrigger")),
+        (StreamTrigger, ("RedisStreamTrigger", "RedisStreamsTrigger")),
+    )
+    for spelling in spellings
+}
+
+
+def trigger_class(type_name: object) -> type[Trigger]:
+    """The trigger of a type name, in any of the seed's spellings and any case.
+
+    Raises ConfigurationError for an unknown name.
+    """
+    cls = _TYPES.get(str(type_name).lower())
+    if cls is None:
+        names = ", ".join(known.type_name for known in (PubSubTrigger, ListTrigger, StreamTrigger))
+        raise ConfigurationError("type", type_name, f"Use one of {names}.")
+    return cls
+
+
+def field_name(cls: type[BaseModel], spelling: str) -> str | None:
+    """The field that a PascalCase, camelCase or snake_case name means, or None."""
+    folded = spelling.replace("_", "").lower()
+    if folded == "pollingintervalinms":  # the seed's name; ours leaves out the "in"
+        folded = "pollingintervalms"
+    return next((name for name in cls.model_fields if name.replace("_", "") == folded), None)
+
+
+def parse_trigger(cls: type[Trigger], declaration: Mapping[str, Any]) -> Trigger:
+    """Make a trigger from names and values, as JSON, YAML, KEDA metadata or a decorator gives them.
+
+    Raises ConfigurationError that names the field, the value and the fix.
+    """
+    values: dict[str, Any] = {}
+    for spelling, value in ((str(given), value) for given, value in declaration.items()):
+        name = field_name(cls, spelling)
+        if name is None:
+            known = ", ".join(cls.model_fields)
+            # The value is not shown: an option that we do not know may be a misspelt password.
+            raise ConfigurationError(spelling, None, f"A {cls.type_name} has no such option; it has {known}.")
+        if name in values:
+            raise ConfigurationError(spelling, None, f"{name} is given twice: keep one.")
+        values[name] = value
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise _first_problem(cls, values, error) from None
+
+
+def _first_problem(cls: type[Trigger], values: Mapping[str, Any], error: ValidationError) -> ConfigurationError:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    name = str(problem["loc"][0]) if problem["loc"] else "connection"
+    field = cls.model_fields[name]
+    meaning = f"{name} is {field.description}"
+    if problem["type"] == "missing":
+        return ConfigurationError(name, None, f"A {cls.type_name} needs it: {meaning}.")
+    # A connection that was refused may be a connection string in the wrong place.
+    refused_name = name == "connection" and bool(problem["loc"]) and str(values.get(name)).strip() != ""
+    secret = name == "connection_string" or refused_name
+    shown = "***" if secret else values.get(name)
+    reason = problem["msg"].removeprefix("Value error, ")
+    return ConfigurationError(name, shown, f"{reason[:1].upper()}{reason[1:]} ({meaning}).")
+
+
+def is_keyspace_channel(channel: str) -> bool:
+    """Whether a channel carries keyspace or keyevent notifications."""
+    return channel.startswith(("__keyspace@", "__keyevent@"))
+
+
+def _has_glob(channel: str) -> bool:
+    escaped = False
+    for character in channel:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character in "*?[":
+            return True
+    return False
+
+
+def keys_read(trigger: ListTrigger, *, multi_pop: bool) -> tuple[str, ...]:
+    """The keys that are really read: plain pops before Redis 7.0 (no LMPOP) read only the first, as the seed says."""
+    return trigger.keys if trigger.delivery == "at-least-once" or multi_pop else trigger.keys[:1]

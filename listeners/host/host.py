@@ -1,0 +1,131 @@
+"""Runs every function of an app until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Info
+
+from listeners.connections.named import Connections
+from listeners.connections.spec import ConnectionSpec
+from listeners.engine.listener import Pump
+from listeners.engine.metrics import FunctionMeter, HostMetrics
+from listeners.functions.app import App, Function
+from listeners.host.sources import source_for
+from listeners.settings import HostSettings
+from listeners.version import __version__
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+__all__ = ["Host", "instance_name"]
+
+log = logging.getLogger("triggerfish.host")
+
+
+#: Leases are renewed this often within their time, so that two renewals may fail.
+RENEWALS_PER_LEASE = 3
+
+
+def instance_name() -> str:
+    """A name that no other process has: TRIGGERFISH_INSTANCE, else host, process and chance."""
+    return os.environ.get("TRIGGERFISH_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Host:
+    """Runs an app's functions side by side; the trouble of one never stops another.
+
+    `connections` resolve what the triggers name. Raises ConfigurationError for a connection that does not exist.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        connections: Connections,
+        settings: HostSettings | None = None,
+        *,
+        instance: str | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self.app_name = app.name or "app"
+        self.instance = instance or instance_name()
+        self.settings = settings or HostSettings()
+        self.registry = registry or CollectorRegistry()
+        self._metrics = HostMetrics(self.registry)
+        self._signals = 0
+        Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
+        specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
+        self.pumps = [self._pump(function, specs[name]) for name, function in app.functions.items()]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every trigger has been reached once."""
+        return all(pump.ready.is_set() for pump in self.pumps)
+
+    def drain(self) -> None:
+        """Take nothing new; run() returns when what is in hand is finished or handed back."""
+        for pump in self.pumps:
+            pump.drain()
+
+    async def run(self) -> None:
+        """Run until drained. Raises ConfigurationError if the HTTP port cannot be bound."""
+        runner = await self._serve_http()
+        log.info(
+            "%s runs as %s: %s",
+            self.app_name,
+            self.instance,
+            ", ".join(pump.function.name for pump in self.pumps),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                for pump in self.pumps:
+                    group.create_task(pump.run(self.settings.grace_period_seconds), name=pump.function.name)
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+        log.info("%s has drained", self.instance)
+
+    async def run_until_signalled(self) -> None:
+        """Run; SIGTERM or SIGINT once drains, twice ends the process at once (what is in hand waits for its lease)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        try:
+            await self.run()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _signalled(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            log.warning("signalled again: ending now")
+            os._exit(128 + number)
+        log.info(
+            "%s: finishing what is in hand, at most %g s",
+            signal.Signals(number).name,
+            self.settings.grace_period_seconds,
+        )
+        self.drain()
+
+    async def _serve_http(self) -> "web.AppRunner | None":
+        if self.settings.http_port is None:
+            return None
+        from listeners.host.http import health_app  # noqa: PLC0415  (aiohttp is slow to import)
+        from listeners.runtime.http import serve  # noqa: PLC0415  (aiohttp is slow to import)
+
+        app = health_app(self.registry, lambda: self.ready)
+        runner, port = await serve(app, self.settings.http_host, self.settings.http_port, setting="host.http_port")
+        log.info("metrics and probes on port %d", port)
+        return runner
+
+    def _pump(self, function: Function, spec: ConnectionSpec) -> Pump:
+        meter = FunctionMeter(self._metrics, self.app_name, function.name)
+        seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
+        source = source_for(function, spec, self.settings, app=self.app_name, instance=self.instance, meter=meter)
+        return Pump(function, source, meter, renew_seconds=seconds)

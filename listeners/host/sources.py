@@ -1,0 +1,58 @@
+"""Makes the source that a trigger needs."""
+
+from listeners.connections.spec import ConnectionSpec
+from listeners.engine.metrics import FunctionMeter
+from listeners.engine.source import Source
+from listeners.functions.app import Function
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
+from listeners.keys import lease_key
+from listeners.leases.handover import HandOver
+from listeners.leases.kubernetes_lease import open_kubernetes_lease, wants_kubernetes
+from listeners.leases.lease import Lease
+from listeners.leases.redis_lease import RedisLease
+from listeners.lists.source import ListSource
+from listeners.pubsub.source import PubSubSource
+from listeners.redis.client import Client
+from listeners.settings import HostSettings
+from listeners.streams.source import StreamSource
+
+__all__ = ["source_for"]
+
+
+def source_for(
+    function: Function, spec: ConnectionSpec, settings: HostSettings, *, app: str, instance: str, meter: FunctionMeter
+) -> Source:
+    """The source of a function's trigger. It connects when it is first used."""
+    trigger, name = function.trigger, function.name
+    client_name = f"triggerfish:host:{app}:{name}:{instance}"
+    if isinstance(trigger, ListTrigger):
+        return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=settings.lease_seconds)
+    if isinstance(trigger, StreamTrigger):
+        return StreamSource(
+            trigger, name, spec, client_name=client_name, instance=instance, lease_seconds=settings.lease_seconds
+        )
+    client = Client(spec, client_name)
+    if trigger.singleton:
+        meter.lease_held(False)  # from the start, so that it can be seen when no instance ever gets it
+    lease, hand_over = _lease_for(trigger, client, settings, app=app, function=name, instance=instance)
+    return PubSubSource(
+        trigger,
+        client,
+        lease=lease,
+        hand_over=hand_over,
+        lease_seconds=settings.pubsub_lease_seconds,
+        on_drop=meter.dropped.inc,
+        on_lease=meter.lease_held if trigger.singleton else lambda held: None,
+    )
+
+
+def _lease_for(
+    trigger: PubSubTrigger, client: Client, settings: HostSettings, *, app: str, function: str, instance: str
+) -> tuple[Lease | None, HandOver | None]:
+    """What keeps a pub/sub function to one instance, and how it passes on; a Kubernetes lease is just released."""
+    if not trigger.singleton:
+        return None, None
+    if wants_kubernetes(settings.pubsub_lease):
+        return open_kubernetes_lease(app, function, instance, settings.pubsub_lease_seconds), None
+    lease = RedisLease(client, lease_key(app, function), instance, settings.pubsub_lease_seconds)
+    return lease, HandOver(lease)

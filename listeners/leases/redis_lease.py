@@ -1,0 +1,100 @@
+"""Leases: at most one instance subscribes at a time. The one in Redis goes by the server's clock."""
+
+from listeners.errors import WrongTypeError
+from listeners.keys import notice_channel
+from listeners.redis.client import Client
+from listeners.redis.scripts import Script
+from listeners.runtime.clock import boot_seconds, lease_end
+from listeners.text import text
+
+__all__ = ["RedisLease", "is_about_a_lease"]
+
+#: How often an instance that stands by asks for the lease.
+STANDBY_SECONDS = 0.5
+
+
+#: How long after the end of somebody's lease it is asked for, as the server counts in milliseconds.
+AFTER_END_SECONDS = 0.002
+
+
+_SUFFIXES = (":lease", ":lease:epoch", ":lease:draining", ":lease:notices")
+
+
+def is_lease_key(name: str) -> bool:
+    """Whether a key or channel belongs to the lease of some function."""
+    return name.startswith("triggerfish:{") and name.endswith(_SUFFIXES)
+
+
+def is_about_a_lease(channel: str, payload: bytes) -> bool:
+    """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
+    if channel.startswith("__keyevent@"):
+        return is_lease_key(text(payload))
+    return is_lease_key(channel.partition("__:")[2] if channel.startswith("__keyspace@") else channel)
+
+
+class RedisLease:
+    """A lease in the Redis that the function's channel is in.
+
+    `holder` names this instance. `ttl_seconds`: the lease ends so long after the last renewal that Redis saw; this
+    side counts from before it sent the renewal, so it always believes the lease to end earlier than Redis does.
+    """
+
+    def __init__(self, client: Client, key: str, holder: str, ttl_seconds: float) -> None:
+        self.key = key
+        self.holder = holder
+        self.holder_drains = False
+        self.retry_seconds = STANDBY_SECONDS
+        self.epoch = 0
+        self._ttl_seconds = ttl_seconds
+        self._ends_at = 0.0
+        self._keys = [key, f"{key}:epoch", f"{key}:draining"]
+        self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), notice_channel(key)]
+        self._client = client
+        self._scripts = {name: Script(f"lease_{name}") for name in ("acquire", "offer", "release", "take_over")}
+
+    async def describe(self) -> str:
+        """Nothing to look at: the source has reached this Redis."""
+        return "a lease in Redis"
+
+    @property
+    def held(self) -> bool:
+        """Whether a call may be started now."""
+        return boot_seconds() < self._ends_at
+
+    async def acquire(self) -> bool:
+        """Acquire or renew it. If it is another's, `holder_drains` says whether that one is on its way out."""
+        sent_at = boot_seconds()
+        granted, detail, *drains = await self.run("acquire")
+        if granted:
+            self.granted(detail, sent_at)
+            return True
+        self._ends_at = 0.0
+        self.holder_drains = drains == [1]
+        self.retry_seconds = min(STANDBY_SECONDS, max(detail, 0) / 1000 + AFTER_END_SECONDS)
+        return False
+
+    def granted(self, epoch: int, sent_at: float) -> None:
+        """Take note that Redis granted what was asked for at this time (boot_seconds)."""
+        self.epoch = epoch
+        self._ends_at = max(self._ends_at, lease_end(sent_at, self._ttl_seconds))
+
+    async def release(self) -> bool:
+        """End the lease, and tell those who stand by."""
+        self._ends_at = 0.0
+        return bool(await self.run("release"))
+
+    async def close(self) -> None:
+        """Nothing: the connection is the source's."""
+
+    async def run(self, name: str) -> list[int]:
+        """Run one of the lease's scripts and return its answer as a list of numbers."""
+        try:
+            answer = await self._client.evaluate(
+                self._scripts[name], self._keys, self._arguments, doing=f"lease {self.key!r}"
+            )
+        except WrongTypeError:
+            raise WrongTypeError(
+                f"lease {self.key!r}: this key or one beside it ({', '.join(self._keys[1:])}) holds another type, so "
+                "no instance may subscribe. Delete it, or name the app differently"
+            ) from None
+        return answer if isinstance(answer, list) else [answer]

@@ -1,0 +1,176 @@
+"""The two ways to take elements from a list: at least once, with a lease, and at most once, with a plain pop."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from listeners.dead_letters.letters import DEAD_LETTERS_KEPT, dead_letter_fields
+from listeners.functions.entries import Entry, Outcome, Settlement
+from listeners.functions.triggers import ListTrigger, keys_read
+from listeners.keys import companion_key, dead_letters_key, inflight_key
+from listeners.redis.client import Client
+from listeners.redis.scripts import Script
+from listeners.redis.server_info import Server
+from listeners.runtime.clock import boot_seconds, lease_end
+from listeners.text import text
+
+__all__ = ["LeasedTaking", "PlainTaking", "Taking", "taking_for"]
+
+
+class Taking(Protocol):
+    """How elements leave a list, and what happens to them then."""
+
+    def describe(self) -> str:
+        """The commands used, for people."""
+        ...
+
+    async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
+        """Take up to `count` elements; and the seconds until one in flight becomes available again, if one will.
+
+        Before, in the same step, elements of this list that `succeeded` are settled.
+        """
+        ...
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> None: ...
+
+    async def renew(self, key: str, entries: Sequence[Entry]) -> None: ...
+
+    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None: ...
+
+
+def taking_for(trigger: ListTrigger, function: str, client: Client, server: Server, lease_seconds: float) -> Taking:
+    """The way that the trigger asks for, with the commands that the server has."""
+    if trigger.delivery == "at-most-once":
+        return PlainTaking(trigger, function, client, server)
+    return LeasedTaking(trigger, function, client, lease_seconds)
+
+
+class LeasedTaking:
+    """At least once: an element stays recorded until it is settled, and comes back when its lease runs out.
+
+    One script per key and step; needs EVALSHA, and no newer command than Redis 5.0 has.
+    """
+
+    def __init__(self, trigger: ListTrigger, function: str, client: Client, lease_seconds: float) -> None:
+        self._function = function
+        self._beginning = int(trigger.list_pop_from_beginning)
+        self._lease_ms = int(lease_seconds * 1000)
+        self._client = client
+        self._take = Script("list_take")
+        self._settle = Script("list_settle")
+        self._bury = Script("list_bury")
+
+    def describe(self) -> str:
+        return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
+
+    async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
+        sent_at = boot_seconds()
+        arguments: list[Any] = [self._lease_ms, count, self._beginning]
+        for entry in succeeded:
+            arguments += (entry.receipt, entry.deliveries)
+        due_ms, taken = await self._client.evaluate(
+            self._take, _keys(key), arguments, doing=f"taking from list {key!r}"
+        )
+        ends_at = lease_end(sent_at, self._lease_ms / 1000)
+        entries = [
+            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1], receipt=taken[at], lease_ends_at=ends_at)
+            for at in range(0, len(taken), 3)
+        ]
+        return entries, None if due_ms < 0 else due_ms / 1000
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
+        steps: list[Any] = []
+        for settlement in settlements:
+            entry = settlement.entry
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                fields = dead_letter_fields(settlement, self._function)
+                await self._client.evaluate(
+                    self._bury,
+                    [*_keys(key), dead_letters_key(key)],
+                    [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
+                    doing=f"dead-lettering from list {key!r}",
+                )
+            elif settlement.outcome is not Outcome.LAPSED:
+                action = "retry" if settlement.outcome is Outcome.RETRIED else "done"
+                steps += (entry.receipt, entry.deliveries, action, settlement.delay_ms)
+        await self._run(key, steps)
+
+    async def renew(self, key: str, entries: Sequence[Entry]) -> None:
+        sent_at = boot_seconds()
+        lost = await self._run(key, [p for e in entries for p in (e.receipt, e.deliveries, "renew", self._lease_ms)])
+        for entry in entries:
+            entry.lease_ends_at = 0.0 if entry.receipt in lost else lease_end(sent_at, self._lease_ms / 1000)
+
+    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
+        await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "back", 0)])
+
+    async def _run(self, key: str, steps: list[Any]) -> list[bytes]:
+        """Do steps; the receipts of those elements that are another instance's by now."""
+        if not steps:
+            return []
+        lost: list[bytes] = await self._client.evaluate(self._settle, _keys(key), steps, doing=f"settling list {key!r}")
+        return lost
+
+
+class PlainTaking:
+    """At most once: the seed's LPOP and RPOP, with COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
+
+    def __init__(self, trigger: ListTrigger, function: str, client: Client, server: Server) -> None:
+        self._trigger = trigger
+        self._function = function
+        self._client = client
+        self._server = server
+        self._keys = keys_read(trigger, multi_pop=server.has(7))
+
+    def describe(self) -> str:
+        if len(self._keys) > 1:
+            return "LMPOP (at most once)"
+        return f"{self._pop} with COUNT (at most once)" if self._server.has(6, 2) else f"{self._pop} (at most once)"
+
+    @property
+    def _pop(self) -> str:
+        return "LPOP" if self._trigger.list_pop_from_beginning else "RPOP"
+
+    async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
+        popped_from, payloads = await self._popped(key, count)
+        return [Entry(popped_from, payload=payload) for payload in payloads], None
+
+    async def _popped(self, key: str, count: int) -> tuple[str, list[bytes]]:
+        doing = f"taking from list {key!r}"
+        together = next(group for group in self._client.together(self._keys) if key in group)
+        if len(together) > 1:
+            # LMPOP takes from the first key that has elements: beginning at `key` keeps the turn fair.
+            at = together.index(key)
+            order = together[at:] + together[:at]
+            end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
+            answer = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
+            return (text(answer[0]), answer[1]) if answer else (key, [])
+        if self._server.has(6, 2):
+            return key, await self._client.command(key, self._pop, key, count, doing=doing) or []
+        payload = await self._client.command(key, self._pop, key, doing=doing)
+        return key, [] if payload is None else [payload]
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                dead = dead_letters_key(key)
+                fields = dead_letter_fields(settlement, self._function)
+                await self._client.command(
+                    dead, "XADD", dead, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields,
+                    doing=f"dead-lettering from list {key!r}",
+                )  # fmt: skip
+
+    async def renew(self, key: str, entries: Sequence[Entry]) -> None:
+        """Nothing: a popped element has no lease."""
+
+    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
+        """Push back, in their old order, what no call was started for: the others had their one delivery."""
+        payloads = [entry.payload for entry in reversed(entries) if not entry.started]
+        if payloads:
+            push = "LPUSH" if self._trigger.list_pop_from_beginning else "RPUSH"
+            await self._client.command(key, push, key, *payloads, doing=f"handing back to list {key!r}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _keys(key: str) -> list[str]:
+    return [key, inflight_key(key), companion_key(key, "elements")]

@@ -1,0 +1,26 @@
+"""Permissions: moved out of another file; say what belongs here."""
+
+from collections.abc import Iterator
+
+from listeners.functions.triggers import ListTrigger
+from listeners.keys import companion_key, dead_letters_key, inflight_key
+from listeners.redis.acl import EVAL, SHA, Call
+
+
+def _leased_calls(key: str) -> Iterator[Call]:
+    """EVALSHA, and what the scripts run."""
+    inflight, elements, dead = inflight_key(key), companion_key(key, "elements"), dead_letters_key(key)
+    yield from (EVAL, ("EVALSHA", SHA, "4", key, inflight, elements, dead), ("TIME",))
+    yield from (("LRANGE", key, "0", "0"), ("LTRIM", key, "0", "-1"))
+    yield from (("HSET", elements, "f", "v"), ("HMGET", elements, "f"), ("HDEL", elements, "f"))
+    yield ("HINCRBY", elements, "f", "1")
+    yield from (("ZADD", inflight, "0", "m"), ("ZREM", inflight, "m"), ("ZRANGE", inflight, "0", "0"))
+    yield ("ZRANGEBYSCORE", inflight, "0", "0")
+    yield ("XADD", dead, "*", "f", "v")
+
+
+def _plain_calls(trigger: ListTrigger, key: str, several: bool) -> Iterator[Call]:
+    side = "L" if trigger.list_pop_from_beginning else "R"
+    yield ("LMPOP", "1", key, "LEFT") if several else (f"{side}POP", key)
+    yield (f"{side}PUSH", key, "v")
+    yield ("XADD", dead_letters_key(key), "*", "f", "v")

@@ -1,0 +1,90 @@
+"""Acl: moved out of another file; say what belongs here."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from listeners.redis.server_info import Server
+
+__all__ = ["NO_ACL", "Call", "Needs", "acl_line"]
+
+#: A command with arguments that it could be run with.
+Call = tuple[str, ...]
+
+
+#: What is said where there is nothing to set.
+NO_ACL = "has no ACL, which came with Redis 6.0: every user may do everything"
+
+
+#: Commands whose first argument is a part of their name.
+CONTAINERS = ("CLIENT", "CLUSTER", "PUBSUB", "XGROUP", "XINFO")
+
+
+SHA = "0" * 40
+
+
+#: A script is sent whole to a server that does not know it yet.
+EVAL: Call = ("EVAL", "return 1", "0")
+
+
+#: Every connection says who it is; `check` tries commands in a transaction that it discards.
+CONNECTION: tuple[Call, ...] = (
+    ("CLIENT", "SETNAME", "x"), ("INFO", "server"), ("PING",), ("MULTI",), ("EXEC",), ("DISCARD",),
+)  # fmt: skip
+
+
+#: Where a user gets a password that has to be replaced.
+PASSWORD = "CHANGE-ME"  # noqa: S105  (it opens nothing)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one function needs. Without a call of `host` its trigger is not read; `more` is for measuring and for
+    `triggerfish dead`. `keys` and `channels` are glob patterns.
+    """
+
+    host: tuple[Call, ...]
+    more: tuple[Call, ...]
+    keys: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+
+
+def acl_line(user: str | None, app: str, needs: Iterable[Needs], server: Server, *, database: int) -> str:
+    """The command that lets `user`, or one with the app's name, do what is needed and nothing else.
+
+    A user that exists keeps its password. Only for servers with ACL (Redis 6.0).
+    """
+    wanted = list(needs)
+    calls = {call for need in wanted for call in (*need.host, *need.more)} | set(CONNECTION)
+    if server.cluster:
+        calls.add(("CLUSTER", "SLOTS"))
+    commands = {_rule(call) for call in calls}
+    if server.has(7, 2) or not server.has(7):  # 7.0 has no such command, and refuses the rule
+        commands.add("client|setinfo")
+    if database:
+        commands.add("select")
+    name = user or re.sub(r"[^\w.-]", "-", app)
+    login = [] if user else ["on", f">{PASSWORD}"]
+    keys = _unique(f"~{pattern}" for need in wanted for pattern in need.keys)
+    channels = _unique(f"&{pattern}" for need in wanted for pattern in need.channels)
+    reset = ["resetkeys", *(["resetchannels"] if server.has(6, 2) else []), "-@all"]
+    rules = [*login, *reset, *(f"+{command}" for command in sorted(commands)), *keys]
+    return " ".join(["ACL", "SETUSER", name, *rules, *(channels if server.has(6, 2) else [])])
+
+
+def _rule(call: Call) -> str:
+    return f"{call[0]}|{call[1]}".lower() if call[0] in CONTAINERS else call[0].lower()
+
+
+def _escaped(name: str) -> str:
+    """A glob pattern for exactly this name."""
+    return _unspaced(re.sub(r"([*?\[\]\\])", r"\\\1", name))
+
+
+def _unspaced(pattern: str) -> str:
+    """A rule has no spaces, and quotes would end where it is typed: any character stands for them."""
+    return re.sub(r"[\s\"'\x00-\x1f\x7f]", "?", pattern)
+
+
+def _unique(patterns: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(patterns))

@@ -1,0 +1,186 @@
+"""One connection to a server: where it may lead, how it is encrypted, and as whom."""
+
+import asyncio
+import math
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from listeners.connections.allowed_hosts import host_matches, is_beyond_this_machine
+from listeners.connections.credentials import EntraTokens, PasswordFile, entra_identity
+from listeners.connections.spec import ConnectionSpec
+from listeners.connections.tls import tls_context
+from listeners.runtime.files import Stamp, stamp
+
+__all__ = ["Link"]
+
+
+class Link:
+    """What all connections of one spec share. `allowed` says whether a host may be connected to; None: any may."""
+
+    def __init__(self, spec: ConnectionSpec) -> None:
+        self._spec = spec
+        self._context: ssl.SSLContext | None = None
+        self._stamps: tuple[Stamp, ...] = ()
+        patterns = spec.allowed_hosts
+        self.allowed: Callable[[str], bool] | None = None
+        if patterns is not None:
+            self.allowed = lambda host: host_matches(host, patterns)
+        self.credentials = _credentials(spec)
+
+    def connection_class(self, *, sentinel: bool = False) -> type[Connection]:
+        """The class of connections to a server, or to the primary that Sentinels name."""
+        if sentinel:
+            return _SecurePrimary if self._spec.tls else _PlainPrimary
+        return _Secure if self._spec.tls else _Plain
+
+    @property
+    def good_until(self) -> float:
+        """When a connection made now has to be made anew (time.monotonic)."""
+        return self.credentials.renew_at if isinstance(self.credentials, EntraTokens) else math.inf
+
+    def context(self) -> ssl.SSLContext:
+        """The TLS context, made anew when its files have been replaced. Raises OSError if one cannot be used."""
+        files = (self._spec.ca_file, self._spec.certificate_file, self._spec.key_file)
+        stamps = tuple(stamp(Path(file)) for file in files if file is not None)
+        if self._context is None or stamps != self._stamps:
+            self._context = tls_context(self._spec)
+            self._stamps = stamps
+        return self._context
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The addresses of a host that may be connected to. Raises an error of redis-py if it may not.
+
+        They are connected to as they are here: a name that is looked up twice may lead elsewhere the second time.
+        """
+        if self.allowed is None or not self.allowed(host):
+            raise RedisConnectionError(f"{host} is none of the hosts that are allowed")
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        if not addresses or not all(map(is_beyond_this_machine, addresses)):
+            raise RedisConnectionError(f"{host} has an address of this machine or this link")
+        return addresses
+
+
+def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
+    if spec.entra:
+        return EntraTokens(entra_identity, spec.username)
+    return PasswordFile(Path(spec.password_file), spec.username) if spec.password_file is not None else None
+
+
+class _Linked(Connection):
+    """A connection that follows its link."""
+
+    def __init__(self, *, link: Link, **options: Any) -> None:
+        self._link = link
+        self._address: str | None = None
+        self._good_until = math.inf
+        super().__init__(**options)
+
+    async def connect(self) -> None:
+        """Connect if it is not; the pool calls this each time before it hands out a connection."""
+        if self.is_connected:
+            if time.monotonic() < self._good_until:
+                return
+            await self.disconnect()
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            # Otherwise one whose handshake was cut short counts as connected, and is handed out as it is.
+            await self.disconnect(nowait=True)
+            raise
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send. redis-py makes a task for each command, to bound the sending: only one that stalls needs that."""
+        writer: asyncio.StreamWriter | None = self._writer
+        if writer is None or isinstance(command, str):
+            await super().send_packed_command(command, check_health)
+            return
+        try:
+            writer.write(command if isinstance(command, bytes) else b"".join(command))
+            if writer.transport.get_write_buffer_size() > 0:
+                await super().send_packed_command([], check_health=False)
+        except RuntimeError as error:  # uvloop, of a transport that is closed
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"the connection is closed: {error}") from error
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        if self.credential_provider is not None:
+            await self.credential_provider.get_credentials_async()
+            self._good_until = self._link.good_until
+        await super().on_connect_check_health(check_health)
+
+    async def _connect(self) -> None:
+        if self._link.allowed is None:
+            await super()._connect()  # type: ignore[no-untyped-call]
+            return
+        async with asyncio.timeout(self.socket_connect_timeout):
+            addresses = await self._link.addresses(self.host, self.port)
+        for address in addresses[:-1]:
+            self._address = address
+            try:
+                await super()._connect()  # type: ignore[no-untyped-call]
+            except OSError:
+                continue  # the next one may be reachable
+            return
+        self._address = addresses[-1]
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        if isinstance(self, SSLConnection):
+            self.ssl_context.context = self._link.context()
+        arguments = dict(super()._connection_arguments())
+        if self._address is not None:
+            arguments["host"] = self._address
+            if "ssl" in arguments:
+                arguments["server_hostname"] = self.host
+        return arguments
+
+
+class _Plain(_Linked):
+    pass
+
+
+class _Secure(_Linked, SSLConnection):
+    pass
+
+
+class _Primary(_Linked):
+    """A connection that must lead to a primary: a Sentinel may know less than the others, and name the former one.
+
+    Nothing else would show that: it measures as well as a primary does, and whoever is subscribed there gets what is
+    replicated.
+    """
+
+    connection_pool: Any
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        # ROLE would say it too, but is not among the commands that `check --acl` gives to users.
+        await self.send_command("INFO", "replication", check_health=False)
+        try:
+            told = await self.read_response()
+        except ResponseError:  # denied: it cannot be known
+            return
+        if b"role:slave" in told:
+            self.connection_pool.sentinel_manager.distrust((self.host, self.port))
+            raise RedisConnectionError(
+                f"{self.host}:{self.port} is a replica: a Sentinel does not know the new primary yet"
+            )
+
+
+class _PlainPrimary(_Primary, SentinelManagedConnection):
+    pass
+
+
+class _SecurePrimary(_Primary, SentinelManagedSSLConnection):
+    pass

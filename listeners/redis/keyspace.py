@@ -1,0 +1,69 @@
+"""Which keyspace and keyevent notifications a server must publish for a channel (Redis: keyspace notifications)."""
+
+from collections.abc import Sequence
+
+__all__ = ["keyspace_channel", "keyspace_warning", "missing_flags", "tells_of_entries"]
+
+#: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
+_EVENT_FLAGS = {
+    "g": "del expire rename_from rename_to copy_to move_from move_to persist restore",
+    "$": "set setrange setbit incrby incrbyfloat append pfadd",
+    "l": "lpush rpush lpop rpop linsert lset lrem ltrim sortstore",
+    "s": "sadd srem spop sinterstore sunionstore sdiffstore",
+    "h": "hset hincrby hincrbyfloat hdel hexpire hexpired hpersist",
+    "z": "zadd zincr zrem zremrangebyrank zremrangebyscore zremrangebylex zpopmin zpopmax zdiffstore zinterstore "
+    "zunionstore zrangestore geosearchstore",
+    "t": "xadd xtrim xdel xsetid xgroup-create xgroup-createconsumer xgroup-delconsumer xgroup-destroy xgroup-setid",
+    "x": "expired",
+    "e": "evicted",
+    "n": "new",
+    "m": "keymiss",
+    "o": "overwritten",  # Redis 8.2
+    "c": "type_changed",  # Redis 8.2
+    "d": "",  # what modules publish
+}
+
+
+#: What the flag A stands for.
+_ALL = "g$lshztxed"
+
+
+def missing_flags(channel: str, configured: str) -> str:
+    """The flags that notify-keyspace-events lacks for a channel or pattern; empty if nothing is lacking."""
+    present = set(configured.replace("A", _ALL))
+    kind = "K" if channel.startswith("__keyspace@") else "E"
+    missing = "" if kind in present else kind
+    event = channel.partition("__:")[2] if kind == "E" else ""
+    needed = next((flag for flag, events in _EVENT_FLAGS.items() if event in events.split()), None)
+    if needed is not None and needed not in present:
+        missing += needed
+    elif needed is None and not present & set(_EVENT_FLAGS):
+        missing += "A"
+    return missing
+
+
+def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
+    """What to say of a channel whose notifications one of the servers does not publish; empty if each does.
+
+    `configured`: the notify-keyspace-events of each.
+    """
+    lacking = next((flags for flags in configured if missing_flags(channel, flags)), None)
+    if lacking is None:
+        return ""
+    return (
+        "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
+        f"CONFIG SET notify-keyspace-events {lacking}{missing_flags(channel, lacking)}"
+    )
+
+
+def tells_of_entries(configured: str) -> bool:
+    """Whether it comes on keyspace channels that a list or a stream has a new entry; on a server with only `l` or `t`,
+    of the one and not of the other.
+    """
+    present = set(configured.replace("A", _ALL))
+    return "K" in present and bool(present & set("lt"))
+
+
+def keyspace_channel(database: int, key: str) -> str:
+    """The channel on which changes of a key come."""
+    return f"__keyspace@{database}__:{key}"

@@ -1,0 +1,200 @@
+"""One consumer of a group, and the commands with which it reads, keeps and settles entries of streams."""
+
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from listeners.dead_letters.letters import DEAD_LETTERS_KEPT, dead_letter_fields
+from listeners.errors import CommandRefusedError, GroupMissingError
+from listeners.functions.entries import Entry, Settlement, by_key
+from listeners.functions.triggers import StreamTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.client import Client
+from listeners.redis.scripts import Script
+from listeners.redis.server_info import Server
+from listeners.text import text
+
+__all__ = ["CONSUMER_PREFIX", "Consumer", "id_of"]
+
+#: How many pending entries are looked at in one step.
+RECLAIM_PAGE = 100
+
+
+#: Entries that one script keeps: Lua's unpack has a limit.
+KEEP_PAGE = 1000
+
+
+CONSUMER_PREFIX = "triggerfish-"
+
+
+class Consumer:
+    """The consumer of one process in a trigger's group. Every method may raise SourceError.
+
+    `instance` is unique to the process. `lease_ms`: how long an entry is a consumer's without a sign of life.
+    """
+
+    def __init__(self, trigger: StreamTrigger, function: str, client: Client, instance: str, lease_ms: int) -> None:
+        self._trigger = trigger
+        self._function = function
+        self._client = client
+        self._lease_ms = lease_ms
+        self.group = trigger.consumer_group
+        self.name = CONSUMER_PREFIX + instance
+        self._bury = Script("stream_bury")
+        self._retire = Script("stream_retire")
+        self._keep_own = Script("stream_keep")
+        #: Where the look at pending entries goes on, before Redis 6.2.
+        self._cursors: dict[str, str] = {}
+
+    async def create_groups(self) -> None:
+        """XGROUP CREATE at 0, so that what was added before the first start is delivered."""
+        for key in self._trigger.keys:
+            try:
+                await self._client.command(
+                    key, "XGROUP", "CREATE", key, self.group, "0", "MKSTREAM",
+                    doing=f"creating group {self.group!r} of stream {key!r}",
+                )  # fmt: skip
+            except CommandRefusedError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    async def read(self, keys: Sequence[str], count: int, block_ms: int) -> list[Entry]:
+        """XREADGROUP of what was never delivered, `count` from each stream; waits for the first that long."""
+        command = self._reading(keys, count, ("BLOCK", block_ms))
+        answer = await self._client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
+        return _entries(answer)
+
+    async def settle_and_read(self, succeeded: Sequence[Entry], keys: Sequence[str], count: int) -> list[Entry]:
+        """Acknowledge entries and read `count` more of each stream, without waiting, in one step (MULTI).
+
+        All streams are in one slot. If a command is denied none is done.
+        """
+        acknowledging = [command for key, group in by_key(succeeded) for command in self._settling(key, group)]
+        commands = (*acknowledging, self._reading(keys, count, ()))
+        doing = f"acknowledging entries and reading stream {' '.join(keys)!r}"
+        return _entries((await self._client.transaction(keys[0], commands, doing=doing))[-1])
+
+    def _reading(self, keys: Sequence[str], count: int, options: tuple[object, ...]) -> tuple[Any, ...]:
+        streams = ("STREAMS", *keys, *(">" for _ in keys))
+        return ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, *options, *streams)
+
+    async def overdue(self, server: Server, key: str, room: int, in_hand: Collection[str]) -> list[tuple[str, int]]:
+        """IDs and delivery counts of pending entries that nobody gave a sign of life for, but those in hand."""
+        if server.has(6, 2):
+            rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
+        else:
+            rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
+            full = len(rows) == RECLAIM_PAGE
+            self._cursors[key] = _next_id(text(rows[-1][0])) if full else "-"
+        return [
+            (text(entry_id), count)
+            for entry_id, _, idle_ms, count in rows
+            if idle_ms >= self._lease_ms and text(entry_id) not in in_hand
+        ][:room]
+
+    async def _pending(self, key: str, *arguments: object) -> list[Any]:
+        doing = f"looking at pending entries of stream {key!r}"
+        rows: list[Any] = await self._client.command(key, "XPENDING", key, self.group, *arguments, doing=doing)
+        return rows
+
+    async def claim(self, key: str, deliveries: dict[str, int]) -> list[Entry]:
+        """XCLAIM entries that had so many deliveries; without its group nobody holds one."""
+        answer: list[Any] = []
+        with contextlib.suppress(GroupMissingError):
+            answer = await self._client.command(
+                key, "XCLAIM", key, self.group, self.name, self._lease_ms, *deliveries,
+                doing=f"claiming entries of stream {key!r}",
+            )  # fmt: skip
+        claimed = _entries_of(key, [raw for raw in answer if raw and raw[1]])
+        for entry in claimed:
+            entry.deliveries = deliveries[id_of(entry)] + 1
+        return claimed
+
+    async def keep(self, key: str, ids: list[str], *options: object) -> list[Any]:
+        """Claim again those entries that are still ours: one whose lease ran out may be another consumer's by now."""
+        kept: list[Any] = []
+        for at in range(0, len(ids), KEEP_PAGE):
+            arguments = [self.group, self.name, len(options), *options, *ids[at : at + KEEP_PAGE]]
+            with contextlib.suppress(GroupMissingError):  # then nobody holds an entry
+                kept += await self._client.evaluate(
+                    self._keep_own, [key], arguments, doing=f"keeping entries of stream {key!r}"
+                )
+        return kept
+
+    async def acknowledge(self, entries: Iterable[Entry]) -> None:
+        """XACK, and XDEL if the trigger wants it."""
+        for key, group in by_key(entries):
+            commands, doing = self._settling(key, group), f"acknowledging entries of stream {key!r}"
+            if len(commands) > 1:
+                await self._client.transaction(key, commands, doing=doing)
+            else:
+                await self._client.command(key, *commands[0], doing=doing)
+
+    def _settling(self, key: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
+        ids = [entry.id for entry in entries]
+        acknowledge = ("XACK", key, self.group, *ids)
+        return [acknowledge, ("XDEL", key, *ids)] if self._trigger.delete_after_process else [acknowledge]
+
+    async def settle_deleted(self, key: str, ids: set[str]) -> None:
+        """Acknowledge pending entries that were deleted or trimmed: there is nothing left to deliver."""
+        for entry_id in ids:
+            doing = f"looking for entry {entry_id} of stream {key!r}"
+            if not await self._client.command(key, "XRANGE", key, entry_id, entry_id, doing=doing):
+                await self._client.command(key, "XACK", key, self.group, entry_id, doing=doing)
+
+    async def dead_letter(self, settlement: Settlement) -> None:
+        """Move an entry to the dead letters."""
+        entry = settlement.entry
+        delete = int(self._trigger.delete_after_process)
+        fields = dead_letter_fields(settlement, self._function)
+        # Without its group the entry is nobody's to give up on; the group made again will deliver it.
+        with contextlib.suppress(GroupMissingError):
+            await self._client.evaluate(
+                self._bury,
+                [entry.key, dead_letters_key(entry.key)],
+                [self.group, id_of(entry), delete, DEAD_LETTERS_KEPT, *fields],
+                doing=f"dead-lettering from stream {entry.key!r}",
+            )
+
+    async def remove_dead_consumers(self, idle_ms: int) -> None:
+        """Remove consumers of ours that hold nothing and gave no sign of life for so long."""
+        for key in self._trigger.keys:
+            doing = f"looking at consumers of stream {key!r}"
+            consumers = await self._client.command(key, "XINFO", "CONSUMERS", key, self.group, doing=doing)
+            for flat in consumers:
+                consumer = dict(zip(flat[::2], flat[1::2], strict=True))
+                name = text(consumer[b"name"])
+                dead = consumer[b"pending"] == 0 and consumer[b"idle"] > idle_ms
+                if dead and name.startswith(CONSUMER_PREFIX) and name != self.name:
+                    await self._remove(key, name)
+
+    async def retire(self) -> None:
+        """Remove the consumer where it holds nothing."""
+        for key in self._trigger.keys:
+            await self._remove(key, self.name)
+
+    async def _remove(self, key: str, consumer: str) -> None:
+        await self._client.evaluate(
+            self._retire, [key], [self.group, consumer], doing=f"removing consumer {consumer} of stream {key!r}"
+        )
+
+
+def id_of(entry: Entry) -> str:
+    """The entry's ID in its stream."""
+    return entry.id or ""
+
+
+def _entries(answer: Any) -> list[Entry]:
+    """The entries of an answer of XREADGROUP."""
+    return [entry for key, raws in answer or () for entry in _entries_of(text(key), raws)]
+
+
+def _entries_of(key: str, raws: Any) -> list[Entry]:
+    """The entries of one stream from their replies: [ID, [name, value, name, value, ...]] for each."""
+    return [Entry(key, None, flat_fields, entry_id.decode()) for entry_id, flat_fields in raws]
+
+
+def _next_id(entry_id: str) -> str:
+    """The smallest ID after this one; before Redis 6.2 a range cannot exclude its start."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return f"{milliseconds}-{int(sequence or 0) + 1}"

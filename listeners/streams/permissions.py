@@ -1,0 +1,19 @@
+"""Permissions: moved out of another file; say what belongs here."""
+
+from collections.abc import Iterator
+
+from listeners.functions.triggers import StreamTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.acl import EVAL, SHA, Call
+
+
+def _stream_calls(trigger: StreamTrigger, key: str) -> Iterator[Call]:
+    group, dead = trigger.consumer_group, dead_letters_key(key)
+    yield from (EVAL, ("EVALSHA", SHA, "2", key, dead))
+    yield from (("XGROUP", "CREATE", key, group, "0", "MKSTREAM"), ("XGROUP", "DELCONSUMER", key, group, "c"))
+    yield ("XREADGROUP", "GROUP", group, "c", "COUNT", "1", "STREAMS", key, ">")
+    yield from (("XACK", key, group, "0-1"), ("XCLAIM", key, group, "c", "0", "0-1"))
+    yield from (("XPENDING", key, group, "-", "+", "1"), ("XINFO", "CONSUMERS", key, group), ("XRANGE", key, "-", "+"))
+    yield ("XADD", dead, "*", "f", "v")
+    if trigger.delete_after_process:
+        yield from (("XDEL", key, "0-1"), ("MULTI",), ("EXEC",))

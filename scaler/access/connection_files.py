@@ -1,0 +1,117 @@
+"""The connections of the settings, and those in mounted files, which may change while the scaler runs."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from listeners.connections.directory import folder_stamp
+from listeners.connections.named import Connections
+from listeners.connections.settings import ConnectionSettings, connections_from
+from listeners.connections.spec import ConnectionSpec
+from listeners.errors import ConfigurationError
+from listeners.runtime.files import Stamp, stamp
+from scaler.access.access import Access, Limits, check_vouched, limits_of
+from scaler.settings import Settings
+
+__all__ = ["ConnectionFiles"]
+
+log = logging.getLogger("triggerfish.scaler")
+
+
+#: Among the problems by a connection's name, the name of the whole folder, which no file has.
+FOLDER = ""
+
+
+class ConnectionFiles:
+    """Keeps an Access as the settings and the files say. `on_broken` is called for each connection that turns unusable.
+
+    Raises ConfigurationError if the folder is missing, or if a connection of the settings cannot be used. One in the
+    folder that cannot be used is told by its name, and disturbs no other; neither does one that breaks later.
+    """
+
+    def __init__(self, settings: Settings, on_broken: Callable[[], object]) -> None:
+        self._settings = settings
+        self._on_broken = on_broken
+        self._told: dict[str, str] = {}
+        self._seen: dict[Path, Stamp] = {}
+        self._folder: object = None
+        for name, connection in settings.connections.items():
+            connection.spec(f"connections.{name}")
+            if limits_of(connection) is not None:
+                check_vouched(name, settings.scaler)
+        for name, mounted in settings.mounted_connections().items():
+            if isinstance(mounted, ConnectionSettings) and limits_of(mounted) is not None:
+                check_vouched(name, settings.scaler)
+        self.access = Access(Connections(), allowed_hosts=tuple(settings.scaler.allowed_hosts))
+        self.use(self.read())
+
+    def changed(self) -> bool:
+        """Whether a file changed, or one that cannot be used may work by now. Blocks for as long as looking takes."""
+        return bool(
+            self._told
+            or self._folder != self._folder_stamp()
+            or any(stamp(file) != seen for file, seen in self._seen.items())
+        )
+
+    def read(self) -> Access:
+        """What the settings and the files say now. Blocks for as long as reading takes."""
+        self._folder = self._folder_stamp()
+        problems: dict[str, ConfigurationError] = {}
+        limits: dict[str, Limits] = {}
+        specs: dict[str, ConnectionSpec | ConfigurationError] = {}
+        for name, (field, connection) in self._defined(problems).items():
+            try:
+                specs[name] = connection.spec(field)
+                if (limited := limits_of(connection)) is not None:
+                    check_vouched(name, self._settings.scaler)
+                    limits[name] = limited
+            except ConfigurationError as error:
+                problems[name] = error
+        self._tell(problems)
+        problems.pop(FOLDER, None)
+        default = connections_from(self._settings.connection, {}).default
+        return Access(Connections(default, {**specs, **problems}), limits)
+
+    def use(self, now: Access) -> set[ConnectionSpec]:
+        """Let what was read count from now on; the connections that nobody may use any more."""
+        before = _specs(self.access)
+        self.access.connections, self.access.limits = now.connections, now.limits
+        self._seen = {Path(file): seen for spec in _specs(now) for file, seen in spec.files}
+        return before - _specs(now)
+
+    def _defined(self, problems: dict[str, ConfigurationError]) -> dict[str, tuple[str, ConnectionSettings]]:
+        """Each connection that could be read, and its name in errors; why others could not is added to `problems`."""
+        found: dict[str, tuple[str, ConnectionSettings]] = {}
+        try:
+            mounted = self._settings.mounted_connections()
+        except ConfigurationError as error:
+            problems[FOLDER] = error
+            mounted = {}
+        for name, connection in mounted.items():
+            if isinstance(connection, ConfigurationError):
+                problems[name] = connection
+            else:
+                found[name] = (f"connections_dir.{name}", connection)
+        for name, connection in self._settings.connections.items():
+            problems.pop(name.lower(), None)
+            found[name.lower()] = (f"connections.{name}", connection)
+        return found
+
+    def _tell(self, problems: dict[str, ConfigurationError]) -> None:
+        """Log each problem once."""
+        now = {name: str(error) for name, error in problems.items()}
+        for name, text in now.items():
+            if self._told.get(name) != text:
+                log.warning("a connection cannot be used: %s", text)
+                self._on_broken()
+        for name in self._told.keys() - now.keys():
+            log.info("%s can be used again", name or "connections_dir")
+        self._told = now
+
+    def _folder_stamp(self) -> object:
+        folder = self._settings.connections_dir
+        return folder_stamp(folder) if folder is not None else None
+
+
+def _specs(access: Access) -> set[ConnectionSpec]:
+    return {spec for spec in access.connections.named.values() if isinstance(spec, ConnectionSpec)}

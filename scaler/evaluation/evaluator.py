@@ -1,0 +1,157 @@
+"""Evaluates triggers: from a sample to the backlog, the target and the activity that everyone is told."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from listeners.connections.spec import ConnectionSpec
+from listeners.errors import SourceError, TriggerfishError
+from listeners.functions.triggers import PolledTrigger
+from scaler.access.access import Access
+from scaler.evaluation.history import History
+from scaler.evaluation.target import instances_for
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.sampler import Samplers
+from scaler.triggers.metadata import ScaledTrigger
+from scaler.triggers.origin import Origin
+
+__all__ = ["Evaluation", "Evaluator", "Watched"]
+
+#: Triggers remembered at one time, and for how long after the last question.
+MAX_WATCHED = 10_000
+
+
+FORGET_SECONDS = 600.0
+
+
+#: How much is remembered of what an error says.
+MAX_ERROR_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a trigger at one time. Pub/sub has no backlog, and always wants one instance."""
+
+    target: int
+    active: bool
+    backlog: Backlog | None
+    taken_at: float
+
+    @property
+    def age_seconds(self) -> float:
+        """How old it is."""
+        return time.monotonic() - self.taken_at
+
+
+@dataclass
+class Watched:
+    """A trigger that is asked about, and what was known of it last."""
+
+    origin: Origin
+    scaled: ScaledTrigger
+    asked_at: float = field(default_factory=time.monotonic)
+    last: Evaluation | None = None
+    #: Why the last evaluation failed, if it did: a short stable word, and a sentence.
+    reason: str | None = None
+    error: str | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def known(self) -> bool:
+        """Whether the last evaluation worked."""
+        return self.last is not None and self.reason is None
+
+    def worked(self, evaluation: Evaluation) -> None:
+        """Take note of an evaluation."""
+        self.last, self.reason, self.error = evaluation, None, None
+        if evaluation.backlog is not None:
+            self.history.add(time.monotonic(), evaluation.backlog.entries)
+
+    def failed(self, error: TriggerfishError) -> None:
+        """Take note that the trigger could not be evaluated."""
+        self.reason = error.reason if isinstance(error, SourceError) else "configuration"
+        self.error = str(error)[:MAX_ERROR_CHARACTERS]
+        self.history.add(time.monotonic(), None)
+
+
+class Evaluator:
+    """Evaluates triggers, and remembers those that are asked about for metrics and pages."""
+
+    def __init__(self, access: Access, samplers: Samplers) -> None:
+        self._access = access
+        self._samplers = samplers
+        self._watched: OrderedDict[tuple[Origin, str], Watched] = OrderedDict()
+
+    async def evaluate(self, origin: Origin, scaled: ScaledTrigger, *, anew: bool = False) -> Evaluation:
+        """Evaluate a trigger now; `anew`: from no sample that is there already.
+
+        Raises SourceError (not known, which is not zero) or ConfigurationError.
+        """
+        watched = self.watch(origin, scaled)
+        try:
+            evaluation = await self._evaluate(origin, scaled, anew)
+        except TriggerfishError as error:
+            watched.failed(error)
+            raise
+        watched.worked(evaluation)
+        return evaluation
+
+    def connection(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
+        """The Redis that is asked about. Raises ConfigurationError if who asks may not ask about it."""
+        # What the operator declares may use every connection.
+        return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
+
+    def watch(self, origin: Origin, scaled: ScaledTrigger) -> Watched:
+        """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
+        identity = (origin, scaled.metric_name)
+        watched = self._watched.get(identity)
+        if watched is None:
+            watched = self._watched[identity] = Watched(origin, scaled)
+        watched.scaled, watched.asked_at = scaled, time.monotonic()
+        self._watched.move_to_end(identity)
+        self._forget()
+        return watched
+
+    def find(self, origin: Origin, metric_name: str) -> Watched | None:
+        """The trigger if it is asked about."""
+        self._forget()
+        return self._watched.get((origin, metric_name))
+
+    def watched(self) -> Iterator[Watched]:
+        """What is asked about, in a stable order."""
+        self._forget()
+        ordered = sorted(
+            self._watched.values(), key=lambda w: (w.origin.namespace, w.origin.name, w.scaled.metric_name)
+        )
+        return iter(ordered)
+
+    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger, anew: bool) -> Evaluation:
+        spec = self.connection(origin, scaled)
+        subject = scaled.subject
+        if subject is None:
+            return Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
+        sample = await self._samplers.sample(spec, subject, anew=anew)
+        return _evaluated(scaled, sample.backlog, sample.taken_at)
+
+    def _forget(self) -> None:
+        too_old = time.monotonic() - FORGET_SECONDS
+        while self._watched:
+            identity, oldest = next(iter(self._watched.items()))
+            if oldest.origin.declared:
+                self._watched.move_to_end(identity)
+                oldest.asked_at = time.monotonic()
+            elif oldest.asked_at < too_old or len(self._watched) > MAX_WATCHED:
+                del self._watched[identity]
+                continue
+            break
+
+
+def _evaluated(scaled: ScaledTrigger, backlog: Backlog, taken_at: float) -> Evaluation:
+    trigger = scaled.trigger
+    if not isinstance(trigger, PolledTrigger):
+        raise TypeError("pub/sub has no backlog")
+    target = instances_for(backlog.entries, trigger.messages_per_worker)
+    if scaled.max_instances is not None:
+        target = min(target, scaled.max_instances)
+    return Evaluation(target, active=backlog.entries > scaled.activation, backlog=backlog, taken_at=taken_at)

@@ -1,0 +1,100 @@
+"""Runs an app's instances as processes on this machine, as many as its triggers ask for."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from listeners.connections.named import Connections
+from listeners.errors import SourceError, TriggerfishError
+from listeners.functions.app import App
+from listeners.functions.triggers import PubSubTrigger
+from listeners.keys import lease_key
+from listeners.redis.client import Client
+from listeners.text import text
+from scaler.evaluation.evaluator import Evaluator
+from scaler.evaluation.target import app_target
+from scaler.local.pace import Pace
+from scaler.local.processes import Instances
+from scaler.settings import LocalSettings
+from scaler.triggers.app_triggers import app_triggers
+from scaler.triggers.metadata import ScaledTrigger
+from scaler.triggers.origin import Origin
+
+__all__ = ["LocalScaler"]
+
+log = logging.getLogger("triggerfish.local")
+
+
+class LocalScaler:
+    """Looks at the app's triggers every polling interval, and makes the number of processes follow.
+
+    While a trigger cannot be measured its last target holds, as KEDA holds.
+    """
+
+    def __init__(
+        self, app: App, instances: Instances, evaluator: Evaluator, connections: Connections, settings: LocalSettings
+    ) -> None:
+        self._app = app
+        self._evaluator = evaluator
+        self._connections = connections
+        self._settings = settings
+        self.instances = instances
+        self.target = 0
+        self._triggers = app_triggers(app, settings.max_instances)
+        self._pace = Pace(
+            settings.min_instances,
+            settings.max_instances,
+            settings.cooldown_seconds,
+            settings.stabilization_window_seconds,
+        )
+        self._targets: dict[Origin, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Scale until told to stop, then drain every process."""
+        for origin, scaled in self._triggers.items():
+            self._evaluator.watch(origin, scaled)
+        try:
+            while not stop.is_set():
+                await self._look()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.polling_interval_seconds):
+                        await stop.wait()
+        finally:
+            await self.instances.stop()
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        self.instances.reap(now)
+        active = any(await asyncio.gather(*(self._evaluate(origin, s) for origin, s in self._triggers.items())))
+        self.target = app_target(self._targets.values())
+        running = len(self.instances.running)
+        wanted = self._pace.wanted(now, running, self.target, active=active)
+        keep = await self._lease_holders() if wanted < running else frozenset()
+        await self.instances.scale_to(wanted, now, keep)
+
+    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger) -> bool:
+        """Take note of a trigger's target; whether it is active. One that is not known stays as it was."""
+        try:
+            evaluation = await self._evaluator.evaluate(origin, scaled)
+        except TriggerfishError as error:
+            log.debug("%s cannot be measured, its target holds: %s", origin.name, error)
+            return self._targets.get(origin, 0) > 0
+        self._targets[origin] = evaluation.target
+        return evaluation.active
+
+    async def _lease_holders(self) -> frozenset[str]:
+        """The instances that are subscribed: they stop last, so that no message falls between two of them."""
+        holders: set[str] = set()
+        for name, function in self._app.functions.items():
+            if not isinstance(function.trigger, PubSubTrigger) or not function.trigger.singleton:
+                continue
+            client = Client(self._connections.resolve(function.trigger), "triggerfish:local", timeout_seconds=1.0)
+            key = lease_key(self._app.name or "", name)
+            try:
+                with contextlib.suppress(SourceError):
+                    holder = await client.command(key, "GET", key, doing="reading a lease")
+                    holders.add(text(holder or b""))
+            finally:
+                await client.aclose()
+        return frozenset(holders)

@@ -1,0 +1,164 @@
+"""Processes: moved out of another file; say what belongs here."""
+
+import asyncio
+import contextlib
+import ctypes
+import itertools
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Instance", "Instances", "die_with_parent", "instance_command"]
+
+log = logging.getLogger("triggerfish.local")
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
+    """A preexec_fn for subprocess: on Linux the kernel sends the child this signal when we die, SIGKILL included.
+
+    None elsewhere: there a child ends only if we end in good order.
+    """
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork() only system calls are safe
+
+    def ask_for_signal() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, number)
+
+    return ask_for_signal
+
+
+#: The next process after a crash starts this much later, twice as long after each further crash, up to the last.
+FIRST_RESTART_SECONDS = 0.5
+
+
+LAST_RESTART_SECONDS = 30.0
+
+
+#: A process that lived so long starts the back-off anew.
+HEALTHY_SECONDS = 10.0
+
+
+#: How much longer than its own grace period a process may take to end.
+KILL_MARGIN_SECONDS = 5.0
+
+
+@dataclass(eq=False)
+class Instance:
+    """One process of the app."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    started_at: float
+    kill_at: float | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was asked to end."""
+        return self.kill_at is not None
+
+
+class Instances:
+    """The processes of one app. `command` runs one; `grace_seconds` is how long it may take to drain."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], grace_seconds: float) -> None:
+        self._command = command
+        self._environment = environment
+        self._grace_seconds = grace_seconds
+        self._instances: list[Instance] = []
+        self._numbers = itertools.count(1)
+        self._crashes_in_a_row = 0
+        self._start_after = 0.0
+        self.crashes = 0
+        self.peak = 0
+
+    @property
+    def running(self) -> list[Instance]:
+        """Those that work, oldest first."""
+        return [instance for instance in self._instances if not instance.draining]
+
+    @property
+    def draining(self) -> list[Instance]:
+        """Those that finish what they have in hand."""
+        return [instance for instance in self._instances if instance.draining]
+
+    def reap(self, now: float) -> None:
+        """Forget processes that have ended (one that was not asked to has crashed); kill those that drain too long."""
+        for instance in list(self._instances):
+            code = instance.process.returncode
+            if code is None:
+                if instance.kill_at is not None and now > instance.kill_at:
+                    log.warning("%s did not end in time and is killed", instance.name)
+                    _signal(instance, signal.SIGKILL)
+                continue
+            self._instances.remove(instance)
+            if not instance.draining:
+                self._crashed(instance, code, now)
+
+    async def scale_to(self, wanted: int, now: float, keep: frozenset[str] = frozenset()) -> None:
+        """Start or drain processes; those named in `keep` are drained last."""
+        while len(self.running) < wanted and now >= self._start_after:
+            self._instances.append(await self._start(now))
+            self.peak = max(self.peak, len(self.running))
+        surplus = len(self.running) - wanted
+        newest_first = sorted(self.running, key=lambda instance: (instance.name in keep, -instance.started_at))
+        for instance in newest_first[: max(surplus, 0)]:
+            self._drain(instance, now)
+
+    async def stop(self) -> None:
+        """Drain all, and wait until they have ended."""
+        now = time.monotonic()
+        for instance in self.running:
+            self._drain(instance, now)
+        waits = [asyncio.create_task(instance.process.wait()) for instance in self._instances]
+        if waits:
+            await asyncio.wait(waits, timeout=self._grace_seconds + KILL_MARGIN_SECONDS)
+        for instance in self._instances:
+            _signal(instance, signal.SIGKILL)
+        if waits:
+            await asyncio.wait(waits, timeout=KILL_MARGIN_SECONDS)
+        self._instances.clear()
+
+    async def _start(self, now: float) -> Instance:
+        name = f"local-{os.getpid()}-{next(self._numbers)}"
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env={**self._environment, "TRIGGERFISH_INSTANCE": name},
+            preexec_fn=die_with_parent(),
+            start_new_session=True,  # Ctrl-C reaches us only, and we drain them
+        )
+        log.info("started %s (process %d)", name, process.pid)
+        return Instance(name, process, now)
+
+    def _drain(self, instance: Instance, now: float) -> None:
+        log.info("draining %s", instance.name)
+        instance.kill_at = now + self._grace_seconds + KILL_MARGIN_SECONDS
+        _signal(instance, signal.SIGTERM)
+
+    def _crashed(self, instance: Instance, code: int, now: float) -> None:
+        self.crashes += 1
+        if now - instance.started_at > HEALTHY_SECONDS:
+            self._crashes_in_a_row = 0
+        pause = min(FIRST_RESTART_SECONDS * 2.0 ** min(self._crashes_in_a_row, 30), LAST_RESTART_SECONDS)
+        self._crashes_in_a_row += 1
+        self._start_after = now + pause * random.uniform(0.75, 1.25)
+        log.warning("%s ended with code %d; the next one starts in %.1f s", instance.name, code, pause)
+
+
+def instance_command(reference: str, config: str | None, *, http: bool = False) -> list[str]:
+    """The command line of one instance: this Python, `triggerfish run`. `http`: each on a port of its own."""
+    command = [sys.executable, "-m", "triggerfish", "run", reference]
+    return command + (["--config", config] if config else []) + (["--http-port", "0"] if http else [])
+
+
+def _signal(instance: Instance, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        instance.process.send_signal(number)

@@ -1,0 +1,132 @@
+"""Whether a file still says what an app declares: manifests or values for the chart, as `triggerfish manifest` writes.
+
+What counts as declared is what a trigger's scaling follows from: its function, type, connection, keys or channel,
+consumer group, messages per worker and delivery. All else in the file is its owner's: images, bounds, labels,
+behaviour, addresses, other scalers. Spellings, defaults that are written out, and the order do not count either.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from listeners.errors import ConfigurationError
+from scaler.legible import legible
+from scaler.manifests.rendering import Deployed, quoted
+from scaler.triggers.app_triggers import declared_parameters, text_of
+from scaler.triggers.metadata import ScaledTrigger, read_metadata
+from scaler.triggers.scaled_objects import documents, external_triggers
+
+__all__ = ["Drift", "drift"]
+
+OPTION = "--check"
+
+
+MAX_LINE = 1_000
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a file differs from an app: the lines of a unified diff, none if it does not.
+
+    `in_values`: the file has values for the chart, not manifests.
+    """
+
+    lines: list[str]
+    in_values: bool
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a file says of an app: its triggers, and the connections that it defines (None: manifests define none)."""
+
+    triggers: list[ScaledTrigger]
+    connections: list[str] | None = None
+
+
+def drift(app: Deployed, file: Path) -> Drift:
+    """What a file says beside what the app declares.
+
+    Raises ConfigurationError if the file does not have the app, or has what KEDA or the scaler would refuse.
+    """
+    said = _said(file, app)
+    in_values = said.connections is not None
+    connections = set(said.connections or ())
+    declared = list(app.triggers) if in_values or not app.only_pubsub else []  # without a ScaledObject
+    lines = difflib.unified_diff(
+        _lines(said.triggers, connections),
+        _lines(declared, connections | set(app.connections) if in_values else set()),
+        fromfile=f"what {file} says",
+        tofile=f"what {app.reference} declares",
+        lineterm="",
+    )
+    return Drift([legible(line, MAX_LINE) for line in lines], in_values)
+
+
+def _lines(triggers: Iterable[ScaledTrigger], connections: set[str]) -> list[str]:
+    """A block of YAML for each trigger, in the order of the functions' names."""
+    blocks = [_block(scaled) for scaled in triggers]
+    if connections:
+        blocks.append(["connections:", *(f"  {quoted(name)}:" for name in sorted(connections))])
+    return [line for block in sorted(blocks) for line in block]
+
+
+def _block(scaled: ScaledTrigger) -> list[str]:
+    parameters = declared_parameters(scaled, explicit=True)
+    return [f"{quoted(scaled.function)}:", *(f"  {key}: {quoted(value)}" for key, value in parameters.items())]
+
+
+def _said(file: Path, app: Deployed) -> _Said:
+    found = documents(file, OPTION)
+    for document in found:
+        if isinstance(document.get("apps"), dict) and app.name in document["apps"]:
+            return _in_values(document, app)
+    ours = [document for document in found if _name(document) == app.name]
+    if not any(document.get("kind") in ("Deployment", "ScaledObject") for document in ours):
+        known = sorted({name for document in found for name in _names(document)})
+        fix = f"It has no Deployment, ScaledObject or `apps` entry called {app.name}"
+        raise ConfigurationError(OPTION, str(file), f"{fix}, but {', '.join(known) or 'none'}: give --name.")
+    scaled_objects = [document for document in ours if document.get("kind") == "ScaledObject"]
+    return _Said([scaled for document in scaled_objects for scaled in _in_scaled_object(document)])
+
+
+def _names(document: Mapping[str, Any]) -> Iterator[str]:
+    if isinstance(document.get("apps"), dict):
+        yield from map(str, document["apps"])
+    elif document.get("kind") in ("Deployment", "ScaledObject"):
+        yield _name(document)
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    about = document.get("metadata")
+    return str(about.get("name")) if isinstance(about, dict) else ""
+
+
+def _in_scaled_object(document: Mapping[str, Any]) -> Iterator[ScaledTrigger]:
+    for where, trigger in external_triggers(document):
+        metric_type = trigger.get("metricType", "AverageValue")
+        if metric_type != "AverageValue":
+            fix = "The scaler's target size is 1, by which the HPA would multiply the instances without end: remove it."
+            raise ConfigurationError(f"{where}.metricType", metric_type, fix)
+        yield _read(trigger["metadata"], f"{where}.metadata")
+
+
+def _in_values(document: Mapping[str, Any], app: Deployed) -> _Said:
+    where = f"apps.{app.name}.triggers"
+    entry = document["apps"][app.name]
+    triggers = entry.get("triggers") if isinstance(entry, dict) else None
+    if not isinstance(triggers, dict) or not all(isinstance(trigger, dict) for trigger in triggers.values()):
+        raise ConfigurationError(where, None, "It needs a type and parameters for each function.")
+    connections = document.get("connections")
+    return _Said(
+        [_read({**trigger, "function": name}, f"{where}.{name}") for name, trigger in triggers.items()],
+        [str(name).lower() for name in connections] if isinstance(connections, dict) else [],
+    )
+
+
+def _read(parameters: Mapping[str, Any], where: str) -> ScaledTrigger:
+    try:
+        return read_metadata({str(key): text_of(value) for key, value in parameters.items()})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}.{error.field}", error.value, error.fix) from None

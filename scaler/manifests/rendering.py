@@ -1,0 +1,148 @@
+"""Writes an app's declaration as YAML with comments, always the same for the same app."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from listeners.functions.triggers import PubSubTrigger
+from listeners.settings import HostSettings
+from scaler.legible import legible
+from scaler.triggers.app_triggers import declared_parameters, metadata_of, only_pubsub
+from scaler.triggers.metadata import ScaledTrigger
+
+__all__ = ["Deployed", "manifests", "quoted", "values"]
+
+#: How much longer than its functions a pod may take to end: the rest is handed back within it.
+END_MARGIN_SECONDS = 10
+
+
+#: Text that means itself in every YAML parser; what else there is stands in quotes.
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+
+
+#: Words that some parser takes for something else than text.
+WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An app as it is to run in the cluster.
+
+    `reference` is the app as the command line names it. `name` is that of its objects. What is None is to be filled in
+    (`image`) or left out (`namespace`). An app with only pub/sub triggers has one instance, whatever the bounds say.
+    """
+
+    reference: str
+    name: str
+    triggers: Sequence[ScaledTrigger]
+    image: str | None
+    namespace: str | None
+    min_instances: int
+    max_instances: int
+
+    @property
+    def own_name(self) -> str:
+        """The app's name in its code, by which its metrics and leases go."""
+        return self.triggers[0].app
+
+    @property
+    def only_pubsub(self) -> bool:
+        """Whether nothing is there that KEDA could scale."""
+        return only_pubsub(self.triggers)
+
+    @property
+    def connections(self) -> list[str]:
+        """The names of its connections. Case does not matter in them."""
+        return sorted({scaled.trigger.connection.lower() for scaled in self.triggers if scaled.trigger.connection})
+
+    @property
+    def uses_default_connection(self) -> bool:
+        """Whether a trigger names no connection."""
+        return any(scaled.trigger.connection is None for scaled in self.triggers)
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """The keys of the Secret that its connections are in."""
+        return sorted({*self.connections, *(("default",) if self.uses_default_connection else ())})
+
+    @property
+    def holds_leases(self) -> bool:
+        """Whether a trigger is to be in one instance only."""
+        return any(isinstance(s.trigger, PubSubTrigger) and s.trigger.singleton for s in self.triggers)
+
+    @property
+    def broadcasts(self) -> bool:
+        """Whether a trigger is in every instance, so that each gets every message."""
+        return any(isinstance(s.trigger, PubSubTrigger) and not s.trigger.singleton for s in self.triggers)
+
+
+class _Comment(str):
+    """What stands in a comment, in one line."""
+
+    __slots__ = ()
+
+
+def manifests(app: Deployed, scaler_address: str) -> str:
+    """A Deployment, and a ScaledObject if there is anything to scale by. Raises ConfigurationError."""
+    grace_seconds = HostSettings().grace_period_seconds
+    text = _templates.get_template("deployment.yaml").render(
+        app=app, grace_seconds=int(grace_seconds), end_seconds=math.ceil(grace_seconds) + END_MARGIN_SECONDS
+    )
+    if app.only_pubsub:
+        return text
+    triggers = [(scaled.trigger, metadata_of(scaled, scaler_address)) for scaled in app.triggers]
+    return text + _templates.get_template("scaledobject.yaml").render(app=app, triggers=triggers)
+
+
+def values(app: Deployed) -> str:
+    """Values for the chart."""
+    triggers = {scaled.function: declared_parameters(scaled, explicit=False) for scaled in app.triggers}
+    return _templates.get_template("values.yaml").render(
+        app=app, triggers=triggers, image=_image_parts(app.image) if app.image else None
+    )
+
+
+def quoted(value: object) -> str:
+    """A scalar in YAML that every parser reads as this value."""
+    if isinstance(value, _Comment):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value)
+    if PLAIN.fullmatch(text) and text.lower() not in WORDS:
+        return text
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+
+
+def _image_parts(image: str) -> dict[str, str]:
+    """The parts of an image's name, as the chart has them."""
+    name, _, digest = image.partition("@")
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:  # that was a registry's port
+        repository, tag = name, ""
+    parts = {"repository": repository, "tag": tag, "digest": digest}
+    return {part: value for part, value in parts.items() if value}
+
+
+def _environment() -> Environment:
+    """Whatever is put into a template is quoted, but what is marked as a comment."""
+    environment = Environment(  # noqa: S701  (YAML: `finalize` quotes)
+        loader=PackageLoader("scaler.manifests"),
+        undefined=StrictUndefined,
+        finalize=quoted,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["comment"] = lambda text: _Comment(legible(text))
+    environment.tests["pubsub"] = lambda trigger: isinstance(trigger, PubSubTrigger)
+    return environment
+
+
+_templates = _environment()

@@ -1,0 +1,40 @@
+"""Backlog: moved out of another file; say what belongs here."""
+
+from dataclasses import dataclass
+
+from scaler.measuring.lag import Lag
+
+__all__ = ["Backlog", "KeyBacklog"]
+
+
+@dataclass(frozen=True)
+class KeyBacklog:
+    """The backlog of one key: a list's `length` and `in_flight`, or a stream's `length`, `pending` and `lag`."""
+
+    key: str
+    length: int
+    in_flight: int = 0
+    pending: int = 0
+    lag: Lag | None = None
+
+    @property
+    def entries(self) -> int:
+        """Entries not finished yet."""
+        return self.length + self.in_flight if self.lag is None else self.pending + self.lag.entries
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """The backlog of a trigger, key by key."""
+
+    keys: tuple[KeyBacklog, ...]
+
+    @property
+    def entries(self) -> int:
+        """Entries not finished yet, over all keys."""
+        return sum(key.entries for key in self.keys)
+
+    @property
+    def capped(self) -> bool:
+        """Whether counting stopped at its limit somewhere: there are at least so many entries."""
+        return any(key.lag is not None and key.lag.capped for key in self.keys)

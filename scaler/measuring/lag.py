@@ -1,0 +1,89 @@
+"""The lag of a consumer group: what Redis says of it, and when that can be believed. Pure.
+
+Redis 7.0 to 7.4 give wrong numbers, always too high, after XTRIM, XDEL or XGROUP SETID; older servers give none.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from listeners.redis.server_info import Server
+from listeners.text import text
+
+__all__ = ["EntryId", "GroupState", "Lag", "StreamState", "entry_id", "known_lag", "trusts_lag"]
+
+EntryId = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Lag:
+    """Entries that the group was not given yet.
+
+    `how` it was obtained: "derived" from the ends of the stream, "reported" by Redis, or "counted". `capped`: counting
+    stopped at its limit, and there are at least so many.
+    """
+
+    entries: int
+    how: str
+    capped: bool = False
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What XINFO STREAM says. `entries_added` is None before Redis 7.0."""
+
+    length: int
+    first: EntryId | None
+    last: EntryId | None
+    entries_added: int | None
+
+    @classmethod
+    def of(cls, reply: dict[bytes, Any]) -> "StreamState":
+        """Read XINFO STREAM's reply."""
+        first, last = reply.get(b"first-entry"), reply.get(b"last-entry")
+        return cls(
+            length=reply[b"length"],
+            first=entry_id(first[0]) if first else None,
+            last=entry_id(last[0]) if last else None,
+            entries_added=reply.get(b"entries-added"),
+        )
+
+
+@dataclass(frozen=True)
+class GroupState:
+    """What XINFO GROUPS says of one group. `lag` is None before Redis 7.0, and when Redis does not know it."""
+
+    pending: int
+    last_delivered: EntryId
+    lag: int | None
+
+    @classmethod
+    def of(cls, reply: dict[bytes, Any]) -> "GroupState":
+        """Read one group of XINFO GROUPS' reply."""
+        return cls(reply[b"pending"], entry_id(reply[b"last-delivered-id"]), reply.get(b"lag"))
+
+
+def entry_id(raw: bytes) -> EntryId:
+    """An entry ID as two numbers, which compare as Redis compares them."""
+    milliseconds, _, sequence = text(raw).partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def trusts_lag(server: Server) -> bool:
+    """Whether the server's lag is right also after entries were deleted: from Redis 8.2 and Valkey 8.1."""
+    return server.version >= ((8, 1) if server.name == "Valkey" else (8, 2))
+
+
+def known_lag(stream: StreamState | None, group: GroupState | None, server: Server) -> Lag | None:
+    """The lag without counting, or None if only counting tells. The first rule that fits decides."""
+    if stream is None:
+        return Lag(0, "derived")
+    if group is None:  # it will start at 0
+        return Lag(stream.length, "derived")
+    if stream.first is None or stream.last is None or group.last_delivered >= stream.last:
+        return Lag(0, "derived")
+    if group.last_delivered < stream.first:
+        return Lag(stream.length, "derived")
+    believed = trusts_lag(server) or stream.entries_added == stream.length
+    if group.lag is not None and believed:
+        return Lag(min(max(group.lag, 1), stream.length - 1), "reported")
+    return None

@@ -1,0 +1,70 @@
+"""The scaler's metrics of what happens; those of each trigger are in scaler.series."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from listeners.errors import SourceError
+from listeners.version import __version__
+from scaler.monitoring.series import bounded
+from scaler.push.watch import ActivationWatch
+
+__all__ = ["PushCollector", "ScalerMetrics"]
+
+STREAMS = ("StreamIsActive", "StreamMetricSpec")
+
+
+class ScalerMetrics:
+    """The series that count events."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._sample_duration = Histogram(
+            "triggerfish_sample_duration_seconds", "Duration of one round of measuring a Redis.", registry=registry
+        )
+        self._sample_errors = Counter(
+            "triggerfish_sample_errors", "Rounds that failed, by reason.", ("reason",), registry=registry
+        )
+        self.requests = Counter(
+            "triggerfish_grpc_requests", "KEDA's calls, by method and status.", ("method", "code"), registry=registry
+        )
+        self.open_streams = Gauge(
+            "triggerfish_open_streams", "Open streams of KEDA, by method.", ("method",), registry=registry
+        )
+        self.reload_errors = Counter(
+            "triggerfish_reload_errors",
+            "Files that changed and could not be used: what was read before stays.",
+            ("what",),
+            registry=registry,
+        )
+        # A series that begins with its first event hides that event from rate() and increase().
+        for reason in sorted(kind.reason for kind in SourceError.__subclasses__()):
+            self._sample_errors.labels(reason)
+        for method in STREAMS:
+            self.open_streams.labels(method)
+        Info("triggerfish_build", "The running version.", registry=registry).info({"version": __version__})
+
+    def measured(self, seconds: float, error: str | None) -> None:
+        """Count a round of measuring. `error` is one of the fixed reasons of SourceError."""
+        self._sample_duration.observe(seconds)
+        if error is not None:
+            self._sample_errors.labels(error).inc()
+
+
+class PushCollector(Collector):
+    """How often the triggers with open streams are looked at; of a connection without any, there is no series."""
+
+    def __init__(self, watch: ActivationWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the series anew for each scrape."""
+        family = GaugeMetricFamily(
+            "triggerfish_push_interval_seconds",
+            "Time between two looks at a trigger with an open StreamIsActive, by named connection.",
+            labels=("connection",),
+        )
+        for connection, seconds in sorted(self._watch.intervals_seconds().items()):
+            family.add_metric((bounded(connection),), seconds)
+        yield family

@@ -1,0 +1,118 @@
+"""The series of the triggers that are asked about."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from listeners.functions.triggers import PolledTrigger
+from scaler.evaluation.evaluator import Watched
+
+__all__ = ["FAMILIES", "TriggerCollector", "bounded"]
+
+LABELS = ("namespace", "scaledobject", "trigger", "function", "kind")
+
+
+MAX_LABEL_CHARACTERS = 100
+
+
+#: The part of a longer label that tells it from others with the same beginning.
+HASH_CHARACTERS = 12
+
+
+FAMILIES = {
+    f"triggerfish_trigger_{name}": help_text
+    for name, help_text in (
+        ("known", "1 if the last sample worked; 0 if the backlog is not known."),
+        ("sample_age_seconds", "Age of the values below."),
+        ("length", "Entries in the lists or streams."),
+        ("in_flight", "List elements taken and not finished."),
+        ("pending", "Stream entries delivered and not acknowledged."),
+        ("lag", "Stream entries not delivered to the group yet."),
+        ("lag_capped", "1 if counting the lag stopped at its limit."),
+        ("backlog", "Entries not finished yet."),
+        ("messages_per_worker", "Entries that one instance should get."),
+        ("target_instances", "Instances wanted."),
+        ("active", "1 if the backlog is above the activation threshold."),
+    )
+}
+
+
+class TriggerCollector(Collector):
+    """The series of the triggers as they are now. What is not known has no value, what is forgotten no series.
+
+    Made anew for each scrape, so that a thread can collect: ten thousand triggers have a hundred thousand series.
+    """
+
+    def __init__(self, watched: Iterable[Watched]) -> None:
+        self._watched = list(watched)
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the families one by one."""
+        shown = {labels: dict(_values(watched)) for labels, watched in self._by_labels().items()}
+        for name, help_text in FAMILIES.items():
+            family = GaugeMetricFamily(name, help_text, labels=LABELS)
+            for labels, values in shown.items():
+                if name in values:
+                    family.add_metric(labels, values[name])
+            yield family
+
+    def expositions(self) -> Iterator[bytes]:
+        """The text of each family: of all at one time it would take a hundred megabytes."""
+        return (generate_latest(_Family(family)) for family in self.collect())
+
+    def _by_labels(self) -> dict[tuple[str, ...], Watched]:
+        """Each set of labels once: of a request that claims the labels of a declared trigger, there is no series."""
+        chosen: dict[tuple[str, ...], Watched] = {}
+        for watched in self._watched:
+            labels = _labels(watched)
+            if labels not in chosen or watched.origin.declared:
+                chosen[labels] = watched
+        return chosen
+
+
+class _Family(Collector):
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+def bounded(label: str) -> str:
+    """A label's value, cut if it is long; two that begin alike stay apart."""
+    if len(label) <= MAX_LABEL_CHARACTERS:
+        return label
+    digest = hashlib.sha256(label.encode()).hexdigest()[:HASH_CHARACTERS]
+    return f"{label[: MAX_LABEL_CHARACTERS - HASH_CHARACTERS - 1]}~{digest}"
+
+
+def _labels(watched: Watched) -> tuple[str, ...]:
+    scaled = watched.scaled
+    labels = (watched.origin.namespace, watched.origin.name, scaled.metric_name, scaled.function, scaled.trigger.kind)
+    return tuple(bounded(label) for label in labels)
+
+
+def _values(watched: Watched) -> Iterator[tuple[str, float]]:
+    known, trigger, last = watched.known, watched.scaled.trigger, watched.last
+    yield "triggerfish_trigger_known", known
+    if isinstance(trigger, PolledTrigger):
+        yield "triggerfish_trigger_messages_per_worker", trigger.messages_per_worker
+    if last is None or not known:
+        return
+    yield "triggerfish_trigger_sample_age_seconds", last.age_seconds
+    yield "triggerfish_trigger_target_instances", last.target
+    yield "triggerfish_trigger_active", last.active
+    if last.backlog is None:
+        return
+    keys = last.backlog.keys
+    yield "triggerfish_trigger_backlog", last.backlog.entries
+    yield "triggerfish_trigger_length", sum(key.length for key in keys)
+    if trigger.kind == "list":
+        yield "triggerfish_trigger_in_flight", sum(key.in_flight for key in keys)
+    else:
+        yield "triggerfish_trigger_pending", sum(key.pending for key in keys)
+        yield "triggerfish_trigger_lag", sum(key.lag.entries for key in keys if key.lag)
+        yield "triggerfish_trigger_lag_capped", last.backlog.capped

@@ -1,0 +1,139 @@
+"""What an app declares to KEDA: its triggers as metadata, and what cannot be written there. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from listeners.errors import ConfigurationError
+from listeners.functions.app import App
+from listeners.functions.triggers import PubSubTrigger, Trigger
+from scaler.triggers.metadata import ScaledTrigger, read_metadata
+from scaler.triggers.origin import Origin
+
+__all__ = ["app_triggers", "declared_parameters", "declared_triggers", "metadata_of", "only_pubsub", "text_of"]
+
+#: What a trigger's scaling follows from; the other parameters are the host's business.
+SCALING = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
+
+
+#: What is said in a ScaledObject also where it is the default, as people look for it there.
+EXPLICIT = ("consumer_group", "messages_per_worker")
+
+
+def declared_triggers(app: App, max_instances: int | None = None) -> list[ScaledTrigger]:
+    """The triggers of an app as a scaler is to know them, in their order.
+
+    Raises ConfigurationError for one that cannot be written into a ScaledObject, which names the function, the
+    parameter and the fix.
+    """
+    triggers = [
+        ScaledTrigger(function.trigger, function=function.name, app=app.name or "app", max_instances=max_instances)
+        for function in app.functions.values()
+    ]
+    for scaled in triggers:
+        _check_writable(scaled)
+        metadata_of(scaled, "")
+    return triggers
+
+
+def only_pubsub(triggers: Iterable[ScaledTrigger]) -> bool:
+    """Whether nothing is there that a backlog could scale."""
+    return all(isinstance(scaled.trigger, PubSubTrigger) for scaled in triggers)
+
+
+def declared_parameters(scaled: ScaledTrigger, *, explicit: bool) -> dict[str, str | int | bool]:
+    """The type and the parameters that decide how it scales, in camelCase.
+
+    Those with default values are left out, but `explicit` says also those that people look for. The value of
+    `xFromEnv` is the name of a variable.
+    """
+    return {"type": scaled.trigger.type_name, **dict(_parameters(scaled, explicit))}
+
+
+def metadata_of(scaled: ScaledTrigger, scaler_address: str) -> dict[str, str]:
+    """The metadata of its external trigger, which read_metadata reads back.
+
+    Raises ConfigurationError if the scaler would refuse it.
+    """
+    parameters = {name: text_of(value) for name, value in declared_parameters(scaled, explicit=True).items()}
+    kind = parameters.pop("type")
+    metadata = {"scalerAddress": scaler_address, "type": kind, "function": scaled.function, "app": scaled.app}
+    metadata |= parameters
+    if scaled.max_instances is not None and not isinstance(scaled.trigger, PubSubTrigger):
+        metadata["maxInstances"] = str(scaled.max_instances)
+    try:
+        read_metadata(metadata)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{scaled.function}.{error.field}", error.value, error.fix) from None
+    return metadata
+
+
+def text_of(value: object) -> str:
+    """A value as metadata has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _parameters(scaled: ScaledTrigger, explicit: bool) -> Iterator[tuple[str, str | int | bool]]:
+    if scaled.trigger.connection_string is not None:  # only a file of somebody's has one, and it is not shown
+        yield "connectionString", "***"
+    fields = type(scaled.trigger).model_fields
+    for name in SCALING:
+        if name not in fields:
+            continue
+        value = getattr(scaled.trigger, name)
+        if value == fields[name].default and not (explicit and name in EXPLICIT):
+            continue
+        key = re.sub(r"_(\w)", lambda match: match[1].upper(), name)
+        key += "FromEnv" if key.lower() in scaled.from_env else ""
+        yield key, text_of(value) if name == "keys" else value
+
+
+def _check_writable(scaled: ScaledTrigger) -> None:
+    trigger, function = scaled.trigger, scaled.function
+    if trigger.connection_string is not None:
+        raise ConfigurationError(
+            f"{function}.connection_string",
+            None,
+            "It may hold a password, which must not stand in a ScaledObject. Name a connection instead, as in "
+            'connection="cache", and define it in the settings of the app and of the scaler.',
+        )
+    if trigger.connection is not None and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}", trigger.connection):
+        raise ConfigurationError(
+            f"{function}.connection",
+            trigger.connection,
+            "It has to be a key of a Secret: use letters, digits, '-', '_' and '.', and begin with no '.'.",
+        )
+    for key in () if isinstance(trigger, PubSubTrigger) else trigger.keys:
+        if key.split() != [key]:
+            fix = "Metadata has keys with spaces between them, so that this one would be taken apart: rename it."
+            raise ConfigurationError(f"{function}.keys", key, fix)
+    for name, value in (("name", function), ("app", scaled.app), *_texts(trigger)):
+        if not _is_unicode(value):
+            fix = "Kubernetes has Unicode text only, and this has bytes that are none: rename it."
+            raise ConfigurationError(f"{function}.{name}", value, fix)
+
+
+def _texts(trigger: Trigger) -> Iterator[tuple[str, str]]:
+    for name in SCALING:
+        value = getattr(trigger, name, None)
+        if isinstance(value, str | tuple):
+            yield name, text_of(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def app_triggers(app: App, max_instances: int | None) -> dict[Origin, ScaledTrigger]:
+    """The triggers of an app on this machine, by function."""
+    return {
+        Origin("", name, declared=True): ScaledTrigger(
+            function.trigger, name, app.name or "", max_instances=max_instances
+        )
+        for name, function in app.functions.items()
+    }

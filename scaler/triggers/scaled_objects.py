@@ -1,0 +1,147 @@
+"""Reads what a user says of triggers: metadata as KEY=VALUE, and ScaledObjects in YAML."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from listeners.errors import ConfigurationError
+
+__all__ = ["Asked", "PassedOver", "documents", "external_triggers", "metadata_from", "triggers_in"]
+
+EXTERNAL = ("external", "external-push")
+
+
+FROM_ENV = "FromEnv"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trigger as KEDA would send it: the names of its ScaledObject, and its metadata."""
+
+    namespace: str
+    name: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A trigger that does not point at us, in words."""
+
+    line: str
+
+
+def metadata_from(pairs: Sequence[str]) -> dict[str, str]:
+    """Metadata from KEY=VALUE texts. Raises ConfigurationError, which never shows a value: it may be a secret."""
+    metadata: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise ConfigurationError("--metadata", None, "Give KEY=VALUE, such as --metadata keys=orders.")
+        if key in metadata:
+            raise ConfigurationError("--metadata", key, "It is given twice: keep one.")
+        metadata[key] = value
+    return metadata
+
+
+def triggers_in(file: Path, address: str, more: Mapping[str, str], namespace: str) -> Iterator[Asked | PassedOver]:
+    """The triggers of the ScaledObjects in a YAML file; those that do not point at us are passed over.
+
+    External triggers point at us if their scalerAddress is `address`, or their `type` is one of ours (the address may
+    be forwarded). `more` is added to the metadata of each, or replaces it. `namespace` is that of ScaledObjects that
+    name none. Raises ConfigurationError.
+    """
+    scaled_objects = [document for document in documents(file, "--file") if document.get("kind") == "ScaledObject"]
+    if not scaled_objects:
+        raise ConfigurationError("--file", str(file), "It has no `kind: ScaledObject`.")
+    for scaled_object in scaled_objects:
+        about = _mapping(scaled_object.get("metadata"), "metadata")
+        names = (str(about.get("namespace") or namespace), str(about.get("name") or ""))
+        for where, trigger in _triggers(scaled_object):
+            yield _trigger(trigger, names, address, more, where)
+
+
+def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The external triggers of a ScaledObject that have a `type` of ours, and where they stand in it.
+
+    Raises ConfigurationError.
+    """
+    for where, trigger in _triggers(scaled_object):
+        if str(trigger.get("type")) in EXTERNAL:
+            metadata = _mapping(trigger.get("metadata"), f"{where}.metadata")
+            if _points_at_us(metadata, None):
+                for key, value in metadata.items():
+                    _check_text(f"{where}.metadata.{key}", value)
+                yield where, trigger
+
+
+def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    triggers = _mapping(scaled_object.get("spec"), "spec").get("triggers")
+    if not isinstance(triggers, list):
+        raise ConfigurationError("spec.triggers", None, "There are none: KEDA needs a list of them.")
+    for number, trigger in enumerate(triggers):
+        where = f"spec.triggers[{number}]"
+        yield where, _mapping(trigger, where)
+
+
+def _trigger(
+    trigger: Mapping[str, Any], names: tuple[str, str], address: str, more: Mapping[str, str], where: str
+) -> Asked | PassedOver:
+    kind = str(trigger.get("type"))
+    if kind not in EXTERNAL:
+        return PassedOver(f"{where}: a trigger of KEDA's own type {kind}")
+    metadata = {str(key): value for key, value in _mapping(trigger.get("metadata"), f"{where}.metadata").items()}
+    if not _points_at_us(metadata, address):
+        return PassedOver(f"{where}: {kind} at {metadata.get('scalerAddress')}, with no type of ours")
+    return Asked(*names, _as_sent(metadata, more, where))
+
+
+def _points_at_us(metadata: Mapping[str, Any], address: str | None) -> bool:
+    own_type = next((str(value) for key, value in metadata.items() if key.lower() == "type"), "")
+    # Also a misspelt one: the scaler's answer says what is wrong with it.
+    return (address is not None and metadata.get("scalerAddress") == address) or own_type.lower().startswith("redis")
+
+
+def _as_sent(metadata: Mapping[str, Any], more: Mapping[str, str], where: str) -> dict[str, str]:
+    """The metadata with what the user adds, if KEDA could send it."""
+    for key, value in metadata.items():
+        if key in more:
+            continue
+        field = f"{where}.metadata.{key}"
+        _check_text(field, value)
+        if key.endswith(FROM_ENV):
+            fix = f"KEDA sends the value of that variable. Give it with --metadata {key}=VALUE."
+            raise ConfigurationError(field, value, fix)
+    return {**metadata, **more}
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(field, value, "Kubernetes takes text only: write it in quotes.")
+
+
+def documents(file: Path, option: str) -> list[dict[str, Any]]:
+    """All objects in a YAML file, also those in lists, as `kubectl get -o yaml` prints them.
+
+    Raises ConfigurationError that names the option which gave the file.
+    """
+    try:
+        found = list(yaml.safe_load_all(file.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(option, str(file), f"It cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(option, str(file), f"It is not YAML: {' '.join(str(error).split())}.") from None
+    return [one for document in found for one in _items(document) if isinstance(one, dict)]
+
+
+def _items(document: object) -> list[Any]:
+    items = document.get("items") if isinstance(document, dict) else None
+    return items if isinstance(items, list) else [document]
+
+
+def _mapping(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(where, value, "KEDA needs names and values here.")
+    return value

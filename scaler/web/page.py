@@ -1,0 +1,212 @@
+"""The status page for people: every trigger by ScaledObject, what waits, what should run, and what is wrong."""
+
+import base64
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from heapq import nsmallest
+
+from jinja2 import Environment, StrictUndefined
+
+from listeners.version import __version__
+from scaler.evaluation.evaluator import Watched
+from scaler.evaluation.history import HISTORY_SECONDS
+from scaler.legible import legible
+from scaler.monitoring.status import KeyStatus, TriggerStatus, trigger_status
+from scaler.web.chart import CHART_HEIGHT, CHART_WIDTH, Chart, chart
+from scaler.web.pages import page_part
+
+__all__ = ["PAGE_HEADERS", "status_page"]
+
+#: The page shows so many triggers, the worst first, however many there are.
+MAX_TRIGGERS = 200
+
+
+#: Keys of one trigger that are shown one by one.
+MAX_KEYS = 8
+
+
+#: Whether it is declared, a namespace, and a ScaledObject or an app.
+Owner = tuple[bool, str, str]
+
+
+STYLE, SCRIPT = page_part("status.css"), page_part("status.js")
+
+
+def _source(text: str) -> str:
+    """Names an inline style or script in a Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src {_source(STYLE)}",
+            f"script-src {_source(SCRIPT)}",
+            "connect-src 'self'",  # the script fetches the page anew
+            "img-src data:",  # the icon
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trigger. `age_seconds` is that of the last sample that worked, if there was one."""
+
+    status: TriggerStatus
+    chart: Chart
+    age_seconds: float | None
+
+    @property
+    def state(self) -> str:
+        """One word for its state."""
+        if not self.status.known:
+            return "unknown"
+        return "active" if self.status.active else "inactive"
+
+    @property
+    def parts(self) -> list[str]:
+        """What the backlog is made of, key by key."""
+        keys = self.status.keys
+        if len(keys) == 1:
+            return [_parts(keys[0])]
+        lines = [f"{legible(key.key, 60)}: {_parts(key)}" for key in keys[:MAX_KEYS]]
+        return lines if len(keys) <= MAX_KEYS else [*lines, f"and {len(keys) - MAX_KEYS} more keys"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The triggers of one ScaledObject, or those that were declared. `hidden`: those left out of `rows`."""
+
+    namespace: str
+    name: str
+    rows: tuple[Row, ...]
+    hidden: int
+    unknown: int
+    target: int
+
+
+def status_page(watched: Iterable[Watched]) -> Iterator[str]:
+    """The page as HTML, in pieces that are quickly made, some of them empty."""
+    overview = _Overview()
+    for one in watched:
+        overview.add(one)
+        yield ""
+    groups: list[Group] = []
+    for group in overview.worst_groups():
+        groups.append(group)
+        yield ""
+    yield from _template.generate(
+        groups=groups,
+        total=overview.total,
+        shown=sum(len(group.rows) for group in groups),
+        unknown=overview.unknown,
+        active=overview.active,
+        now=datetime.now(UTC),
+        version=__version__,
+        style=STYLE,
+        script=SCRIPT,
+        chart_width=CHART_WIDTH,
+        chart_height=CHART_HEIGHT,
+        minutes=round(HISTORY_SECONDS / 60),
+    )
+
+
+class _Overview:
+    """All triggers, counted, and by whom they are shown with."""
+
+    def __init__(self) -> None:
+        self.total = self.unknown = self.active = 0
+        self._members: defaultdict[Owner, list[Watched]] = defaultdict(list)
+        self._worst: dict[Owner, int] = {}
+
+    def add(self, one: Watched) -> None:
+        """Add a trigger as it is now."""
+        owner, severity = _owner(one), _severity(one)
+        self._members[owner].append(one)
+        self._worst[owner] = min(severity, self._worst.get(owner, severity))
+        self.total += 1
+        self.unknown += not one.known
+        self.active += one.known and one.last is not None and one.last.active
+
+    def worst_groups(self) -> Iterator[Group]:
+        """The groups with the worst triggers, until enough triggers are shown."""
+        room = MAX_TRIGGERS
+        for owner in nsmallest(MAX_TRIGGERS, self._members, key=lambda owner: (self._worst[owner], owner)):
+            if room == 0:
+                break
+            group = _group(owner, self._members[owner], room)
+            room -= len(group.rows)
+            yield group
+
+
+def _group(owner: Owner, members: list[Watched], room: int) -> Group:
+    declared, namespace, name = owner
+    members.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
+    now = time.monotonic()
+    return Group(
+        namespace="declared" if declared else namespace,
+        name=name or ("in the settings" if declared else ""),
+        rows=tuple(_row(one, now) for one in members[:room]),
+        hidden=max(0, len(members) - room),
+        unknown=sum(not one.known for one in members),
+        target=max((one.last.target for one in members if one.known and one.last), default=0),
+    )
+
+
+def _row(watched: Watched, now: float) -> Row:
+    age_seconds = watched.last.age_seconds if watched.last else None
+    return Row(trigger_status(watched), chart(watched.history.points(now)), age_seconds)
+
+
+def _owner(watched: Watched) -> Owner:
+    """What a trigger is shown with: its ScaledObject; those that are declared, by app."""
+    origin = watched.origin
+    return (origin.declared, origin.namespace, watched.scaled.app if origin.declared else origin.name)
+
+
+def _severity(watched: Watched) -> int:
+    """0 is worst: not known, capped, active, inactive."""
+    last = watched.last
+    if not watched.known or last is None:
+        return 0
+    if last.backlog is not None and last.backlog.capped:
+        return 1
+    return 2 if last.active else 3
+
+
+def _parts(key: KeyStatus) -> str:
+    if key.lag is None:
+        return f"{key.length:,} waiting + {key.in_flight or 0:,} in flight"
+    how = "at least" if key.lag.capped else key.lag.how
+    return f"{key.pending or 0:,} pending + {key.lag.entries:,} lag ({how})"
+
+
+def _age(seconds: float) -> str:
+    """A time span for people."""
+    if seconds < 1:
+        return "now"
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
+
+
+def _environment() -> Environment:
+    """Everything that is put into the template is escaped, but our own style and script, which it marks as safe."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"age": _age, "legible": legible, "number": lambda number: f"{number:,}"}
+    return environment
+
+
+_template = _environment().from_string(page_part("status.html"))

@@ -1,0 +1,1 @@
+"""Triggerfish: the public names and the command line."""

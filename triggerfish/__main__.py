@@ -1,0 +1,6 @@
+"""`python -m triggerfish` is `triggerfish`."""
+
+from triggerfish.cli.main import main
+
+if __name__ == "__main__":
+    main()
