@@ -14,7 +14,7 @@ from benchmarks import idle, latency, processes, throughput
 from benchmarks.about import machine, versions
 from benchmarks.contenders import CONTENDERS
 from benchmarks.tables import Table, bullets
-from examples.demo.server import Server, embedded_binary
+from triggerfish.testing.server import Server, embedded_binary
 
 FOLDER = Path("docs/benchmarks")
 

@@ -22,8 +22,8 @@ from rich.progress import track
 
 from benchmarks.quantiles import quantiles
 from benchmarks.tables import Table
-from examples.demo.server import Server, embedded_binary
 from scaler.local.processes import die_with_parent
+from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5

@@ -23,8 +23,8 @@ from benchmarks.idle import cpu_seconds
 from benchmarks.scenarios import GROUP, KEY, Scenario, fill
 from benchmarks.tables import Table, spread
 from benchmarks.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running
-from examples.demo.server import Server, embedded_binary
 from listeners.keys import companion_key
+from triggerfish.testing.server import Server, embedded_binary
 
 NUMBERS = (1, 2, 4)
 SCENARIOS = [

@@ -22,9 +22,9 @@ from rich.progress import track
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.scenarios import KEY, SCENARIOS, Scenario, fill
 from benchmarks.tables import Table, spread
-from examples.demo.server import Server, embedded_binary
 from listeners.pubsub.source import QUEUE_SIZE
 from scaler.local.processes import die_with_parent
+from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]
 #: What the others are compared with.

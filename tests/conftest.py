@@ -16,14 +16,14 @@ import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
-from examples.demo.server import Server
 from listeners import App, Host
 from listeners.connections.named import Connections
 from listeners.connections.strings import parse_connection_string
 from listeners.redis.client import Client
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES, available, present
-from tests.waiting import eventually
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
 
 RunHost = Callable[..., AbstractAsyncContextManager[Host]]
 

@@ -15,7 +15,7 @@ from benchmarks.peers.entrants import ENTRANTS, HAND_WRITTEN, OURS, Entrant
 from benchmarks.peers.results import Results
 from benchmarks.peers.session import Session
 from benchmarks.peers.tables import tables
-from examples.demo.server import Server, embedded_binary
+from triggerfish.testing.server import Server, embedded_binary
 
 SETTINGS = ("--client-output-buffer-limit", "pubsub 0 0 0", "--databases", str(DATABASES))
 

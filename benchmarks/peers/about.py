@@ -4,7 +4,7 @@ import re
 
 from benchmarks.about import machine, versions
 from benchmarks.peers.environments import REQUIREMENTS
-from examples.demo.server import Server
+from triggerfish.testing.server import Server
 
 __all__ = ["about"]
 

@@ -7,7 +7,7 @@ import redis
 
 from benchmarks.peers.entrants import ROOT, Entrant
 from benchmarks.scenarios import KEY, PAYLOAD, fill
-from examples.demo.server import Server
+from triggerfish.testing.server import Server
 
 __all__ = ["DATABASES", "Backlogs"]
 

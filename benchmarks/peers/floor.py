@@ -7,7 +7,7 @@ import subprocess
 import redis
 
 from benchmarks.scenarios import KEY, Scenario, fill
-from examples.demo.server import Server
+from triggerfish.testing.server import Server
 
 __all__ = ["PIPELINES", "benchmark", "taken_per_second"]
 

@@ -16,8 +16,8 @@ from benchmarks.peers.backlog import Backlogs
 from benchmarks.peers.entrants import Entrant
 from benchmarks.scenarios import KEY
 from benchmarks.throughput import NoReport, Run, first_line, running
-from examples.demo.server import Server
 from listeners.pubsub.source import QUEUE_SIZE
+from triggerfish.testing.server import Server
 
 __all__ = ["Failed", "Measured", "Measuring", "Memory"]
 

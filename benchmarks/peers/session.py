@@ -10,7 +10,7 @@ from benchmarks.peers.environments import install
 from benchmarks.peers.floor import PIPELINES, benchmark, taken_per_second
 from benchmarks.peers.measuring import Failed, Measuring
 from benchmarks.peers.results import Results
-from examples.demo.server import Server
+from triggerfish.testing.server import Server
 
 __all__ = ["Session"]
 

@@ -16,7 +16,7 @@ from benchmarks.scaler.documents import write
 from benchmarks.scaler.measuring import STEPS, Measuring
 from benchmarks.scaler.results import Results
 from benchmarks.scaler.tables import about_lines, tables
-from examples.demo.server import Server, embedded_binary
+from triggerfish.testing.server import Server, embedded_binary
 
 SIZES = (1, 100, 1_000, 10_000)
 #: The scaler remembers so many triggers.

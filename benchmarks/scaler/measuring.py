@@ -15,7 +15,7 @@ from benchmarks.scaler.polling import Polling
 from benchmarks.scaler.process import ScalerProcess, running_scaler
 from benchmarks.scaler.results import Activation, Memory, RedisCost, Results
 from benchmarks.scaler.scaled_objects import ScaledObject, fill, scaled_objects
-from examples.demo.server import Server
+from triggerfish.testing.server import Server
 
 __all__ = ["STEPS", "Measuring"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from examples.demo.server import Server, free_port
 from scaler.local.processes import die_with_parent
+from triggerfish.testing.server import Server, free_port
 
 __all__ = ["ScalerProcess", "running_scaler"]
 

@@ -15,11 +15,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.server import Server, embedded_binary
 from listeners.functions.loading import load_app
 from scaler.settings import Settings, load_settings
 from triggerfish.cli.tables import console_for_tables
 from triggerfish.cli.up import LocalApp, show_while
+from triggerfish.testing.server import Server, embedded_binary
 
 APP = Path(__file__).with_name("app.py")
 KINDS = ("orders", "payments", "prices")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaler.local.processes import die_with_parent
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from redis import RedisError
 
-from examples.demo.server import Server
 from tests.chaos.scenario import client
+from triggerfish.testing.server import Server
 
 __all__ = ["IN_STEP_SECONDS", "LONGEST_AWAY_SECONDS", "ask", "kill", "kill_clients"]
 

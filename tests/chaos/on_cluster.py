@@ -13,14 +13,14 @@ from typing import Any
 from redis import RedisError
 from redis.crc import key_slot
 
-from examples.demo.server import Server
 from tests.chaos.nodes import IN_STEP_SECONDS, LONGEST_AWAY_SECONDS, ask, kill, kill_clients
 from tests.chaos.producers import KEYS
 from tests.chaos.scenario import DURABLE, Fault, client
 from tests.chaos.takeovers import LEASE
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import SLOTS, Cluster
-from tests.waiting import eventually
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
 
 __all__ = ["OnCluster"]
 

@@ -21,7 +21,7 @@ from tests.chaos.records import Records
 from tests.chaos.scenario import Scenario
 from tests.chaos.takeovers import Signalled, cost_of, take_over
 from tests.chaos.verdict import Evidence
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["FULL", "SHORT", "Plan", "run"]
 

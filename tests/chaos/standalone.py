@@ -5,11 +5,11 @@ import random
 import signal
 from collections.abc import Mapping
 
-from examples.demo.server import Server
 from tests.chaos.proxy import Mishap, Proxy
 from tests.chaos.scenario import DURABLE, Fault, client
 from tests.servers.catalogue import RELEASES
-from tests.waiting import eventually
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
 
 __all__ = ["Standalone"]
 

@@ -9,7 +9,7 @@ from tests.chaos.hosts import Hosts
 from tests.chaos.producers import MESSAGE, Publisher
 from tests.chaos.records import Moment, Records
 from tests.chaos.scenario import Scenario, client
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["Cost", "Signalled", "cost_of", "take_over"]
 

@@ -10,12 +10,12 @@ import random
 import signal
 from collections.abc import Mapping
 
-from examples.demo.server import Server
 from tests.chaos.nodes import IN_STEP_SECONDS, LONGEST_AWAY_SECONDS, ask, kill, kill_clients
 from tests.chaos.scenario import DURABLE, Fault
 from tests.servers.catalogue import RELEASES
 from tests.servers.sentinels import Sentinels
-from tests.waiting import eventually
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
 
 __all__ = ["UnderSentinel"]
 

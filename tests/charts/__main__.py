@@ -8,7 +8,7 @@ from rich.table import Table
 
 from tests.charts.bad_values import BAD_VALUES, BadValues
 from tests.charts.rendering import CI_VALUES, Refused, chart_values, render, strict_lint
-from tests.schemas import KUBERNETES, problems
+from tests.support.schemas import KUBERNETES, problems
 
 console = Console(width=None if sys.stdout.isatty() else 150)
 

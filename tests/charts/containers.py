@@ -19,10 +19,10 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from examples.demo.server import free_port
 from scaler.local.processes import die_with_parent
 from tests.charts.rendering import Manifest, Rendered
-from tests.waiting import eventually
+from tests.support.waiting import eventually
+from triggerfish.testing.server import free_port
 
 __all__ = ["Container", "Node"]
 

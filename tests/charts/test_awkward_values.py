@@ -3,7 +3,7 @@
 import pytest
 
 from tests.charts.rendering import Refused, chart_values, merged, render
-from tests.schemas import problems
+from tests.support.schemas import problems
 
 
 @pytest.mark.parametrize("name", ["123", "1e3", "true", "null"])

@@ -13,7 +13,7 @@ from listeners.version import __version__
 from tests.charts.bad_values import BAD_VALUES, BadValues
 from tests.charts.reference import DERIVED, undocumented
 from tests.charts.rendering import CHART, CI_VALUES, Refused, chart_values, render, shape, strict_lint
-from tests.schemas import problems
+from tests.support.schemas import problems
 
 CRDS = ("keda.sh/v1alpha1", "monitoring.coreos.com/v1", "cert-manager.io/v1")
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from examples.demo.server import Server
-from tests.certificates import Authority
 from tests.charts.containers import Node
 from tests.charts.rendering import chart_values, merged, render
-from tests.waiting import eventually
+from tests.support.certificates import Authority
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 

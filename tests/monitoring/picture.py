@@ -15,7 +15,7 @@ from tests.monitoring.expressions import filled_in, variables_of
 from tests.monitoring.files import dashboard
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.stage import TRIGGERS, Stage, running_stage
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 #: What is played beside steady work: bursts of so many orders and payments, and the seconds after each.
 PLAY = ((20, 12.0), (600, 14.0), (1_500, 30.0))

@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 import yaml
 
-from examples.demo.server import free_port
 from scaler.local.processes import die_with_parent
 from tests.monitoring.files import RULES
-from tests.programs import program
-from tests.waiting import eventually
+from tests.support.programs import program
+from tests.support.waiting import eventually
+from triggerfish.testing.server import free_port
 
 __all__ = ["Prometheus", "running_prometheus"]
 

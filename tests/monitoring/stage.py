@@ -17,7 +17,6 @@ from pathlib import Path
 import grpc
 import redis.asyncio
 
-from examples.demo.server import Server, embedded_binary, free_port
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger
 from listeners.runtime.tasks import cancel_until_done
 from scaler.local.processes import die_with_parent
@@ -25,7 +24,8 @@ from scaler.triggers.metadata import read_metadata
 from tests.apps.monitored import app
 from tests.monitoring.kube_state_metrics import KubeStateMetrics
 from tests.monitoring.prometheus import Prometheus, running_prometheus
-from tests.scaler.serving import Running, running_scaler
+from tests.support.running_scaler import Running, running_scaler
+from triggerfish.testing.server import Server, embedded_binary, free_port
 
 __all__ = ["NAMESPACE", "ONLY_DECLARED", "SCALED_OBJECT", "TRIGGERS", "Stage", "running_stage"]
 

@@ -23,8 +23,8 @@ from tests.monitoring.files import DASHBOARD, ROOT, dashboard, panels
 from tests.monitoring.picture import Span, draw
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.stage import ONLY_DECLARED, TRIGGERS, Stage, running_stage
-from tests.programs import collectable
-from tests.waiting import eventually
+from tests.support.programs import collectable
+from tests.support.waiting import eventually
 
 PICTURE = ROOT / "docs/dashboard.png"
 #: Rules without a time to wait, of which the stage has the condition.

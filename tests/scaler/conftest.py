@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from examples.demo.server import Server
-from tests.programs import collectable
-from tests.scaler.outside import HERE, LOOPBACK, Names, outside_address, start
-from tests.scaler.serving import Running, running_scaler
 from tests.servers.catalogue import ALL_REQUIRED, RELEASES
+from tests.support.outside_servers import HERE, LOOPBACK, Names, outside_address, start
+from tests.support.programs import collectable
+from tests.support.running_scaler import Running, running_scaler
+from triggerfish.testing.server import Server
 
 #: What needs a program of the system that is not on this machine.
 collect_ignore = [

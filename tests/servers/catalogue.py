@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.demo.server import Server, embedded_binary
+from triggerfish.testing.server import Server, embedded_binary
 
 FOLDER = Path(__file__).parents[2] / ".servers"
 

@@ -9,8 +9,8 @@ from typing import Any, Self
 import redis
 from redis.crc import key_slot
 
-from examples.demo.server import Server
 from tests.servers.catalogue import Release
+from triggerfish.testing.server import Server
 
 __all__ = ["Cluster"]
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from examples.demo.server import free_port
 from listeners.connections.settings import ConnectionSettings
-from tests.certificates import Authority
 from tests.servers.catalogue import RELEASES
+from tests.support.certificates import Authority
+from triggerfish.testing.server import free_port
 
 __all__ = ["Secured"]
 

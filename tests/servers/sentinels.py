@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import redis
 
-from examples.demo.server import Server, free_port
 from tests.servers.catalogue import Release
+from triggerfish.testing.server import Server, free_port
 
 __all__ = ["Sentinels", "sentinel_of"]
 

@@ -1,0 +1,66 @@
+"""`make bench-scaler` works, with few ScaledObjects for a short time."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SIZES = (1, 40)
+#: The first two cells of every row.
+ROWS = {
+    "Answering KEDA": [("1", "1"), ("40", "32"), ("40", "40")],
+    "What one evaluation costs Redis": [
+        ("1", "1"), ("40", "32"), ("40", "40"), ("20 (lists)", "20"), ("20 (streams)", "20"),
+    ],
+    "Activation": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
+    "Watching while nothing happens": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
+    "Memory of the scaler": [(str(size), what) for size in SIZES for what in ("been polled", "an open stream")],
+}  # fmt: skip
+
+
+@pytest.mark.timeout(150)
+def test_the_benchmark_measures_everything_that_it_shows(tmp_path: Path) -> None:
+    """Each table has all its rows, nothing is missing, and commands are counted exactly."""
+    sizes = ",".join(map(str, SIZES))
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scaler",
+        "--sizes",
+        sizes,
+        "--seconds",
+        "0.3",
+        "--folder",
+        str(tmp_path),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=140, check=False, cwd=ROOT)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    check_results(json.loads((tmp_path / "scaler.json").read_text()))
+    page = (tmp_path / "scaler.md").read_text()
+    assert {title: rows(page, title) for title in re.findall(r"^## (.*)$", page, re.MULTILINE)} == ROWS
+    assert all(title in ran.stdout for title in ROWS)
+    assert "</svg>" in (tmp_path / "scaler.svg").read_text()
+
+
+def check_results(found: dict[str, Any]) -> None:
+    """No poll failed, no trigger was left asleep, and KEDA's own scalers are played as they are: a script, TYPE and
+    LLEN for a list, INFO and XINFO GROUPS for a stream.
+    """
+    assert found["unfinished"] == []
+    assert [one["failures"] for one in found["answering"]] == [{}, {}, {}]
+    assert all(one["samples"] > 0 and one["missed"] == 0 for one in found["activation"])
+    assert all(one["then"] >= one["at_rest"] > 10e6 for one in found["memory"])
+    sent = {cost["reads"]: cost["keda"]["commands"] for cost in found["redis"]}
+    assert sent == {"lists": pytest.approx(3), "streams": pytest.approx(2), "all": pytest.approx(2.5)}
+
+
+def rows(page: str, title: str) -> list[tuple[str, ...]]:
+    """The first two cells of each row of a table."""
+    table = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+    return [tuple(line[:2]) for line in lines[2:]]

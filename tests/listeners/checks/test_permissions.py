@@ -1,0 +1,173 @@
+"""The rule that `check --acl` prints is enough for everything that an app does, on every release with ACL."""
+
+import asyncio
+from functools import partial
+
+import pytest
+import redis.asyncio
+from pydantic import SecretStr
+
+from listeners import App, Host, RedisMessage
+from listeners.checks.check import acl_lines, check
+from listeners.connections.named import Connections
+from listeners.connections.strings import parse_connection_string
+from listeners.dead_letters.letters import DeadLetters
+from listeners.functions.triggers import PubSubTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.acl import PASSWORD
+from listeners.redis.client import Client
+from listeners.settings import HostSettings
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluator
+from scaler.measuring.sampler import Samplers
+from scaler.triggers.app_triggers import app_triggers
+from tests.servers.catalogue import RELEASES
+from tests.support.trigger_kinds import add, payload_of
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = [
+    pytest.mark.usefixtures("quick_retries", "quick_reclaims"),
+    pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0")),
+]
+
+LISTS = ("leased", "odd{key}*[1]", "from-end", "plain", "plain-1")
+STREAMS = ("kept", "deleted")
+CHANNELS = ("news*[1]", "prices.oil")
+#: Those whose entries are delivered again.
+LEASED = ("leased", "odd{key}*[1]", "from-end", *STREAMS)
+
+
+class Shop:
+    """An app with triggers of every kind. `bad` always fails; `slow` does not end while it is told to `hold`."""
+
+    def __init__(self) -> None:
+        self.app = App("shop")
+        self.started: set[tuple[str, str]] = set()
+        self.handled: set[tuple[str, str]] = set()
+        self.hold = True
+        app = self.app
+        self._add("on_leased", app.list_trigger(keys=["leased", "odd{key}*[1]"], max_deliveries=2))
+        self._add("on_end", app.list_trigger(keys="from-end", max_deliveries=2, list_pop_from_beginning=False))
+        self._add("on_plain", app.list_trigger(keys="plain", delivery="at-most-once"))
+        self._add(
+            "on_several",
+            app.list_trigger(keys="plain-1 plain-2", delivery="at-most-once", list_pop_from_beginning=False),
+        )
+        self._add("on_kept", app.stream_trigger(keys="kept", polling_interval_ms=20, max_deliveries=2))
+        self._add(
+            "on_deleted",
+            app.stream_trigger(keys="deleted", delete_after_process=True, polling_interval_ms=20, max_deliveries=2),
+        )
+        self._add("on_channel", app.pubsub_trigger(channel="news*[1]", pattern=False))
+        self._add("on_pattern", app.pubsub_trigger(channel="prices.*", singleton=False))
+
+    def _add(self, name: str, decorate: object) -> None:
+        async def handle(message: RedisMessage) -> None:
+            payload = payload_of(message)
+            self.started.add((message.trigger, payload))
+            if payload == "bad":
+                raise ValueError(payload)
+            while payload == "slow" and self.hold:
+                await asyncio.sleep(0.01)
+            self.handled.add((message.trigger, payload))
+
+        handle.__name__ = name
+        assert callable(decorate)
+        decorate(handle)
+
+
+async def put(client: redis.asyncio.Redis, payload: str, keys: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Add a payload to each list or stream; what will be handled."""
+    for key in keys:
+        await add(client, "stream" if key in STREAMS else "list", payload, key=key)
+    return {(key, payload) for key in keys}
+
+
+async def are_dead(client: redis.asyncio.Redis, keys: tuple[str, ...]) -> bool:
+    """Whether each list and stream has one dead letter."""
+    return all([await client.xlen(dead_letters_key(key)) == 1 for key in keys])
+
+
+async def test_the_printed_rule_is_enough(server: Server, client: redis.asyncio.Redis) -> None:
+    """A user made by exactly the printed line does all that an app, `explain` and `dead` do, and is denied nothing."""
+    shop, keys = Shop(), (*LISTS, *STREAMS)
+    [(_, line)] = [found async for found in acl_lines(shop.app, Connections(SecretStr(server.address)))]
+    assert line.startswith(f"ACL SETUSER shop on >{PASSWORD} ")
+    await client.execute_command(*line.split())
+    await client.execute_command("ACL", "LOG", "RESET")
+    connections = Connections(SecretStr(f"{server.address},user=shop,password={PASSWORD}"))
+    try:
+        await take_settle_retry_and_drain(client, connections, shop)
+        await explain(connections, shop.app)
+        shop.hold = False
+        await take_over(connections, shop)
+        assert await are_dead(client, keys)
+        assert await requeue(connections, shop.app) == len(keys)
+        assert await client.execute_command("ACL", "LOG") == []
+        async for found in check(shop.app, connections, HostSettings()):
+            assert found.works, found
+    finally:
+        await client.execute_command("ACL", "DELUSER", "shop")
+
+
+async def take_settle_retry_and_drain(client: redis.asyncio.Redis, connections: Connections, shop: Shop) -> None:
+    """Handle, fail until there are dead letters, and hand back what does not end in time."""
+    keys = (*LISTS, *STREAMS)
+    host = Host(shop.app, connections, HostSettings(grace_period_seconds=0.1))
+    running = asyncio.create_task(host.run())
+    try:
+        good = await put(client, "good", keys)
+        await put(client, "bad", keys)
+        await eventually(lambda: shop.handled >= good)
+        await eventually(lambda: are_dead(client, keys))
+        for channel in CHANNELS:
+            await eventually(partial(published, client, channel, shop))
+        slow = await put(client, "slow", LEASED)
+        await eventually(lambda: shop.started >= slow)
+    finally:
+        host.drain()
+        async with asyncio.timeout(30):
+            await running
+
+
+async def published(client: redis.asyncio.Redis, channel: str, shop: Shop) -> bool:
+    """Publish on a channel; whether that was handled."""
+    await client.publish(channel, "good")
+    return (channel, "good") in shop.handled
+
+
+async def take_over(connections: Connections, shop: Shop) -> None:
+    """Another instance handles what was handed back."""
+    host = Host(shop.app, connections, HostSettings())
+    running = asyncio.create_task(host.run())
+    try:
+        await eventually(lambda: shop.handled >= {(key, "slow") for key in LEASED})
+    finally:
+        host.drain()
+        async with asyncio.timeout(30):
+            await running
+
+
+async def explain(connections: Connections, app: App) -> None:
+    """Measure every trigger, as the scaler does. Raises SourceError if one is denied."""
+    samplers = Samplers(bound_seconds=5, on_measured=lambda seconds, error: None)
+    evaluator = Evaluator(Access(connections), samplers)
+    try:
+        for origin, scaled in app_triggers(app, None).items():
+            await evaluator.evaluate(origin, scaled)
+    finally:
+        await samplers.close()
+
+
+async def requeue(connections: Connections, app: App) -> int:
+    """Put every dead letter back, as `triggerfish dead` does; how many."""
+    client = Client(parse_connection_string(connections.default.get_secret_value()), "test")
+    number = 0
+    for function in app.functions.values():
+        if not isinstance(function.trigger, PubSubTrigger):
+            letters = DeadLetters(client, function.trigger, function.name)
+            for letter in [each async for each in letters.letters()]:
+                number += await letters.requeue(letter)
+    await client.aclose()
+    return number

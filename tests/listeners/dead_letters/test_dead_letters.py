@@ -1,0 +1,203 @@
+"""What a dead letter says, and its bounds, on every server release."""
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+import redis.asyncio
+
+from listeners import App, RedisMessage
+from listeners.connections.strings import parse_connection_string
+from listeners.dead_letters.letters import DeadLetters
+from listeners.functions.triggers import ListTrigger, StreamTrigger
+from listeners.keys import dead_letters_key
+from listeners.redis.client import Client
+from tests.conftest import RunHost
+from tests.support.trigger_kinds import KEY, KINDS, Kind, add, both_kinds, dead_letters, settled, trigger
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+
+SECRET = "hunter2"
+release = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def _quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancelled function has little time to clean up; those that never end do so after the test."""
+    monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
+    release.clear()
+
+
+async def on_loop(message: RedisMessage) -> None:
+    await asyncio.sleep(0)
+    raise ValueError("no good")
+
+
+def on_thread(message: RedisMessage) -> None:
+    raise ValueError("no good")
+
+
+def in_a_library(message: RedisMessage) -> None:
+    json.loads("{" + message.message[:0])
+
+
+class Wrong:
+    async def method(self, message: RedisMessage) -> None:
+        deeper(message.message)
+
+
+def deeper(payload: str) -> None:
+    if payload:
+        raise ValueError("no good")
+
+
+async def cancelled(message: RedisMessage) -> None:
+    await asyncio.Event().wait()
+
+
+async def stubborn(message: RedisMessage) -> None:
+    while not release.is_set():
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            continue
+
+
+def stuck(message: RedisMessage) -> None:
+    release.wait()
+
+
+WHERE: list[tuple[Callable[[RedisMessage], Awaitable[None] | None], str, str]] = [
+    (on_loop, "ValueError: no good", "on_loop"),
+    (on_thread, "ValueError: no good", "on_thread"),
+    (in_a_library, "JSONDecodeError", "in_a_library"),
+    (Wrong().method, "ValueError: no good", "deeper"),
+    (cancelled, "CallTimeoutError", "cancelled"),
+    (stubborn, "CallTimeoutError", "stubborn"),
+    (stuck, "CallTimeoutError", "stuck"),
+]
+
+
+@pytest.mark.parametrize(("function", "error", "place"), WHERE, ids=lambda value: getattr(value, "__name__", None))
+async def test_the_line_that_failed_is_kept(
+    client: redis.asyncio.Redis,
+    run_host: RunHost,
+    function: Callable[[RedisMessage], Awaitable[None] | None],
+    error: str,
+    place: str,
+) -> None:
+    """A dead letter names the innermost line of the user's code, or where a call was too slow, and no value."""
+    app = App()
+    app.list_trigger(keys=KEY, max_deliveries=1, call_timeout_seconds=0.2)(function)
+    await client.rpush(KEY, SECRET)
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+        release.set()
+    (letter,) = await dead_letters(client)
+    assert letter[b"error"].decode().startswith(error)
+    assert re.fullmatch(rf".*test_dead_letters\.py:\d+ in {place}", letter[b"where"].decode())
+    assert letter[b"payload"] == SECRET.encode()
+    assert SECRET not in " ".join(value.decode() for name, value in letter.items() if name != b"payload")
+
+
+@both_kinds
+async def test_what_is_said_of_an_entry_is_short(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception's text may be as long as it likes: its beginning is kept, with the entry whole."""
+    app, payload = App(), "p" * 100_000
+
+    @trigger(app, kind, max_deliveries=1)
+    async def on_entry(message: RedisMessage) -> None:
+        raise ValueError("e" * 1_000_000)
+
+    await add(client, kind, payload)
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+    (letter,) = await dead_letters(client)
+    assert (letter.get(b"payload") or letter[b"field:payload"]) == payload.encode()
+    assert sum(len(value) for value in letter.values()) < len(payload) + 2000
+    assert len(caplog.text) < 5000
+
+
+@both_kinds
+async def test_the_newest_dead_letters_are_kept(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of dead letters is bounded (within one node of Redis's stream): the oldest are dropped."""
+    for module in ("lists.delivery", "streams.consumer"):
+        monkeypatch.setattr(f"listeners.{module}.DEAD_LETTERS_KEPT", 200)
+    app = App()
+
+    @trigger(app, kind, max_deliveries=1, batch_size=50)
+    async def on_entry(message: RedisMessage) -> None:
+        raise ValueError
+
+    await add(client, kind, *(str(number) for number in range(600)))
+    async with run_host(app):
+        await eventually(lambda: newest(client, b"599"))
+        await eventually(lambda: settled(client, kind))
+    assert 200 <= await client.xlen(dead_letters_key(KEY)) <= 300
+
+
+async def newest(client: redis.asyncio.Redis, payload: bytes) -> bool:
+    letters = await client.execute_command("XREVRANGE", dead_letters_key(KEY), "+", "-", "COUNT", 50)
+    return any(payload in fields.values() for _, fields in letters)
+
+
+@both_kinds
+async def test_dead_letters_of_older_versions_are_read(server: Server, client: redis.asyncio.Redis, kind: Kind) -> None:
+    """A dead letter that says no line is listed, put back and purged as the others."""
+    declared = ListTrigger(keys=(KEY,)) if kind == "list" else StreamTrigger(keys=(KEY,))
+    field = "payload" if kind == "list" else "field:payload"
+    for _ in range(2):
+        await client.xadd(
+            dead_letters_key(KEY),
+            {"function": "f", "trigger": KEY, "error": "E", "deliveries": "5", "time_ms": "1", "id": "", field: "a"},
+        )
+    own = Client(parse_connection_string(server.address), "test")
+    letters = DeadLetters(own, declared, "f")
+    first, second = [letter async for letter in letters.letters()]
+    assert (first.error, first.where, first.entry.deliveries) == ("E", "", 5)
+    assert await letters.requeue(first)
+    assert await letters.purge(second)
+    await own.aclose()
+    assert await client.xlen(dead_letters_key(KEY)) == 0
+    assert await (client.llen(KEY) if kind == "list" else client.xlen(KEY)) == 1
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@dataclass
+class Order:
+    payload: str
+
+    def __post_init__(self) -> None:
+        raise UnspeakableError
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_validator_that_raises_what_cannot_be_shown(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """An entry whose conversion raises anything is a dead letter at once, even if that has no text."""
+    app = App()
+
+    @trigger(app, kind)
+    async def on_entry(order: Order) -> None: ...
+
+    await add(client, kind, '{"payload": "a"}')
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+    (letter,) = await dead_letters(client)
+    assert letter[b"error"] == b"Reject: UnspeakableError"
+    assert letter[b"where"].endswith(b"in Order.__post_init__")

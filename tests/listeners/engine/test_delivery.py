@@ -1,0 +1,350 @@
+"""What becomes of entries whose function fails, and of unusual entries, on every server release."""
+
+import itertools
+import json
+import threading
+import time
+from collections import Counter, defaultdict
+
+import pytest
+import redis.asyncio
+
+from listeners import App, RedisMessage, Reject, Retry
+from tests.conftest import RunHost
+from tests.support.trigger_kinds import (
+    KEY,
+    Kind,
+    add,
+    both_kinds,
+    dead_letters,
+    payload_of,
+    settled,
+    trigger,
+    unfinished,
+)
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
+
+@both_kinds
+async def test_one_that_fails_is_retried_then_dead_lettered(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F1, F2: the others of a batch finish; the one that fails is delivered max_deliveries times, then kept."""
+    app, handled = App(), []
+
+    @trigger(app, kind, max_deliveries=3)
+    async def on_entry(message: RedisMessage) -> None:
+        handled.append((payload_of(message), message.deliveries))
+        if payload_of(message) == "bad":
+            raise ValueError("no good")
+
+    before_ms = time.time() * 1000
+    await add(client, kind, "a", "bad", "c")
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+        await eventually(lambda: settled(client, kind))
+    assert sorted(handled) == [("a", 1), ("bad", 1), ("bad", 2), ("bad", 3), ("c", 1)]
+    (letter,) = await dead_letters(client)
+    payload = letter[b"payload"] if kind == "list" else letter[b"field:payload"]
+    assert (payload, letter[b"error"], letter[b"deliveries"]) == (b"bad", b"ValueError: no good", b"3")
+    assert (letter[b"function"], letter[b"trigger"]) == (b"on_entry", KEY.encode())
+    assert before_ms - 1 <= int(letter[b"time_ms"]) <= time.time() * 1000
+
+
+@both_kinds
+async def test_one_that_fails_stays_unfinished_until_it_succeeds(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F2: an entry whose function raised is not finished; it is delivered again, and finished when that succeeds."""
+    app, seen = App(), []
+
+    @trigger(app, kind)
+    async def on_entry(message: RedisMessage) -> None:
+        seen.append(await unfinished(client, kind))
+        if message.deliveries < 3:
+            raise ValueError
+
+    await add(client, kind, "a")
+    async with run_host(app):
+        await eventually(lambda: len(seen) == 3)
+        await eventually(lambda: settled(client, kind))
+    assert seen == [1, 1, 1]
+    assert await dead_letters(client) == []
+
+
+@both_kinds
+async def test_retries_wait_longer_each_time(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time between deliveries doubles, with some chance in it."""
+    monkeypatch.setattr("listeners.engine.retry_policy.FIRST_RETRY_SECONDS", 0.05)
+    app, times = App(), []
+
+    @trigger(app, kind, max_deliveries=4)
+    async def on_entry(message: RedisMessage) -> None:
+        times.append(time.monotonic())
+        raise ValueError
+
+    await add(client, kind, "a")
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(waits) == 3
+    assert all(wait >= 0.0375 * 2**number - 0.002 for number, wait in enumerate(waits)), waits
+
+
+@both_kinds
+async def test_a_failed_batch_is_delivered_one_by_one(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F1: when a list parameter's call fails, each entry comes alone; only the one that fails alone is kept aside."""
+    app, calls = App(), []
+
+    @trigger(app, kind, max_deliveries=3)
+    async def on_batch(messages: list[RedisMessage]) -> None:
+        payloads = [payload_of(message) for message in messages]
+        calls.append(payloads)
+        if "bad" in payloads:
+            raise ValueError("no good")
+
+    await add(client, kind, "a", "bad", "c")
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+        await eventually(lambda: settled(client, kind))
+    assert calls[0] == ["a", "bad", "c"]
+    assert sorted(calls[1:]) == [["a"], ["bad"], ["bad"], ["c"]]
+    assert len(await dead_letters(client)) == 1
+
+
+@both_kinds
+async def test_a_function_may_ask_for_another_try(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+    """Retry(after_seconds=...) delivers the entry again after that time, and the delivery counts."""
+    app, times, retried = App(), [], []
+
+    @trigger(app, kind, max_deliveries=2)
+    async def on_entry(message: RedisMessage) -> None:
+        times.append(time.monotonic())
+        retried.append(message.deliveries)
+        raise Retry("later", after_seconds=0.15)
+
+    await add(client, kind, "a")
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+    assert retried == [1, 2]
+    assert 0.145 <= times[1] - times[0] < 3
+
+
+@both_kinds
+async def test_a_function_may_reject(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+    """Reject dead-letters the entry at once, with the reason."""
+    app, handled = App(), []
+
+    @trigger(app, kind)
+    async def on_entry(message: RedisMessage) -> None:
+        handled.append(message.deliveries)
+        raise Reject("not ours")
+
+    await add(client, kind, "a")
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+        await eventually(lambda: settled(client, kind))
+    assert handled == [1]
+    assert (await dead_letters(client))[0][b"error"] == b"Reject: not ours"
+
+
+@both_kinds
+async def test_what_cannot_be_converted_does_not_hinder_its_batch(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F1: an entry that cannot become what the function takes is dead-lettered; the rest of its batch is handled."""
+    app, calls = App(), []
+
+    @trigger(app, kind)
+    async def on_batch(texts: list[str]) -> None:
+        calls.append(len(texts))
+
+    await add(client, kind, "a", "b")
+    await (client.rpush(KEY, b"\xff") if kind == "list" else client.xadd(KEY, {"payload": b"\xff"}))
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+        await eventually(lambda: settled(client, kind))
+    assert calls == [2]
+    (letter,) = await dead_letters(client)
+    assert b"\xff" in letter.values()
+    assert b"UTF-8" in letter[b"error"]
+
+
+async def test_at_most_once_never_delivers_again(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """With delivery="at-most-once" a failed element is dead-lettered at once; the next one is handled."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys=KEY, delivery="at-most-once")
+    async def on_element(message: RedisMessage) -> None:
+        handled.append(message.message)
+        if message.message == "bad":
+            raise ValueError("no good")
+
+    async with run_host(app):
+        await client.rpush(KEY, "bad", "good")
+        await eventually(lambda: dead_letters(client))
+        await client.rpush(KEY, "last")
+        await eventually(lambda: "last" in handled)
+    assert handled == ["bad", "good", "last"]
+    (letter,) = await dead_letters(client)
+    assert (letter[b"payload"], letter[b"deliveries"]) == (b"bad", b"1")
+
+
+async def test_unusual_elements(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """F8: empty elements, bytes that are not UTF-8 and elements with colons arrive unharmed, also after a retry."""
+    app, handled = App(), defaultdict[int, list[bytes]](list)
+    elements = [b"", b"\xff\x00\r\n", b"3:a:b", b"plain"]
+
+    @app.list_trigger(keys=KEY, batch_size=1)
+    async def on_element(message: RedisMessage) -> None:
+        handled[message.deliveries].append(message.message.encode("utf-8", "surrogateescape"))
+        if message.deliveries == 1:
+            raise ValueError
+
+    await client.rpush(KEY, *elements)
+    async with run_host(app):
+        await eventually(lambda: len(handled[2]) == 4)
+    assert handled[1] == elements
+    assert sorted(handled[2]) == sorted(elements)
+
+
+async def test_unusual_entries(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """F8: empty values, a field twice and bytes that are not UTF-8 arrive unharmed in `fields`; JSON has the last."""
+    app, messages = App(), []
+
+    @app.stream_trigger(keys=KEY, polling_interval_ms=20)
+    async def on_entry(message: RedisMessage) -> None:
+        messages.append(message)
+
+    await client.execute_command("XADD", KEY, "*", "a", "1", "a", "", b"\xff", b"\x00\xfe", "", "empty name")
+    async with run_host(app):
+        await eventually(lambda: messages)
+    (message,) = messages
+    assert message.fields == ((b"a", b"1"), (b"a", b""), (b"\xff", b"\x00\xfe"), (b"", b"empty name"))
+    assert json.loads(message.message) == {"a": "", "\udcff": "\x00\udcfe", "": "empty name"}
+
+
+@both_kinds
+async def test_a_backlog_is_drained_without_waiting(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+    """F9: a backlog of 100 batches takes much less than the 100 s of as many polling intervals."""
+    app, handled = App(), []
+    register = app.list_trigger if kind == "list" else app.stream_trigger
+
+    @register(keys=KEY, polling_interval_ms=1000, batch_size=10)
+    async def on_entry(message: RedisMessage) -> None:
+        handled.append(message.id)
+
+    await add(client, kind, *map(str, range(1000)))
+    async with run_host(app):
+        await eventually(lambda: len(handled) == 1000, seconds=10)
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", None])
+async def test_a_busy_first_key_does_not_starve_the_others(
+    client: redis.asyncio.Redis, run_host: RunHost, delivery: str | None
+) -> None:
+    """F10: while the first key never runs empty, elements and entries of the other keys are handled too."""
+    await _all_keys_are_served(client, run_host, delivery)
+
+
+@pytest.mark.releases("redis-7.0", "redis-7.2", "redis-7.4", "redis-8.2", "valkey-8.1", "valkey-9.1")
+async def test_plain_pops_do_not_starve_a_key(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """F10: LMPOP too serves the keys in turn."""
+    await _all_keys_are_served(client, run_host, "at-most-once")
+
+
+async def _all_keys_are_served(client: redis.asyncio.Redis, run_host: RunHost, delivery: str | None) -> None:
+    """`delivery` of a list trigger; None: a stream trigger."""
+    app, handled = App(), Counter[str]()
+    kind: Kind = "stream" if delivery is None else "list"
+    options = {} if delivery is None else {"delivery": delivery}
+
+    @trigger(app, kind, keys="busy second third", batch_size=5, **options)
+    async def on_entry(message: RedisMessage) -> None:
+        handled[message.trigger] += 1
+        if message.trigger == "busy":
+            await add(client, kind, "more", "and more", key="busy")
+
+    await add(client, kind, *map(str, range(100)), key="busy")
+    async with run_host(app):
+        await eventually(lambda: handled["busy"] > 20)
+        await add(client, kind, "a", "b", key="second")
+        await add(client, kind, "a", "b", key="third")
+        await eventually(lambda: handled["second"] == handled["third"] == 2)
+        assert handled["busy"] < 2000
+
+
+@both_kinds
+async def test_one_listener_stops_and_the_other_goes_on(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F18: of two listeners on one connection one may stop without any effect on the other."""
+    app, handled = App(), []
+
+    @trigger(app, kind, keys="first")
+    async def on_first(message: RedisMessage) -> None:
+        handled.append("first")
+
+    @trigger(app, kind, keys="second")
+    async def on_second(message: RedisMessage) -> None:
+        handled.append("second")
+
+    async def connected() -> set[str]:
+        return {connection["name"].split(":")[3] for connection in await client.client_list() if connection["name"]}
+
+    async def only_second() -> bool:
+        return await connected() == {"on_second"}
+
+    async with run_host(app) as host:
+        host.pumps[0].drain()
+        await eventually(only_second)
+        await add(client, kind, "a", key="first")
+        await add(client, kind, "a", "b", key="second")
+        await eventually(lambda: len(handled) == 2)
+    assert handled == ["second", "second"]
+
+
+@both_kinds
+async def test_plain_functions_run_side_by_side_on_threads(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """`def` functions run on threads, as many at once as the batch has entries; what they raise counts as well."""
+    app, together, threads = App(), threading.Barrier(3), set()
+
+    @trigger(app, kind, batch_size=3, max_deliveries=1)
+    def on_entry(message: RedisMessage) -> None:
+        threads.add(threading.current_thread())
+        together.wait(timeout=5)
+        if payload_of(message) == "bad":
+            raise ValueError("no good")
+
+    await add(client, kind, "a", "bad", "c")
+    async with run_host(app):
+        await eventually(lambda: dead_letters(client))
+        await eventually(lambda: settled(client, kind))
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads
+    assert [letter[b"error"] for letter in await dead_letters(client)] == [b"ValueError: no good"]
+
+
+@pytest.mark.releases("redis-5.0", "redis-6.0")
+async def test_polling_is_quick_again_after_an_element(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Before Redis 6.2 an idle listener polls less and less often; once an element came, the next is met soon."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys="q", polling_interval_ms=1000)
+    async def on_element(body: bytes) -> None:
+        handled.append(body)
+
+    async with run_host(app) as host:
+        await eventually(lambda: getattr(host.pumps[0]._source, "_poll_seconds") >= 1.0)  # noqa: B009
+        await client.rpush("q", "first")
+        await eventually(lambda: handled == [b"first"])
+        await client.rpush("q", "second")
+        await eventually(lambda: handled == [b"first", b"second"], seconds=0.5)

@@ -1,0 +1,370 @@
+"""What happens to entries in hand when a host drains, is killed, or never finishes."""
+
+import asyncio
+import functools
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from listeners import App, RedisMessage, Retry
+from tests.conftest import RunHost
+from tests.support.processes import ended, host_process
+from tests.support.trigger_kinds import (
+    GROUP,
+    KEY,
+    KINDS,
+    Kind,
+    add,
+    both_kinds,
+    dead_letters,
+    payload_of,
+    reached,
+    recorded,
+    settled,
+    trigger,
+    unfinished,
+)
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+
+
+async def test_a_killed_instance_loses_nothing(server: Server, client: redis.asyncio.Redis) -> None:
+    """F3: what a process had in hand when it was killed is handled by another after the lease, and counts as tried."""
+    await client.set("hold", "")
+    with host_process(server, "first", lease_seconds=1) as first:
+        for kind in KINDS:
+            await add(client, kind, "a", "b", "c", key=f"work:{kind}")
+            await eventually(functools.partial(reached, client, f"started:{kind}", 3))
+        first.kill()
+        first.wait()
+    assert [await unfinished(client, kind, key=f"work:{kind}") for kind in KINDS] == [3, 3]
+    await client.delete("hold")
+    with host_process(server, "second", lease_seconds=1):
+        for kind in KINDS:
+            await eventually(functools.partial(reached, client, f"handled:{kind}", 3))
+            await eventually(functools.partial(settled, client, kind, key=f"work:{kind}"))
+            assert sorted(await recorded(client, f"handled:{kind}")) == ["second a 2", "second b 2", "second c 2"]
+
+
+@both_kinds
+async def test_work_in_hand_is_finished_at_sigterm(server: Server, client: redis.asyncio.Redis, kind: Kind) -> None:
+    """F4: after SIGTERM what is in hand finishes, nothing new is taken, and the process ends with status 0."""
+    await client.set("hold", "")
+    await add(client, kind, "a", "b", key=f"work:{kind}")
+    with host_process(server, "first") as first:
+        await eventually(lambda: reached(client, f"started:{kind}", 2))
+        first.send_signal(signal.SIGTERM)
+        await eventually(lambda: takes_nothing(client, idle="on_element" if kind == "stream" else "on_entry"))
+        await add(client, kind, "new", key=f"work:{kind}")
+        await client.delete("hold")
+        assert await ended(first) == 0
+    assert sorted(await recorded(client, f"handled:{kind}")) == ["first a 1", "first b 1"]
+    assert await unfinished(client, kind, key=f"work:{kind}") == 0
+
+
+async def takes_nothing(client: redis.asyncio.Redis, *, idle: str) -> bool:
+    """Whether the drain is under way: the idle function has disconnected, and the last blocking read has ended."""
+    connections = [(each["name"], each["flags"]) for each in await client.client_list()]
+    return not any(f":{idle}:" in name or (":on_entry:" in name and "b" in flags) for name, flags in connections)
+
+
+@pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
+async def test_a_second_signal_ends_the_process_now(server: Server, client: redis.asyncio.Redis) -> None:
+    """F4: a second SIGTERM ends the process at once; what was in hand waits for its lease."""
+    await client.set("hold", "")
+    await add(client, "list", "a", key="work:list")
+    with host_process(server, "first") as first:
+        await eventually(lambda: reached(client, "started:list", 1))
+        first.send_signal(signal.SIGTERM)
+        await eventually(lambda: takes_nothing(client, idle="on_entry"))
+        first.send_signal(signal.SIGTERM)
+        assert await ended(first) == 128 + signal.SIGTERM
+    assert await unfinished(client, "list", key="work:list") == 1
+
+
+@both_kinds
+async def test_what_is_not_finished_in_time_is_handed_back(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F4: after the grace period the rest is handed back at once, although the lease is long; it was no delivery."""
+    app, other_app, started, handled, cancelled = App(), App(), [], [], []
+
+    @trigger(app, kind)
+    async def on_entry(message: RedisMessage) -> None:
+        started.append(message)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(message)
+
+    @trigger(other_app, kind, max_deliveries=1)
+    async def on_other(message: RedisMessage) -> None:
+        handled.append((payload_of(message), message.deliveries))
+
+    await add(client, kind, "a", "b")
+    async with run_host(app, grace_period_seconds=0.1, lease_seconds=3600) as host:
+        await eventually(lambda: len(started) == 2)
+        host.drain()
+    assert len(cancelled) == 2
+    if kind == "stream":  # the consumer is kept as long as it holds something
+        assert await client.xlen(KEY) == (await client.xpending(KEY, GROUP))["pending"] == 2
+    async with run_host(other_app, lease_seconds=3600):
+        await eventually(lambda: len(handled) == 2)
+        await eventually(lambda: settled(client, kind))
+    assert sorted(handled) == [("a", 1), ("b", 1)]
+
+
+@both_kinds
+async def test_a_waiting_retry_is_taken_over_from_one_that_drains(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """F4: an entry that waits for its retry when its host drains is delivered by another; the failure counts."""
+    app, other_app, failed, handled = App(), App(), [], []
+
+    @trigger(app, kind)
+    async def on_entry(message: RedisMessage) -> None:
+        failed.append(message)
+        raise Retry(after_seconds=1)  # longer than it takes to drain
+
+    @trigger(other_app, kind)
+    async def on_other(message: RedisMessage) -> None:
+        handled.append(message.deliveries)
+
+    await add(client, kind, "a")
+    async with run_host(app) as host:
+        labels = {"app": "test", "function": "on_entry", "outcome": "retried"}
+        await eventually(lambda: host.registry.get_sample_value("triggerfish_entries_settled_total", labels) == 1)
+    async with run_host(other_app):
+        await eventually(lambda: handled)
+    assert (len(failed), handled) == (1, [2])
+
+
+async def test_a_function_that_ignores_its_cancellation_does_not_block_a_drain(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coroutine that goes on after it was cancelled is left behind; its entry is handed back."""
+    monkeypatch.setattr("listeners.engine.listener.CLEAN_UP_SECONDS", 0.2)
+    app, started, gate = App(), [], asyncio.Event()
+
+    @app.list_trigger(keys=KEY)
+    async def on_element(message: RedisMessage) -> None:
+        started.append(message)
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                started.append(message)
+
+    await client.rpush(KEY, "a")
+    async with run_host(app, grace_period_seconds=0.1) as host:
+        await eventually(lambda: started)
+        began = time.monotonic()
+        host.drain()
+    assert time.monotonic() - began < 3
+    assert len(started) == 2
+    assert await unfinished(client, "list") == 1
+    gate.set()
+
+
+@both_kinds
+async def test_a_thread_that_never_ends_does_not_block_a_drain(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+) -> None:
+    """A `def` function that does not return is left behind after the grace period; its entry is handed back."""
+    app, other_app, started, handled, gate = App(), App(), [], [], threading.Event()
+
+    @trigger(app, kind)
+    def on_entry(message: RedisMessage) -> None:
+        started.append(message)
+        gate.wait()
+
+    @trigger(other_app, kind)
+    def on_other(message: RedisMessage) -> None:
+        handled.append(message.deliveries)
+
+    await add(client, kind, "a")
+    try:
+        async with run_host(app, grace_period_seconds=0.1) as host:
+            await eventually(lambda: started)
+            began = time.monotonic()
+            host.drain()
+        assert time.monotonic() - began < 2
+        async with run_host(other_app):
+            await eventually(lambda: handled)
+        assert handled == [1]
+    finally:
+        gate.set()
+
+
+@pytest.mark.releases("redis-5.0", "redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
+async def test_a_slow_function_keeps_its_lease(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A function that takes longer than the lease is not called again, here or elsewhere: the lease is renewed."""
+    apps, slow, quick, gate = (App(), App()), [], [], asyncio.Event()
+
+    def register(app: App, kind: Kind) -> None:
+        async def handle(message: RedisMessage) -> None:
+            if payload_of(message) == "slow":
+                slow.append((kind, message.deliveries))
+                await gate.wait()
+            else:
+                quick.append((kind, message.deliveries))
+
+        handle.__name__ = f"handle_{kind}"
+        trigger(app, kind, keys=f"work:{kind}")(handle)
+
+    for app in apps:
+        for kind in KINDS:
+            register(app, kind)
+    for kind in KINDS:
+        await add(client, kind, "slow", key=f"work:{kind}")
+    async with run_host(apps[0], lease_seconds=1, instance="one"), run_host(apps[1], lease_seconds=1, instance="two"):
+        await eventually(lambda: len(slow) == 2)
+        past_the_lease = time.monotonic() + 1.5
+        await eventually(lambda: time.monotonic() > past_the_lease)
+        for kind in KINDS:
+            await add(client, kind, "quick", key=f"work:{kind}")
+        await eventually(lambda: len(quick) == 2)
+        gate.set()
+        for kind in KINDS:
+            await eventually(functools.partial(settled, client, kind, key=f"work:{kind}"))
+    assert sorted(slow) == sorted(quick) == [("list", 1), ("stream", 1)]
+
+
+@both_kinds
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_an_entry_that_kills_its_process_is_given_up_on(
+    server: Server, client: redis.asyncio.Redis, kind: Kind
+) -> None:
+    """F3: crashes count as deliveries: after max_deliveries of them the entry is dead-lettered without a call."""
+    key = f"work:{kind}"
+    await add(client, kind, "poison", key=key)
+    for instance in ("first", "second"):
+        with host_process(server, instance, lease_seconds=1) as process:
+            assert await ended(process) == 1
+    with host_process(server, "third", lease_seconds=1):
+        await eventually(lambda: dead_letters(client, key=key))
+        await eventually(lambda: settled(client, kind, key=key))
+    assert sorted(await recorded(client, f"started:{kind}")) == ["first poison 1", "second poison 2"]
+    (letter,) = await dead_letters(client, key=key)
+    assert letter[b"error"].startswith(b"delivered 2 times and never finished")
+
+
+async def left_by_a_dead_consumer(client: redis.asyncio.Redis, consumer: str, number: int) -> list[bytes]:
+    """Read entries as a consumer that then dies, long ago; their IDs."""
+    for payload in range(number):
+        await client.xadd(KEY, {"payload": str(payload)})
+    await client.execute_command("XGROUP", "CREATE", KEY, GROUP, "0")
+    ids = await read_as(client, consumer)
+    await client.execute_command("XCLAIM", KEY, GROUP, consumer, 0, *ids, "IDLE", 3_600_000)
+    return ids
+
+
+async def read_as(client: redis.asyncio.Redis, consumer: str) -> list[bytes]:
+    """Read all that is new as a consumer; the IDs."""
+    ((_, entries),) = await client.execute_command("XREADGROUP", "GROUP", GROUP, consumer, "STREAMS", KEY, ">")
+    return [entry_id for entry_id, _ in entries]
+
+
+async def test_an_entry_that_another_consumer_has_now_is_not_taken_back(
+    client: redis.asyncio.Redis, run_host: RunHost
+) -> None:
+    """A lease that ran out unnoticed, as in a suspended process, is not renewed: the entry is another's now."""
+    app = App()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @app.stream_trigger(keys=KEY, polling_interval_ms=20)
+    async def on_entry(fields: dict[str, str]) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async def pending() -> dict[str, Any]:
+        (entry,) = await client.xpending_range(KEY, GROUP, "-", "+", 1)
+        return dict(entry)
+
+    await add(client, "stream", "1")
+    async with run_host(app, lease_seconds=1):
+        await begun.wait()
+        await client.execute_command("XCLAIM", KEY, GROUP, "other", 0, (await pending())["message_id"])
+
+        async def renewals_are_past() -> bool:
+            return bool((await pending())["time_since_delivered"] > 800)
+
+        await eventually(renewals_are_past)
+        assert (await pending())["consumer"] == b"other"
+        go_on.set()
+
+
+@pytest.mark.parametrize("command", ["XDEL", "XTRIM"])
+async def test_entries_deleted_while_pending_are_settled(
+    client: redis.asyncio.Redis, run_host: RunHost, command: str
+) -> None:
+    """Pending entries that were deleted or trimmed are acknowledged; the others are delivered again."""
+    app, handled = App(), []
+
+    @app.stream_trigger(keys=KEY, polling_interval_ms=20)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    ids = await left_by_a_dead_consumer(client, "triggerfish-dead", 4)
+    if command == "XDEL":
+        await client.xdel(KEY, ids[0], ids[2])
+    else:
+        await client.execute_command("XTRIM", KEY, "MAXLEN", "2")
+    async with run_host(app):
+        await eventually(lambda: settled(client, "stream"))
+    assert sorted(handled) == (["1", "3"] if command == "XDEL" else ["2", "3"])
+
+
+async def test_dead_consumers_are_removed(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consumers of ours that died and hold nothing are removed, also after their entries were taken over."""
+    monkeypatch.setattr("listeners.streams.source.TIDY_LEASES", 0)
+    monkeypatch.setattr("listeners.streams.source.TIDY_SECONDS", 0)
+    app, handled = App(), []
+
+    @app.stream_trigger(keys=KEY, polling_interval_ms=20)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    async def consumers() -> set[bytes]:
+        return {consumer["name"] for consumer in await client.xinfo_consumers(KEY, GROUP)}
+
+    async def are_tidy() -> bool:
+        return await consumers() == {b"triggerfish-here", b"foreign"}
+
+    await left_by_a_dead_consumer(client, "triggerfish-dead", 2)
+    await client.xadd(KEY, {"payload": "2"})
+    await client.xack(KEY, GROUP, *await read_as(client, "foreign"))
+    async with run_host(app, instance="here"):
+        await eventually(lambda: len(handled) == 2)
+        await eventually(are_tidy)
+    assert sorted(handled) == ["0", "1"]
+    assert await consumers() == {b"foreign"}
+
+
+@pytest.mark.parametrize("command", ["DEL", "XGROUP"])
+async def test_a_group_that_is_gone_is_made_again(client: redis.asyncio.Redis, run_host: RunHost, command: str) -> None:
+    """F6: after DEL of the stream or XGROUP DESTROY under a running host the next entry is delivered."""
+    app, handled = App(), []
+
+    @app.stream_trigger(keys=KEY, polling_interval_ms=100)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    async with run_host(app):
+        await client.xadd(KEY, {"payload": "before"})
+        await eventually(lambda: handled == ["before"])
+        await eventually(lambda: settled(client, "stream"))
+        await (client.delete(KEY) if command == "DEL" else client.xgroup_destroy(KEY, GROUP))
+        await client.xadd(KEY, {"payload": "after"})
+        await eventually(lambda: "after" in handled)
+        await eventually(lambda: settled(client, "stream"))
+    # A group that is made again begins at 0: what was handled and not deleted is delivered again.
+    assert handled == ["before", "after"] if command == "DEL" else ["before", "before", "after"]

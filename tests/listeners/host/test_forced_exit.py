@@ -1,0 +1,54 @@
+"""A process whose calls never end, told to end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import redis.asyncio
+
+from listeners.keys import companion_key
+from scaler.local.processes import die_with_parent
+from tests.support.processes import ROOT, ended
+from tests.support.trigger_kinds import GROUP, add
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+#: The grace period, what cancelled functions may take to clean up, and what a busy machine may add.
+PATIENCE_SECONDS = 0.5 + 2 + 10
+
+
+async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client: redis.asyncio.Redis) -> None:
+    """At SIGTERM a stuck thread and a coroutine that ignores its cancellation are left: their entries go back."""
+    await add(client, "list", "on a thread", key="for:thread")
+    await add(client, "stream", "on the loop", key="for:loop")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triggerfish", "run", "tests.apps.stubborn:app"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "TRIGGERFISH_CONNECTION": server.address,
+            "TRIGGERFISH_INSTANCE": "stubborn",
+            "TRIGGERFISH_HOST__GRACE_PERIOD_SECONDS": "0.5",
+            "TRIGGERFISH_HOST__LEASE_SECONDS": "3600",
+        },
+        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+    )
+    try:
+        await eventually(lambda: reached(client, 2))
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await ended(process) == 0
+    finally:
+        process.kill()
+        process.wait()
+    # Available at once, and it was no delivery.
+    assert await client.hget(companion_key("for:thread", "elements"), "1") == b"0:on a thread"
+    (pending,) = await client.xpending_range("for:loop", GROUP, "-", "+", 10)
+    assert (pending["times_delivered"], int(pending["time_since_delivered"]) >= 3_600_000) == (0, True)
+
+
+async def reached(client: redis.asyncio.Redis, number: int) -> bool:
+    """Whether so many calls have started."""
+    return bool(await client.llen("started") == number)

@@ -1,0 +1,260 @@
+"""Redis in trouble: reading resumes by itself, and one trigger's trouble is not another's."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis.asyncio
+
+from listeners import App, Host, RedisMessage
+from listeners.redis.client import Client
+from tests.conftest import RunHost, running_host
+from tests.servers.catalogue import RELEASES, available
+from tests.support.trigger_kinds import Kind, add, both_kinds, trigger
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+
+@pytest.fixture(params=available())
+def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that the test may kill; it keeps what it confirmed."""
+    name: str = request.param
+    with RELEASES[name].start("--appendonly", "yes", "--appendfsync", "always") as server:
+        yield server
+
+
+@pytest.fixture
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that hangs is noticed after little more than the longest blocking read."""
+    assert Client.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout_seconds", 1.2)
+
+
+def all_kinds(handled: list[str]) -> App:
+    """An app with one function of each kind; they record their trigger's payload."""
+    app = App("test")
+
+    @app.list_trigger(keys="list")
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    @app.stream_trigger(keys="stream", polling_interval_ms=50)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    @app.pubsub_trigger(channel="pubsub")
+    async def on_message(message: str) -> None:
+        handled.append(message)
+
+    return app
+
+
+def metric(host: Host, name: str, function: str, **labels: str) -> float | None:
+    return host.registry.get_sample_value(f"triggerfish_{name}", {"app": "test", "function": function, **labels})
+
+
+def all_up(host: Host) -> bool:
+    return all(metric(host, "source_up", pump.function.name) == 1 for pump in host.pumps)
+
+
+async def feed(server: Server, handled: list[str], round_name: str) -> None:
+    """Add one of each kind, and wait until they are handled. A message is published until somebody handles it."""
+    message = f"message {round_name}"
+    async with redis.asyncio.Redis(port=server.port, protocol=2) as client:
+        await client.rpush("list", f"element {round_name}")
+        await client.xadd("stream", {"payload": f"entry {round_name}"})
+
+        async def message_is_handled() -> bool:
+            if message not in handled:
+                await client.publish("pubsub", message)
+            return message in handled
+
+        await eventually(message_is_handled)
+    await eventually(lambda: set(fed(round_name)) <= set(handled))
+
+
+def fed(round_name: str) -> list[str]:
+    return [f"{kind} {round_name}" for kind in ("element", "entry", "message")]
+
+
+@contextlib.asynccontextmanager
+async def fed_host(server: Server, handled: list[str]) -> AsyncIterator[Host]:
+    """A host of all kinds that has handled something of each."""
+    async with running_host(server, all_kinds(handled), pubsub_lease_seconds=1) as host:
+        await feed(server, handled, "before")
+        yield host
+
+
+def log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) -> int:
+    """How many lines an activity such as "on_entry: taking" has logged with a text in them."""
+    messages = [record.getMessage() for record in caplog.records]
+    return sum(message.startswith(activity) and text in message for message in messages)
+
+
+async def test_a_restart(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """F5: after the server was killed and started again every kind goes on; one line and a metric show each change."""
+    handled: list[str] = []
+    activities = ("on_element: taking", "on_entry: taking", "on_message: attending")
+    functions = [activity.partition(":")[0] for activity in activities]
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with fed_host(own_server, handled) as host:
+            own_server.process.kill()
+            own_server.process.wait()
+            await eventually(lambda: all(log_lines(caplog, activity, "trying again") for activity in activities))
+            assert [metric(host, "source_up", function) for function in functions] == [0, 0, 0]
+            await asyncio.to_thread(own_server.restart)
+            await feed(own_server, handled, "after")
+            await eventually(lambda: all_up(host))
+            for function in functions:
+                assert metric(host, "source_errors_total", function, reason="unavailable")
+    for activity in activities:
+        assert log_lines(caplog, activity, "trying again until it works") == 1
+        assert log_lines(caplog, activity, "works again") == 1
+
+
+@both_kinds
+async def test_what_is_in_hand_during_a_restart(own_server: Server, kind: Kind) -> None:
+    """F5: entries whose function ends while Redis is away are settled when it is back, and not handled twice."""
+    app, started, gate = App(), [], asyncio.Event()
+
+    @trigger(app, kind, max_deliveries=2)
+    async def on_entry(message: RedisMessage) -> None:
+        started.append(message.deliveries)
+        await gate.wait()
+
+    async with redis.asyncio.Redis(port=own_server.port, protocol=2) as client:
+        await add(client, kind, "a", "b")
+        async with running_host(own_server, app) as host:
+            await eventually(lambda: len(started) == 2)
+            own_server.process.kill()
+            own_server.process.wait()
+            gate.set()
+            await eventually(lambda: metric(host, "source_errors_total", "on_entry", reason="unavailable"))
+            await asyncio.to_thread(own_server.restart)
+            await eventually(
+                lambda: metric(host, "entries_settled_total", "on_entry", outcome="succeeded") == 2, seconds=15
+            )
+            await eventually(lambda: all_up(host))
+            await add(client, kind, "later")
+            await eventually(lambda: len(started) == 3)
+    assert started == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("short_timeouts")
+async def test_a_server_that_hangs(own_server: Server) -> None:
+    """F5: a server that stops answering is noticed by a timeout; every kind goes on when it answers again."""
+    handled: list[str] = []
+    async with fed_host(own_server, handled) as host:
+        own_server.process.send_signal(signal.SIGSTOP)
+        try:
+            await eventually(lambda: metric(host, "source_errors_total", "on_element", reason="timeout"))
+            await eventually(lambda: metric(host, "source_errors_total", "on_entry", reason="timeout"))
+            await eventually(lambda: metric(host, "source_errors_total", "on_message", reason="timeout"))
+        finally:
+            own_server.process.send_signal(signal.SIGCONT)
+        await eventually(lambda: all_up(host))
+        await feed(own_server, handled, "after")
+
+
+@pytest.mark.parametrize("kind_of_client", ["normal", "pubsub"])
+async def test_killed_connections(server: Server, client: redis.asyncio.Redis, kind_of_client: str) -> None:
+    """F5: after CLIENT KILL of its connections every kind goes on, and nothing is handled twice."""
+    handled: list[str] = []
+    async with fed_host(server, handled):
+        killed = await client.execute_command("CLIENT", "KILL", "TYPE", kind_of_client)
+        assert killed >= 1
+        await feed(server, handled, "after")
+    for kept in ("element before", "entry before", "element after", "entry after"):
+        assert handled.count(kept) == 1
+
+
+async def test_a_key_of_another_type(
+    client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F7, F17: while its key has another type a trigger shows the error, and the other works; then it recovers."""
+    handled: list[str] = []
+    app = all_kinds(handled)
+    await client.set("list", "not a list")
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with run_host(app) as host:
+            await eventually(lambda: metric(host, "source_errors_total", "on_element", reason="wrong_type"))
+            assert metric(host, "source_up", "on_element") == 0
+            await client.xadd("stream", {"payload": "entry"})
+            await eventually(lambda: handled == ["entry"])
+            assert metric(host, "source_up", "on_entry") == 1
+            assert log_lines(caplog, "on_element: taking", "wrong_type") == 1
+            await client.delete("list")
+            await client.rpush("list", "element")
+            await eventually(lambda: handled == ["entry", "element"])
+            await eventually(lambda: metric(host, "source_up", "on_element") == 1)
+            assert log_lines(caplog, "on_element: taking", "works again") == 1
+
+
+async def test_a_stream_of_another_type(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """F7: a stream that becomes another type and then right again is read again."""
+    handled: list[str] = []
+    async with run_host(all_kinds(handled)) as host:
+        await client.xadd("stream", {"payload": "before"})
+        await eventually(lambda: handled == ["before"])
+        await client.delete("stream")
+        await client.set("stream", "not a stream")
+        await eventually(lambda: metric(host, "source_errors_total", "on_entry", reason="wrong_type"))
+        await client.delete("stream")
+        await client.xadd("stream", {"payload": "after"})
+        await eventually(lambda: handled == ["before", "after"])
+
+
+@pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
+async def test_a_command_that_the_acl_denies(
+    client: redis.asyncio.Redis, server: Server, run_host: RunHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F17: a trigger whose user may not read says so, without the password; others work; it is read once allowed."""
+    app, handled = App(), []
+    secret = "hidden-word"
+
+    @app.stream_trigger(
+        keys="stream",
+        polling_interval_ms=50,
+        connection_string=f"{server.address},user=limited,password={secret}",
+    )
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    @app.list_trigger(keys="list")
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    await client.execute_command("ACL", "SETUSER", "limited", "reset", "on", f">{secret}", "~*", "+@all", "-xreadgroup")
+    with caplog.at_level(logging.DEBUG):
+        async with run_host(app) as host:
+            await client.xadd("stream", {"payload": "entry"})
+            await eventually(lambda: metric(host, "source_errors_total", "on_entry", reason="access_denied"))
+            await client.rpush("list", "element")
+            await eventually(lambda: handled == ["element"])
+            await client.execute_command("ACL", "SETUSER", "limited", "+xreadgroup")
+            await eventually(lambda: handled == ["element", "entry"])
+    await client.execute_command("ACL", "DELUSER", "limited")
+    assert log_lines(caplog, "on_entry: taking", "access_denied") == 1
+    assert secret not in caplog.text
+
+
+async def test_a_connection_that_cannot_be_reached(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """F17: a trigger whose Redis is not there keeps the host from being ready, and hinders no other trigger."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys="far", connection_string="127.0.0.1:1")
+    async def on_far(element: str) -> None:
+        handled.append(element)
+
+    @app.list_trigger(keys="list")
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    async with run_host(app, ready=False) as host:
+        await client.rpush("list", "element")
+        await eventually(lambda: handled == ["element"])
+        await eventually(lambda: metric(host, "source_errors_total", "on_far", reason="unavailable"))
+        assert not host.ready

@@ -1,0 +1,227 @@
+"""A Redis that refuses: read-only, out of memory, loading. Nothing is lost, and reading resumes by itself."""
+
+import asyncio
+import functools
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError
+
+from listeners import App, Host
+from listeners.keys import companion_key, inflight_key
+from tests.conftest import running_host
+from tests.servers.catalogue import RELEASES, available, present
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server, free_port
+
+#: Elements big enough to be noticed by a limit on memory.
+PAYLOAD = "x" * 10_000
+#: Adds so many keys of so many bytes; they take a server a moment to load, in which it answers.
+FILL = """
+for i = ARGV[1] + 1, ARGV[1] + ARGV[2] do redis.call('SET', 'filler:' .. i, string.rep('x', tonumber(ARGV[3]))) end
+"""
+FUNCTIONS = ("on_element", "on_entry", "on_message")
+
+
+@pytest.fixture(params=available())
+def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server whose settings the test may change."""
+    name: str = request.param
+    with RELEASES[name].start() as server:
+        yield server
+
+
+@pytest.fixture
+async def admin(own_server: Server) -> AsyncIterator[redis.asyncio.Redis]:
+    """A client of the test's own."""
+    async with redis.asyncio.Redis(port=own_server.port, protocol=2) as connected:
+        yield connected
+
+
+def every_kind(handled: list[str]) -> App:
+    """An app with one function of each kind; they record their payload."""
+    app = App("test")
+
+    @app.list_trigger(keys="list")
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    @app.stream_trigger(keys="stream", polling_interval_ms=20)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    @app.pubsub_trigger(channel="channel")
+    async def on_message(message: str) -> None:
+        handled.append(message)
+
+    return app
+
+
+def metric(host: Host, name: str, function: str, **labels: str) -> float:
+    return host.registry.get_sample_value(f"triggerfish_{name}", {"app": "test", "function": function, **labels}) or 0
+
+
+def unavailable(host: Host, function: str) -> bool:
+    """Whether the function's Redis refused as one that cannot serve now."""
+    return metric(host, "source_errors_total", function, reason="unavailable") > 0
+
+
+async def all_up(host: Host) -> bool:
+    return all(metric(host, "source_up", function) == 1 for function in FUNCTIONS)
+
+
+async def message_is_handled(client: redis.asyncio.Redis, handled: list[str]) -> bool:
+    """Publish; whether a message was handled."""
+    await client.publish("channel", "message")
+    return "message" in handled
+
+
+def said(caplog: pytest.LogCaptureFixture, activity: str, word: str) -> int:
+    """How many lines an activity has logged that have a word in them."""
+    lines = [record.getMessage() for record in caplog.records]
+    return sum(line.startswith(activity) and word in line for line in lines)
+
+
+async def test_a_redis_that_becomes_read_only(
+    own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a primary becomes a replica every kind says so once; when it is a primary again they are read."""
+    handled: list[str] = []
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with running_host(own_server, every_kind(handled), pubsub_lease_seconds=1) as host:
+            await eventually(lambda: message_is_handled(admin, handled))
+            await admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
+            for function in ("on_entry", "on_message"):
+                await eventually(functools.partial(unavailable, host, function))
+            assert metric(host, "source_up", "on_entry") == 0
+            await admin.execute_command("REPLICAOF", "NO", "ONE")
+            handled.clear()
+            await admin.rpush("list", "element")
+            await admin.xadd("stream", {"payload": "entry"})
+            await eventually(lambda: {"element", "entry"} <= set(handled))
+            await eventually(lambda: message_is_handled(admin, handled))
+            await eventually(lambda: all_up(host))
+    assert said(caplog, "on_entry: taking", "trying again") == said(caplog, "on_entry: taking", "works again") == 1
+    # Before 6.2 an idle list is only looked at, which a replica lets it.
+    assert said(caplog, "on_element: taking", "trying again") == said(caplog, "on_element: taking", "works again") <= 1
+    assert said(caplog, "on_", "group_missing") == said(caplog, "on_", "made again") == 0
+
+
+async def test_a_redis_that_is_read_only(
+    own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From a replica nothing is taken and nothing changes; a line says why, and it is read once it is a primary."""
+    handled: list[str] = []
+    await admin.rpush("list", "a", "b")
+    await admin.xadd("stream", {"payload": "c"})
+    await admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with running_host(own_server, every_kind(handled), ready=False, pubsub_lease_seconds=1) as host:
+            for function in FUNCTIONS:
+                await eventually(functools.partial(unavailable, host, function))
+            assert await admin.lrange("list", 0, -1) == [b"a", b"b"]
+            assert await admin.keys("triggerfish:*") == []
+            await admin.execute_command("REPLICAOF", "NO", "ONE")
+            await eventually(lambda: {"a", "b", "c"} <= set(handled))
+            await eventually(lambda: message_is_handled(admin, handled))
+            await eventually(lambda: all_up(host))
+    for activity in ("on_element: taking", "on_entry: opening", "on_message: attending"):
+        assert said(caplog, activity, "You can't write against a read only replica") == 1
+        assert said(caplog, activity, "works again") == 1
+
+
+async def test_a_redis_that_is_out_of_memory(
+    own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without memory nothing is taken from a list and nothing changes; with more memory everything is handled once."""
+    handled: list[str] = []
+    elements = [f"{number} {PAYLOAD}" for number in range(50)]
+    await admin.rpush("list", *elements)
+    await admin.config_set("maxmemory-policy", "noeviction")
+    await admin.config_set("maxmemory", 100_000)
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with running_host(own_server, every_kind(handled), ready=False, pubsub_lease_seconds=1) as host:
+            await eventually(lambda: metric(host, "source_errors_total", "on_element", reason="unavailable") >= 3)
+            assert metric(host, "source_up", "on_element") == 0
+            assert await admin.lrange("list", 0, -1) == [element.encode() for element in elements]
+            assert await admin.exists(inflight_key("list"), companion_key("list", "elements")) == 0
+            await admin.config_set("maxmemory", 0)
+            await eventually(lambda: len(handled) == 50)
+            await admin.xadd("stream", {"payload": "entry"})
+            await eventually(lambda: "entry" in handled)
+            await eventually(lambda: message_is_handled(admin, handled))
+            await eventually(lambda: all_up(host))
+    assert sorted(handled[:50]) == sorted(elements)
+    assert said(caplog, "on_element: taking", "maxmemory") == 1
+    assert await admin.llen("list") == await admin.zcard(inflight_key("list")) == 0
+
+
+async def test_memory_that_ends_while_entries_are_in_hand(own_server: Server, admin: redis.asyncio.Redis) -> None:
+    """What is in hand when memory ends is settled: successes at once, dead letters when there is memory again."""
+    app, started, gate = App("test"), list[str](), asyncio.Event()
+
+    @app.list_trigger(keys="list", max_deliveries=1)
+    async def on_element(element: str) -> None:
+        started.append(element)
+        await gate.wait()
+        if element == "bad":
+            raise ValueError("no good")
+
+    await admin.rpush("list", "good", "bad")
+    async with running_host(own_server, app) as host:
+        await eventually(lambda: len(started) == 2)
+        await admin.config_set("maxmemory", 100_000)
+        gate.set()
+        await eventually(lambda: unavailable(host, "on_element"))
+        assert await admin.exists(companion_key("list", "dead")) == 0
+        await admin.config_set("maxmemory", 0)
+        await eventually(lambda: admin.exists(companion_key("list", "dead")))
+        await eventually(lambda: metric(host, "entries_settled_total", "on_element", outcome="succeeded") == 1)
+    assert await admin.xlen(companion_key("list", "dead")) == 1
+    assert await admin.zcard(inflight_key("list")) == 0
+    assert sorted(started) == ["bad", "good"]
+
+
+async def is_loading(server: Server) -> bool:
+    """Whether the server answers that it loads."""
+    async with redis.asyncio.Redis(port=server.port, protocol=2, retry=Retry(NoBackoff(), 0)) as client:
+        try:
+            await client.ping()
+        except BusyLoadingError:
+            return True
+        except redis.exceptions.ConnectionError:  # not listening yet
+            pass
+    return False
+
+
+@pytest.mark.parametrize("own_server", present("redis-5.0", "redis-7.0", "valkey-9.1"), indirect=True)
+async def test_a_redis_that_loads(
+    own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a restarted Redis loads its data every trigger waits for it; then what was saved is handled."""
+    handled: list[str] = []
+    monkeypatch.setattr("listeners.engine.activity.LAST_PAUSE_SECONDS", 0.05)  # loading takes a moment only
+    await admin.config_set("rdbcompression", "no")
+    for first in range(0, 400_000, 20_000):
+        await admin.eval(FILL, 0, first, 20_000, 300)
+    await admin.rpush("list", "element")
+    await admin.execute_command("XGROUP", "CREATE", "stream", "AzureFunctionRedisExtension", "0", "MKSTREAM")
+    await admin.xadd("stream", {"payload": "entry"})
+    await admin.execute_command("SAVE")
+    own_server.process.send_signal(signal.SIGKILL)
+    own_server.process.wait()
+    async with running_host(own_server, every_kind(handled), ready=False) as host:
+        starting = asyncio.create_task(asyncio.to_thread(own_server.restart))
+        await eventually(lambda: is_loading(own_server))
+        await eventually(lambda: {"element", "entry"} <= set(handled), seconds=30)
+        await starting
+        await eventually(lambda: message_is_handled(admin, handled))
+        await eventually(lambda: all_up(host))
+    assert sorted(entry for entry in handled if entry != "message") == ["element", "entry"]
+    reasons = {line.split("; trying")[0].rpartition("(")[2] for line in caplog.text.splitlines() if "; trying" in line}
+    assert reasons == {"unavailable)"}

@@ -1,0 +1,14 @@
+"""Fixtures for leases in Kubernetes."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.kubernetes_api import LeaseApi, lease_api
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[LeaseApi]:
+    """A server for Leases."""
+    async with lease_api() as running:
+        yield running

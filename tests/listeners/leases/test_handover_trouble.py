@@ -1,0 +1,151 @@
+"""A hand-over that goes wrong half-way: it ends within a second or a lease time, and messages go on."""
+
+import gc
+import time
+
+import pytest
+import redis.asyncio
+
+from listeners.keys import notice_channel
+from listeners.leases.handover import HandOver
+from listeners.leases.redis_lease import RedisLease
+from listeners.redis.client import Client
+from tests.conftest import RunHost
+from tests.support.lease_holders import KEY, holder, holds, listening, number_of, passed_on, recording_app, subscribed
+from tests.support.waiting import eventually
+
+
+async def test_a_drain_without_anybody_who_stands_by_does_not_wait(
+    client: redis.asyncio.Redis, run_host: RunHost
+) -> None:
+    """An instance alone sees that nobody listens, and ends the lease at once."""
+    app, _ = recording_app("*")
+    async with run_host(app) as host:
+        await subscribed(client, 1)
+        began = time.monotonic()
+        host.drain()
+        await eventually(lambda: listening(client, 0))
+        took = time.monotonic() - began
+    assert took < 0.4
+    assert await client.exists(KEY) == 0
+
+
+async def test_one_that_dies_after_it_said_that_it_drains(
+    client: redis.asyncio.Redis, ours: Client, run_host: RunHost
+) -> None:
+    """A holder that dies half-way has said that it goes: another takes over at once, however long the lease is."""
+    app, got = recording_app("news")
+    dead = RedisLease(ours, KEY, "dead", 3600)
+    assert await dead.acquire()
+    async with run_host(app, instance="next"):
+        await eventually(lambda: listening(client, 1))
+        began = time.monotonic()
+        assert await HandOver(dead).offer() == 0  # it does not listen itself: the one that stands by is not counted
+        await eventually(lambda: holds(client, "next"))
+        took = time.monotonic() - began
+        await client.publish("news", "1")
+        await eventually(lambda: got)
+    assert took < 1
+    assert got[0].epoch == 2
+
+
+async def test_a_successor_that_dies_before_it_takes_over(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A holder that waits in vain ends the lease within a second, and another acquires it then."""
+    app, got = recording_app("news")
+    async with client.pubsub() as dead:
+        await dead.subscribe(notice_channel(KEY))
+        async with run_host(app, instance="first") as first:
+            await subscribed(client, 1)
+            first.drain()
+            began = time.monotonic()
+            await eventually(lambda: client.exists(KEY + ":draining"))
+            await client.publish("news", "0")
+            await eventually(lambda: passed_on(client, "first"))
+            assert time.monotonic() - began < 1
+    assert [number_of(message) for message in got] == [0]
+
+
+async def test_a_successor_that_dies_after_it_took_over(
+    client: redis.asyncio.Redis, ours: Client, run_host: RunHost
+) -> None:
+    """The old holder stops at the marker; another one goes on after the dead one's lease time."""
+    app, got = recording_app("news")
+    dead = RedisLease(ours, KEY, "dead", 1)
+    async with client.pubsub() as notices, run_host(app, instance="first") as first:
+        await subscribed(client, 1)
+        await notices.subscribe(notice_channel(KEY))
+        first.drain()
+        await eventually(lambda: notices.get_message(ignore_subscribe_messages=True))
+        assert await HandOver(dead).take_over()
+        assert dead.held
+        began = time.monotonic()
+        await client.publish("news", "1")  # nobody's: it came after the marker
+        async with run_host(app, instance="third"):
+            await eventually(lambda: holds(client, "third"))
+            assert time.monotonic() - began < 2
+            await subscribed(client, 1)
+            await client.publish("news", "2")
+            await eventually(lambda: got)
+    assert [(number_of(message), message.epoch) for message in got] == [(2, 3)]
+
+
+async def test_nonsense_on_the_channel_for_notices(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """What anybody publishes there changes nothing and reaches no function, not even one that listens to all."""
+    app, got = recording_app("*")
+    async with run_host(app, instance="first"):
+        await subscribed(client, 1)
+        for payload in (
+            "",
+            "x",
+            "taken",
+            "taken 9 first",
+            "taken x y",
+            "released 9 first",
+            "taken 0 x",
+            b"\xff 1 \xff",
+        ):
+            await client.publish(notice_channel(KEY), payload)
+        await client.publish("news", "1")
+        await eventually(lambda: got)
+    assert [number_of(message) for message in got] == [1]
+
+
+async def test_lost_connections_during_a_drain(
+    client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its connection the old holder sees no marker: it still ends, and another goes on within a second."""
+    app, got = recording_app("news")
+    async with run_host(app, instance="first") as first, run_host(app, instance="second"):
+        await eventually(lambda: listening(client, 2))
+        name = await holder(client)
+        assert name == "first"
+        await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        first.drain()
+        await eventually(lambda: holds(client, "second"), seconds=2)
+        await subscribed(client, 1)
+        await client.publish("news", "1")
+        await eventually(lambda: got)
+    assert [number_of(message) for message in got] == [1]
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_where_there_is_no_marker(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not all meet on one server the lease is released at a drain, and another acquires it within a second."""
+    monkeypatch.setattr(Client, "is_cluster", property(lambda _: True))
+    app, got = recording_app("news")
+    async with run_host(app, instance="first") as first, run_host(app, instance="second"):
+        await subscribed(client, 1)
+        assert await listening(client, 0)
+        await client.publish("news", "1")
+        await eventually(lambda: got)
+        first.drain()
+        began = time.monotonic()
+        await eventually(lambda: holds(client, "second"))
+        assert time.monotonic() - began < 1
+        await subscribed(client, 1)
+        await client.publish("news", "2")
+        await eventually(lambda: len(got) == 2)
+    assert [(number_of(message), message.epoch) for message in got] == [(1, 1), (2, 2)]

@@ -1,0 +1,131 @@
+"""Hosts whose leases are in Kubernetes, and how it is decided where leases are."""
+
+import builtins
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+import redis.asyncio
+from kubernetes.aio.config import incluster_config
+
+from listeners.errors import ConfigurationError
+from listeners.leases import kubernetes_lease
+from listeners.leases.kubernetes_lease import cluster_api, lease_name, open_kubernetes_lease, wants_kubernetes
+from tests.conftest import RunHost
+from tests.support.kubernetes_api import LeaseApi, client_of
+from tests.support.lease_holders import recording_app, subscribed
+from tests.support.waiting import eventually
+
+NAME = lease_name("test", "on_message")
+
+
+@pytest.fixture
+def in_cluster(api: LeaseApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This process finds the stand-in where the API server of its cluster would be."""
+    (tmp_path / "namespace").write_text("shop\n")
+    monkeypatch.setattr(kubernetes_lease, "SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr(kubernetes_lease, "cluster_api", lambda: client_of(api))
+
+
+@pytest.mark.usefixtures("in_cluster")
+@pytest.mark.releases("valkey-9.1")
+async def test_hosts_with_a_kubernetes_lease(api: LeaseApi, client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Of two hosts one is subscribed; when it drains the other takes over within a second or so; Redis has no lease."""
+    app, got = recording_app("news")
+    options: dict[str, object] = {"pubsub_lease": "kubernetes", "pubsub_lease_seconds": 3600}
+    async with run_host(app, instance="first", **options) as first:
+        await subscribed(client, 1)
+        async with run_host(app, instance="second", **options):
+            await client.publish("news", "1")
+            await eventually(lambda: len(got) == 1)
+            first.drain()
+            began = time.monotonic()
+            await eventually(lambda: api.leases[NAME]["spec"]["holderIdentity"] == "second")
+            assert time.monotonic() - began < 2
+            await subscribed(client, 1)
+            await client.publish("news", "2")
+            await eventually(lambda: len(got) == 2)
+        assert api.leases[NAME]["spec"]["holderIdentity"] == ""
+    assert [message.epoch for message in got] == [1, 2]
+    assert await client.keys("*lease*") == []
+
+
+@pytest.mark.usefixtures("in_cluster")
+@pytest.mark.releases("valkey-9.1")
+async def test_a_host_without_the_right(api: LeaseApi, client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A denied lease is shown as this trigger's trouble; nobody subscribes, and no other trigger suffers."""
+    app, _ = recording_app("news")
+    elements: list[str] = []
+
+    @app.list_trigger(keys="list")
+    async def on_element(element: str) -> None:
+        elements.append(element)
+
+    api.denied.add("create")
+    async with run_host(app, pubsub_lease="kubernetes") as host:
+        labels = {"app": "test", "function": "on_message", "reason": "access_denied"}
+        await eventually(lambda: host.registry.get_sample_value("triggerfish_source_errors_total", labels))
+        await client.rpush("list", "1")
+        await eventually(lambda: elements)
+        await subscribed(client, 0)
+        api.denied.clear()
+        await subscribed(client, 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "choice", "expected"),
+    [
+        ("10.0.0.1", True, "auto", True),
+        ("", True, "auto", False),
+        ("10.0.0.1", False, "auto", False),
+        ("10.0.0.1", True, "redis", False),
+        ("", False, "kubernetes", True),
+    ],
+)
+def test_where_leases_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, choice: Any, *, token: bool, expected: bool
+) -> None:
+    """auto is Kubernetes in a cluster with a service account's token, and Redis elsewhere."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setattr(kubernetes_lease, "SERVICE_ACCOUNT", tmp_path)
+    if token:
+        (tmp_path / "token").write_text("token")
+    assert wants_kubernetes(choice) is expected
+
+
+def test_kubernetes_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask for a Kubernetes lease outside a cluster is a mistake that is named, never a lease elsewhere."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigurationError, match=r"host.pubsub_lease.*service account.*host.pubsub_lease=redis"):
+        open_kubernetes_lease("shop", "forget", "first", 10)
+
+
+def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the optional package the error says how to install it."""
+    there = builtins.__import__
+
+    def without_kubernetes(name: str, *arguments: Any, **more: Any) -> Any:
+        if name.startswith("kubernetes"):
+            raise ImportError(name)
+        return there(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without_kubernetes)
+    with pytest.raises(ConfigurationError, match=r"pip install 'triggerfish\[kubernetes\]'.*host.pubsub_lease=redis"):
+        open_kubernetes_lease("shop", "forget", "first", 10)
+
+
+async def test_the_client_is_that_of_the_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a cluster the client goes to its API server, trusts its certificates and shows the pod's token."""
+    token = tmp_path / "token"
+    token.write_text("hidden-word")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", certifi.where())
+    client = cluster_api().api_client
+    assert client.configuration.host == "https://10.0.0.1:443"
+    assert (await client.configuration.auth_settings())["BearerToken"]["value"] == "bearer hidden-word"
+    assert client.rest_client.ssl_context.verify_mode is ssl.CERT_REQUIRED

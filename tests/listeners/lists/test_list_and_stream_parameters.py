@@ -1,0 +1,288 @@
+"""What the seed's triggers do, on every server release: lists and streams."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio
+
+from listeners import App, RedisMessage
+from tests.conftest import RunHost
+from tests.support.processes import host_processes
+from tests.support.trigger_kinds import GROUP, KINDS, Kind, add, both_kinds, reached, recorded, settled, trigger
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+
+async def test_every_element_is_handled_and_the_list_is_empty_after(
+    client: redis.asyncio.Redis, run_host: RunHost
+) -> None:
+    """A1: RPUSH q a b calls the handler for both; nothing is left in the list or in flight."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys="q")
+    async def on_element(message: RedisMessage) -> None:
+        handled.append((message.trigger, message.message))
+
+    async with run_host(app):
+        await client.rpush("q", "a", "b")
+        await eventually(lambda: len(handled) == 2, seconds=1)
+        await eventually(lambda: settled(client, "list", key="q"), seconds=1)
+    assert handled == [("q", "a"), ("q", "b")]
+    assert await client.llen("q") == 0
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
+@pytest.mark.parametrize(("from_beginning", "order"), [(True, ["1", "2", "3"]), (False, ["3", "2", "1"])])
+async def test_the_end_that_elements_are_taken_from(
+    client: redis.asyncio.Redis, run_host: RunHost, from_beginning: bool, order: list[str], delivery: str
+) -> None:
+    """A2: one at a time, elements come in their order from the beginning, and in the opposite order from the end."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys="q", batch_size=1, list_pop_from_beginning=from_beginning, delivery=delivery)
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    await client.rpush("q", "1", "2", "3")
+    async with run_host(app):
+        await eventually(lambda: len(handled) == 3)
+    assert handled == order
+
+
+@pytest.mark.parametrize("from_beginning", [True, False])
+async def test_a_batch_keeps_the_order(client: redis.asyncio.Redis, run_host: RunHost, from_beginning: bool) -> None:
+    """A2: a batch holds its elements in the order in which they were taken."""
+    app, calls = App(), []
+
+    @app.list_trigger(keys="q", list_pop_from_beginning=from_beginning)
+    async def on_batch(elements: list[str]) -> None:
+        calls.append(elements)
+
+    await client.rpush("q", "1", "2", "3")
+    async with run_host(app):
+        await eventually(lambda: calls)
+    assert calls == [["1", "2", "3"] if from_beginning else ["3", "2", "1"]]
+
+
+async def test_three_processes_share_the_work(server: Server, client: redis.asyncio.Redis) -> None:
+    """A3, A9: each of 1,000 is handled once, and each of three processes handles some, as a consumer of its own."""
+    pushed = [str(number) for number in range(1000)]
+    async with host_processes(server, client, "one", "two", "three"):
+        for kind in KINDS:
+            await add(client, kind, *pushed, key=f"work:{kind}")
+        for kind in KINDS:
+            await eventually(functools.partial(reached, client, f"handled:{kind}", 1000), seconds=30)
+            await eventually(functools.partial(settled, client, kind, key=f"work:{kind}"))
+        consumers = {consumer["name"] for consumer in await client.xinfo_consumers("work:stream", GROUP)}
+    assert consumers == {b"triggerfish-one", b"triggerfish-two", b"triggerfish-three"}
+    for kind in KINDS:
+        lines = [line.split() for line in await recorded(client, f"handled:{kind}")]
+        assert Counter(payload for _, payload, _ in lines) == Counter(pushed)
+        assert {instance for instance, _, _ in lines} == {"one", "two", "three"}
+
+
+@pytest.mark.parametrize(("number", "calls"), [(1000, [10] * 100), (1005, [10] * 100 + [5])])
+@both_kinds
+async def test_a_list_parameter_gets_full_batches(
+    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, number: int, calls: list[int]
+) -> None:
+    """A4: a backlog comes in batches of the batch size, and only the last one is smaller."""
+    app, handled = App(), []
+
+    @trigger(app, kind, batch_size=10)
+    async def on_batch(payloads: list[str]) -> None:
+        handled.append(len(payloads))
+
+    await add(client, kind, *map(str, range(number)))
+    async with run_host(app):
+        await eventually(lambda: sum(handled) >= number)
+    assert handled == calls
+
+
+async def test_several_keys_at_least_once(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A5: elements of several keys are handled with the right trigger key on every version."""
+    app, handled = App(), Counter[str]()
+
+    @app.list_trigger(keys="k1 k2 k3")
+    async def on_element(message: RedisMessage) -> None:
+        assert message.message.startswith(message.trigger)
+        handled[message.trigger] += 1
+
+    for key in ("k1", "k2", "k3"):
+        await client.rpush(key, *(f"{key}-{number}" for number in range(6)))
+    async with run_host(app):
+        await eventually(lambda: handled == {"k1": 6, "k2": 6, "k3": 6})
+
+
+async def test_several_keys_at_most_once(
+    client: redis.asyncio.Redis, run_host: RunHost, version: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A5: plain pops read several keys from 7.0; before, only the first, and a warning names the others."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys="k1 k2 k3", delivery="at-most-once", batch_size=2)
+    async def on_element(message: RedisMessage) -> None:
+        handled.append(message.trigger)
+
+    for key in ("k3", "k2", "k1"):
+        await client.rpush(key, *range(6))
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with run_host(app):
+            await eventually(lambda: handled.count("k1") == 6)
+            if version >= (7,):
+                await eventually(lambda: Counter(handled) == {"k1": 6, "k2": 6, "k3": 6})
+            else:  # all keys were looked at by the time that a later element of the first key is handled
+                await client.rpush("k1", "later")
+                await eventually(lambda: handled == ["k1"] * 7)
+    warned = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [("k2 k3 are not read" in record.getMessage()) for record in warned] == ([] if version >= (7,) else [True])
+
+
+@pytest.mark.parametrize("from_beginning", [True, False])
+@pytest.mark.parametrize("keys", ["q", "q other"])
+async def test_the_commands_of_plain_pops(
+    client: redis.asyncio.Redis, run_host: RunHost, version: tuple[int, ...], keys: str, from_beginning: bool
+) -> None:
+    """A6: several keys are read by LMPOP from 7.0, one by LPOP or RPOP, with a count from 6.2; never by a script."""
+    app, handled = App(), []
+
+    @app.list_trigger(keys=keys, delivery="at-most-once", list_pop_from_beginning=from_beginning, polling_interval_ms=5)
+    async def on_element(element: str) -> None:
+        handled.append(element)
+
+    seen: set[str] = set()
+    async with watched_commands(client, seen), run_host(app):
+        await client.rpush("q", "a", "b", "c")
+        await eventually(lambda: len(handled) == 3)
+    assert sorted(handled) == ["a", "b", "c"]
+    pop = "LPOP" if from_beginning else "RPOP"
+    if version >= (7,) and " " in keys:
+        pop = "LMPOP"
+    assert {command.split()[0] for command in seen} & {"LPOP", "RPOP", "LMPOP", "EVAL", "EVALSHA"} == {pop}
+    arguments = {len(command.split()) - 1 for command in seen if command.startswith(f"{pop} ")}
+    assert arguments == ({6} if pop == "LMPOP" else {2} if version >= (6, 2) else {1})
+
+
+async def test_a_stream_entry_as_json(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A7: an entry's JSON is its stream and its fields; it is acknowledged after."""
+    app, handled = App(), []
+
+    @app.stream_trigger(keys="s", polling_interval_ms=20)
+    async def on_entry(message: RedisMessage) -> None:
+        handled.append(message)
+
+    async with run_host(app):
+        added = await client.execute_command("XADD", "s", "*", "a", "b", "c", "d")
+        await eventually(lambda: handled)
+        await eventually(lambda: settled(client, "stream", key="s"))
+    (message,) = handled
+    assert message.to_json() == r'{"Trigger":"s","Message":"{\"a\":\"b\",\"c\":\"d\"}"}'
+    assert (message.id, message.fields) == (added.decode(), ((b"a", b"b"), (b"c", b"d")))
+
+
+async def test_entries_from_before_the_first_start(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A8: what was added before the group existed is delivered, in order."""
+    app, handled = App(), []
+
+    @app.stream_trigger(keys="s", polling_interval_ms=20, batch_size=1)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    await add(client, "stream", "1", "2", "3", key="s")
+    async with run_host(app):
+        await eventually(lambda: len(handled) == 3)
+    assert handled == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("delete", [True, False])
+async def test_delete_after_process(client: redis.asyncio.Redis, run_host: RunHost, delete: bool) -> None:
+    """A10: handled entries are deleted from the stream only if that is asked for; nothing is pending either way."""
+    app, handled = App(), []
+
+    @app.stream_trigger(keys="s", polling_interval_ms=20, delete_after_process=delete)
+    async def on_entry(fields: dict[str, str]) -> None:
+        handled.append(fields["payload"])
+
+    await add(client, "stream", *"abc", key="s")
+    async with run_host(app):
+        await eventually(lambda: len(handled) == 3)
+        await eventually(lambda: settled(client, "stream", key="s"))
+    assert await client.xlen("s") == (0 if delete else 3)
+
+
+@pytest.mark.parametrize(("groups", "copies"), [(("g1", "g2"), 2), (("g1", "g1"), 1)])
+async def test_two_functions_on_one_stream(
+    client: redis.asyncio.Redis, run_host: RunHost, groups: tuple[str, str], copies: int
+) -> None:
+    """A11: functions with groups of their own all see every entry; those with the same group share them."""
+    app, handled = App(), Counter[str]()
+
+    async def first(fields: dict[str, str]) -> None:
+        handled[fields["payload"]] += 1
+
+    async def second(fields: dict[str, str]) -> None:
+        handled[fields["payload"]] += 1
+
+    for function, group in zip((first, second), groups, strict=True):
+        app.stream_trigger(keys="s", consumer_group=group, polling_interval_ms=20)(function)
+    async with run_host(app):
+        await add(client, "stream", *map(str, range(50)), key="s")
+        await eventually(lambda: handled.total() >= 50 * copies)
+        for group in groups:
+            await eventually(functools.partial(none_pending, client, "s", group))
+    assert handled == {str(number): copies for number in range(50)}
+
+
+async def test_connections_say_who_they_are(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A20: every connection of a host carries a name with the app, the function and the instance."""
+    app = App("shop")
+
+    @app.list_trigger(keys="q")
+    async def on_element(element: str) -> None: ...
+
+    @app.stream_trigger(keys="s", polling_interval_ms=20)
+    async def on_entry(fields: dict[str, str]) -> None: ...
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: str) -> None: ...
+
+    own = await client.client_id()
+    expected = {f"triggerfish:host:shop:{function}:here" for function in app.functions}
+
+    async def named() -> bool:
+        others = [connection for connection in await client.client_list() if int(connection["id"]) != own]
+        return {connection["name"] for connection in others} == expected
+
+    async def subscribed() -> bool:
+        ((_, number),) = await client.pubsub_numsub("c")
+        return bool(number == 1)
+
+    async with run_host(app, instance="here"):
+        await eventually(subscribed)
+        await eventually(named)
+
+
+async def none_pending(client: redis.asyncio.Redis, key: str, group: str) -> bool:
+    return bool((await client.xpending(key, group))["pending"] == 0)
+
+
+@contextlib.asynccontextmanager
+async def watched_commands(client: redis.asyncio.Redis, seen: set[str]) -> AsyncIterator[None]:
+    """Collect in `seen` the commands that the server gets within the block."""
+    async with client.monitor() as monitor:
+
+        async def collect() -> None:
+            while True:
+                seen.add((await monitor.next_command())["command"])
+
+        collecting = asyncio.create_task(collect())
+        try:
+            yield
+        finally:
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)

@@ -1,0 +1,258 @@
+"""Pub/sub: who gets which message, and in which instance."""
+
+import asyncio
+import logging
+
+import pytest
+import redis.asyncio
+
+from listeners import App, RedisMessage
+from listeners.keys import lease_key
+from listeners.redis.keyspace import missing_flags
+from tests.conftest import RunHost
+from tests.support.lease_holders import holds, sample, subscribed
+from tests.support.waiting import eventually
+
+
+def recording_app(*channels: str, name: str = "test", singleton: bool = True) -> tuple[App, list[tuple[str, str, str]]]:
+    """An app with a function for each channel, and what they handle: (channel asked for, trigger, message)."""
+    app, handled = App(name), list[tuple[str, str, str]]()
+
+    def add(number: int, channel: str) -> None:
+        async def handle(message: RedisMessage) -> None:
+            handled.append((channel, message.trigger, message.message))
+
+        handle.__name__ = f"handle_{number}"
+        app.pubsub_trigger(channel=channel, singleton=singleton)(handle)
+
+    for number, channel in enumerate(channels):
+        add(number, channel)
+    return app, handled
+
+
+async def test_channels_and_patterns(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A12: one call per message that matches; the trigger is the channel that it was published on."""
+    app, handled = recording_app("testChannel", "testChannel*", "*", "the end")
+    async with run_host(app):
+        await subscribed(client, 4)
+        for channel in ("testChannel", "testChannelsuffix", "prefixtestChannel", "separate", "the end"):
+            await client.publish(channel, f"on {channel}")
+        await eventually(lambda: ("the end", "the end", "on the end") in handled and len(handled) >= 9)
+    expected = {
+        "testChannel": ["testChannel"],
+        "testChannel*": ["testChannel", "testChannelsuffix"],
+        "*": ["testChannel", "testChannelsuffix", "prefixtestChannel", "separate", "the end"],
+        "the end": ["the end"],
+    }
+    assert sorted(handled) == sorted((asked, on, f"on {on}") for asked, channels in expected.items() for on in channels)
+
+
+async def test_a_pattern_can_be_forced_to_be_a_name(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A12: with pattern=False a channel whose name has a star is that channel only."""
+    app, handled = App(), []
+
+    @app.pubsub_trigger(channel="news*", pattern=False)
+    async def on_message(message: RedisMessage) -> None:
+        handled.append((message.trigger, message.pattern))
+
+    async with run_host(app):
+        await subscribed(client, 1)
+        await client.publish("newspaper", "")
+        await client.publish("news*", "")
+        await eventually(lambda: handled)
+    assert handled == [("news*", None)]
+
+
+async def test_keyspace_and_keyevent_notifications(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A13: SET and DEL arrive once each, by key and by event, and nothing of what Triggerfish does for itself."""
+    await client.config_set("notify-keyspace-events", "KEA")
+    channels = ("__keyspace@0__:k", "__keyspace@0__:k*", "__keyevent@0__:set", "__keyevent@0__:*")
+    app, handled = recording_app(*channels)
+    lease = lease_key("test", "handle_3")
+    async with run_host(app, pubsub_lease_seconds=1):
+        await subscribed(client, 4)
+        await client.set("k", "value")
+        await client.delete("k")
+        left = await client.pttl(lease)
+        await eventually(lambda: renewed(client, lease, left))
+        await client.set("last", "value")
+        await eventually(lambda: (channels[3], "__keyevent@0__:set", "last") in handled)
+        await eventually(lambda: len(handled) >= 9)
+    by_key = [("__keyspace@0__:k", "set"), ("__keyspace@0__:k", "del")]
+    by_event = [("__keyevent@0__:set", "k"), ("__keyevent@0__:del", "k"), ("__keyevent@0__:set", "last")]
+    for channel, expected in zip(channels, (by_key, by_key, [by_event[0], by_event[2]], by_event), strict=True):
+        assert [(on, message) for asked, on, message in handled if asked == channel] == expected
+
+
+async def renewed(client: redis.asyncio.Redis, key: str, milliseconds: int) -> bool:
+    """Whether a key's time to live was set again since it was so long."""
+    return bool(await client.pttl(key) > milliseconds)
+
+
+async def test_bytes_that_are_not_utf_8(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """F8: a message arrives as the bytes that were published, empty ones included."""
+    app, handled = App(), []
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: bytes) -> None:
+        handled.append(message)
+
+    async with run_host(app):
+        await subscribed(client, 1)
+        await client.publish("c", b"\xff\x00")
+        await client.publish("c", b"")
+        await eventually(lambda: len(handled) == 2)
+    assert handled == [b"\xff\x00", b""]
+
+
+async def test_only_one_of_two_instances_handles_a_message(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Of two instances of one app only the holder of the lease handles messages; both say in a metric which it is."""
+    app, handled = recording_app("c")
+    async with run_host(app, instance="first") as first:
+        await subscribed(client, 1)
+        async with run_host(app, instance="second") as second:
+            for number in range(20):
+                await client.publish("c", str(number))
+            await eventually(lambda: len(handled) == 20)
+            labels = {"app": "test", "function": "handle_0"}
+            held = [host.registry.get_sample_value("triggerfish_lease_held", labels) for host in (first, second)]
+            assert held == [1, 0]
+    assert handled == [("c", "c", str(number)) for number in range(20)]
+
+
+async def test_only_functions_that_have_a_lease_say_who_holds_it(run_host: RunHost) -> None:
+    """A series of 0 everywhere means that nobody is subscribed: lists, and pub/sub in every instance, have none."""
+    app = App()
+
+    @app.list_trigger(keys="l")
+    async def on_element(element: str) -> None: ...
+
+    @app.pubsub_trigger(channel="a", singleton=False)
+    async def everywhere(message: str) -> None: ...
+
+    @app.pubsub_trigger(channel="b")
+    async def alone(message: str) -> None: ...
+
+    async with run_host(app) as host:
+        pass
+    [lease] = [family for family in host.registry.collect() if family.name == "triggerfish_lease_held"]
+    assert [sample.labels["function"] for sample in lease.samples] == ["alone"]
+
+
+async def test_another_takes_over_from_one_that_drains(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """When the holder drains, the lease ends at once and the other instance goes on, with a higher epoch."""
+    app, epochs = App(), []
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: RedisMessage) -> None:
+        epochs.append(message.epoch)
+
+    async with run_host(app, instance="first", pubsub_lease_seconds=3600) as first:
+        await subscribed(client, 1)
+        async with run_host(app, instance="second", pubsub_lease_seconds=3600):
+            await client.publish("c", "")
+            await eventually(lambda: len(epochs) == 1)
+            first.drain()
+            await eventually(lambda: holds(client, "second"))
+            await subscribed(client, 1)
+            await client.publish("c", "")
+            await eventually(lambda: len(epochs) == 2)
+    assert epochs == [1, 2]
+
+
+async def test_without_singleton_every_instance_handles_a_message(
+    client: redis.asyncio.Redis, run_host: RunHost
+) -> None:
+    """With singleton=False every instance subscribes, and no lease is taken."""
+    (app, handled), (other_app, other_handled) = (recording_app("c", singleton=False) for _ in range(2))
+    async with run_host(app, instance="first"), run_host(other_app, instance="second"):
+        await subscribed(client, 2)
+        await client.publish("c", "hello")
+        await eventually(lambda: handled and other_handled)
+        assert await client.keys("*lease*") == []
+    assert handled == other_handled == [("c", "c", "hello")]
+
+
+async def test_what_has_come_is_handled_at_a_drain(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A drain ends the subscription at once, and handles what had come: no other instance would get it."""
+    app, handled, gate = App(), [], asyncio.Event()
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: str) -> None:
+        await gate.wait()
+        handled.append(message)
+
+    async with run_host(app) as host:
+        await subscribed(client, 1)
+        for number in range(50):
+            await client.publish("c", str(number))
+        await client.ping()
+        await eventually(lambda: sample(host, "entries_received_total") == 10)
+        host.drain()
+        await subscribed(client, 0)
+        gate.set()
+    assert sorted(handled, key=int) == [str(number) for number in range(50)]
+
+
+async def test_a_function_that_raises_drops_its_message_only(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A message whose function raises is counted as dropped, and the next one is handled."""
+    app, handled = App(), []
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: str) -> None:
+        if message == "bad":
+            raise ValueError(message)
+        handled.append(message)
+
+    async with run_host(app) as host:
+        await subscribed(client, 1)
+        await client.publish("c", "bad")
+        await client.publish("c", "good")
+        await eventually(lambda: handled == ["good"])
+        await eventually(lambda: sample(host, "entries_settled_total", outcome="dropped") == 1)
+        await eventually(lambda: sample(host, "entries_settled_total", outcome="succeeded") == 1)
+
+
+@pytest.mark.parametrize("channel", ["__keyevent@0__:expired", "__keyspace@0__:k", "__keyspace@0__:*"])
+async def test_notifications_that_are_off_are_announced(
+    client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, channel: str
+) -> None:
+    """A channel that the server does not publish is a warning at start, with a command that turns it on."""
+    app, _ = recording_app(channel)
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with run_host(app):
+            (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+            _, command, flags = warning.partition("CONFIG SET notify-keyspace-events ")
+            assert command, warning
+            await client.config_set("notify-keyspace-events", flags)
+        caplog.clear()
+        async with run_host(app):
+            assert all("notify-keyspace-events" not in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("channel", "configured", "missing"),
+    [
+        ("__keyevent@0__:expired", "", "Ex"),
+        ("__keyevent@0__:expired", "E", "x"),
+        ("__keyevent@0__:expired", "K", "Ex"),
+        ("__keyevent@0__:expired", "Ex", ""),
+        ("__keyevent@0__:expired", "KEA", ""),
+        ("__keyevent@0__:set", "AK", "E"),
+        ("__keyevent@0__:del", "E$", "g"),
+        ("__keyevent@0__:lpush", "El", ""),
+        ("__keyevent@0__:xadd", "EA", ""),
+        ("__keyevent@0__:keymiss", "EA", "m"),
+        ("__keyevent@0__:new", "EA", "n"),
+        ("__keyevent@*__:expired", "", "Ex"),
+        ("__keyevent@0__:*", "", "EA"),
+        ("__keyevent@0__:*", "Ex", ""),
+        ("__keyspace@0__:k", "", "KA"),
+        ("__keyspace@0__:k", "K", "A"),
+        ("__keyspace@0__:k", "EA", "K"),
+        ("__keyspace@0__:k", "Kg", ""),
+    ],
+)
+def test_the_flags_that_a_channel_needs(channel: str, configured: str, missing: str) -> None:
+    """The flags that are missing are those of the kind of channel and of the event."""
+    assert missing_flags(channel, configured) == missing

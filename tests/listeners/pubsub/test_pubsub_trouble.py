@@ -1,0 +1,193 @@
+"""Pub/sub in trouble: holders that are killed or suspended, a lease that cannot be acquired, too many messages."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio
+
+from listeners import App
+from tests.conftest import RunHost
+from tests.support.lease_holders import KEY, RECORDER_KEY, holds, listening, recording_app, sample, subscribed
+from tests.support.processes import host_process
+from tests.support.trigger_kinds import reached, recorded
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+LEASE_SECONDS = 2
+
+
+async def test_another_takes_over_from_one_that_is_killed(server: Server, client: redis.asyncio.Redis) -> None:
+    """When the holder is killed, the other instance goes on as soon as the lease has run out."""
+    with host_process(server, "first", pubsub_lease_seconds=LEASE_SECONDS) as first:
+        await eventually(lambda: holds(client, "first", RECORDER_KEY))
+        with host_process(server, "second", pubsub_lease_seconds=LEASE_SECONDS):
+            await eventually(lambda: listening(client, 2, RECORDER_KEY))
+            first.kill()
+            began = time.monotonic()
+            await eventually(lambda: holds(client, "second", RECORDER_KEY))
+            await subscribed(client, 1)
+            assert time.monotonic() - began < LEASE_SECONDS + 0.5
+            await client.publish("work:pubsub", "later")
+            await eventually(lambda: client.llen("handled:pubsub"))
+            assert await recorded(client, "handled:pubsub") == ["second later 1"]
+
+
+@pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
+async def test_one_that_was_suspended_handles_nothing_after_its_lease(
+    server: Server, client: redis.asyncio.Redis
+) -> None:
+    """A holder that wakes up after its lease has run out drops what came meanwhile: the other one has handled it."""
+    with host_process(server, "first", pubsub_lease_seconds=1) as first:
+        await eventually(lambda: holds(client, "first", RECORDER_KEY))
+        await subscribed(client, 1)
+        with host_process(server, "second", pubsub_lease_seconds=1):
+            first.send_signal(signal.SIGSTOP)
+            await eventually(lambda: holds(client, "second", RECORDER_KEY))
+            await subscribed(client, 2)
+            await client.publish("work:pubsub", "meanwhile")
+            await eventually(lambda: client.llen("handled:pubsub"))
+            first.send_signal(signal.SIGCONT)
+            await subscribed(client, 1)
+            await client.publish("work:pubsub", "after")
+            await eventually(lambda: reached(client, "handled:pubsub", 2))
+            assert await recorded(client, "started:pubsub") == ["second meanwhile 1", "second after 1"]
+
+
+async def test_messages_beyond_the_queue_are_counted_as_dropped(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the bounded queue cannot hold is dropped and counted; the rest is handled."""
+    monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 10)
+    app, handled, gate = App(), [], asyncio.Event()
+
+    @app.pubsub_trigger(channel="c")
+    async def on_message(message: str) -> None:
+        handled.append(message)
+        await gate.wait()
+
+    async with run_host(app) as host:
+        await subscribed(client, 1)
+        for number in range(10):
+            await client.publish("c", str(number))
+        await eventually(lambda: len(handled) == 10)
+        for number in range(10, 23):
+            await client.publish("c", str(number))
+        await eventually(lambda: sample(host, "messages_dropped_total") == 3)
+        gate.set()
+        await eventually(lambda: len(handled) == 20)
+    assert handled == [str(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("suffix", ["", ":epoch", ":draining"])
+async def test_a_lease_of_another_type(
+    client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    """A lease's key of another type is named once, with the fix; other triggers go on, and in the end this one."""
+    app, got = recording_app("news")
+    elements: list[str] = []
+
+    @app.list_trigger(keys="list")
+    async def on_element(element: str) -> None:
+        elements.append(element)
+
+    await client.rpush(KEY + suffix, "not a lease")
+    if suffix == ":draining":
+        await client.set(KEY, "another")
+    with caplog.at_level(logging.INFO, "triggerfish.host"):
+        async with run_host(app) as host:
+            await eventually(lambda: sample(host, "source_errors_total", reason="wrong_type"))
+            assert (sample(host, "source_up"), sample(host, "lease_held")) == (0, 0)
+            await client.rpush("list", "1")
+            await eventually(lambda: elements == ["1"])
+            await client.delete(KEY + suffix, KEY)
+            await eventually(lambda: sample(host, "lease_held") == 1, seconds=15)
+            await subscribed(client, 1)
+            await client.publish("news", "1")
+            await eventually(lambda: got)
+            await eventually(lambda: sample(host, "source_up") == 1)
+    (line,) = [record.getMessage() for record in caplog.records if "another type" in record.getMessage()]
+    assert "on_message: attending" in line
+    assert KEY in line
+    assert "Delete it" in line
+
+
+async def test_a_holder_that_cannot_renew_stops_in_time(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after a holder's own deadline is dropped and counted, and its metric says that it holds no lease."""
+    app, got = recording_app("news")
+    async with run_host(app, pubsub_lease_seconds=1) as host:
+        await subscribed(client, 1)
+        await client.delete(KEY)
+        await client.rpush(KEY, "renewals fail from now on")
+        await eventually(lambda: sample(host, "lease_held") == 0)
+        await client.publish("news", "too late")
+        await eventually(lambda: sample(host, "messages_dropped_total") == 1)
+        await client.delete(KEY)
+    assert got == []
+
+
+@pytest.fixture
+async def small_buffers(client: redis.asyncio.Redis) -> AsyncIterator[None]:
+    """The server cuts a subscriber off that leaves 6 MB unread, instead of 32."""
+    name = "client-output-buffer-limit"
+    usual = (await client.config_get(name))[name] or ""
+    await client.config_set(name, "pubsub 6000000 0 0")
+    yield
+    await client.config_set(name, usual)
+
+
+async def passed(deadline: float) -> None:
+    """Wait until a time of time.monotonic()."""
+    await eventually(lambda: time.monotonic() > deadline)
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_more_than_functions_can_do(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When messages come too fast for long, the server does not cut us off: each is handled, or counted as dropped."""
+    monkeypatch.setattr("listeners.redis.subscription.BEHIND_SECONDS", 0.1)
+    monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 1000)
+    app, handled = App("test"), 0
+
+    @app.pubsub_trigger(channel="news")
+    async def on_message(message: str) -> None:
+        nonlocal handled
+        handled += 1
+        time.sleep(0.002)  # noqa: ASYNC251  (a function that keeps the processor busy)
+
+    burst = "for _ = 1, 250 do redis.call('PUBLISH', 'news', ARGV[1]) end"
+    async with run_host(app, pubsub_lease_seconds=1) as host:
+        await subscribed(client, 1)
+        for _ in range(80):  # 20 MB, 5 MB/s
+            soon = time.monotonic() + 0.05
+            await client.eval(burst, 0, "x" * 1000)
+            await passed(soon)
+        await eventually(lambda: handled + (sample(host, "messages_dropped_total") or 0) == 20_000)
+        assert sample(host, "source_errors_total", reason="unavailable") is None
+        assert (sample(host, "messages_dropped_total") or 0) > 0
+
+
+async def test_what_is_left_at_the_end_of_the_grace_period_is_counted(
+    client: redis.asyncio.Redis, run_host: RunHost
+) -> None:
+    """Messages that wait or are in a call when the grace period ends are lost, and counted as dropped."""
+    app = App("test")
+
+    @app.pubsub_trigger(channel="news")
+    async def on_message(message: str) -> None:
+        await asyncio.Event().wait()
+
+    async with run_host(app, grace_period_seconds=0.1) as host:
+        await subscribed(client, 1)
+        for number in range(25):
+            await client.publish("news", number)
+        await eventually(lambda: sample(host, "entries_received_total") == 10)
+        host.drain()
+    assert sample(host, "messages_dropped_total") == 25

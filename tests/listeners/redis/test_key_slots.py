@@ -1,0 +1,48 @@
+"""Companion keys stay in the cluster slot of their list, whatever braces its key has."""
+
+from collections import Counter
+
+import pytest
+
+from listeners import App, RedisMessage
+from listeners.keys import companion_key, dead_letters_key, inflight_key
+from tests.conftest import running_host
+from tests.servers.catalogue import RELEASES
+from tests.support.waiting import eventually
+
+ODD_KEYS = ["a{b}c", "a}b", "a{}b", "}{x}", "x{{y}}", "{}q", "plain"]
+
+
+async def test_companions_are_in_the_slot_of_their_key() -> None:
+    """Whatever braces a list's key has, its companion keys hash to its slot and to no other list's names."""
+    with RELEASES["valkey-9.1"].start("--cluster-enabled", "yes") as cluster:
+        client = cluster.client()
+        names = {key: [companion_key(key, purpose) for purpose in ("inflight", "dead")] for key in ODD_KEYS}
+        for key, companions in names.items():
+            slots = {client.execute_command("CLUSTER KEYSLOT", name) for name in [key, *companions]}
+            assert len(slots) == 1, key
+        assert len({name for companions in names.values() for name in companions}) == 2 * len(ODD_KEYS)
+        client.close()
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_lists_with_braces_in_their_key_on_a_cluster_node() -> None:
+    """Lists with odd keys are handled, retried and dead-lettered by a server that refuses scripts across slots."""
+    app, handled = App(), Counter[str]()
+
+    @app.list_trigger(keys=ODD_KEYS, max_deliveries=2)
+    async def on_element(message: RedisMessage) -> None:
+        handled[message.trigger] += 1
+        raise ValueError
+
+    with RELEASES["valkey-9.1"].start("--cluster-enabled", "yes") as node:
+        client = node.client()
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        await eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        for key in ODD_KEYS:
+            client.rpush(key, key)
+        async with running_host(node, app):
+            await eventually(lambda: all(client.xlen(dead_letters_key(key)) == 1 for key in ODD_KEYS))
+        assert [client.zcard(inflight_key(key)) for key in ODD_KEYS] == [0] * len(ODD_KEYS)
+        client.close()
+    assert handled == dict.fromkeys(ODD_KEYS, 2)

@@ -1,0 +1,99 @@
+"""Sentinels and clusters that connection strings in metadata name, and that lead elsewhere."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis.crc import key_slot
+
+from tests.servers.catalogue import RELEASES
+from tests.support.outside_servers import ALLOWED, HERE, Names, asking, concealed, connections, start
+from tests.support.running_scaler import Running, running_scaler
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+
+async def test_sentinels_that_lead_elsewhere(reachable: Server, names: Names, address: str) -> None:
+    """The primary that allowed Sentinels name must be allowed itself: here it is loopback, then this machine."""
+    with sentinel(address, reachable) as watching, watching.client() as client:
+        async with running_scaler(scaler={"allowed_hosts": ["*.cache.example", address]}) as scaler:
+            string = f"{HERE}:{watching.port},serviceName=main"
+            await concealed(scaler, string)
+            assert connections(reachable) == 0
+            client.execute_command("SENTINEL", "REMOVE", "main")
+            client.execute_command("SENTINEL", "MONITOR", "main", address, reachable.port, 1)
+            await eventually(lambda: measured(scaler, string))
+
+
+@contextlib.contextmanager
+def sentinel(address: str, watched: Server) -> Iterator[Server]:
+    """A Sentinel on an address that names a server by its loopback address."""
+    with tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-") as folder:
+        file = Path(folder, "sentinel.conf")
+        file.write_text(f"sentinel monitor main 127.0.0.1 {watched.port} 1\nprotected-mode no\n")
+        binary = RELEASES["valkey-9.1"].binary
+        assert binary is not None
+        with Server(binary, "--bind", "127.0.0.1", address, "--sentinel", configuration=file) as watching:
+            yield watching
+
+
+async def measured(scaler: Running, string: str) -> bool:
+    """Whether a string can be measured by now."""
+    with contextlib.suppress(Exception):
+        return await scaler.keda.target(asking(string)) == 1
+    return False
+
+
+CLUSTER = ("--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "hostname")
+
+
+async def test_clusters_that_lead_elsewhere(names: Names, address: str) -> None:
+    """Nodes that CLUSTER SLOTS or MOVED names must be allowed themselves; others are not even looked up."""
+    with start(address, *CLUSTER) as first, start(address, *CLUSTER) as second:
+        await form_cluster(first, second)
+        string = f"{HERE}:{first.port}"
+        async with running_scaler(scaler=ALLOWED) as scaler:
+            await eventually(lambda: measured(scaler, string))  # all slots are with the first, whose name is allowed
+            move_orders(first, second)  # MOVED names the second
+            await eventually_concealed(scaler, string)
+        async with running_scaler(scaler=ALLOWED) as scaler:  # CLUSTER SLOTS names the second from the start
+            await concealed(scaler, string)
+            assert connections(second) == 0
+            assert "elsewhere.example" not in names.asked
+            with second.client() as client:
+                client.config_set("cluster-announce-hostname", "b.cache.example")
+            await eventually(lambda: measured(scaler, string))
+            assert connections(second) == 1
+
+
+async def eventually_concealed(scaler: Running, string: str) -> None:
+    """Wait until the string cannot be measured any more, and is concealed then."""
+
+    async def not_measured() -> bool:
+        return not await measured(scaler, string)
+
+    await eventually(not_measured)
+    await concealed(scaler, string)
+
+
+async def form_cluster(first: Server, second: Server) -> None:
+    """All slots with the first, which goes by an allowed name; the second goes by another one."""
+    with first.client() as one, second.client() as other:
+        one.config_set("cluster-announce-hostname", HERE)
+        other.config_set("cluster-announce-hostname", "elsewhere.example")
+        one.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        one.execute_command("CLUSTER", "MEET", "127.0.0.1", second.port)
+        await eventually(lambda: "cluster_state:ok" in str(other.execute_command("CLUSTER", "INFO")))
+        await eventually(lambda: "elsewhere.example" in str(one.execute_command("CLUSTER", "NODES")))
+        one.rpush("orders", "x")
+
+
+def move_orders(first: Server, second: Server) -> None:
+    """Move the slot of `orders`, with the key."""
+    with first.client() as one, second.client() as other:
+        slot, target = key_slot(b"orders"), other.execute_command("CLUSTER", "MYID")
+        one.delete("orders")
+        for client in (other, one):
+            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target)
+        other.rpush("orders", "x")

@@ -1,0 +1,166 @@
+"""No secret is in anything that the scaler says: logs, answers, metrics, pages, errors and reprs, at any level."""
+
+import gc
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from redis.auth.err import RequestTokenErr
+from redis.auth.idp import IdentityProviderInterface
+from redis.auth.token import TokenInterface
+
+from listeners.connections.credentials import EntraTokens, PasswordFile
+from listeners.connections.spec import ConnectionSpec
+from listeners.redis.dialer import Link
+from listeners.redis.topology import Nodes
+from scaler.access.access import Access
+from scaler.access.connection_files import ConnectionFiles
+from scaler.evaluation.evaluator import Watched
+from scaler.keda.tls import Certificates
+from scaler.measuring.sampler import Sampler
+from scaler.settings import Settings
+from tests.servers.secured import Secured
+from tests.support.running_scaler import CALL_SECONDS, Running, reference, running_scaler
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+SECRET = "hunter2"
+#: What of ours may hold a secret while the scaler runs.
+HOLDERS = (
+    Access, Certificates, ConnectionFiles, ConnectionSpec, EntraTokens, Link, Nodes, PasswordFile, Sampler, Settings,
+    Watched,
+)  # fmt: skip
+
+
+class Refusing(IdentityProviderInterface):
+    """An identity provider that says more than it should."""
+
+    def request_token(self, force_refresh: bool = False) -> TokenInterface:
+        raise RequestTokenErr(f"the client secret {SECRET} has expired")
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    """A server with TLS whose user `ann` has the secret as password."""
+    made = Secured(tmp_path / "tls", "--tls-auth-clients", "no")
+    with made.server.client() as client:
+        client.acl_setuser("ann", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+@all"])
+        client.set("text", "x")
+    yield made
+    made.server.stop()
+
+
+def files(folder: Path, server: Server) -> Path:
+    """A folder of connections: good ones, and each kind of broken one."""
+    folder.mkdir()
+    (folder.parent / "password").write_text(f"{SECRET}\n")
+    (folder.parent / "wrong").write_text(f"{SECRET}-wrong\n")
+    for name, text in {
+        "mounted": f"{server.address},user=ann,password={SECRET}",
+        "mounted-wrong": f"{server.address},user=ann,password={SECRET}-wrong",
+        "mounted-file": f"connection_string: {server.address},user=ann\npassword_file: {folder.parent / 'password'}",
+        "mounted-typo": f"{server.address},pasword={SECRET}",
+        "mounted-yaml": f"connection_string: {server.address}\npassword: {SECRET}",
+        "mounted-bad": f"connection_string: [{SECRET}",
+    }.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def connections(folder: Path, secured: Secured) -> dict[str, Any]:
+    """Connections of the settings with right and wrong passwords, as strings, URLs and files, and with tokens."""
+    server, ca_file = secured.server, secured.folder / "ca.crt"
+    user = f"{server.address},user=ann"
+    return {
+        "string": f"{user},password={SECRET}",
+        "url": f"redis://ann:{SECRET}@{server.address}",
+        "wrong": f"{user},password={SECRET}-wrong",
+        "file": {"connection_string": user, "password_file": folder / "password"},
+        "wrong-file": {"connection_string": user, "password_file": folder / "wrong"},
+        "secure": {"connection_string": f"rediss://ann:{SECRET}@127.0.0.1:{secured.tls_port}", "ca_file": ca_file},
+        "untrusted": f"rediss://ann:{SECRET}@127.0.0.1:{secured.tls_port}",
+        "tls": f"rediss://ann:{SECRET}@{server.address}",
+        "entra": {"connection_string": f"127.0.0.1:{secured.tls_port},ssl=True", "entra": True, "ca_file": ca_file},
+        "sentinels": f"{server.address},serviceName=main,password={SECRET},sentinelPassword={SECRET}",
+        "several": f"{server.address},127.0.0.1:1,user=ann,password={SECRET}",
+        "closed": f"127.0.0.1:1,password={SECRET}",
+    }
+
+
+async def answers(scaler: Running, metadata: dict[str, str]) -> list[str]:
+    """Everything that each of KEDA's calls answers."""
+    said: list[str] = []
+    stub = scaler.keda.stub
+    for call in (stub.GetMetricSpec, stub.IsActive):
+        try:
+            said.append(str(await call(reference(metadata), timeout=CALL_SECONDS)))
+        except grpc.aio.AioRpcError as error:
+            said.append(f"{error} {error.details()} {error.debug_error_string()} {error.trailing_metadata()}")
+    try:
+        said.append(str(await scaler.keda.value(metadata)))
+    except grpc.aio.AioRpcError as error:
+        said.append(f"{error} {error.details()}")
+    return said
+
+
+def reprs() -> list[str]:
+    """The repr and the attributes of all that lives and may hold a secret; but not what redis-py is given to use it."""
+    living = [one for one in gc.get_objects() if isinstance(one, HOLDERS)]
+    shown = []
+    for one in living:
+        shown += [repr(one), str(one)]
+        attributes = {name: value for name, value in getattr(one, "__dict__", {}).items() if name != "_options"}
+        shown.append(repr(attributes))
+    return shown
+
+
+async def test_nothing_says_a_secret(
+    secured: Secured, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passwords of strings, URLs, files, folders, metadata and token providers are in no output, whatever fails."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr("listeners.redis.dialer.entra_identity", Refusing)
+    monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
+    guarded = secured.server
+    folder = files(tmp_path / "connections", guarded)
+    named = connections(tmp_path, secured)
+    tls = {"certificate_file": tmp_path / "tls" / "tls.crt", "key_file": tmp_path / "tls" / "tls.key"}
+    async with running_scaler(
+        credentials=grpc.ssl_channel_credentials(secured.authority.certificate),
+        connection=f"{guarded.address},user=ann,password={SECRET}",
+        connections=named,
+        connections_dir=folder,
+        scaler={"tls": tls, "bound_seconds": 0.5, "allowed_hosts": ["127.0.0.0/8", "*.example"]},
+        triggers={"declared": {"type": "RedisListTrigger", "keys": "text", "connection": "string"}},
+    ) as scaler:
+        shown: list[str] = []
+        names = [*named, *(file.name for file in folder.iterdir()), "unknown"]
+        for where in (
+            *({"connection": name} for name in names),
+            {"connectionString": f"{guarded.address},password={SECRET}"},
+            {"connectionStringFromEnv": f"redis://ann:{SECRET}@nowhere.example"},
+            {"connectionString": f"elsewhere,password={SECRET}"},
+            {"connectionString": f"nowhere.example,pasword={SECRET}"},
+            {"connectionString": f"unix://ann:{SECRET}@/r.sock"},
+            {"connection": f"{guarded.address},password={SECRET}"},
+            {"pasword": SECRET},
+        ):
+            for keys in ("orders", "text"):
+                shown += await answers(scaler, {"type": "redisListTrigger", "keys": keys, **where})
+        (folder / "mounted").write_text(f"cache:port,password={SECRET}")
+        (tmp_path / "password").write_bytes(b"\xff" + SECRET.encode())
+        await eventually(lambda: "connections_dir.mounted:" in caplog.text and "not text" in caplog.text)
+        for path in ("/metrics", "/api/v1/triggers", "/readyz"):
+            shown.append((await scaler.get(path))[1])
+        for watched in scaler.server.evaluator.watched():
+            path = f"{watched.origin.namespace}/{watched.origin.name}/{watched.scaled.metric_name}".lstrip("/")
+            shown.append((await scaler.get(f"/api/v1/triggers/{path}"))[1])
+        shown += reprs()
+        assert len(shown) > 100
+    shown.append(caplog.text)
+    shown += [repr(vars(record)) for record in caplog.records]
+    assert "Entra ID gives no token" in "".join(shown)  # it came so far
+    assert [text for text in shown if SECRET in text or "PRIVATE KEY" in text] == []

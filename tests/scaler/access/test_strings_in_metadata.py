@@ -1,0 +1,154 @@
+"""Connection strings in metadata, where the operator allows some hosts."""
+
+import logging
+
+import pytest
+from grpc import StatusCode
+
+from listeners.errors import ConfigurationError
+from scaler.measuring.guarded import CONCEALED
+from scaler.settings import load_settings
+from tests.support.outside_servers import ALLOWED, HERE, Names, asking, concealed, connections
+from tests.support.running_scaler import failure, running_scaler
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server, free_port
+
+SECRET = "hunter2"
+
+
+@pytest.mark.usefixtures("names")
+async def test_an_allowed_host(reachable: Server, address: str) -> None:
+    """A string whose host is allowed, by name or by network, is measured; activation is pushed too."""
+    networks = {"allowed_hosts": ["*.cache.example", f"{address}/32"]}
+    async with running_scaler(scaler=networks) as scaler:
+        for host in (HERE, address):
+            for string in (f"{host}:{reachable.port}", f"redis://{host}:{reachable.port}/0"):
+                assert await scaler.keda.target(asking(string)) == 1
+        async with scaler.keda.activity(asking(f"{HERE}:{reachable.port}")) as stream:
+            await eventually(lambda: stream.said == [True])
+
+
+@pytest.mark.parametrize(
+    "string",
+    [
+        "elsewhere.example:{port},password={secret}",
+        "cache.example:{port}",
+        HERE + ".evil.example:{port}",
+        "127.0.0.1:{port}",
+        "localhost:{port}",
+        "[::1]:{port}",
+        "redis://",
+        "unix:///r.sock",
+        "unix://ann:{secret}@/r.sock",
+        HERE + ":{port},elsewhere.example:{port}",
+        HERE + ":{port},elsewhere.example,serviceName=main",
+    ],
+)
+async def test_other_hosts(reachable: Server, names: Names, string: str) -> None:
+    """Any other host, and a unix socket, is PERMISSION_DENIED with one text; nobody looks it up or connects to it."""
+    string = string.format(port=reachable.port, secret=SECRET)
+    async with running_scaler(scaler=ALLOWED) as scaler:
+        names.asked.clear()
+        seen = set()
+        for ask in (scaler.keda.target, scaler.keda.active):
+            with failure(StatusCode.PERMISSION_DENIED, "connectionString", "scaler.allowed_hosts") as caught:
+                await ask(asking(string))
+            seen.add(caught.details)
+        assert len(seen) == 1
+        assert SECRET not in seen.pop()
+        async with scaler.keda.activity(asking(string)) as stream:
+            assert await stream.code() == StatusCode.PERMISSION_DENIED
+        assert (await scaler.keda.spec(asking(string))).targetSize == 1
+        assert not [host for host in names.asked if host.endswith(".example")]
+        assert connections(reachable) == 0
+
+
+@pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_ca_certs=/etc/hosts", "password_file=/etc/hosts"])
+async def test_options_that_reach_further(option: str) -> None:
+    """Files and weaker TLS cannot be asked for by a string, in either form."""
+    async with running_scaler(scaler=ALLOWED) as scaler:
+        for string in (f"{HERE}:1,ssl=True,{option}", f"rediss://{HERE}:1?{option}"):
+            with failure(StatusCode.FAILED_PRECONDITION, "connection_string") as caught:
+                await scaler.keda.target(asking(string))
+            assert "/etc/hosts" not in caught.details
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("name", ["loopback", "loopback6", "mapped", "link", "any"])
+async def test_names_that_lead_to_this_machine(reachable: Server, name: str) -> None:
+    """An allowed name that resolves to loopback or link-local addresses is not connected to, and not told apart."""
+    async with running_scaler(scaler=ALLOWED) as scaler:
+        await concealed(scaler, f"{name}.cache.example:{reachable.port}")
+        assert connections(reachable) == 0
+
+
+async def test_this_machines_network_is_refused_too(reachable: Server) -> None:
+    """Loopback stays refused where an operator's network has it."""
+    async with running_scaler(scaler={"allowed_hosts": ["0.0.0.0/0", "::/0"]}) as scaler:
+        for host in ("127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"):
+            await concealed(scaler, f"{host}:{reachable.port}")
+        assert connections(reachable) == 0
+
+
+@pytest.mark.usefixtures("names")
+async def test_what_is_reachable_is_not_told(reachable: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Unknown names, closed ports, what hangs, wrong passwords and wrong types are one text, and nowhere a secret."""
+    caplog.set_level(logging.DEBUG, "triggerfish")
+    with reachable.client() as client:
+        client.set("text", "x")
+        client.acl_setuser("ann", enabled=True, passwords=["+another"], keys=["*"], commands=["+@all"])
+    strings = {
+        "unknown": f"unknown.cache.example:{reachable.port},password={SECRET}",
+        "closed": f"{HERE}:{free_port()},password={SECRET}",
+        "denied": f"{HERE}:{reachable.port},user=ann,password={SECRET}",
+        "tls": f"rediss://ann:{SECRET}@{HERE}:{reachable.port}",
+    }
+    async with running_scaler(scaler=ALLOWED) as scaler:
+        for string in strings.values():
+            await concealed(scaler, string)
+        with failure(StatusCode.UNAVAILABLE) as caught:
+            await scaler.keda.target({**asking(f"{HERE}:{reachable.port}"), "keys": "text"})
+        assert caught.details == CONCEALED
+        _, metrics = await scaler.get("/metrics")
+        _, page = await scaler.get("/api/v1/triggers")
+        assert "not known" not in page
+        assert '"reason": "unavailable"' in page
+        assert 'triggerfish_sample_errors_total{reason="unavailable"}' in metrics
+        for other in ("timeout", "access_denied", "wrong_type"):
+            assert other not in page
+            assert f'triggerfish_sample_errors_total{{reason="{other}"}} 0.0' in metrics
+        shown = (caplog.text, metrics, page, repr(scaler.server.evaluator.__dict__))
+        assert not any(SECRET in one for one in shown)
+        assert "invalid username-password" in caplog.text  # the operator can see why
+
+
+@pytest.mark.usefixtures("names")
+async def test_their_number_is_bounded(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many strings only so many stay connected, and none of the operator's own connections gives way."""
+    monkeypatch.setattr("scaler.measuring.guarded.MAX_SERVERS", 2)
+    async with running_scaler(reachable, scaler=ALLOWED) as scaler:
+        own = {"type": "redisListTrigger", "keys": "orders"}
+        assert await scaler.keda.target(own) == 1
+        for database in range(8):
+            await scaler.keda.target(asking(f"{HERE}:{reachable.port},defaultDatabase={database}"))
+        await eventually(lambda: connections(reachable) == 3)
+        assert await scaler.keda.target(own) == 1
+
+
+@pytest.mark.usefixtures("names")
+async def test_idle_ones_are_closed(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A string that nobody asks about is disconnected, and connected again when somebody does."""
+    monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("scaler.measuring.guarded.IDLE_SECONDS", 0.1)
+    async with running_scaler(scaler=ALLOWED) as scaler:
+        string = f"{HERE}:{reachable.port}"
+        assert await scaler.keda.target(asking(string)) == 1
+        await eventually(lambda: connections(reachable) == 0)
+        assert await scaler.keda.target(asking(string)) == 1
+
+
+@pytest.mark.parametrize("pattern", ["*", "10.*", "cache.*", ""])
+def test_patterns(pattern: str) -> None:
+    """A pattern that would mean too much is an error at the start that names it."""
+    with pytest.raises(ConfigurationError, match=r"^scaler\.allowed_hosts\.0: .*network such as"):
+        load_settings(None, scaler={"allowed_hosts": [pattern]})

@@ -1,0 +1,129 @@
+"""A scaler that knows ten thousand triggers answers KEDA while it writes them all down."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiohttp import web
+
+from listeners.runtime.http import serve
+from scaler.evaluation.evaluator import Evaluation, Evaluator
+from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.lag import Lag
+from scaler.triggers.metadata import read_metadata
+from scaler.triggers.origin import Origin
+from scaler.web import streaming
+from scaler.web.streaming import sliced, stream
+from tests.support.running_scaler import Running, running_scaler
+from tests.support.waiting import eventually
+
+TRIGGERS = 10_000
+#: The longest that the loop may be held, in processor time: other processes do not count.
+LONGEST_SECONDS = 0.1
+
+
+@pytest.fixture
+def _no_collection() -> Iterator[None]:
+    """What collecting garbage takes depends on all else that this process has loaded."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def remember_many(evaluator: Evaluator) -> None:
+    """As if KEDA had asked about as many triggers, lists and streams."""
+    for number in range(TRIGGERS):
+        if number % 2:
+            metadata = {"type": "redisListTrigger", "keys": f"orders-{number}"}
+            key = KeyBacklog(f"orders-{number}", 150, in_flight=2)
+        else:
+            metadata = {"type": "redisStreamTrigger", "keys": f"payments-{number}"}
+            key = KeyBacklog(f"payments-{number}", 150, pending=2, lag=Lag(3, "counted"))
+        watched = evaluator.watch(Origin("shop", f"worker-{number}"), read_metadata(metadata))
+        watched.worked(Evaluation(2, active=True, backlog=Backlog((key,)), taken_at=time.monotonic()))
+
+
+@contextlib.asynccontextmanager
+async def turns() -> AsyncIterator[list[float]]:
+    """The processor time between one turn of the loop and the next, for each turn in the block."""
+    taken: list[float] = []
+
+    async def turn() -> None:
+        before = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            taken.append(now - before)
+            before = now
+
+    turning = asyncio.create_task(turn())
+    try:
+        yield taken
+    finally:
+        turning.cancel()
+
+
+async def read_by_another_process(scaler: Running, path: str) -> bytes:
+    """An answer, read where that costs this process nothing."""
+    address = f"http://127.0.0.1:{scaler.server.http_port}{path}"
+    reader = await asyncio.create_subprocess_exec(
+        "python3", "-c", f"import shutil, sys, urllib.request as u; shutil.copyfileobj(u.urlopen('{address}'), "
+        "sys.stdout.buffer)", stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(30):
+        body, _ = await reader.communicate()
+    return body
+
+
+@pytest.mark.usefixtures("_no_collection")
+async def test_the_loop_goes_on() -> None:
+    """While /metrics, the list and the page are made for ten thousand triggers, others run in between."""
+    async with running_scaler() as scaler:
+        remember_many(scaler.server.evaluator)
+        longest, bodies = {}, {}
+        for path in ("/metrics", "/api/v1/triggers", "/"):
+            async with turns() as taken:
+                bodies[path] = (await read_by_another_process(scaler, path)).decode()
+            longest[path] = max(taken)
+        assert max(longest.values()) < LONGEST_SECONDS, longest
+    assert bodies["/metrics"].count("\ntriggerfish_trigger_backlog{") == TRIGGERS
+    assert bodies["/metrics"].count("\n# TYPE triggerfish_trigger_backlog ") == 1
+    listed = json.loads(bodies["/api/v1/triggers"])["triggers"]
+    assert len({trigger["path"] for trigger in listed}) == TRIGGERS
+    assert "200 of 10,000 triggers are shown" in bodies["/"]
+    assert bodies["/"].endswith("</html>")
+
+
+async def test_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read what it asked for is cut off, and little is made for it."""
+    monkeypatch.setattr(streaming, "READ_SECONDS", 0.5)
+    made = ended = 0
+
+    def pieces() -> Iterator[str]:
+        nonlocal made, ended
+        try:
+            for made in range(10_000):  # noqa: B007  (how far it came)
+                yield "x" * 100_000
+        finally:
+            ended += 1
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        return await stream(request, "text/plain", sliced(pieces()))
+
+    app = web.Application()
+    app.add_routes([web.get("/", endless)])
+    runner, port = await serve(app, "127.0.0.1", 0, setting="port")
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: ended)
+        assert 0 < made < 1_000
+        writer.close()
+        del reader
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,266 @@
+"""Instances on one machine: real processes that follow what waits in a real server."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+from pydantic import SecretStr
+
+from listeners import App
+from listeners.connections.named import Connections
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluator
+from scaler.local.autoscaler import LocalScaler
+from scaler.local.processes import Instances, die_with_parent, instance_command
+from scaler.measuring.sampler import Samplers
+from scaler.settings import LocalSettings
+from tests.apps import local
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+APPS = Path(local.__file__)
+GRACE_SECONDS = 5.0
+#: Short enough to watch.
+QUICK = {"polling_interval_seconds": 0.05, "cooldown_seconds": 0.2, "stabilization_window_seconds": 0.2}
+
+
+@dataclass
+class Local:
+    """A local scaler that runs, and the outcome of each of its looks at Redis: a reason, or None."""
+
+    scaler: LocalScaler
+    looks: list[str | None] = field(default_factory=list)
+
+    @property
+    def running(self) -> int:
+        """The instances that work."""
+        return len(self.scaler.instances.running)
+
+
+def instances_of(server: Server, app: App) -> Instances:
+    """Instances of one of the test's apps."""
+    environment = {**os.environ, "TRIGGERFISH_CONNECTION": server.address}
+    return Instances(instance_command(f"{APPS}:{app.name}", None), environment, GRACE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def scaling(server: Server, app: App, **settings: float) -> AsyncIterator[Local]:
+    """The app, scaled on this machine during the block."""
+    looks: list[str | None] = []
+    connections = Connections(SecretStr(server.address))
+    samplers = Samplers(bound_seconds=0.5, on_measured=lambda seconds, reason: looks.append(reason))
+    evaluator = Evaluator(Access(connections), samplers)
+    limits = LocalSettings.model_validate({**QUICK, **settings})
+    scaler = LocalScaler(app, instances_of(server, app), evaluator, connections, limits)
+    stop = asyncio.Event()
+    running = asyncio.create_task(scaler.run(stop))
+    try:
+        yield Local(scaler, looks)
+    finally:
+        stop.set()
+        async with asyncio.timeout(30):
+            await running
+        await samplers.close()
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_from_zero_and_back(server: Server, client: redis.asyncio.Redis) -> None:
+    """Instances go from 0 to the target and back to 0, and each element is handled once."""
+    async with scaling(server, local.jobs, max_instances=5) as app:
+        await eventually(lambda: len(app.looks) >= 2)
+        assert app.running == 0
+        await client.set("hold", "1")
+        await client.rpush("jobs", *range(25))
+        await eventually(lambda: app.running == 3)
+        await eventually(lambda: _counted(client, "started", 25), seconds=30)
+        assert (app.running, app.scaler.target) == (3, 3)
+        processes = [instance.process for instance in app.scaler.instances.running]
+        await client.delete("hold")
+        await eventually(lambda: app.running == 0 and not app.scaler.instances.draining, seconds=30)
+        assert [process.returncode for process in processes] == [0, 0, 0]
+        assert (app.scaler.instances.crashes, app.scaler.instances.peak) == (0, 3)
+    handled = [line.split()[1] for line in await client.lrange("handled", 0, -1)]
+    assert sorted(map(int, handled)) == list(range(25))
+
+
+async def _counted(client: redis.asyncio.Redis, key: str, wanted: int) -> bool:
+    return int(await client.get(key) or 0) == wanted
+
+
+async def test_max_is_respected(server: Server, client: redis.asyncio.Redis) -> None:
+    """However much waits, there are never more processes than max_instances."""
+    await client.rpush("jobs", *range(500))
+    await client.set("hold", "1")
+    async with scaling(server, local.jobs, max_instances=2) as app:
+        await eventually(lambda: app.running == 2)
+        looks = len(app.looks)
+        await eventually(lambda: len(app.looks) >= looks + 10)
+        assert (app.running, app.scaler.target, app.scaler.instances.peak) == (2, 2, 2)
+        await client.delete("hold")
+        await client.delete("jobs")
+
+
+async def test_draining_finishes_what_is_in_hand(server: Server, client: redis.asyncio.Redis) -> None:
+    """An instance that is no longer wanted finishes its call, ends with code 0, and is no crash."""
+    instances = instances_of(server, local.jobs)
+    await client.set("hold", "1")
+    await client.rpush("jobs", "x")
+    await instances.scale_to(1, time.monotonic())
+    [instance] = instances.running
+    await eventually(lambda: _counted(client, "started", 1), seconds=30)
+    await instances.scale_to(0, time.monotonic())
+    assert (instances.running, instances.draining) == ([], [instance])
+    instances.reap(time.monotonic())
+    assert (instances.draining, alive(instance.process.pid)) == ([instance], True)
+    await client.delete("hold")
+    await eventually(lambda: instance.process.returncode is not None)
+    instances.reap(time.monotonic())
+    assert (instances.draining, instances.crashes, instance.process.returncode) == ([], 0, 0)
+    assert await client.lrange("handled", 0, -1) == [f"{instance.name} x".encode()]
+
+
+async def test_one_that_does_not_drain_is_killed(server: Server) -> None:
+    """A process that ignores SIGTERM is killed when its time is over, and is no crash."""
+    ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); time.sleep(60)"
+    instances = Instances([sys.executable, "-uc", ignoring], os.environ, 0.0)
+    await instances.scale_to(1, 0.0)
+    [instance] = instances.running
+    ignored = Path(f"/proc/{instance.process.pid}/status")
+    await eventually(lambda: _ignores_sigterm(ignored))
+    await instances.scale_to(0, 100.0)
+    instances.reap(104.0)
+    assert alive(instance.process.pid)
+    instances.reap(106.0)
+    await eventually(lambda: instance.process.returncode is not None)
+    instances.reap(106.0)
+    assert (instance.process.returncode, instances.crashes, instances.draining) == (-signal.SIGKILL, 0, [])
+
+
+def _ignores_sigterm(status: Path) -> bool:
+    line = next(line for line in status.read_text().splitlines() if line.startswith("SigIgn"))
+    return bool(int(line.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+
+async def test_a_killed_process_is_replaced(server: Server, client: redis.asyncio.Redis) -> None:
+    """A process that was killed is replaced by another one after a pause, and is counted as a crash."""
+    async with scaling(server, local.jobs, min_instances=1) as app:
+        await eventually(lambda: app.running == 1)
+        [first] = app.scaler.instances.running
+        killed_at = time.monotonic()
+        first.process.kill()
+        await eventually(lambda: app.scaler.instances.crashes == 1)
+        await eventually(lambda: app.running == 1)
+        [second] = app.scaler.instances.running
+        assert second.name != first.name
+        assert second.started_at - killed_at >= 0.37
+        await client.rpush("jobs", "x")
+        await eventually(lambda: client.lrange("handled", 0, -1), seconds=30)
+
+
+async def test_the_pause_grows_with_each_crash() -> None:
+    """The pause before the next start doubles with each crash in a row, and a healthy process starts it anew."""
+    instances = Instances(["false"], os.environ, 0.0)
+
+    async def crash(now: float) -> None:
+        await instances.scale_to(1, now)
+        [instance] = instances.running
+        await instance.process.wait()
+
+    now = 0.0
+    for shortest, longest in ((0.37, 0.63), (0.75, 1.26), (1.5, 2.51)):
+        await crash(now)
+        instances.reap(now)
+        await instances.scale_to(1, now + shortest)
+        assert instances.running == []
+        now += longest
+    await crash(now)
+    now += 60  # it seems to have lived so long
+    instances.reap(now)
+    await crash(now + 0.63)
+    assert instances.crashes == 4
+
+
+async def test_pubsub_stays_at_one(server: Server, client: redis.asyncio.Redis) -> None:
+    """An app with a pub/sub trigger has one instance, whether there is traffic or none."""
+    async with scaling(server, local.news, max_instances=4) as app:
+        await eventually(lambda: client.execute_command("GET", "triggerfish:{news:on_news}:lease"), seconds=30)
+        await eventually(lambda: _subscribed(client))
+        for number in range(200):
+            await client.publish("news", number)
+        await eventually(lambda: _length(client, "handled", 200))
+        assert (app.running, app.scaler.target, app.scaler.instances.peak) == (1, 1, 1)
+
+
+async def _subscribed(client: redis.asyncio.Redis) -> bool:
+    [(_, subscribers)] = await client.pubsub_numsub("news")
+    return bool(subscribers == 1)
+
+
+async def _length(client: redis.asyncio.Redis, key: str, wanted: int) -> bool:
+    return await client.llen(key) == wanted
+
+
+async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio.Redis) -> None:
+    """When instances are taken away, the one that is subscribed stays, although it is the newest."""
+    await client.set("hold", "1")
+    await client.rpush("jobs", *range(25))
+    async with scaling(server, local.mixed, max_instances=3) as app:
+        await eventually(lambda: _counted(client, "started", 25), seconds=30)
+        newest = app.scaler.instances.running[-1]
+        await client.set("triggerfish:{mixed:on_news}:lease", newest.name, px=60_000)
+        await client.delete("hold")
+        await eventually(lambda: app.running == 1, seconds=30)
+        assert app.scaler.instances.running == [newest]
+
+
+async def test_redis_down_holds_the_count(own_server: Server) -> None:
+    """While Redis is down the number of instances stays as it was, however short cooldown and window are."""
+    with own_server.client() as client:
+        client.set("hold", "1")
+        client.rpush("jobs", *range(15))
+    async with scaling(own_server, local.jobs, cooldown_seconds=0, stabilization_window_seconds=0) as app:
+        await eventually(lambda: app.running == 2)
+        own_server.process.kill()
+        own_server.process.wait()
+        await eventually(lambda: app.looks[-10:] == ["unavailable"] * 10)
+        assert (app.running, app.scaler.target, app.scaler.instances.crashes) == (2, 2, 0)
+
+
+async def test_children_die_with_their_parent(server: Server) -> None:
+    """When `triggerfish up` is killed, its instances end by themselves."""
+    ports = ["--grpc-port", "0", "--http-port", "0"]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "triggerfish", "up", f"{APPS}:jobs", "--min-instances", "2", *ports],
+        env={**os.environ, "TRIGGERFISH_CONNECTION": server.address},
+        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+    )
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    try:
+        await eventually(lambda: len(children.read_text().split()) == 2, seconds=30)
+        processes = [int(child) for child in children.read_text().split()]
+        with server.client() as client:
+            await eventually(lambda: len([c for c in client.client_list() if "jobs" in c["name"]]) >= 2, seconds=30)
+        parent.kill()
+        parent.wait()
+        await eventually(lambda: not any(alive(process) for process in processes))
+    finally:
+        parent.kill()
+        parent.wait()

@@ -1,0 +1,232 @@
+"""The lag of a consumer group is right whatever happened to its stream."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+
+from listeners.connections.strings import parse_connection_string
+from listeners.functions.triggers import StreamTrigger
+from listeners.redis.client import Client
+from scaler.evaluation.target import instances_for
+from scaler.measuring.backlog import Backlog
+from scaler.measuring.counting import CountMemory
+from scaler.measuring.lag import Lag
+from scaler.measuring.measure import measure
+from scaler.triggers.subject import Subject
+from tests.scaler.measuring.histories import GROUP, STREAM, Step, histories, play, undelivered
+from triggerfish.testing.server import Server
+
+HISTORIES = int(os.environ.get("TRIGGERFISH_HISTORIES", "1000"))
+SUBJECT = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
+
+
+class Meter:
+    """Measures a server from plain, blocking tests."""
+
+    def __init__(self, server: Server) -> None:
+        self.client = server.client()
+        self._runner = asyncio.Runner()
+        self._async_client = Client(parse_connection_string(server.address), "test")
+        self._server = self._runner.run(self._async_client.server())
+
+    def measure(self, subject: Subject = SUBJECT, memory: CountMemory | None = None) -> Backlog:
+        """The backlog now; the error if it cannot be measured."""
+        asked = measure(self._async_client, self._server, [subject], memory or CountMemory())
+        result = self._runner.run(asked)[subject]
+        assert isinstance(result, Backlog), result
+        return result
+
+    def close(self) -> None:
+        self._runner.run(self._async_client.aclose())
+        self._runner.close()
+        self.client.close()
+
+
+@pytest.fixture
+def meter(server: Server) -> Iterator[Meter]:
+    """A meter on the release's server."""
+    meter = Meter(server)
+    yield meter
+    meter.close()
+
+
+@pytest.mark.timeout(300)
+def test_random_histories_are_measured_exactly(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any history of adding, deleting, trimming, reading and moving the group, pending and lag are exact."""
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 3)  # so that counting takes several steps
+
+    @settings(max_examples=HISTORIES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(history=histories)
+    def measured_as_found(history: list[Step]) -> None:
+        play(meter.client, history)
+        key = meter.measure().keys[0]
+        assert key.lag is not None
+        assert not key.lag.capped
+        assert (key.pending, key.lag.entries) == undelivered(meter.client)
+
+    measured_as_found()
+
+
+def fill(client: "redis.Redis", count: int, *, first: int = 1) -> None:
+    """Add entries 1-0, 2-0, ..."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(first, first + count):
+            pipeline.execute_command("XADD", STREAM, f"{number}-0", "f", "v")
+        pipeline.execute()
+
+
+def read(client: "redis.Redis", count: int, *, acknowledge: bool = True) -> None:
+    """Read as the group, and acknowledge or leave pending."""
+    answer = client.execute_command("XREADGROUP", "GROUP", GROUP, "c", "COUNT", count, "STREAMS", STREAM, ">")
+    if acknowledge:
+        client.xack(STREAM, GROUP, *(entry_id for entry_id, _ in answer[0][1]))
+
+
+def prepare(client: "redis.Redis", count: int, *, position: str = "0") -> None:
+    """A stream of `count` entries with a group at a position."""
+    fill(client, count)
+    client.execute_command("XGROUP", "CREATE", STREAM, GROUP, position, "MKSTREAM")
+
+
+def test_an_undelivered_entry_that_was_deleted_does_not_count(meter: Meter) -> None:
+    """F11: 100 entries, 10 read and acknowledged, one undelivered entry deleted: the backlog is 89."""
+    prepare(meter.client, 100)
+    read(meter.client, 10)
+    meter.client.xdel(STREAM, "50-0")
+    assert meter.measure().entries == 89
+
+
+def test_entries_that_were_read_and_not_acknowledged_count(meter: Meter) -> None:
+    """F12: 100 read and none acknowledged: the backlog is 100."""
+    prepare(meter.client, 100)
+    read(meter.client, 100, acknowledge=False)
+    assert meter.measure().entries == 100
+
+
+def test_a_trim_past_the_group_leaves_what_is_left(meter: Meter) -> None:
+    """F13: 100 entries, 10 read, trimmed to 20: 20; after reading 10 and 9 more: 10 and 1."""
+    prepare(meter.client, 100)
+    read(meter.client, 10)
+    meter.client.xtrim(STREAM, maxlen=20, approximate=False)
+    assert meter.measure().entries == 20
+    read(meter.client, 10)
+    assert meter.measure().entries == 10
+    read(meter.client, 9)
+    assert meter.measure().entries == 1
+
+
+def test_a_deleted_entry_next_in_line_is_not_expected(meter: Meter) -> None:
+    """Add 4, read 1, delete the next, read 2, add 1: the backlog is 1."""
+    prepare(meter.client, 4)
+    read(meter.client, 1)
+    meter.client.xdel(STREAM, "2-0")
+    read(meter.client, 2)
+    fill(meter.client, 1, first=5)
+    assert meter.measure().entries == 1
+
+
+def test_an_empty_stream_with_a_group_has_no_backlog(meter: Meter) -> None:
+    """F14: a group exists and the stream is empty: 0."""
+    meter.client.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    assert meter.measure().entries == 0
+
+
+def test_a_group_made_mid_stream_waits_for_the_entries_after_it(meter: Meter) -> None:
+    """F15: a group made at entry 40 of 100 has 60 to come, exactly."""
+    prepare(meter.client, 100, position="40-0")
+    assert meter.measure().entries == 60
+
+
+def test_all_read_after_a_trim_past_the_group_is_no_backlog(meter: Meter) -> None:
+    """F16: trimmed past the group, then all read and acknowledged: 0."""
+    prepare(meter.client, 100)
+    read(meter.client, 10)
+    meter.client.xtrim(STREAM, maxlen=20, approximate=False)
+    read(meter.client, 20)
+    assert meter.measure().entries == 0
+
+
+@pytest.mark.parametrize(("processed", "target"), [(100, 0), (50, 5), (0, 10)])
+def test_what_is_processed_is_not_backlog(meter: Meter, processed: int, target: int) -> None:
+    """A16: of 100 entries at 10 per worker, 100, 50 or 0 processed want 0, 5 or 10 instances."""
+    prepare(meter.client, 100)
+    if processed:
+        read(meter.client, processed)
+    assert instances_for(meter.measure().entries, 10) == target
+
+
+def test_a_burst_in_one_millisecond_is_counted_exactly(meter: Meter) -> None:
+    """F19: 3,000 entries of one millisecond, 1,200 of them read: 1,800 to come."""
+    with meter.client.pipeline(transaction=False) as pipeline:
+        for sequence in range(1, 3001):
+            pipeline.execute_command("XADD", STREAM, f"7-{sequence}", "f", "v")
+        pipeline.execute()
+    meter.client.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0")
+    read(meter.client, 1200)
+    assert meter.measure().entries == 1800
+
+
+def test_a_sparse_stream_is_counted_exactly(meter: Meter) -> None:
+    """F19: entries hours apart are as many as there are, and not as many as milliseconds passed."""
+    for number in range(1, 51):
+        meter.client.execute_command("XADD", STREAM, f"{number * 3_600_000}-0", "f", "v")
+    meter.client.execute_command("XGROUP", "CREATE", STREAM, GROUP, str(20 * 3_600_000))
+    assert meter.measure().entries == 30
+
+
+def test_without_a_group_all_entries_wait(meter: Meter) -> None:
+    """A15: a stream that no group reads yet has all its entries to come."""
+    fill(meter.client, 100)
+    key = meter.measure().keys[0]
+    assert (key.pending, key.lag) == (0, Lag(100, "derived"))
+
+
+def test_a_missing_stream_has_no_backlog(meter: Meter) -> None:
+    """A key that does not exist is known to hold nothing."""
+    assert meter.measure().entries == 0
+
+
+@pytest.mark.releases("redis-5.0", "redis-7.0")
+def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit the lag is the limit, marked as capped; short of it, it is exact."""
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
+    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 50)
+    prepare(meter.client, 300, position="150-0")
+    meter.client.xdel(STREAM, "200-0")  # so that no release reports a number that can be believed
+    few = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=1), max_instances=1)
+    many = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=100), max_instances=2)
+    assert meter.measure(few).keys[0].lag == Lag(50, "counted", capped=True)
+    assert meter.measure(many).keys[0].lag == Lag(149, "counted")
+
+
+@pytest.mark.releases("redis-7.0", "redis-7.4")
+def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few entries delivered a long stream is counted exactly from that side, past the limit."""
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
+    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 50)
+    prepare(meter.client, 2000)
+    read(meter.client, 5)
+    meter.client.xdel(STREAM, "1000-0")
+    subject = Subject(SUBJECT.trigger, max_instances=1)
+    assert meter.measure(subject).keys[0].lag == Lag(1994, "counted")
+
+
+@pytest.mark.releases("redis-7.0", "redis-7.4")
+def test_a_long_count_is_used_again_for_a_while(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream whose count took several steps is not counted again at once; one that took a single step is."""
+    memory = CountMemory()
+    prepare(meter.client, 60, position="30-0")
+    meter.client.xdel(STREAM, "40-0")
+    assert meter.measure(memory=memory).entries == 29
+    meter.client.xdel(STREAM, "41-0")
+    assert meter.measure(memory=memory).entries == 28
+    monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
+    assert meter.measure(memory=memory).entries == 28
+    meter.client.xdel(STREAM, "42-0")
+    assert meter.measure(memory=memory).entries == 28
+    monkeypatch.setattr("scaler.measuring.counting.COUNT_EVERY_SECONDS", 0.0)
+    assert meter.measure(memory=memory).entries == 27

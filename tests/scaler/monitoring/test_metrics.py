@@ -1,0 +1,181 @@
+"""The scaler's metrics, letter by letter, and that nobody can make them grow without bound."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import prometheus_client
+import pytest
+from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+from pydantic import SecretStr
+
+from listeners.connections.named import Connections
+from listeners.errors import SourceTimeoutError
+from listeners.version import __version__
+from scaler.access.access import Access
+from scaler.evaluation.evaluator import Evaluation, Evaluator, Watched
+from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.lag import Lag
+from scaler.measuring.sampler import Samplers
+from scaler.monitoring.metrics import PushCollector, ScalerMetrics
+from scaler.monitoring.series import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
+from scaler.push.loop import PushPace
+from scaler.push.watch import ActivationWatch
+from scaler.triggers.metadata import MAX_METADATA_CHARACTERS, read_metadata
+from scaler.triggers.origin import Origin
+from tests.support.running_scaler import Running, failure, reference, running_scaler
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+LIST = {"type": "redisListTrigger", "keys": "orders"}
+STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
+PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
+NOW = 1_000.0
+#: What protobuf can carry, up to where labels are cut.
+NAMES = st.text(st.characters(codec="utf-8"), max_size=MAX_LABEL_CHARACTERS)
+
+EXPECTED = Path(__file__).with_name("expected")
+NOWHERE = "127.0.0.1:1"
+HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
+
+
+@pytest.fixture
+def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
+    """An evaluator without a Redis, for which it is always NOW."""
+    monkeypatch.setattr("scaler.evaluation.evaluator.time", SimpleNamespace(monotonic=lambda: NOW))
+    connections = Connections(SecretStr(NOWHERE), {"cache": SecretStr(f"{NOWHERE},defaultDatabase=1")})
+    return Evaluator(Access(connections), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
+
+
+@pytest.fixture
+def as_users_see_it() -> Iterator[None]:
+    """Without the series that say when a counter began: `triggerfish` switches them off."""
+    prometheus_client.disable_created_metrics()
+    yield
+    prometheus_client.enable_created_metrics()
+
+
+def test_triggers_in_every_state(evaluator: Evaluator) -> None:
+    """The exact exposition of a list, a stream whose lag is capped, pub/sub, and a trigger that is not known."""
+    capped = Lag(10_000, "counted", capped=True)
+    states = {
+        "handle": (LIST, Backlog((KeyBacklog("orders", 150, in_flight=2), KeyBacklog("returns", 3)))),
+        "settle": (STREAM, Backlog((KeyBacklog("payments", 90_000, pending=7, lag=capped),))),
+        "reprice": (PUBSUB, None),
+    }
+    for function, (metadata, backlog) in states.items():
+        watched = evaluator.watch(Origin("shop", "worker"), read_metadata({**metadata, "function": function}))
+        watched.worked(Evaluation(2, active=True, backlog=backlog, taken_at=NOW - 1.5))
+    lost = evaluator.watch(Origin("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
+    lost.worked(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
+    lost.failed(SourceTimeoutError("Redis did not answer"))
+    assert generate_latest(TriggerCollector(evaluator.watched())).decode() == (EXPECTED / "triggers.prom").read_text()
+
+
+def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
+    """The samples of the triggers by name."""
+    return {family.name: family.samples for family in TriggerCollector(evaluator.watched()).collect()}
+
+
+@given(namespace=NAMES, name=NAMES, function=NAMES)
+def test_any_labels(namespace: str, name: str, function: str) -> None:
+    """K10: whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
+    one = Watched(Origin(namespace, name), read_metadata({**LIST, "function": function}))
+    text = b"".join(TriggerCollector([one]).expositions()).decode()
+    families = list(text_string_to_metric_families(text))
+    assert {family.name for family in families} == set(FAMILIES)
+    for sample in [sample for family in families for sample in family.samples]:
+        assert (sample.labels["namespace"], sample.labels["scaledobject"]) == (namespace, name)
+        assert sample.labels["function"] == function
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_events() -> None:
+    """The exact exposition of what is counted; what can fail or be open has a series from the start."""
+    registry = CollectorRegistry()
+    metrics = ScalerMetrics(registry)
+    for seconds, error in ((0.004, None), (0.5, None), (2.0, "timeout")):
+        metrics.measured(seconds, error)
+    metrics.requests.labels("GetMetrics", "OK").inc(3)
+    metrics.requests.labels("IsActive", "UNAVAILABLE").inc()
+    metrics.open_streams.labels("StreamIsActive").inc(2)
+    expected = (EXPECTED / "events.prom").read_text().replace("VERSION", __version__)
+    assert generate_latest(registry).decode() == expected
+
+
+async def test_push_intervals(evaluator: Evaluator) -> None:
+    """The exact exposition of how often triggers are looked at, by connection; without a Redis there is none."""
+    watch = ActivationWatch(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
+    registry = CollectorRegistry()
+    registry.register(PushCollector(watch))
+    triggers = ({**LIST, "keys": "a b"}, LIST, {**LIST, "connection": "Cache"}, {**LIST, "connection": "lost"}, PUBSUB)
+    streams = [watch.activations(Origin("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
+    reading = [asyncio.create_task(anext(aiter(stream), None)) for stream in streams]
+    await eventually(lambda: len(watch.intervals_seconds()) == 2)
+    assert generate_latest(registry).decode() == (EXPECTED / "pushing.prom").read_text()
+    watch.stop()
+    await asyncio.gather(*reading)
+    await watch.close()
+    assert watch.intervals_seconds() == {}
+
+
+def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
+    """Labels are bounded, and two that begin alike stay two series."""
+    for end in "ab":
+        evaluator.watch(Origin("shop", "x" * 200 + end), read_metadata(LIST))
+    known = families_of(evaluator)["triggerfish_trigger_known"]
+    names = {sample.labels["scaledobject"] for sample in known}
+    assert len(names) == 2
+    assert {len(name) for name in names} == {MAX_LABEL_CHARACTERS}
+
+
+def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
+    """A request that claims a declared trigger's labels makes no second series: the declared one is shown."""
+    for origin in (Origin("", "both", declared=True), Origin("", "both")):
+        evaluator.watch(origin, read_metadata({**LIST, "messagesPerWorker": "7" if origin.declared else "1"}))
+    [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
+    assert sample.value == 7
+
+
+async def test_names_that_nothing_has(scaler: Running) -> None:
+    """K10: names that are longer than Kubernetes has them are refused, and not remembered."""
+    for names in ({"name": "x" * 254}, {"namespace": "x" * 254}):
+        for ask in (scaler.keda.target, scaler.keda.active):
+            with failure(StatusCode.INVALID_ARGUMENT, *names, "253"):
+                await ask(PUBSUB, **names)
+        async with scaler.keda.activity(PUBSUB, **names) as stream:
+            assert await stream.code() == StatusCode.INVALID_ARGUMENT
+    assert list(scaler.server.evaluator.watched()) == []
+
+
+async def test_metadata_that_is_too_long(scaler: Running) -> None:
+    """K10: metadata that would fill the memory is refused, with the key that is to blame, and not remembered."""
+    with failure(StatusCode.INVALID_ARGUMENT, "keys: ", str(MAX_METADATA_CHARACTERS)) as caught:
+        await scaler.keda.target({**LIST, "keys": "k" * MAX_METADATA_CHARACTERS})
+    assert len(caught.details) < 200
+    assert list(scaler.server.evaluator.watched()) == []
+
+
+async def test_a_call_that_is_given_up(own_server: Server) -> None:
+    """A call that KEDA gives up is counted as cancelled, and not as answered."""
+    async with running_scaler(own_server, scaler={"bound_seconds": 30}) as scaler:
+        own_server.process.send_signal(signal.SIGSTOP)
+        call = scaler.keda.stub.IsActive(reference(LIST))
+        await eventually(lambda: list(scaler.server.evaluator.watched()))
+        call.cancel()
+        await eventually(lambda: _counted(scaler, "CANCELLED"))
+        own_server.process.send_signal(signal.SIGCONT)
+
+
+async def _counted(scaler: Running, code: str) -> bool:
+    counted = (await scaler.samples()).get("triggerfish_grpc_requests_total", {})
+    return counted == {(("code", code), ("method", "IsActive")): 1}

@@ -1,0 +1,223 @@
+"""The status page in a real browser: what a person sees, that it loads nothing, and that it keeps itself up to date."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import redis.asyncio
+from grpc import StatusCode
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from scaler.evaluation.evaluator import Watched
+from scaler.evaluation.history import SLOT_SECONDS
+from tests.support.programs import program
+from tests.support.running_scaler import Running, failure
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
+HOSTILE = "<img src=//elsewhere.example/x onerror=alert(1)><script>alert(2)</script>"
+LIST = {"type": "redisListTrigger", "keys": "orders", "function": "handle_order"}
+TRIGGERS = {
+    "shop": (LIST, {"type": "redisListTrigger", "keys": "returns refunds", "function": "take_back"},
+             {"type": "redisStreamTrigger", "keys": "payments", "consumerGroup": "billing", "function": "settle"}),
+    "prices": ({"type": "redisPubSubTrigger", "channel": "prices.*", "function": "reprice"},),
+    HOSTILE: ({**LIST, "keys": "empty", "function": HOSTILE},),
+}  # fmt: skip
+#: What a person must be able to read of them.
+SEEN = """
+1,236
+1,234 waiting + 2 in flight
+list orders
+stream payments as billing
+refunds: 40
+100 per worker
+pattern prices.*
+inactive
+unknown
+configuration
+WRONGTYPE
+TRIGGERFISH_CONNECTIONS__ARCHIVE
+""".strip().splitlines()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """The system's Chromium, without a window."""
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
+        yield chromium
+        await chromium.close()
+
+
+@dataclass
+class Visit:
+    """A page, and all that it asked for and complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def visit(
+    browser: Browser,
+    scaler: Running,
+    *,
+    size: dict[str, int] = DESKTOP,
+    scheme: Scheme = "light",
+    script: bool = True,
+) -> AsyncIterator[Visit]:
+    """A visit to the status page, whose clock the test moves."""
+    context = await browser.new_context(
+        viewport={"width": size["width"], "height": size["height"]}, color_scheme=scheme, java_script_enabled=script
+    )
+    page = await context.new_page()
+    visited = Visit(page)
+    page.on("request", lambda request: visited.requests.append(request.url))
+    page.on("console", lambda message: visited.complaints.append(message.text))
+    page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: visited.complaints.append(dialog.message))
+    if script:
+        await page.clock.install()
+    await page.goto(f"http://127.0.0.1:{scaler.server.http_port}/")
+    yield visited
+    await context.close()
+
+
+async def in_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """Triggers of all kinds that are active, inactive and unknown, with ten minutes behind them."""
+    await client.rpush("orders", *range(1_234))
+    await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
+    await client.rpush("refunds", *range(40))
+    for number in range(230):
+        await client.xadd("payments", {"n": number})
+    for name, triggers in TRIGGERS.items():
+        for metadata in triggers:
+            await scaler.keda.poll(metadata, name=name)
+    for metadata in ({**LIST, "connection": "archive"}, {**LIST, "keys": "payments", "function": "mistaken"}):
+        with failure(StatusCode.FAILED_PRECONDITION if "connection" in metadata else StatusCode.UNAVAILABLE):
+            await scaler.keda.target(metadata, name="reports")
+    for number, watched in enumerate(scaler.server.evaluator.watched()):
+        live_through(watched, number)
+
+
+def live_through(watched: Watched, number: int) -> None:
+    """Give a trigger a past: a backlog that rises and falls, with a minute in which Redis was away."""
+    if watched.last is None or watched.last.backlog is None:
+        return
+    now, past = time.monotonic(), watched.history.__class__()
+    for slot in range(59, 0, -1):
+        wave = abs((slot * (number + 3)) % 40 - 20) * 60
+        past.add(now - slot * SLOT_SECONDS, None if 24 < slot < 30 else wave)
+    past.add(now, watched.last.backlog.entries)
+    watched.history = past
+
+
+async def test_what_a_person_sees(
+    browser: Browser, scaler: Running, client: redis.asyncio.Redis, tmp_path: Path
+) -> None:
+    """All is readable on a desktop and on a phone, light and dark; nothing is loaded, and nothing runs but our own."""
+    await in_all_states(scaler, client)
+    for scheme, size in itertools.product(SCHEMES, (DESKTOP, PHONE)):
+        async with visit(browser, scaler, size=size, scheme=scheme) as visited:
+            picture = tmp_path / f"{scheme}-{size['width']}.png"
+            await sees_everything(visited.page, size["width"])
+            assert await visited.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (
+                scheme == "dark"
+            )
+            await visited.page.screenshot(path=picture, full_page=True)
+            assert visited.requests == [visited.page.url]
+            assert visited.complaints == []
+        assert picture.stat().st_size > 10_000
+
+
+async def sees_everything(page: Page, width: int) -> None:
+    """Assert that what `in_all_states` made can be read, without scrolling sideways."""
+    await expect(page.get_by_role("heading", name="shop / shop")).to_be_visible()
+    for text in (*SEEN, HOSTILE):
+        await expect(page.get_by_text(text).first).to_be_visible()
+    assert await page.locator("svg polyline").count() >= 4
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_nothing_asks_yet(browser: Browser, scaler: Running, tmp_path: Path, size: dict[str, int]) -> None:
+    """An empty page says what to do next."""
+    async with visit(browser, scaler, size=size) as visited:
+        await expect(visited.page.get_by_text("triggerfish probe HOST:6000")).to_be_visible()
+        assert await visited.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        await visited.page.screenshot(path=tmp_path / f"empty-{size['width']}.png", full_page=True)
+        assert visited.complaints == []
+
+
+async def test_it_refreshes_itself(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+    """After five seconds the page shows what is new, stays where it was scrolled to, and asks only its own origin."""
+    await in_all_states(scaler, client)
+    async with visit(browser, scaler) as visited:
+        page = visited.page
+        await page.set_viewport_size({"width": 600, "height": 300})
+        await page.evaluate("scrollTo(0, 200)")
+        await client.rpush("orders", "x")
+        await scaler.keda.poll(LIST, name="shop")
+        assert len(visited.requests) == 1
+        await page.clock.run_for(5_100)
+        await expect(page.get_by_text("1,235 waiting")).to_be_visible()
+        assert await page.evaluate("scrollY") == 200
+        assert visited.requests == [page.url] * 2
+        assert visited.complaints == []
+
+
+async def test_a_reader_is_not_disturbed(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+    """While text is selected the page waits, so that it can be copied; afterwards it goes on."""
+    await in_all_states(scaler, client)
+    async with visit(browser, scaler) as visited:
+        page = visited.page
+        await page.get_by_text("1,234 waiting").first.select_text()
+        await page.clock.run_for(20_000)
+        assert len(visited.requests) == 1
+        await page.evaluate("getSelection().removeAllRanges()")
+        await page.clock.run_for(5_100)
+        await eventually(lambda: len(visited.requests) == 2)
+
+
+async def test_the_scaler_does_not_answer(browser: Browser, scaler: Running) -> None:
+    """While the scaler does not answer the page says from when it is, and it recovers by itself."""
+    async with visit(browser, scaler) as visited:
+        page = visited.page
+        stale = page.get_by_text("The scaler does not answer")
+        await expect(stale).to_be_hidden()
+        await page.context.set_offline(True)
+        await page.clock.run_for(5_100)
+        await expect(stale).to_be_visible()
+        await page.context.set_offline(False)
+        await page.clock.run_for(5_100)
+        await expect(stale).to_be_hidden()
+
+
+async def test_without_javascript(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+    """Where scripts are off, all is there too, and the page loads itself anew."""
+    await in_all_states(scaler, client)
+    async with visit(browser, scaler, script=False) as visited:
+        await expect(visited.page.get_by_text("1,234 waiting")).to_be_visible()
+        await client.rpush("orders", "x")
+        await scaler.keda.poll(LIST, name="shop")
+        await expect(visited.page.get_by_text("1,235 waiting")).to_be_visible(timeout=15_000)
+        assert visited.requests == [visited.page.url] * 2

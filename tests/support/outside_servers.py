@@ -1,0 +1,73 @@
+"""Servers on this machine that are reached as if they were elsewhere, by connection strings in metadata."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from grpc import StatusCode
+
+from scaler.measuring.guarded import CONCEALED
+from tests.servers.catalogue import RELEASES
+from tests.support.running_scaler import Running, failure
+from triggerfish.testing.server import Server
+
+__all__ = ["ALLOWED", "HERE", "LOOPBACK", "Names", "asking", "concealed", "connections", "outside_address", "start"]
+
+#: Names that only these tests' resolver knows.
+HERE = "a.cache.example"
+LOOPBACK = "loopback.cache.example"
+ALLOWED = {"allowed_hosts": ["*.cache.example"], "bound_seconds": 0.5}
+
+
+def outside_address() -> str:
+    """The address that this machine would send from: neither loopback nor link-local."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("198.51.100.1", 9))  # sends nothing
+        address: str = probe.getsockname()[0]
+        return address
+
+
+class Names:
+    """A resolver that knows a few names, and remembers what was asked."""
+
+    def __init__(self, known: dict[str, str], real: Callable[..., Any]) -> None:
+        self.known = known
+        self.asked: list[str] = []
+        self._real = real
+
+    def getaddrinfo(self, host: str, *arguments: Any, **options: Any) -> Any:
+        """As socket.getaddrinfo."""
+        self.asked.append(host)
+        if host.endswith(".example") and host not in self.known:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return self._real(self.known.get(host, host), *arguments, **options)
+
+
+def start(address: str, *arguments: str) -> Server:
+    """A server that listens on an address too."""
+    server = RELEASES["valkey-9.1"].start("--bind", "127.0.0.1", address, "--protected-mode", "no", *arguments)
+    with server.client() as client, contextlib.suppress(redis.ResponseError):
+        client.rpush("orders", "x")
+    return server
+
+
+def asking(string: str) -> dict[str, str]:
+    """Metadata of a list, on a Redis of its own choosing."""
+    return {"type": "redisListTrigger", "keys": "orders", "connectionStringFromEnv": string}
+
+
+def connections(server: Server) -> int:
+    """How many connections the scaler has to a server."""
+    with server.client() as client:
+        return sum(one["name"] == "triggerfish:scaler" for one in client.client_list())
+
+
+async def concealed(scaler: Running, string: str) -> None:
+    """Each call is answered with the one text, and GetMetricSpec as ever."""
+    for ask in (scaler.keda.target, scaler.keda.active):
+        with failure(StatusCode.UNAVAILABLE) as caught:
+            await ask(asking(string))
+        assert caught.details == CONCEALED
+    assert (await scaler.keda.spec(asking(string))).targetSize == 1

@@ -1,0 +1,73 @@
+"""Hosts in processes of their own, for tests that kill them. Run as a module, this is such a process."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import redis.asyncio
+from pydantic import SecretStr
+
+from listeners import Host
+from listeners.connections.named import Connections
+from listeners.functions.loading import load_app
+from listeners.settings import HostSettings
+from scaler.local.processes import die_with_parent
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+ROOT = Path(__file__).parents[2]
+RECORDER = "tests.apps.recorder"
+
+
+@contextlib.contextmanager
+def host_process(server: Server, instance: str, **settings: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """The recorder, run in a process on a server; killed after the block. Keyword arguments are HostSettings."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.processes", server.address, json.dumps(settings)],
+        cwd=ROOT,
+        env={**os.environ, "TRIGGERFISH_INSTANCE": instance, "RECORDER_PORT": str(server.port)},
+        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.asynccontextmanager
+async def host_processes(
+    server: Server, client: redis.asyncio.Redis, *instances: str, **settings: object
+) -> AsyncIterator[None]:
+    """Several processes of the recorder, all connected to the server when the block begins."""
+    with contextlib.ExitStack() as stack:
+        for instance in instances:
+            stack.enter_context(host_process(server, instance, **settings))
+
+        async def connected() -> bool:
+            names = {connection["name"].rpartition(":")[2] for connection in await client.client_list()}
+            return names.issuperset(instances)
+
+        await eventually(connected)
+        yield
+
+
+async def ended(process: "subprocess.Popen[bytes]") -> int:
+    """The exit status of a process, as soon as it has one."""
+    await eventually(lambda: process.poll() is not None)
+    return process.returncode
+
+
+def main(address: str, settings: str) -> None:
+    """Run the recorder until it is signalled."""
+    host = Host(load_app(RECORDER), Connections(SecretStr(address)), HostSettings.model_validate_json(settings))
+    asyncio.run(host.run_until_signalled())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

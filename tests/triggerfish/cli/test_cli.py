@@ -1,0 +1,297 @@
+"""The command line, run as users run it: what it prints, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from listeners.version import __version__
+from scaler.local.processes import die_with_parent
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server, free_port
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+SECONDS = 30
+SECRET = "hunter2"
+APP = """
+from listeners import App, RedisMessage
+app = App("shop")
+
+@app.list_trigger(keys="orders returns", messages_per_worker=10)
+def handle(order: str) -> None: ...
+
+@app.stream_trigger(keys="payments", messages_per_worker=10)
+def settle(payment: RedisMessage) -> None: ...
+
+@app.pubsub_trigger(channel="prices.*")
+def reprice(message: RedisMessage) -> None: ...
+"""
+
+Finished = subprocess.CompletedProcess[str]
+Triggerfish = Callable[..., Finished]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """An app with all three triggers, in a folder where the commands run."""
+    path = tmp_path / "shop.py"
+    path.write_text(APP)
+    return path
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a command: this one without settings, and these variables of TRIGGERFISH_."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
+    return {**clean, **{f"TRIGGERFISH_{name}": value for name, value in variables.items()}}
+
+
+@pytest.fixture
+def triggerfish(tmp_path: Path) -> Triggerfish:
+    """`triggerfish("check", "shop.py", CONNECTION=...)` runs a command to its end."""
+
+    def run(*arguments: str, **variables: str) -> Finished:
+        return subprocess.run(
+            [sys.executable, "-m", "triggerfish", *arguments],
+            cwd=tmp_path,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    return run
+
+
+def is_a_mistake(finished: Finished, *words: str) -> bool:
+    """Whether a command ended with code 2 and one line on stderr, without a traceback, that has these words."""
+    assert finished.returncode == 2, finished
+    assert finished.stdout == ""
+    lines = finished.stderr.splitlines()
+    assert len(lines) == 1, finished.stderr
+    assert lines[0].startswith("triggerfish: ")
+    assert all(word in lines[0] for word in words), lines[0]
+    return True
+
+
+def test_commands_that_start_often_import_nothing_slow_that_they_do_not_use() -> None:
+    """An instance without an HTTP port serves nothing, and takes no lease in Kubernetes unless it runs there."""
+    slow = "{'aiohttp', 'grpc', 'jinja2', 'kubernetes'}"
+    program = f"import sys, triggerfish.cli.main; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=SECONDS)
+    assert done.stdout == "[]\n"
+
+
+def test_help(triggerfish: Triggerfish) -> None:
+    """`--help` names every command and ends with code 0."""
+    shown = triggerfish("--help")
+    assert shown.returncode == 0
+    for command in ("run", "check", "explain", "probe", "up", "scaler", "version"):
+        assert re.search(rf"\b{command}\b", shown.stdout)
+
+
+def test_version(triggerfish: Triggerfish) -> None:
+    """`version` prints the version and nothing else."""
+    assert triggerfish("version").stdout == f"{__version__}\n"
+
+
+def test_the_installed_command() -> None:
+    """The package installs `triggerfish`, which is the same command line."""
+    command = Path(sys.executable).with_name("triggerfish")
+    shown = subprocess.run([command, "version"], capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert shown.stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "up", "check", "explain"])
+def test_an_app_that_does_not_exist(triggerfish: Triggerfish, command: str) -> None:
+    """Every command that takes an app says in one line that its file does not exist."""
+    assert is_a_mistake(triggerfish(command, "missing.py"), "app", "'missing.py'", "no such file")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import nothing_of_this_name", ["No module named 'nothing_of_this_name'"]),
+        ("def broken(:", ["SyntaxError"]),
+        ("raise ValueError('first line\\nsecond line')", ["ValueError", "first line second line"]),
+        ("x = 1", ["0 apps"]),
+        ("from listeners import App\napp = App()", ["no functions"]),
+        (APP.replace("order: str", ""), ["handle", "exactly one parameter"]),
+        (APP.replace("order: str", "order: int"), ["order", "RedisMessage"]),
+        (APP.replace("messages_per_worker=10", "messages_per_worker=0"), ["messages_per_worker", "0"]),
+        (APP.replace('channel="prices.*"', 'channel=" "'), ["channel", "empty"]),
+        (APP.replace('keys="payments"', 'keys="payments", connection="cache"'), ["'cache'", "CONNECTIONS__CACHE"]),
+    ],
+    ids=["import", "syntax", "two lines", "no app", "no function", "no parameter", "annotation", "number", "channel",
+         "connection"],
+)  # fmt: skip
+def test_an_app_that_cannot_be_used(triggerfish: Triggerfish, app: Path, source: str, words: list[str]) -> None:
+    """A mistake in the app is code 2 and one line that names what is wrong."""
+    app.write_text(source)
+    assert is_a_mistake(triggerfish("run", app.name), *words)
+
+
+def test_settings_that_cannot_be_used(triggerfish: Triggerfish, app: Path) -> None:
+    """A mistake in the settings is code 2 and one line that names the setting and never shows a secret."""
+    bad_file = app.with_name("settings.yaml")
+    bad_file.write_text(f"conection: 'host,password={SECRET}'")
+    attempts = {
+        "conection": triggerfish("scaler", "--config", str(bad_file)),
+        "missing.yaml": triggerfish("run", app.name, "--config", "missing.yaml"),
+        "scaler.bogus": triggerfish("check", app.name, SCALER__BOGUS="1"),
+        "grpc_port": triggerfish("scaler", SCALER__GRPC_PORT="many"),
+        "connection:": triggerfish("explain", app.name, "--connection", f"host,paswort={SECRET}"),
+        "connections.cache": triggerfish("scaler", CONNECTIONS__CACHE=f"redis://:{SECRET}@host:99999"),
+    }
+    for name, finished in attempts.items():
+        assert is_a_mistake(finished, name)
+        assert SECRET not in finished.stderr
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port on which something listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", ["scaler", "up", "run"])
+def test_a_port_in_use(triggerfish: Triggerfish, app: Path, server: Server, taken_port: int, command: str) -> None:
+    """A port that is in use is code 2 and one line that names the port's setting."""
+    arguments = {"scaler": ["scaler"], "up": ["up", app.name], "run": ["run", app.name]}[command]
+    local = {"SCALER__GRPC_HOST": "127.0.0.1", "SCALER__HTTP_HOST": "127.0.0.1", "HOST__HTTP_HOST": "127.0.0.1"}
+    port = str(taken_port)
+    options = {"CONNECTION": server.address, "LOG": "error", **local}
+    http = triggerfish(*arguments, "--http-port", port, **options, SCALER__GRPC_PORT="0")
+    assert is_a_mistake(http, "http_port", port)
+    if command != "run":
+        grpc = triggerfish(*arguments, "--grpc-port", port, "--http-port", "0", **options)
+        assert is_a_mistake(grpc, "scaler.grpc_port", port)
+
+
+def test_a_log_level_that_does_not_exist(triggerfish: Triggerfish, app: Path) -> None:
+    """An unknown log level is code 2 with the levels that exist."""
+    finished = triggerfish("run", app.name, "--log-level", "loud")
+    assert finished.returncode == 2
+    assert "debug, info, warning or error" in " ".join(finished.stderr.replace("│", " ").split())
+
+
+def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
+    """`check` prints a line for each trigger, with the address and the server's version, and changes nothing."""
+    with server.client() as client:
+        before = client.info("commandstats")
+        finished = triggerfish("check", app.name, CONNECTION=server.address)
+        changed = {command for command in client.info("commandstats") if command not in before}
+        assert client.dbsize() == 0
+    assert finished.returncode == 0, finished
+    warnings, lines = (
+        [line for line in finished.stdout.splitlines() if ("warn " in line) is it] for it in (True, False)
+    )
+    assert [line.split()[:2] for line in lines] == [["ok", "handle:"], ["ok", "settle:"], ["ok", "reprice:"]]
+    assert all(f"on {server.address}: Valkey 9.1" in line for line in lines)
+    assert [line.partition(": ")[0] for line in warnings] == [f"warn {server.address}"]
+    assert not {"cmdstat_xgroup|create", "cmdstat_rpush", "cmdstat_set"} & changed
+
+
+def test_the_rule_that_a_user_needs(triggerfish: Triggerfish, app: Path, server: Server) -> None:
+    """`check --acl` prints one line that redis-cli takes, for a user with the app's name, or for the one who asks."""
+    with server.client() as client:
+        printed = triggerfish("check", app.name, "--acl", CONNECTION=server.address)
+        [line] = printed.stdout.splitlines()
+        client.execute_command(*line.split())
+        connection = f"{server.address},user=shop,password=CHANGE-ME"
+        try:
+            assert triggerfish("check", app.name, CONNECTION=connection).returncode == 0
+            again = triggerfish("check", app.name, "--acl", CONNECTION=connection).stdout.strip()
+            client.execute_command("ACL", "SETUSER", "shop", "-evalsha")
+            narrow = triggerfish("check", app.name, CONNECTION=connection)
+        finally:
+            client.acl_deluser("shop")
+    assert again == line.replace(" on >CHANGE-ME", "")
+    assert (narrow.returncode, narrow.stderr) == (1, "")
+    assert [line.split()[0] for line in narrow.stdout.splitlines() if "EVALSHA denied" in line] == ["FAIL"] * 3
+
+
+async def test_explain(triggerfish: Triggerfish, app: Path, server: Server, client: redis.asyncio.Redis) -> None:
+    """`explain` shows the backlog and the target of each trigger."""
+    await client.rpush("orders", *range(25))
+    await client.rpush("returns", *range(6))
+    for number in range(11):
+        await client.xadd("payments", {"n": number})
+    finished = triggerfish("explain", app.name, CONNECTION=server.address)
+    assert finished.returncode == 0, finished
+    rows = [line.split() for line in finished.stdout.splitlines()]
+    assert ["handle", "orders", "25", "0", "-", "-"] in rows
+    assert ["returns", "6", "0", "-", "-", "31", "10", "4"] in rows
+    [settle] = [row for row in rows if row[:1] == ["settle"]]
+    assert settle[-3:] == ["11", "10", "2"]
+    [reprice] = [row for row in rows if row[:1] == ["reprice"]]
+    assert reprice[-1] == "1"
+
+
+def test_redis_is_not_there(triggerfish: Triggerfish, app: Path) -> None:
+    """Without a Redis `check` and `explain` end with code 1 and say where nothing answers, without a traceback."""
+    address = f"127.0.0.1:{free_port()}"
+    checked = triggerfish("check", app.name, CONNECTION=f"{address},password={SECRET}")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert [line.split()[0] for line in checked.stdout.splitlines()] == ["FAIL"] * 3
+    assert all(f"connecting to {address}" in line for line in checked.stdout.splitlines())
+    explained = triggerfish("explain", app.name, CONNECTION=f"{address},password={SECRET}")
+    assert explained.returncode == 1
+    lines = explained.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["handle", "settle"]
+    assert all(f"connecting to {address}" in line for line in lines)
+    assert explained.stdout.count("unavailable") == 2
+    assert SECRET not in checked.stdout + explained.stdout + explained.stderr
+
+
+@pytest.mark.parametrize("form", ["{address},user=nobody,password={secret}", "redis://nobody:{secret}@{address}"])
+def test_a_password_is_never_shown(triggerfish: Triggerfish, app: Path, server: Server, form: str) -> None:
+    """When Redis refuses the password `check` and `explain` end with code 1 and do not show it."""
+    connection = form.format(address=server.address, secret=SECRET)
+    checked, explained = (triggerfish(command, app.name, CONNECTION=connection) for command in ("check", "explain"))
+    assert (checked.returncode, explained.returncode) == (1, 1)
+    assert server.address in checked.stdout
+    assert SECRET not in checked.stdout + checked.stderr + explained.stdout + explained.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "up", "scaler"])
+async def test_signals_and_secrets(app: Path, server: Server, command: str, tmp_path: Path) -> None:
+    """What goes on until SIGTERM ends then with code 0, and its debug log does not show the password."""
+    with server.client() as client:
+        client.acl_setuser("someone", enabled=True, reset=True, passwords=[f"+{SECRET}"], keys=["*"], channels=["*"],
+                           categories=["+@all"])  # fmt: skip
+    ports = [] if command == "run" else ["--grpc-port", "0", "--http-port", "0"]
+    target = [] if command == "scaler" else [app.name]
+    log = tmp_path / "log"
+    started = {"run": "shop runs as", "up": "shop runs as", "scaler": "KEDA's calls on port"}[command]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "triggerfish", command, *target, *ports, "--log-level", "debug"],
+            cwd=tmp_path,
+            env=environment(CONNECTION=f"{server.address},user=someone,password={SECRET}"),
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
+        )
+    try:
+        await eventually(lambda: started in log.read_text() or process.poll() is not None, seconds=SECONDS)
+        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: process.poll() is not None, seconds=SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+        with server.client() as client:
+            client.acl_deluser("someone")
+    assert (process.returncode, "Traceback" in log.read_text()) == (0, False), log.read_text()
+    assert SECRET not in log.read_text()

@@ -1,0 +1,208 @@
+"""`triggerfish probe`: what it asks, in which order, what it says, and how it ends."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from scaler.keda.probing import tls_from
+from tests.support.certificates import Authority
+from tests.support.running_scaler import Running
+from tests.support.tls_proxy import tls_door
+from triggerfish.testing.server import Server, free_port
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+SECONDS = 60
+LIST = ("--metadata", "type=RedisListTrigger", "--metadata", "keys=orders")
+CALLS = ["GetMetricSpec", "GetMetrics", "IsActive", "StreamIsActive", "StreamMetricSpec", "Health"]
+SCALED_OBJECT = """
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {{name: shop, namespace: till}}
+spec:
+  triggers:
+    - {{type: cpu, metadata: {{value: "50"}}}}
+    - {{type: external, metadata: {{scalerAddress: "other:9090", queue: x}}}}
+    - type: external-push
+      metadata: {{scalerAddress: "{address}", type: RedisListTrigger, keys: orders, function: handle}}
+    - type: external-push
+      metadata: {{scalerAddress: "forwarded.svc:6000", type: RedisStreamTrigger, keys: payments}}
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    said: str
+    errors: str
+
+    def rows(self) -> list[list[str]]:
+        """The lines of the tables: the call, how long it took, the status, and what KEDA sees."""
+        return [words for words in (line.split() for line in self.said.splitlines()) if words[:1] and words[0] in CALLS]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The status of each call."""
+        return {call: next(word for word in rest if word.isupper() or word == "-") for call, *rest in self.rows()}
+
+
+async def triggerfish(*arguments: str) -> Finished:
+    """Run `triggerfish` to its end."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "triggerfish", *arguments, stdout=pipe, stderr=pipe, env=clean
+    )
+    async with asyncio.timeout(SECONDS):
+        said, errors = await process.communicate()
+    return Finished(process.returncode or 0, said.decode(), errors.decode())
+
+
+def address_of(scaler: Running) -> str:
+    """Where a scaler's gRPC port is."""
+    return f"127.0.0.1:{scaler.server.grpc_port}"
+
+
+async def test_what_keda_would_see(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """A list with a backlog: its metric's name and target size, value, instances and activity; code 0."""
+    await client.rpush("orders", *range(250))
+    probed = await triggerfish("probe", address_of(scaler), *LIST)
+    assert (probed.code, probed.errors) == (0, "")
+    rows = probed.rows()
+    assert [row[0] for row in rows] == CALLS
+    assert {row[3] for row in rows} == {"OK"}
+    assert all(row[1].isdecimal() and row[2] == "ms" for row in rows)
+    seen = {row[0]: " ".join(row[4:]) for row in rows}
+    assert seen["GetMetricSpec"].startswith("triggerfish-list-")
+    assert seen["GetMetricSpec"].endswith(", target size 1")
+    assert seen["GetMetrics"] == "value 3, so 3 instances"
+    assert seen["IsActive"] == "active"
+    assert seen["StreamIsActive"].startswith("active, said after ")
+    assert (seen["StreamMetricSpec"], seen["Health"]) == ("as GetMetricSpec", "SERVING")
+    assert "default/triggerfish-probe: RedisListTrigger orders" in probed.said
+
+
+async def test_what_is_idle(scaler: Running) -> None:
+    """A list that is empty is not active, its stream says nothing, and that is no failure."""
+    probed = await triggerfish("probe", address_of(scaler), *LIST)
+    assert probed.code == 0
+    assert "value 0, so 0 instances" in probed.said
+    assert "not active" in probed.said
+    assert "open, nothing said for 1 s" in probed.said
+
+
+async def test_what_fails(scaler: Running) -> None:
+    """Each call that fails has its status and the scaler's message; the same message is written once; code 1."""
+    unknown = await triggerfish("probe", address_of(scaler), *LIST, "-m", "connection=queue")
+    assert unknown.code == 1
+    assert unknown.statuses["GetMetricSpec"] == "OK"
+    assert unknown.statuses["GetMetrics"] == unknown.statuses["IsActive"] == "FAILED_PRECONDITION"
+    assert unknown.said.count("TRIGGERFISH_CONNECTIONS__QUEUE") == 1
+    assert "2 calls failed" in unknown.said
+    misspelt = await triggerfish("probe", address_of(scaler), "-m", "type=RedisListTriger", "-m", "keys=orders")
+    assert misspelt.code == 1
+    assert misspelt.statuses["GetMetricSpec"] == "INVALID_ARGUMENT"
+    assert misspelt.statuses["GetMetrics"] == "-"
+    assert "'RedisListTriger'" in misspelt.said
+
+
+async def test_nothing_answers() -> None:
+    """Where nothing listens, one call is made, and a hint says what to look at; code 1, no traceback."""
+    probed = await triggerfish("probe", f"127.0.0.1:{free_port()}", *LIST)
+    assert (probed.code, probed.errors) == (1, "")
+    assert probed.statuses == {"GetMetricSpec": "UNAVAILABLE"}
+    assert "does TLS match" in probed.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["localhost"], ["ADDRESS", "'localhost'", "localhost:6000"]),
+        (["http://localhost:6000"], ["ADDRESS", "host:port"]),
+        (["localhost:6000"], ["--metadata KEY=VALUE", "--file"]),
+        (["localhost:6000", "-m", "hunter2"], ["--metadata", "KEY=VALUE"]),
+        (["localhost:6000", "-m", "=hunter2"], ["--metadata", "KEY=VALUE"]),
+        (["localhost:6000", "-m", "keys=hunter2", "-m", "keys=b"], ["--metadata", "'keys'", "twice"]),
+        (["localhost:6000", "--file", "missing.yaml"], ["--file", "'missing.yaml'", "cannot be read"]),
+        (["localhost:6000", *LIST, "--ca-file", "missing.pem"], ["--ca-file", "'missing.pem'", "No such file"]),
+        (["localhost:6000", *LIST, "--cert-file", "a.pem"], ["--key-file", "both"]),
+        (["localhost:6000", *LIST, "--key-file", "a.pem"], ["--cert-file", "both"]),
+    ],
+)
+async def test_mistakes(arguments: list[str], words: list[str]) -> None:
+    """A mistake in the arguments is code 2 and one line that names it, and never shows a value of metadata."""
+    probed = await triggerfish("probe", *arguments)
+    assert (probed.code, probed.said) == (2, "")
+    [line] = probed.errors.splitlines()
+    assert all(word in line for word in words), line
+    assert "hunter2" not in line
+
+
+async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Path) -> None:
+    """Of a ScaledObject the external triggers that point at us are asked for under its names; the rest is named."""
+    await client.rpush("orders", "x")
+    file = tmp_path / "so.yaml"
+    file.write_text(SCALED_OBJECT.format(address=address_of(scaler)))
+    probed = await triggerfish("probe", address_of(scaler), "--file", str(file))
+    assert probed.code == 0, probed
+    assert [row[0] for row in probed.rows()] == CALLS * 2
+    assert "till/shop: RedisListTrigger orders handle" in probed.said
+    assert "till/shop: RedisStreamTrigger payments" in probed.said
+    assert "passed over spec.triggers[0]: a trigger of KEDA's own type cpu" in probed.said
+    assert "passed over spec.triggers[1]: external at other:9090" in probed.said
+    asked = {(one.origin.namespace, one.origin.name) for one in scaler.server.evaluator.watched()}
+    assert asked == {("till", "shop")}
+
+
+async def test_tls(scaler: Running, tmp_path: Path) -> None:
+    """With --ca-file the certificate is verified, for scalerAddress if the metadata has one; enableTLS means TLS."""
+    Authority().write(tmp_path / "ours", "scaler.triggerfish.svc")
+    Authority().write(tmp_path / "other")
+    async with tls_door(scaler.server.grpc_port, tmp_path / "ours") as port:
+        address = f"127.0.0.1:{port}"
+        named = (*LIST, "-m", "scalerAddress=scaler.triggerfish.svc:6000")
+        verified = ("--ca-file", str(tmp_path / "ours" / "ca.crt"))
+        good = await triggerfish("probe", address, *named, *verified)
+        assert good.code == 0, good
+        assert set(good.statuses.values()) == {"OK"}
+        for wrong in (
+            [*named, "--ca-file", str(tmp_path / "other" / "ca.crt")],
+            [*named],
+            [*named, "-m", "enableTLS=true"],
+            [*LIST, "-m", "scalerAddress=elsewhere:6000", *verified],
+        ):
+            refused = await triggerfish("probe", address, *wrong)
+            assert (refused.code, refused.statuses) == (1, {"GetMetricSpec": "UNAVAILABLE"}), wrong
+
+
+async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
+    """With --cert-file and --key-file a scaler that wants client certificates can be asked; without it cannot."""
+    server, client = tmp_path / "server", tmp_path / "client"
+    Authority().write(server).write(client, "keda")
+    async with tls_door(scaler.server.grpc_port, server, server / "ca.crt") as port:
+        address = f"localhost:{port}"
+        verified = ("--ca-file", str(server / "ca.crt"))
+        certificate = ("--cert-file", str(client / "tls.crt"), "--key-file", str(client / "tls.key"))
+        good = await triggerfish("probe", address, *LIST, *verified, *certificate)
+        assert (good.code, set(good.statuses.values())) == (0, {"OK"}), good
+        refused = await triggerfish("probe", address, *LIST, *verified)
+        assert (refused.code, refused.statuses) == (1, {"GetMetricSpec": "UNAVAILABLE"})
+
+
+def test_no_tls_without_files() -> None:
+    """Without a file there is no TLS."""
+    assert tls_from(None, None, None) is None
+
+
+async def test_nothing_is_changed(scaler: Running, server: Server) -> None:
+    """A probe leaves no key in Redis."""
+    await triggerfish("probe", address_of(scaler), *LIST)
+    with server.client() as client:
+        assert client.dbsize() == 0
