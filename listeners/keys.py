@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from redis.crc import key_slot
 
-__all__ = ["companion_key", "dead_letters_key", "inflight_key", "lease_key", "notice_channel"]
+__all__ = ["companion_key", "dead_letters_key", "inflight_key", "lease_key", "lease_notices_channel"]
 
 PREFIX = "triggerfish"
 
@@ -52,6 +52,6 @@ def lease_key(app: str, function: str) -> str:
     return f"triggerfish:{{{app}:{function}}}:lease"
 
 
-def notice_channel(key: str) -> str:
+def lease_notices_channel(key: str) -> str:
     """The channel on which the instances of an app tell each other what becomes of a lease."""
     return f"{key}:notices"

@@ -1,8 +1,8 @@
 """Text: moved out of another file; say what belongs here."""
 
-__all__ = ["text"]
+__all__ = ["decode"]
 
 
-def text(raw: bytes) -> str:
+def decode(raw: bytes) -> str:
     """Decode bytes so that what is not UTF-8 survives the way there and back (surrogateescape)."""
     return raw.decode("utf-8", "surrogateescape")

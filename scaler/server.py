@@ -23,17 +23,17 @@ from scaler.access.access import Access
 from scaler.access.connection_files import ConnectionFiles
 from scaler.evaluation.evaluator import Evaluator
 from scaler.keda import externalscaler_pb2_grpc
+from scaler.keda.certificates import Certificates
 from scaler.keda.grpc_server import GRPC_OPTIONS, SERVICE_NAME
 from scaler.keda.service import ExternalScaler
-from scaler.keda.tls import Certificates
-from scaler.measuring.guarded import GuardedSamplers
+from scaler.measuring.untrusted_servers import GuardedSamplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
+from scaler.push.hub import ActivationHub
 from scaler.push.loop import PushPace
-from scaler.push.watch import ActivationWatch
 from scaler.settings import Settings
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
-from scaler.triggers.origin import Origin
-from scaler.web.app import http_app
+from scaler.triggers.owner import Owner
+from scaler.web.routes import http_app
 
 __all__ = ["ScalerServer"]
 
@@ -65,13 +65,13 @@ class ScalerServer:
             self._files = ConnectionFiles(settings, self._broken("connection"))
             access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
-        self._watch = ActivationWatch(self.evaluator, _push_pace(settings))
+        self._watch = ActivationHub(self.evaluator, _push_pace(settings))
         self._registry.register(PushCollector(self._watch))
         self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
         self._certificates = self._read_certificates()
         self._declared = {
-            Origin("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
+            Owner("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
         }
         for scaled in self._declared.values():
             self._check_connection(access, scaled)
@@ -177,7 +177,7 @@ class ScalerServer:
             await asyncio.gather(*(self._sample(origin, scaled) for origin, scaled in self._declared.items()))
             await asyncio.sleep(self._settings.scaler.declared_interval_seconds)
 
-    async def _sample(self, origin: Origin, scaled: ScaledTrigger) -> None:
+    async def _sample(self, origin: Owner, scaled: ScaledTrigger) -> None:
         try:
             await self.evaluator.evaluate(origin, scaled)
         except TriggerfishError as error:

@@ -14,8 +14,8 @@ from pydantic_settings import (
 )
 from yaml import YAMLError
 
-from listeners.connections.allowed_hosts import host_pattern
-from listeners.connections.directory import read_folder
+from listeners.connections.allowed_hosts import parse_host_pattern
+from listeners.connections.connections_dir import read_folder
 from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.strings import parse_connection_string
@@ -69,7 +69,7 @@ class ScalerSettings(BaseModel):
     trust_network: bool = Field(
         default=False, description="namespaces in requests are believed, as only KEDA can reach the gRPC port"
     )
-    allowed_hosts: list[Annotated[str, AfterValidator(host_pattern)]] = Field(
+    allowed_hosts: list[Annotated[str, AfterValidator(parse_host_pattern)]] = Field(
         default=[],
         description="hosts that ScaledObjects may name by connection strings: names, *. and a name, or networks",
     )

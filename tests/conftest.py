@@ -1,12 +1,9 @@
 """Fixtures: real servers by release, clients, hosts that run while a test looks on."""
 
-import asyncio
-import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+import signal
+from collections.abc import AsyncIterator, Iterator
 
 # As in scaler.server, but before any test imports grpc: a server that is started while gRPC has threads can fail.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -14,18 +11,13 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import hypothesis
 import pytest
 import redis.asyncio
-from pydantic import SecretStr
 
-from listeners import App, Host
-from listeners.connections.named import Connections
 from listeners.connections.strings import parse_connection_string
 from listeners.redis.client import Client
-from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES, available, present
-from tests.support.waiting import eventually
+from tests.support.running_host import RunHost, running_host
+from tests.support.running_scaler import Running, running_scaler
 from triggerfish.testing.server import Server
-
-RunHost = Callable[..., AbstractAsyncContextManager[Host]]
 
 # How long an example takes says nothing on a busy machine.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -71,6 +63,23 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server of the test's own, which it may kill or suspend."""
+    server = RELEASES["valkey-9.1"].start()
+    yield server
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+@pytest.fixture
+async def scaler(server: Server) -> AsyncIterator[Running]:
+    """A running scaler whose default Redis is the test's server."""
+    async with running_scaler(server) as running:
+        yield running
+
+
+@pytest.fixture
 def version(request: pytest.FixtureRequest, server: Server) -> tuple[int, ...]:
     """The Redis version whose commands the server has."""
     name: str = request.node.callspec.params["server"]
@@ -90,33 +99,6 @@ async def ours(server: Server) -> AsyncIterator[Client]:
     connected = Client(parse_connection_string(server.address), "test")
     yield connected
     await connected.aclose()
-
-
-class Addressed(Protocol):
-    """What a host can run on: a server, a cluster, Sentinels."""
-
-    @property
-    def address(self) -> str: ...
-
-
-@contextlib.asynccontextmanager
-async def running_host(
-    server: Addressed, app: App, *, instance: str | None = None, ready: bool = True, **settings: object
-) -> AsyncIterator[Host]:
-    """The app, run in this process on a server; drained after the block. `ready`: begin the block when it is ready.
-
-    The other keyword arguments are HostSettings.
-    """
-    app.name = app.name or "test"
-    host = Host(app, Connections(SecretStr(server.address)), HostSettings.model_validate(settings), instance=instance)
-    running = asyncio.create_task(host.run())
-    try:
-        await eventually(lambda: host.ready or not ready or running.done())
-        yield host
-    finally:
-        host.drain()
-        async with asyncio.timeout(30):
-            await running
 
 
 @pytest.fixture

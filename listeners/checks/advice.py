@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 
 from listeners.errors import AccessDeniedError, CommandRefusedError
 from listeners.functions.triggers import PubSubTrigger, Trigger
-from listeners.redis.acl import Call
+from listeners.redis.acl import SampleCommand
 from listeners.redis.error_translation import translate, translated
-from listeners.redis.server_info import Server
-from listeners.text import text
+from listeners.redis.server_info import ServerInfo
+from listeners.text import decode
 
-__all__ = ["denied_calls", "server_advice"]
+__all__ = ["denied_commands", "server_advice"]
 
 #: A transaction's own commands: they are tried by themselves.
 TRANSACTION = ("MULTI", "EXEC", "DISCARD")
@@ -110,10 +110,12 @@ async def _configured(client: Redis, name: str) -> str | None:
             answer = await client.execute_command("CONFIG", "GET", name)
     except (AccessDeniedError, CommandRefusedError):
         return None
-    return text(answer[1]) if answer else None
+    return decode(answer[1]) if answer else None
 
 
-async def denied_calls(client: Redis, server: Server, calls: Sequence[Call]) -> list[tuple[Call, str]]:
+async def denied_commands(
+    client: Redis, server: ServerInfo, calls: Sequence[SampleCommand]
+) -> list[tuple[SampleCommand, str]]:
     """The calls that the server would refuse to this user, or does not have, with what it says. Nothing is run.
 
     ACL DRYRUN tells (Redis 7.0), if the user may use it; else the calls are queued in a transaction, which checks them,
@@ -128,7 +130,7 @@ async def denied_calls(client: Redis, server: Server, calls: Sequence[Call]) -> 
     return [(call, said) for call, reply in zip(wanted, replies, strict=True) if (said := _refusal(reply))]
 
 
-async def _dry_run(client: Redis, calls: Sequence[Call]) -> list[Any] | None:
+async def _dry_run(client: Redis, calls: Sequence[SampleCommand]) -> list[Any] | None:
     try:
         user = await client.execute_command("ACL", "WHOAMI")
         await client.execute_command("ACL", "DRYRUN", user, "PING")
@@ -139,7 +141,7 @@ async def _dry_run(client: Redis, calls: Sequence[Call]) -> list[Any] | None:
     return await _piped(client, [("ACL", "DRYRUN", user, *call) for call in calls])
 
 
-async def _discarded(client: Redis, calls: Sequence[Call]) -> list[Any]:
+async def _discarded(client: Redis, calls: Sequence[SampleCommand]) -> list[Any]:
     """What the server says of each call when it is queued."""
     # Alone first, and empty: outside of a transaction the calls would be run.
     opened, executed = await _piped(client, [("MULTI",), ("EXEC",)])
@@ -166,4 +168,4 @@ def _refusal(reply: Any) -> str:
     if isinstance(reply, RedisError):
         refused = isinstance(translate(reply, ""), AccessDeniedError) or "unknown command" in str(reply).lower()
         return str(reply) if refused else ""
-    return text(reply) if isinstance(reply, bytes) and reply not in (b"OK", b"QUEUED") else ""
+    return decode(reply) if isinstance(reply, bytes) and reply not in (b"OK", b"QUEUED") else ""

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from listeners.checks.advice import denied_calls, server_advice
+from listeners.checks.advice import denied_commands, server_advice
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
-from listeners.engine.metrics import FunctionMeter, HostMetrics
+from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.errors import SourceError
 from listeners.functions.app import App, Function
 from listeners.host.host import instance_name
-from listeners.host.permissions import needs_of
+from listeners.host.permissions import permissions_for
 from listeners.host.sources import source_for
-from listeners.redis.acl import NO_ACL, Call, acl_line
+from listeners.redis.acl import NO_ACL, SampleCommand, acl_setuser
 from listeners.redis.client import Client
 from listeners.settings import HostSettings
 
-__all__ = ["Finding", "acl_lines", "check"]
+__all__ = ["CheckResult", "acl_commands", "check"]
 
 CLIENT_NAME = "triggerfish:check"
 
@@ -27,7 +27,7 @@ FIX = "allow what `triggerfish check --acl` prints"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What was found of one function's trigger. `line` says how it will be read, or what is wrong.
 
     `warnings` are sentences about the trigger, and about its server if no function before it has them already.
@@ -41,7 +41,7 @@ class Finding:
     warnings: tuple[str, ...] = ()
 
 
-async def check(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[Finding]:
+async def check(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
     """Look at the triggers one after the other. Raises ConfigurationError for a connection that does not exist."""
     name = app.name or "app"
     specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
@@ -59,10 +59,10 @@ async def check(app: App, connections: Connections, settings: HostSettings) -> A
             line = f"{line}; {broken}" if broken else line
         except SourceError as error:
             line, works, warnings = str(error), False, []
-        yield Finding(function.name, function.trigger.reads, spec.address, line, works, tuple(warnings))
+        yield CheckResult(function.name, function.trigger.reads, spec.address, line, works, tuple(warnings))
 
 
-async def acl_lines(app: App, connections: Connections) -> AsyncIterator[tuple[str, str]]:
+async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tuple[str, str]]:
     """For each Redis that the app uses its address and the ACL SETUSER command for the app's user.
 
     Raises SourceError if a server cannot be reached, ConfigurationError for a connection that does not exist.
@@ -80,12 +80,12 @@ async def acl_lines(app: App, connections: Connections) -> AsyncIterator[tuple[s
         if not server.has(6):
             yield spec.address, f"# {server} {NO_ACL}"
             continue
-        needs = [needs_of(function, name, server) for function in using]
-        yield spec.address, acl_line(spec.username, name, needs, server, database=spec.database)
+        needs = [permissions_for(function, name, server) for function in using]
+        yield spec.address, acl_setuser(spec.username, name, needs, server, database=spec.database)
 
 
 async def _described(function: Function, spec: ConnectionSpec, settings: HostSettings, app: str) -> str:
-    meter = FunctionMeter(HostMetrics(CollectorRegistry()), app, function.name)
+    meter = FunctionMetrics(HostMetrics(CollectorRegistry()), app, function.name)
     source = source_for(function, spec, settings, app=app, instance=instance_name(), meter=meter)
     try:
         return await source.describe()
@@ -98,8 +98,8 @@ async def _permissions(function: Function, spec: ConnectionSpec, app: str) -> tu
     client = Client(spec, CLIENT_NAME)
     try:
         server = await client.server()
-        needs = needs_of(function, app, server)
-        denied = await denied_calls(client.first_node, server, [*needs.host, *needs.more])
+        needs = permissions_for(function, app, server)
+        denied = await denied_commands(client.first_node, server, [*needs.host, *needs.more])
     finally:
         await client.aclose()
     essential = set(needs.host)
@@ -112,7 +112,7 @@ async def _permissions(function: Function, spec: ConnectionSpec, app: str) -> tu
     ] if more else []
 
 
-def _named(denied: list[tuple[Call, str]]) -> str:
+def _named(denied: list[tuple[SampleCommand, str]]) -> str:
     """The denied commands, and what the server says of the first."""
     commands = ", ".join(dict.fromkeys(call[0] for call, _ in denied))
     return f"{commands} denied ({denied[0][1]})"

@@ -4,12 +4,12 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-__all__ = ["host_matches", "host_pattern", "is_beyond_this_machine"]
+__all__ = ["host_matches", "is_remote_address", "parse_host_pattern"]
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-def host_pattern(pattern: str) -> str:
+def parse_host_pattern(pattern: str) -> str:
     """A pattern in its one spelling. Raises ValueError that says what can be written.
 
     `*.` stands for one label or more before a name. A wildcard elsewhere is none: `10.1.*` would also match the name
@@ -38,7 +38,7 @@ def host_matches(host: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def is_beyond_this_machine(address: str) -> bool:
+def is_remote_address(address: str) -> bool:
     """Whether an IP address is neither loopback nor link-local, where machines keep what is only for themselves (the
     metadata service of a cloud among it), nor one that stands for any or several.
     """

@@ -11,12 +11,12 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError, UnusableConnectionError
 
-__all__ = ["DEFAULT_CONNECTION_STRING", "Connected", "Connections"]
+__all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionReference", "Connections"]
 
 DEFAULT_CONNECTION_STRING = "127.0.0.1:6379"
 
 
-class Connected(Protocol):
+class ConnectionReference(Protocol):
     """What says which connection it wants: every trigger."""
 
     @property
@@ -36,7 +36,7 @@ class Connections:
     default: SecretStr = field(default_factory=lambda: SecretStr(DEFAULT_CONNECTION_STRING))
     named: Mapping[str, SecretStr | ConnectionSpec | ConfigurationError] = field(default_factory=dict)
 
-    def resolve(self, wanted: Connected) -> ConnectionSpec:
+    def resolve(self, wanted: ConnectionReference) -> ConnectionSpec:
         """The Redis that a trigger reads: its own string, the connection it names, or the default.
 
         Raises UnknownConnectionError, UnusableConnectionError or ConnectionStringError.

@@ -13,7 +13,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.connections.tls import tls_context
 from listeners.errors import ConfigurationError, ConnectionStringError
-from listeners.runtime.files import read_file, stamp
+from listeners.runtime.files import file_stamp, read_file
 
 __all__ = ["ConnectionSettings", "connections_from"]
 
@@ -54,7 +54,7 @@ class ConnectionSettings(BaseModel):
         files = {name: file for name in names if (file := getattr(self, name)) is not None}
         self._check_together(spec, field)
         paths: dict[str, Any] = {name: str(file) for name, file in files.items()}
-        stamps = tuple((str(file), stamp(file)) for file in files.values())
+        stamps = tuple((str(file), file_stamp(file)) for file in files.values())
         spec = replace(spec, **paths, entra=self.entra, files=stamps)
         _check_files(spec, field)
         return spec

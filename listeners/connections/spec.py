@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from listeners.runtime.files import Stamp
+from listeners.runtime.files import FileStamp
 
 __all__ = ["ConnectionSpec", "Endpoint"]
 
@@ -52,7 +52,7 @@ class ConnectionSpec:
     key_file: str | None = None
     entra: bool = False
     allowed_hosts: tuple[str, ...] | None = None
-    files: tuple[tuple[str, Stamp], ...] = ()
+    files: tuple[tuple[str, FileStamp], ...] = ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -10,7 +10,7 @@ from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
-from listeners.text import text
+from listeners.text import decode
 
 __all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields"]
 
@@ -71,14 +71,14 @@ class DeadLetter:
         fields = [(n.removeprefix(FIELD_PREFIX), v) for n, v in pairs if n.startswith(FIELD_PREFIX)]
         payload = known.get(b"payload")
         entry = Entry(
-            text(known[b"trigger"]),
+            decode(known[b"trigger"]),
             payload=payload,
             flat_fields=[part for pair in fields for part in pair] if payload is None else None,
-            id=text(known[b"id"]) or None,
+            id=decode(known[b"id"]) or None,
             deliveries=int(known[b"deliveries"]),
         )
-        function, error, where = (text(known.get(name, b"")) for name in (b"function", b"error", b"where"))
-        return cls(text(raw[0]), function, error, where, int(known[b"time_ms"]), entry)
+        function, error, where = (decode(known.get(name, b"")) for name in (b"function", b"error", b"where"))
+        return cls(decode(raw[0]), function, error, where, int(known[b"time_ms"]), entry)
 
 
 class DeadLetters:
@@ -103,7 +103,7 @@ class DeadLetters:
                         yield letter
                 if len(page) < PAGE:
                     break
-                milliseconds, _, sequence = text(page[-1][0]).partition("-")
+                milliseconds, _, sequence = decode(page[-1][0]).partition("-")
                 start = f"{milliseconds}-{int(sequence) + 1}"
 
     async def requeue(self, letter: DeadLetter) -> bool:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
-from listeners.redis.acl import EVAL, SHA, Call
+from listeners.redis.acl import EVAL, SHA, SampleCommand
 
 
-def _dead_letter_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[Call]:
+def dead_letter_commands(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[SampleCommand]:
     """What `triggerfish dead` runs."""
     dead = dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "2", dead, key), ("XRANGE", dead, "-", "+"), ("XDEL", dead, "0-1"))

@@ -10,16 +10,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from listeners.engine.locations import raised_at, stands_at, waits_at
-from listeners.engine.metrics import FunctionMeter
-from listeners.engine.retry_policy import after_failure, described, lapsed
-from listeners.engine.task_pool import Job, Workers
+from listeners.engine.code_locations import raised_at, stands_at, waits_at
+from listeners.engine.metrics import FunctionMetrics
+from listeners.engine.retry_policy import after_failure, describe_exception, lease_lapsed
+from listeners.engine.task_pool import PooledTask, TaskPool
 from listeners.errors import CallTimeoutError, Reject
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, Settlement
 from listeners.runtime.deadlines import Deadlines
 
-__all__ = ["CLEAN_UP_SECONDS", "Caller"]
+__all__ = ["CLEAN_UP_SECONDS", "Executor"]
 
 log = logging.getLogger("triggerfish.host")
 
@@ -31,7 +31,7 @@ MAX_THREADS = 32
 CLEAN_UP_SECONDS = 2.0
 
 
-class _Call(Job):
+class _Call(PooledTask):
     """One call. `given_up`: its entries were settled as failed while it still runs."""
 
     __slots__ = ("entries", "given_up", "has_place", "overran", "rejected", "thread", "thread_id", "timer")
@@ -46,7 +46,7 @@ class _Call(Job):
         self.has_place = self.overran = self.given_up = False
 
 
-class Caller:
+class Executor:
     """Calls one function: on the loop if it is async, else on threads of its own.
 
     `concurrency` calls at most run at once, bounded for threads by MAX_THREADS. A call that takes longer than the
@@ -60,7 +60,7 @@ class Caller:
     def __init__(
         self,
         function: Function,
-        meter: FunctionMeter,
+        meter: FunctionMetrics,
         concurrency: int,
         *,
         holds: Callable[[Entry], bool],
@@ -84,11 +84,11 @@ class Caller:
             self._concurrency = min(concurrency, MAX_THREADS)
             # Twice as many: those that were given up on keep their threads.
             self._threads = ThreadPoolExecutor(2 * self._concurrency, thread_name_prefix=function.name)
-        self._workers = Workers()
+        self._workers = TaskPool()
         self._cancelling = False
         self._places = asyncio.Semaphore(self._concurrency)
         #: The calls that have not ended, and were not given up on.
-        self._running: set[Job] = set()
+        self._running: set[PooledTask] = set()
         self.idle = asyncio.Event()
         self.idle.set()
         self._overdue: set[_Call] = set()
@@ -170,12 +170,12 @@ class Caller:
         arguments: list[Any] = []
         for entry in call.entries:
             if not holds(entry):
-                call.rejected.append(lapsed(entry))
+                call.rejected.append(lease_lapsed(entry))
                 continue
             try:
                 arguments.append(convert(entry))
             except Exception as error:  # noqa: BLE001  (a user's validator may raise anything)
-                reason = error if isinstance(error, Reject) else Reject(described(error))
+                reason = error if isinstance(error, Reject) else Reject(describe_exception(error))
                 where = raised_at(error, self._function.handler)
                 call.rejected.append(after_failure(self._function.trigger, entry, reason, alone=True, where=where))
         if call.rejected:
@@ -271,7 +271,7 @@ class Caller:
             self._overdue.discard(call)
             self._overdue_changed()
 
-    def _forget(self, call: Job) -> None:
+    def _forget(self, call: PooledTask) -> None:
         self._running.discard(call)
         if not self._running:
             self.idle.set()

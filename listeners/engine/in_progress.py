@@ -5,18 +5,18 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 
-from listeners.engine.metrics import FunctionMeter
+from listeners.engine.metrics import FunctionMetrics
 from listeners.functions.entries import Entry, Outcome, Settlement
 
-__all__ = ["Hand"]
+__all__ = ["InProgress"]
 
 log = logging.getLogger("triggerfish.host")
 
 
-class Hand:
+class InProgress:
     """At most `capacity` entries. A `batch` function gets its next batch when it has finished the one before."""
 
-    def __init__(self, function: str, capacity: int, *, batch: bool, meter: FunctionMeter) -> None:
+    def __init__(self, function: str, capacity: int, *, batch: bool, meter: FunctionMetrics) -> None:
         self._function = function
         self._capacity = capacity
         self._batch = batch

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from listeners.engine.activity import Activity
-from listeners.engine.executor import Caller
-from listeners.engine.in_progress import Hand
-from listeners.engine.metrics import FunctionMeter
-from listeners.engine.retry_policy import exhausted
+from listeners.engine.executor import Executor
+from listeners.engine.in_progress import InProgress
+from listeners.engine.metrics import FunctionMetrics
+from listeners.engine.resilient_loop import ResilientLoop
+from listeners.engine.retry_policy import deliveries_exhausted
 from listeners.engine.source import Source
 from listeners.errors import SourceError
 from listeners.functions.app import Function
@@ -19,7 +19,7 @@ from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import PubSubTrigger
 from listeners.runtime.tasks import cancel_until_done
 
-__all__ = ["Pump"]
+__all__ = ["Listener"]
 
 log = logging.getLogger("triggerfish.host")
 
@@ -39,13 +39,13 @@ CLEAN_UP_SECONDS = 2.0
 FAILED: Final = object()
 
 
-class Pump:
+class Listener:
     """Takes no more than functions finish: at most a batch is in hand, from the taking to the settling.
 
     `renew_seconds`: how often the lease on what is in hand is renewed.
     """
 
-    def __init__(self, function: Function, source: Source, meter: FunctionMeter, *, renew_seconds: float) -> None:
+    def __init__(self, function: Function, source: Source, meter: FunctionMetrics, *, renew_seconds: float) -> None:
         trigger = function.trigger
         self.function = function
         self.ready = asyncio.Event()
@@ -53,7 +53,7 @@ class Pump:
         self._meter = meter
         self._capacity = PUBSUB_CONCURRENCY if isinstance(trigger, PubSubTrigger) else trigger.batch_size
         self._renew_seconds = renew_seconds
-        self._hand = Hand(function.name, self._capacity, batch=function.binding.batch, meter=meter)
+        self._hand = InProgress(function.name, self._capacity, batch=function.binding.batch, meter=meter)
         self._taking = False
         self._exchange_failed = False
         self._finishing = False
@@ -63,7 +63,7 @@ class Pump:
         self._broken: set[str] = set()
         #: Entries that must go back, as the function is blocked by calls that do not end.
         self._unstarted: list[Entry] = []
-        self._caller = Caller(
+        self._caller = Executor(
             function,
             meter,
             self._capacity,
@@ -160,7 +160,7 @@ class Pump:
             return
         again = [entry for entry in entries if entry.deliveries > 1]
         self._hand.measure(entries, len(again))
-        given_up = [settlement for entry in again if (settlement := exhausted(self.function.trigger, entry))]
+        given_up = [settlement for entry in again if (settlement := deliveries_exhausted(self.function.trigger, entry))]
         if given_up:
             self._hand.finish(given_up)
             hopeless = {settlement.entry for settlement in given_up}
@@ -267,8 +267,8 @@ class Pump:
             log.exception("%s: %s at the end failed in a way that was not foreseen", self.function.name, doing)
         return FAILED
 
-    def _activity(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> Activity:
-        return Activity(
+    def _activity(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> ResilientLoop:
+        return ResilientLoop(
             f"{self.function.name}: {name}",
             step,
             on_error=self._meter.source_error,

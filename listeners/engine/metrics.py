@@ -10,7 +10,7 @@ from prometheus_client.samples import Sample
 
 from listeners.functions.entries import Outcome
 
-__all__ = ["FunctionMeter", "HostMetrics"]
+__all__ = ["FunctionMetrics", "HostMetrics"]
 
 LABELS = ("app", "function")
 
@@ -22,7 +22,7 @@ DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 MAX_OBSERVED = 1_000
 
 
-class Durations(Histogram):
+class BatchedHistogram(Histogram):
     """A histogram that counts its observations when it is read: one by one they cost more than calls that do little."""
 
     def _metric_init(self) -> None:
@@ -81,14 +81,14 @@ class HostMetrics:
             LABELS,
             registry=registry,
         )
-        self.duration = Durations(
+        self.duration = BatchedHistogram(
             "triggerfish_handler_duration_seconds",
             "Duration of a call.",
             LABELS,
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
-        self.wait = Durations(
+        self.wait = BatchedHistogram(
             "triggerfish_entry_wait_seconds",
             "Time from a stream entry's ID to its call.",
             LABELS,
@@ -118,7 +118,7 @@ class HostMetrics:
         )
 
 
-class FunctionMeter:
+class FunctionMetrics:
     """The series of one function, looked up once."""
 
     def __init__(self, metrics: HostMetrics, app: str, function: str) -> None:

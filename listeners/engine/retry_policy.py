@@ -6,7 +6,7 @@ from listeners.errors import Reject, Retry
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, Trigger
 
-__all__ = ["after_failure", "described", "exhausted", "lapsed"]
+__all__ = ["after_failure", "deliveries_exhausted", "describe_exception", "lease_lapsed"]
 
 #: The first retry waits about this long, each further one twice as long as the one before, up to the last figure.
 FIRST_RETRY_SECONDS = 1.0
@@ -25,7 +25,7 @@ def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone
     `alone`: the call had no other entry. One that failed in company is always tried again, alone: only then is it
     known to be the one that fails.
     """
-    reason = described(error)
+    reason = describe_exception(error)
     if isinstance(trigger, PubSubTrigger):
         return Settlement(entry, Outcome.DROPPED, error=reason, where=where)
     at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
@@ -39,7 +39,7 @@ def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone
     return Settlement(entry, Outcome.RETRIED, int(delay_seconds * 1000), reason, where)
 
 
-def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
+def deliveries_exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
     """The end of an entry that was delivered too often without any call ending: its function kills the process."""
     if isinstance(trigger, PubSubTrigger) or entry.deliveries <= trigger.max_deliveries:
         return None
@@ -47,7 +47,7 @@ def exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
     return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
 
 
-def lapsed(entry: Entry) -> Settlement:
+def lease_lapsed(entry: Entry) -> Settlement:
     """The end of an entry here whose lease ran out before its call began."""
     return Settlement(entry, Outcome.LAPSED, error="its lease ran out before its call began")
 
@@ -57,7 +57,7 @@ def _back_off_seconds(deliveries: int) -> float:
     return longest * random.uniform(0.75, 1.25)
 
 
-def described(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """An exception as its class and its text, at most MAX_REASON_CHARACTERS."""
     try:
         text = str(error)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-__all__ = ["Job", "Workers"]
+__all__ = ["PooledTask", "TaskPool"]
 
 log = logging.getLogger("triggerfish.host")
 
@@ -17,7 +17,7 @@ log = logging.getLogger("triggerfish.host")
 WOKEN_BY_EACH = 2
 
 
-class Job:
+class PooledTask:
     """A coroutine to be run; `task` is the one that runs it, as soon as it has begun."""
 
     __slots__ = ("coroutine", "task")
@@ -27,7 +27,7 @@ class Job:
         self.task: asyncio.Task[None] | None = None
 
 
-class Workers:
+class TaskPool:
     """Runs jobs on tasks that are kept: soon, in their order, and however many at the same time.
 
     A job has a context of its own, and while it runs a task that it may cancel: a task that was cancelled ends with its
@@ -36,7 +36,7 @@ class Workers:
     """
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[PooledTask] = deque()
         self._idle: list[asyncio.Future[None]] = []
         #: The loop itself would let go of a task that waits.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,13 +44,13 @@ class Workers:
         self._woken = 0
         self._closed = False
 
-    def start(self, job: Job) -> None:
+    def start(self, job: PooledTask) -> None:
         """Run a job soon."""
         self._jobs.append(job)
         if not self._woken:
             self._wake()
 
-    def withdraw(self) -> list[Job]:
+    def withdraw(self) -> list[PooledTask]:
         """Take back the jobs that have not begun."""
         jobs = list(self._jobs)
         self._jobs.clear()
@@ -103,7 +103,7 @@ class Workers:
         finally:
             self._wake_more()
 
-    async def _do(self, job: Job, task: "asyncio.Task[None] | None") -> None:
+    async def _do(self, job: PooledTask, task: "asyncio.Task[None] | None") -> None:
         """Run one job to its end. A method of its own, so that a worker without a job keeps nothing of the last one."""
         job.task = task
         run = contextvars.copy_context().run

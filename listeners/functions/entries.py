@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from listeners.text import text
+from listeners.text import decode
 
 __all__ = ["Entry", "Outcome", "RedisMessage", "Settlement", "by_key"]
 
@@ -76,11 +76,11 @@ class Entry:
 
     def field_map(self) -> dict[str, str]:
         """The fields as a dict; of duplicate names the last one wins."""
-        return {text(name): text(value) for name, value in self.fields or ()}
+        return {decode(name): decode(value) for name, value in self.fields or ()}
 
     def message(self) -> RedisMessage:
         """The entry as the function's RedisMessage."""
-        body = text(self.payload) if self.payload is not None else self._fields_json()
+        body = decode(self.payload) if self.payload is not None else self._fields_json()
         return RedisMessage(
             trigger=self.key,
             message=body,

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Info
 
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
-from listeners.engine.listener import Pump
-from listeners.engine.metrics import FunctionMeter, HostMetrics
+from listeners.engine.listener import Listener
+from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.functions.app import App, Function
 from listeners.host.sources import source_for
 from listeners.settings import HostSettings
@@ -124,8 +124,8 @@ class Host:
         log.info("metrics and probes on port %d", port)
         return runner
 
-    def _pump(self, function: Function, spec: ConnectionSpec) -> Pump:
-        meter = FunctionMeter(self._metrics, self.app_name, function.name)
+    def _pump(self, function: Function, spec: ConnectionSpec) -> Listener:
+        meter = FunctionMetrics(self._metrics, self.app_name, function.name)
         seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
         source = source_for(function, spec, self.settings, app=self.app_name, instance=self.instance, meter=meter)
-        return Pump(function, source, meter, renew_seconds=seconds)
+        return Listener(function, source, meter, renew_seconds=seconds)

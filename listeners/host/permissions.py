@@ -2,43 +2,51 @@
 
 from collections.abc import Iterator
 
-from listeners.dead_letters.permissions import _dead_letter_calls
+from listeners.dead_letters.permissions import dead_letter_commands
 from listeners.functions.app import Function
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, keys_read
 from listeners.keys import companion_key, inflight_key
-from listeners.lists.permissions import _leased_calls, _plain_calls
-from listeners.pubsub.permissions import _needs_of_channel
-from listeners.redis.acl import Call, Needs, _escaped
-from listeners.redis.server_info import Server
-from listeners.streams.permissions import _stream_calls
+from listeners.lists.permissions import at_least_once_commands, at_most_once_commands
+from listeners.pubsub.permissions import pubsub_permissions
+from listeners.redis.acl import Permissions, SampleCommand, escape_glob
+from listeners.redis.server_info import ServerInfo
+from listeners.streams.permissions import stream_commands
 
-__all__ = ["needs_of"]
+__all__ = ["permissions_for"]
 
 
-def needs_of(function: Function, app: str, server: Server) -> Needs:
+def permissions_for(function: Function, app: str, server: ServerInfo) -> Permissions:
     """What a function needs of this server."""
     trigger = function.trigger
     if isinstance(trigger, PubSubTrigger):
-        return _needs_of_channel(trigger, app, function.name)
+        return pubsub_permissions(trigger, app, function.name)
     read = keys_read(trigger, multi_pop=server.has(7)) if isinstance(trigger, ListTrigger) else trigger.keys
     host = [call for key in read for call in _host_calls(trigger, key, server, several=len(read) > 1)]
     more = [call for key in read for call in _measuring_calls(trigger, key)]
-    more += [call for key in trigger.keys for call in _dead_letter_calls(trigger, key)]
-    patterns = [pattern for key in trigger.keys for pattern in (_escaped(key), f"{_escaped(companion_key(key, ''))}*")]
-    return Needs(tuple(host), tuple(more), tuple(patterns))
+    more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]
+    patterns = [
+        pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(companion_key(key, ''))}*")
+    ]
+    return Permissions(tuple(host), tuple(more), tuple(patterns))
 
 
-def _host_calls(trigger: ListTrigger | StreamTrigger, key: str, server: Server, *, several: bool) -> Iterator[Call]:
+def _host_calls(
+    trigger: ListTrigger | StreamTrigger, key: str, server: ServerInfo, *, several: bool
+) -> Iterator[SampleCommand]:
     if isinstance(trigger, StreamTrigger):
-        yield from _stream_calls(trigger, key)
+        yield from stream_commands(trigger, key)
         return
-    yield from _leased_calls(key) if trigger.delivery == "at-least-once" else _plain_calls(trigger, key, several)
+    yield from (
+        at_least_once_commands(key)
+        if trigger.delivery == "at-least-once"
+        else at_most_once_commands(trigger, key, several)
+    )
     if server.has(6, 2):
         end = "LEFT" if trigger.list_pop_from_beginning else "RIGHT"
         yield ("BLMOVE", key, key, end, end, "1")
 
 
-def _measuring_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[Call]:
+def _measuring_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[SampleCommand]:
     yield from (("MULTI",), ("EXEC",))
     if isinstance(trigger, StreamTrigger):
         yield from (("XINFO", "GROUPS", key), ("XINFO", "STREAM", key), ("XRANGE", key, "-", "+"))

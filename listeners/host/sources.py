@@ -1,12 +1,12 @@
 """Makes the source that a trigger needs."""
 
 from listeners.connections.spec import ConnectionSpec
-from listeners.engine.metrics import FunctionMeter
+from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.source import Source
 from listeners.functions.app import Function
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 from listeners.keys import lease_key
-from listeners.leases.handover import HandOver
+from listeners.leases.handover import Handover
 from listeners.leases.kubernetes_lease import open_kubernetes_lease, wants_kubernetes
 from listeners.leases.lease import Lease
 from listeners.leases.redis_lease import RedisLease
@@ -20,7 +20,7 @@ __all__ = ["source_for"]
 
 
 def source_for(
-    function: Function, spec: ConnectionSpec, settings: HostSettings, *, app: str, instance: str, meter: FunctionMeter
+    function: Function, spec: ConnectionSpec, settings: HostSettings, *, app: str, instance: str, meter: FunctionMetrics
 ) -> Source:
     """The source of a function's trigger. It connects when it is first used."""
     trigger, name = function.trigger, function.name
@@ -48,11 +48,11 @@ def source_for(
 
 def _lease_for(
     trigger: PubSubTrigger, client: Client, settings: HostSettings, *, app: str, function: str, instance: str
-) -> tuple[Lease | None, HandOver | None]:
+) -> tuple[Lease | None, Handover | None]:
     """What keeps a pub/sub function to one instance, and how it passes on; a Kubernetes lease is just released."""
     if not trigger.singleton:
         return None, None
     if wants_kubernetes(settings.pubsub_lease):
         return open_kubernetes_lease(app, function, instance, settings.pubsub_lease_seconds), None
     lease = RedisLease(client, lease_key(app, function), instance, settings.pubsub_lease_seconds)
-    return lease, HandOver(lease)
+    return lease, Handover(lease)

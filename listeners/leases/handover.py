@@ -10,12 +10,12 @@ This needs one server for both: on a cluster a subscription and a publisher may 
 
 from enum import Enum
 
-from listeners.keys import notice_channel
+from listeners.keys import lease_notices_channel
 from listeners.leases.redis_lease import RedisLease
 from listeners.runtime.clock import boot_seconds
-from listeners.text import text
+from listeners.text import decode
 
-__all__ = ["HandOver", "Notice"]
+__all__ = ["Handover", "Notice"]
 
 
 class Notice(Enum):
@@ -29,11 +29,11 @@ class Notice(Enum):
     LOOK = "look"
 
 
-class HandOver:
+class Handover:
     """The hand-over of one function's lease, from either side."""
 
     def __init__(self, lease: RedisLease) -> None:
-        self.channel = notice_channel(lease.key)
+        self.channel = lease_notices_channel(lease.key)
         self._lease = lease
         self._asked_at: float | None = None
 
@@ -71,7 +71,7 @@ class HandOver:
 
     def read(self, payload: bytes) -> Notice | None:
         """What a notice means to us; None if nothing, or if it is none."""
-        match text(payload).split(" ", 2):
+        match decode(payload).split(" ", 2):
             case [verb, epoch, name] if epoch.isdecimal():
                 return self._meaning(verb, int(epoch), ours=name == self._lease.holder)
         return None

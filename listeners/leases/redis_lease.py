@@ -1,13 +1,13 @@
 """Leases: at most one instance subscribes at a time. The one in Redis goes by the server's clock."""
 
 from listeners.errors import WrongTypeError
-from listeners.keys import notice_channel
+from listeners.keys import lease_notices_channel
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
-from listeners.text import text
+from listeners.text import decode
 
-__all__ = ["RedisLease", "is_about_a_lease"]
+__all__ = ["RedisLease", "concerns_a_lease"]
 
 #: How often an instance that stands by asks for the lease.
 STANDBY_SECONDS = 0.5
@@ -25,10 +25,10 @@ def is_lease_key(name: str) -> bool:
     return name.startswith("triggerfish:{") and name.endswith(_SUFFIXES)
 
 
-def is_about_a_lease(channel: str, payload: bytes) -> bool:
+def concerns_a_lease(channel: str, payload: bytes) -> bool:
     """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
     if channel.startswith("__keyevent@"):
-        return is_lease_key(text(payload))
+        return is_lease_key(decode(payload))
     return is_lease_key(channel.partition("__:")[2] if channel.startswith("__keyspace@") else channel)
 
 
@@ -48,7 +48,7 @@ class RedisLease:
         self._ttl_seconds = ttl_seconds
         self._ends_at = 0.0
         self._keys = [key, f"{key}:epoch", f"{key}:draining"]
-        self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), notice_channel(key)]
+        self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), lease_notices_channel(key)]
         self._client = client
         self._scripts = {name: Script(f"lease_{name}") for name in ("acquire", "offer", "release", "take_over")}
 

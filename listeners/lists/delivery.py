@@ -10,14 +10,14 @@ from listeners.functions.triggers import ListTrigger, keys_read
 from listeners.keys import companion_key, dead_letters_key, inflight_key
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
-from listeners.redis.server_info import Server
+from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds, lease_end
-from listeners.text import text
+from listeners.text import decode
 
-__all__ = ["LeasedTaking", "PlainTaking", "Taking", "taking_for"]
+__all__ = ["AtLeastOnce", "AtMostOnce", "Delivery", "delivery_for"]
 
 
-class Taking(Protocol):
+class Delivery(Protocol):
     """How elements leave a list, and what happens to them then."""
 
     def describe(self) -> str:
@@ -38,14 +38,16 @@ class Taking(Protocol):
     async def hand_back(self, key: str, entries: Sequence[Entry]) -> None: ...
 
 
-def taking_for(trigger: ListTrigger, function: str, client: Client, server: Server, lease_seconds: float) -> Taking:
+def delivery_for(
+    trigger: ListTrigger, function: str, client: Client, server: ServerInfo, lease_seconds: float
+) -> Delivery:
     """The way that the trigger asks for, with the commands that the server has."""
     if trigger.delivery == "at-most-once":
-        return PlainTaking(trigger, function, client, server)
-    return LeasedTaking(trigger, function, client, lease_seconds)
+        return AtMostOnce(trigger, function, client, server)
+    return AtLeastOnce(trigger, function, client, lease_seconds)
 
 
-class LeasedTaking:
+class AtLeastOnce:
     """At least once: an element stays recorded until it is settled, and comes back when its lease runs out.
 
     One script per key and step; needs EVALSHA, and no newer command than Redis 5.0 has.
@@ -112,10 +114,10 @@ class LeasedTaking:
         return lost
 
 
-class PlainTaking:
+class AtMostOnce:
     """At most once: the seed's LPOP and RPOP, with COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
 
-    def __init__(self, trigger: ListTrigger, function: str, client: Client, server: Server) -> None:
+    def __init__(self, trigger: ListTrigger, function: str, client: Client, server: ServerInfo) -> None:
         self._trigger = trigger
         self._function = function
         self._client = client
@@ -144,7 +146,7 @@ class PlainTaking:
             order = together[at:] + together[:at]
             end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
             answer = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
-            return (text(answer[0]), answer[1]) if answer else (key, [])
+            return (decode(answer[0]), answer[1]) if answer else (key, [])
         if self._server.has(6, 2):
             return key, await self._client.command(key, self._pop, key, count, doing=doing) or []
         payload = await self._client.command(key, self._pop, key, doing=doing)

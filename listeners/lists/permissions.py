@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import companion_key, dead_letters_key, inflight_key
-from listeners.redis.acl import EVAL, SHA, Call
+from listeners.redis.acl import EVAL, SHA, SampleCommand
 
 
-def _leased_calls(key: str) -> Iterator[Call]:
+def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
     """EVALSHA, and what the scripts run."""
     inflight, elements, dead = inflight_key(key), companion_key(key, "elements"), dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "4", key, inflight, elements, dead), ("TIME",))
@@ -19,7 +19,7 @@ def _leased_calls(key: str) -> Iterator[Call]:
     yield ("XADD", dead, "*", "f", "v")
 
 
-def _plain_calls(trigger: ListTrigger, key: str, several: bool) -> Iterator[Call]:
+def at_most_once_commands(trigger: ListTrigger, key: str, several: bool) -> Iterator[SampleCommand]:
     side = "L" if trigger.list_pop_from_beginning else "R"
     yield ("LMPOP", "1", key, "LEFT") if several else (f"{side}POP", key)
     yield (f"{side}PUSH", key, "v")

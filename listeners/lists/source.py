@@ -8,7 +8,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry, Outcome, Settlement, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
-from listeners.lists.delivery import Taking, taking_for
+from listeners.lists.delivery import Delivery, delivery_for
 from listeners.redis.client import Client
 from listeners.runtime.clock import boot_seconds
 
@@ -42,7 +42,7 @@ class ListSource:
         self._lease_seconds = lease_seconds
         # One connection for each key's blocking peek, beside those for taking and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
-        self._taking: Taking | None = None
+        self._taking: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
         self._turn = 0
         self._can_peek = False
@@ -54,13 +54,13 @@ class ListSource:
 
     async def open(self) -> None:
         server = await self._client.server()
-        self._taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        self._taking = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
         self._keys = keys_read(self._trigger, multi_pop=server.has(7))
         self._can_peek = server.has(6, 2)
 
     async def describe(self) -> str:
         server = await self._client.server()
-        taking = taking_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        taking = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
         ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.has(7))) :]
         warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
         wake = "woken by BLMOVE" if server.has(6, 2) else f"polled every {self._trigger.polling_interval_ms} ms at most"
@@ -121,7 +121,7 @@ class ListSource:
         await asyncio.gather(*self._peeks.values(), return_exceptions=True)
         await self._client.aclose()
 
-    def _opened(self) -> Taking:
+    def _opened(self) -> Delivery:
         if self._taking is None:
             raise RuntimeError("open() comes first")
         return self._taking

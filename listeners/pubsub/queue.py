@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 from listeners.functions.entries import Entry
 
-__all__ = ["Inbox"]
+__all__ = ["MessageQueue"]
 
 
-class Inbox:
+class MessageQueue:
     """Messages in the order in which they came, at most `size`; `on_drop` is told how many were dropped."""
 
     def __init__(self, size: int, on_drop: Callable[[int], object]) -> None:

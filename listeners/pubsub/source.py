@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import PubSubTrigger, is_keyspace_channel
-from listeners.leases.handover import HandOver, Notice
+from listeners.leases.handover import Handover, Notice
 from listeners.leases.lease import Lease
-from listeners.leases.redis_lease import is_about_a_lease
-from listeners.pubsub.queue import Inbox
+from listeners.leases.redis_lease import concerns_a_lease
+from listeners.pubsub.queue import MessageQueue
 from listeners.redis.client import Client
-from listeners.redis.cluster_subscription import PrimariesSubscription
+from listeners.redis.cluster_subscription import ClusterSubscription
 from listeners.redis.keyspace import keyspace_warning
 from listeners.redis.subscription import Message, Subscription
-from listeners.text import text
+from listeners.text import decode
 
 __all__ = ["QUEUE_SIZE", "PubSubSource"]
 
@@ -60,7 +60,7 @@ class PubSubSource:
         client: Client,
         *,
         lease: Lease | None,
-        hand_over: HandOver | None,
+        hand_over: Handover | None,
         lease_seconds: float,
         on_drop: Callable[[int], object],
         on_lease: Callable[[bool], object],
@@ -71,8 +71,8 @@ class PubSubSource:
         self._hand_over = hand_over
         self._renew_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._on_lease = on_lease
-        self._inbox = Inbox(QUEUE_SIZE, on_drop)
-        self._subscription: Subscription | PrimariesSubscription | None = None
+        self._inbox = MessageQueue(QUEUE_SIZE, on_drop)
+        self._subscription: Subscription | ClusterSubscription | None = None
         #: One step at a time changes who holds the lease and what is subscribed to.
         self._changing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -215,7 +215,7 @@ class PubSubSource:
         await self._unsubscribe()
         self._inbox.drop()
 
-    async def _succeed(self, lease: Lease, hand_over: HandOver) -> None:
+    async def _succeed(self, lease: Lease, hand_over: Handover) -> None:
         """Take over from a holder that drains: subscribe and discard until the marker comes."""
         self._begun.clear()
         async with self._unsubscribed_on_error():  # a marker may be on its way, which must find nobody
@@ -252,10 +252,10 @@ class PubSubSource:
 
     async def _subscribe(
         self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None
-    ) -> Subscription | PrimariesSubscription:
+    ) -> Subscription | ClusterSubscription:
         """See that a channel or pattern is subscribed to, on the one connection, or at every primary of a cluster."""
         if self._subscription is None and self._client.is_cluster and is_keyspace_channel(self._trigger.channel):
-            self._subscription = PrimariesSubscription(self._client, self._received, self._wake.set)
+            self._subscription = ClusterSubscription(self._client, self._received, self._wake.set)
         elif self._subscription is None:
             redis = await self._client.subscription(self._trigger.channel)
             self._subscription = Subscription(redis, self._received, self._wake.set)
@@ -283,13 +283,13 @@ class PubSubSource:
             raise
 
     def _received(self, message: Message) -> bool:
-        channel = text(message.channel)
+        channel = decode(message.channel)
         if self._hand_over and channel == self._hand_over.channel:
             if message.pattern is None:  # a pattern of the user's may match it too
                 self._noticed(self._hand_over.read(message.data))
             return True
-        if self._accepting and not is_about_a_lease(channel, message.data):
-            pattern = text(message.pattern) if message.pattern is not None else None
+        if self._accepting and not concerns_a_lease(channel, message.data):
+            pattern = decode(message.pattern) if message.pattern is not None else None
             epoch = self._lease.epoch if self._lease else None
             self._inbox.put(Entry(channel, payload=message.data, pattern=pattern, epoch=epoch))
         return len(self._inbox) > MANY_WAIT
@@ -319,4 +319,4 @@ class PubSubSource:
             answers = await self._client.everywhere("CONFIG", "GET", "notify-keyspace-events", doing=doing)
         except (AccessDeniedError, CommandRefusedError):
             return "; the server does not say whether it publishes these notifications (CONFIG GET is denied)"
-        return keyspace_warning(self._trigger.channel, [text(answer[1]) if answer else "" for answer in answers])
+        return keyspace_warning(self._trigger.channel, [decode(answer[1]) if answer else "" for answer in answers])

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from listeners.redis.server_info import Server
+from listeners.redis.server_info import ServerInfo
 
-__all__ = ["NO_ACL", "Call", "Needs", "acl_line"]
+__all__ = ["NO_ACL", "Permissions", "SampleCommand", "acl_setuser"]
 
 #: A command with arguments that it could be run with.
-Call = tuple[str, ...]
+SampleCommand = tuple[str, ...]
 
 
 #: What is said where there is nothing to set.
@@ -24,11 +24,11 @@ SHA = "0" * 40
 
 
 #: A script is sent whole to a server that does not know it yet.
-EVAL: Call = ("EVAL", "return 1", "0")
+EVAL: SampleCommand = ("EVAL", "return 1", "0")
 
 
 #: Every connection says who it is; `check` tries commands in a transaction that it discards.
-CONNECTION: tuple[Call, ...] = (
+CONNECTION: tuple[SampleCommand, ...] = (
     ("CLIENT", "SETNAME", "x"), ("INFO", "server"), ("PING",), ("MULTI",), ("EXEC",), ("DISCARD",),
 )  # fmt: skip
 
@@ -38,18 +38,18 @@ PASSWORD = "CHANGE-ME"  # noqa: S105  (it opens nothing)
 
 
 @dataclass(frozen=True)
-class Needs:
+class Permissions:
     """What one function needs. Without a call of `host` its trigger is not read; `more` is for measuring and for
     `triggerfish dead`. `keys` and `channels` are glob patterns.
     """
 
-    host: tuple[Call, ...]
-    more: tuple[Call, ...]
+    host: tuple[SampleCommand, ...]
+    more: tuple[SampleCommand, ...]
     keys: tuple[str, ...]
     channels: tuple[str, ...] = ()
 
 
-def acl_line(user: str | None, app: str, needs: Iterable[Needs], server: Server, *, database: int) -> str:
+def acl_setuser(user: str | None, app: str, needs: Iterable[Permissions], server: ServerInfo, *, database: int) -> str:
     """The command that lets `user`, or one with the app's name, do what is needed and nothing else.
 
     A user that exists keeps its password. Only for servers with ACL (Redis 6.0).
@@ -72,16 +72,16 @@ def acl_line(user: str | None, app: str, needs: Iterable[Needs], server: Server,
     return " ".join(["ACL", "SETUSER", name, *rules, *(channels if server.has(6, 2) else [])])
 
 
-def _rule(call: Call) -> str:
+def _rule(call: SampleCommand) -> str:
     return f"{call[0]}|{call[1]}".lower() if call[0] in CONTAINERS else call[0].lower()
 
 
-def _escaped(name: str) -> str:
+def escape_glob(name: str) -> str:
     """A glob pattern for exactly this name."""
-    return _unspaced(re.sub(r"([*?\[\]\\])", r"\\\1", name))
+    return without_spaces(re.sub(r"([*?\[\]\\])", r"\\\1", name))
 
 
-def _unspaced(pattern: str) -> str:
+def without_spaces(pattern: str) -> str:
     """A rule has no spaces, and quotes would end where it is typed: any character stands for them."""
     return re.sub(r"[\s\"'\x00-\x1f\x7f]", "?", pattern)
 

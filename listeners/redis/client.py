@@ -12,10 +12,10 @@ from redis.asyncio.client import PubSub
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
-from listeners.redis.pinned import Lane
+from listeners.redis.pinned_connections import PinnedConnections
 from listeners.redis.scripts import Script
-from listeners.redis.server_info import Server
-from listeners.redis.topology import Nodes, key_slot_of
+from listeners.redis.server_info import ServerInfo
+from listeners.redis.topology import Topology, slot_of
 
 __all__ = ["Client"]
 
@@ -51,15 +51,15 @@ class Client:
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._spec = spec
-        self._nodes = Nodes(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
-        self._lane = Lane(timeout_seconds)
+        self._nodes = Topology(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
+        self._lane = PinnedConnections(timeout_seconds)
 
     @property
     def is_cluster(self) -> bool:
         """Whether keys are spread over several nodes; known once a command or server() has been answered."""
         return self._nodes.is_cluster
 
-    async def server(self) -> Server:
+    async def server(self) -> ServerInfo:
         """Ask the server what it is (INFO). One that denies INFO is treated as the oldest.
 
         Raises SourceError if it cannot be reached, or refuses the user or password.
@@ -69,7 +69,7 @@ class Client:
         except (AccessDeniedError, CommandRefusedError) as error:
             if isinstance(error.__cause__, exceptions.AuthenticationError):
                 raise  # not INFO is denied, but everything
-            return Server()
+            return ServerInfo()
         cluster = info.get("redis_mode", info.get("server_mode")) == "cluster"
         if cluster:
             with translated("CLUSTER SLOTS"):
@@ -80,7 +80,7 @@ class Client:
                 "with serviceName=..."
             )
         name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
-        return Server(name, _version(info.get(version, "0")), cluster)
+        return ServerInfo(name, _version(info.get(version, "0")), cluster)
 
     async def command(self, key: str | None, *command: Any, doing: str) -> Any:
         """Run one command where `key` is; None for a command without a key, on any node."""
@@ -144,7 +144,7 @@ class Client:
         """The keys in groups that one command may name: all of them, or in a cluster those of one slot."""
         groups: dict[int, list[str]] = {}
         for key in keys:
-            groups.setdefault(key_slot_of(key) if self.is_cluster else 0, []).append(key)
+            groups.setdefault(slot_of(key) if self.is_cluster else 0, []).append(key)
         return [tuple(group) for group in groups.values()]
 
     async def everywhere(self, *command: Any, doing: str) -> list[Any]:

@@ -11,10 +11,10 @@ from listeners.errors import SourceError
 from listeners.redis.client import Client
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
 
-__all__ = ["PrimariesSubscription"]
+__all__ = ["ClusterSubscription"]
 
 
-class PrimariesSubscription:
+class ClusterSubscription:
     """Like a Subscription; follows the cluster's topology. The trouble of one node stops no other's messages."""
 
     def __init__(self, client: Client, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:

@@ -15,22 +15,22 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from listeners.connections.allowed_hosts import host_matches, is_beyond_this_machine
+from listeners.connections.allowed_hosts import host_matches, is_remote_address
 from listeners.connections.credentials import EntraTokens, PasswordFile, entra_identity
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.tls import tls_context
-from listeners.runtime.files import Stamp, stamp
+from listeners.runtime.files import FileStamp, file_stamp
 
-__all__ = ["Link"]
+__all__ = ["Dialer"]
 
 
-class Link:
+class Dialer:
     """What all connections of one spec share. `allowed` says whether a host may be connected to; None: any may."""
 
     def __init__(self, spec: ConnectionSpec) -> None:
         self._spec = spec
         self._context: ssl.SSLContext | None = None
-        self._stamps: tuple[Stamp, ...] = ()
+        self._stamps: tuple[FileStamp, ...] = ()
         patterns = spec.allowed_hosts
         self.allowed: Callable[[str], bool] | None = None
         if patterns is not None:
@@ -51,7 +51,7 @@ class Link:
     def context(self) -> ssl.SSLContext:
         """The TLS context, made anew when its files have been replaced. Raises OSError if one cannot be used."""
         files = (self._spec.ca_file, self._spec.certificate_file, self._spec.key_file)
-        stamps = tuple(stamp(Path(file)) for file in files if file is not None)
+        stamps = tuple(file_stamp(Path(file)) for file in files if file is not None)
         if self._context is None or stamps != self._stamps:
             self._context = tls_context(self._spec)
             self._stamps = stamps
@@ -66,7 +66,7 @@ class Link:
             raise RedisConnectionError(f"{host} is none of the hosts that are allowed")
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        if not addresses or not all(map(is_beyond_this_machine, addresses)):
+        if not addresses or not all(map(is_remote_address, addresses)):
             raise RedisConnectionError(f"{host} has an address of this machine or this link")
         return addresses
 
@@ -77,10 +77,10 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
     return PasswordFile(Path(spec.password_file), spec.username) if spec.password_file is not None else None
 
 
-class _Linked(Connection):
+class _DialedConnection(Connection):
     """A connection that follows its link."""
 
-    def __init__(self, *, link: Link, **options: Any) -> None:
+    def __init__(self, *, link: Dialer, **options: Any) -> None:
         self._link = link
         self._address: str | None = None
         self._good_until = math.inf
@@ -146,15 +146,15 @@ class _Linked(Connection):
         return arguments
 
 
-class _Plain(_Linked):
+class _Plain(_DialedConnection):
     pass
 
 
-class _Secure(_Linked, SSLConnection):
+class _Secure(_DialedConnection, SSLConnection):
     pass
 
 
-class _Primary(_Linked):
+class _Primary(_DialedConnection):
     """A connection that must lead to a primary: a Sentinel may know less than the others, and name the former one.
 
     Nothing else would show that: it measures as well as a primary does, and whoever is subscribed there gets what is

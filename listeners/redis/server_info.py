@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Server"]
+__all__ = ["ServerInfo"]
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerInfo:
     """What answered: `name` is Redis or Valkey, `version` its own version; (0,) if it would not say.
 
     `cluster`: it is a node of a cluster.

@@ -12,7 +12,7 @@ from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableE
 from listeners.redis.error_translation import translated
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.tasks import cancel_until_done, raise_if_cancelled
-from listeners.text import text
+from listeners.text import decode
 
 __all__ = ["MAX_CHANNELS", "Message", "Subscription"]
 
@@ -167,7 +167,7 @@ class Subscription:
             return self._on_message(Message(answer[2], answer[3], answer[1]))
         self._heard_at = boot_seconds()
         if kind in {b"subscribe", b"psubscribe"}:
-            self._confirm(text(answer[1]))
+            self._confirm(decode(answer[1]))
         elif kind == b"pong":
             self._pinged_at = None
         return True

@@ -12,11 +12,11 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
-from listeners.redis.dialer import Link
+from listeners.redis.dialer import Dialer
 from listeners.redis.sentinels import Sentinels
-from listeners.text import text
+from listeners.text import decode
 
-__all__ = ["Nodes", "key_slot_of"]
+__all__ = ["Topology", "slot_of"]
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 
@@ -24,12 +24,12 @@ CONNECT_TIMEOUT_SECONDS = 3.0
 _IDENTITY = ("username", "password", "credential_provider")
 
 
-def key_slot_of(key: str) -> int:
+def slot_of(key: str) -> int:
     """The cluster slot of a key."""
     return key_slot(key.encode("utf-8", "surrogateescape"))
 
 
-class Nodes:
+class Topology:
     """The servers of one connection, each with a client of its own that connects at its first command.
 
     Begins with what the connection names: a server, the primary that Sentinels know, or nodes of a cluster; it becomes
@@ -38,7 +38,7 @@ class Nodes:
 
     def __init__(self, spec: ConnectionSpec, client_name: str, *, timeout_seconds: float, max_connections: int) -> None:
         self._spec = spec
-        self._link = Link(spec)
+        self._link = Dialer(spec)
         self._options: dict[str, Any] = {
             "db": spec.database,
             "client_name": re.sub(r"[^!-~]", "-", client_name),
@@ -81,7 +81,7 @@ class Nodes:
         """The node that has a key. Raises an error of redis-py if no node of the cluster can be asked."""
         if self._in_doubt and self._slots:
             await self.refresh()
-        return self.at(self._slots[key_slot_of(key)]) if self._slots else self.first
+        return self.at(self._slots[slot_of(key)]) if self._slots else self.first
 
     def primaries(self) -> list[Endpoint]:
         """The nodes of a cluster that have slots, as last seen."""
@@ -187,7 +187,7 @@ class Nodes:
         slots = self._slots or [asked] * REDIS_CLUSTER_HASH_SLOTS
         for first, last, primary, *_ in rows:
             # A node that does not know its own address leaves it empty: it is the one that was asked.
-            endpoint = Endpoint(text(primary[0] or b"") or asked.host, primary[1])
+            endpoint = Endpoint(decode(primary[0] or b"") or asked.host, primary[1])
             slots[first : last + 1] = [endpoint] * (last + 1 - first)
         self._slots = slots
 

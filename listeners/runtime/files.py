@@ -5,16 +5,16 @@ from pathlib import Path
 
 from listeners.errors import ConfigurationError
 
-__all__ = ["Stamp", "read_file", "stamp"]
+__all__ = ["FileStamp", "file_stamp", "read_file"]
 
 #: More than any password, certificate chain or set of CAs needs.
 MAX_FILE_BYTES = 1024 * 1024
 
 
-Stamp = tuple[int, ...] | None
+FileStamp = tuple[int, ...] | None
 
 
-def stamp(file: Path) -> Stamp:
+def file_stamp(file: Path) -> FileStamp:
     """What changes when a file is replaced, also when it is a link that leads elsewhere from now on, as those of a
     mounted Kubernetes Secret do; None: there is no such file.
     """

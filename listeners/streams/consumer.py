@@ -11,8 +11,8 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
-from listeners.redis.server_info import Server
-from listeners.text import text
+from listeners.redis.server_info import ServerInfo
+from listeners.text import decode
 
 __all__ = ["CONSUMER_PREFIX", "Consumer", "id_of"]
 
@@ -78,18 +78,18 @@ class Consumer:
         streams = ("STREAMS", *keys, *(">" for _ in keys))
         return ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, *options, *streams)
 
-    async def overdue(self, server: Server, key: str, room: int, in_hand: Collection[str]) -> list[tuple[str, int]]:
+    async def overdue(self, server: ServerInfo, key: str, room: int, in_hand: Collection[str]) -> list[tuple[str, int]]:
         """IDs and delivery counts of pending entries that nobody gave a sign of life for, but those in hand."""
         if server.has(6, 2):
             rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
         else:
             rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
             full = len(rows) == RECLAIM_PAGE
-            self._cursors[key] = _next_id(text(rows[-1][0])) if full else "-"
+            self._cursors[key] = _next_id(decode(rows[-1][0])) if full else "-"
         return [
-            (text(entry_id), count)
+            (decode(entry_id), count)
             for entry_id, _, idle_ms, count in rows
-            if idle_ms >= self._lease_ms and text(entry_id) not in in_hand
+            if idle_ms >= self._lease_ms and decode(entry_id) not in in_hand
         ][:room]
 
     async def _pending(self, key: str, *arguments: object) -> list[Any]:
@@ -163,7 +163,7 @@ class Consumer:
             consumers = await self._client.command(key, "XINFO", "CONSUMERS", key, self.group, doing=doing)
             for flat in consumers:
                 consumer = dict(zip(flat[::2], flat[1::2], strict=True))
-                name = text(consumer[b"name"])
+                name = decode(consumer[b"name"])
                 dead = consumer[b"pending"] == 0 and consumer[b"idle"] > idle_ms
                 if dead and name.startswith(CONSUMER_PREFIX) and name != self.name:
                     await self._remove(key, name)
@@ -186,7 +186,7 @@ def id_of(entry: Entry) -> str:
 
 def _entries(answer: Any) -> list[Entry]:
     """The entries of an answer of XREADGROUP."""
-    return [entry for key, raws in answer or () for entry in _entries_of(text(key), raws)]
+    return [entry for key, raws in answer or () for entry in _entries_of(decode(key), raws)]
 
 
 def _entries_of(key: str, raws: Any) -> list[Entry]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key
-from listeners.redis.acl import EVAL, SHA, Call
+from listeners.redis.acl import EVAL, SHA, SampleCommand
 
 
-def _stream_calls(trigger: StreamTrigger, key: str) -> Iterator[Call]:
+def stream_commands(trigger: StreamTrigger, key: str) -> Iterator[SampleCommand]:
     group, dead = trigger.consumer_group, dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "2", key, dead))
     yield from (("XGROUP", "CREATE", key, group, "0", "MKSTREAM"), ("XGROUP", "DELCONSUMER", key, group, "c"))

@@ -14,11 +14,11 @@ from listeners.errors import GroupMissingError, SourceError
 from listeners.functions.entries import Entry, Outcome, Settlement, by_key
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
-from listeners.redis.server_info import Server
+from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.runtime.tasks import cancel_until_done
 from listeners.streams.consumer import Consumer, id_of
-from listeners.text import text
+from listeners.text import decode
 
 __all__ = ["StreamSource"]
 
@@ -73,7 +73,7 @@ class StreamSource:
         # One connection for each blocking read, beside those for claiming and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._consumer = Consumer(trigger, function, self._client, instance, self._lease_ms)
-        self._server = Server()
+        self._server = ServerInfo()
         #: What this process has read or claimed and not settled; reclaiming leaves it alone.
         self._in_hand: set[Entry] = set()
         #: Entries that wait for their retry: (when, tie-breaker, entry), soonest first.
@@ -148,7 +148,7 @@ class StreamSource:
         """XCLAIM to ourselves with JUSTID: the idle time starts again, the delivery count stays."""
         for key, group in by_key([*entries, *self._waiting()]):
             sent_at = boot_seconds()
-            kept = {text(entry_id) for entry_id in await self._consumer.keep(key, [id_of(entry) for entry in group])}
+            kept = {decode(entry_id) for entry_id in await self._consumer.keep(key, [id_of(entry) for entry in group])}
             for entry in group:
                 entry.lease_ends_at = self._lease_end(sent_at) if id_of(entry) in kept else 0.0
 

@@ -15,11 +15,11 @@ from listeners.errors import ConfigurationError, ConnectionNotAllowedError
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from scaler.settings import ScalerSettings
 
-__all__ = ["Access", "Limits", "check_vouched", "limits_of"]
+__all__ = ["Access", "ConnectionLimits", "check_namespaces_are_trusted", "limits_of"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """Who may use a connection; what is empty limits nothing."""
 
     namespaces: frozenset[str] = frozenset()
@@ -31,7 +31,7 @@ class Access:
     """The scaler's own connections, and what each is limited to; both are replaced when files change."""
 
     connections: Connections
-    limits: Mapping[str, Limits] = field(default_factory=dict)
+    limits: Mapping[str, ConnectionLimits] = field(default_factory=dict)
     #: Hosts that a request's own connection string may lead to (see listeners.hosts).
     allowed_hosts: tuple[str, ...] = ()
 
@@ -41,7 +41,7 @@ class Access:
         Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
         """
         if namespace is not None and trigger.connection is not None:
-            limits = self.limits.get(trigger.connection.lower(), Limits())
+            limits = self.limits.get(trigger.connection.lower(), ConnectionLimits())
             _check_namespace(trigger.connection, limits, namespace)
             _check_keys(trigger, limits)
         if namespace is not None and trigger.connection_string is not None:
@@ -63,7 +63,7 @@ class Access:
         )
 
 
-def _check_namespace(connection: str, limits: Limits, namespace: str) -> None:
+def _check_namespace(connection: str, limits: ConnectionLimits, namespace: str) -> None:
     if limits.namespaces and namespace not in limits.namespaces:
         raise ConnectionNotAllowedError(
             "connection",
@@ -72,7 +72,7 @@ def _check_namespace(connection: str, limits: Limits, namespace: str) -> None:
         )
 
 
-def _check_keys(trigger: Trigger, limits: Limits) -> None:
+def _check_keys(trigger: Trigger, limits: ConnectionLimits) -> None:
     if isinstance(trigger, PubSubTrigger):
         field, names = "channel", {trigger.channel: _beginning(trigger)}
     else:
@@ -95,13 +95,13 @@ def _beginning(trigger: PubSubTrigger) -> str:
     return re.sub(r"(?s)\\(.)", r"\1", literal[0]) if literal is not None else ""
 
 
-def limits_of(connection: ConnectionSettings) -> Limits | None:
+def limits_of(connection: ConnectionSettings) -> ConnectionLimits | None:
     """What a connection is limited to, if it is."""
-    limits = Limits(frozenset(connection.namespaces), tuple(connection.key_prefixes))
-    return limits if limits != Limits() else None
+    limits = ConnectionLimits(frozenset(connection.namespaces), tuple(connection.key_prefixes))
+    return limits if limits != ConnectionLimits() else None
 
 
-def check_vouched(connection: str, scaler: ScalerSettings) -> None:
+def check_namespaces_are_trusted(connection: str, scaler: ScalerSettings) -> None:
     """Raises ConfigurationError unless something vouches for the namespaces that requests claim, so that the limits of
     this connection mean something.
     """

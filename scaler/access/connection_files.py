@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from listeners.connections.directory import folder_stamp
+from listeners.connections.connections_dir import folder_stamp
 from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError
-from listeners.runtime.files import Stamp, stamp
-from scaler.access.access import Access, Limits, check_vouched, limits_of
+from listeners.runtime.files import FileStamp, file_stamp
+from scaler.access.access import Access, ConnectionLimits, check_namespaces_are_trusted, limits_of
 from scaler.settings import Settings
 
 __all__ = ["ConnectionFiles"]
@@ -33,15 +33,15 @@ class ConnectionFiles:
         self._settings = settings
         self._on_broken = on_broken
         self._told: dict[str, str] = {}
-        self._seen: dict[Path, Stamp] = {}
+        self._seen: dict[Path, FileStamp] = {}
         self._folder: object = None
         for name, connection in settings.connections.items():
             connection.spec(f"connections.{name}")
             if limits_of(connection) is not None:
-                check_vouched(name, settings.scaler)
+                check_namespaces_are_trusted(name, settings.scaler)
         for name, mounted in settings.mounted_connections().items():
             if isinstance(mounted, ConnectionSettings) and limits_of(mounted) is not None:
-                check_vouched(name, settings.scaler)
+                check_namespaces_are_trusted(name, settings.scaler)
         self.access = Access(Connections(), allowed_hosts=tuple(settings.scaler.allowed_hosts))
         self.use(self.read())
 
@@ -50,20 +50,20 @@ class ConnectionFiles:
         return bool(
             self._told
             or self._folder != self._folder_stamp()
-            or any(stamp(file) != seen for file, seen in self._seen.items())
+            or any(file_stamp(file) != seen for file, seen in self._seen.items())
         )
 
     def read(self) -> Access:
         """What the settings and the files say now. Blocks for as long as reading takes."""
         self._folder = self._folder_stamp()
         problems: dict[str, ConfigurationError] = {}
-        limits: dict[str, Limits] = {}
+        limits: dict[str, ConnectionLimits] = {}
         specs: dict[str, ConnectionSpec | ConfigurationError] = {}
         for name, (field, connection) in self._defined(problems).items():
             try:
                 specs[name] = connection.spec(field)
                 if (limited := limits_of(connection)) is not None:
-                    check_vouched(name, self._settings.scaler)
+                    check_namespaces_are_trusted(name, self._settings.scaler)
                     limits[name] = limited
             except ConfigurationError as error:
                 problems[name] = error

@@ -14,12 +14,12 @@ from scaler.evaluation.target import instances_for
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.sampler import Samplers
 from scaler.triggers.metadata import ScaledTrigger
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
-__all__ = ["Evaluation", "Evaluator", "Watched"]
+__all__ = ["Evaluation", "Evaluator", "TrackedTrigger"]
 
 #: Triggers remembered at one time, and for how long after the last question.
-MAX_WATCHED = 10_000
+MAX_TRACKED = 10_000
 
 
 FORGET_SECONDS = 600.0
@@ -45,10 +45,10 @@ class Evaluation:
 
 
 @dataclass
-class Watched:
+class TrackedTrigger:
     """A trigger that is asked about, and what was known of it last."""
 
-    origin: Origin
+    origin: Owner
     scaled: ScaledTrigger
     asked_at: float = field(default_factory=time.monotonic)
     last: Evaluation | None = None
@@ -81,9 +81,9 @@ class Evaluator:
     def __init__(self, access: Access, samplers: Samplers) -> None:
         self._access = access
         self._samplers = samplers
-        self._watched: OrderedDict[tuple[Origin, str], Watched] = OrderedDict()
+        self._watched: OrderedDict[tuple[Owner, str], TrackedTrigger] = OrderedDict()
 
-    async def evaluate(self, origin: Origin, scaled: ScaledTrigger, *, anew: bool = False) -> Evaluation:
+    async def evaluate(self, origin: Owner, scaled: ScaledTrigger, *, anew: bool = False) -> Evaluation:
         """Evaluate a trigger now; `anew`: from no sample that is there already.
 
         Raises SourceError (not known, which is not zero) or ConfigurationError.
@@ -97,28 +97,28 @@ class Evaluator:
         watched.worked(evaluation)
         return evaluation
 
-    def connection(self, origin: Origin, scaled: ScaledTrigger) -> ConnectionSpec:
+    def connection(self, origin: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
         """The Redis that is asked about. Raises ConfigurationError if who asks may not ask about it."""
         # What the operator declares may use every connection.
         return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
 
-    def watch(self, origin: Origin, scaled: ScaledTrigger) -> Watched:
+    def watch(self, origin: Owner, scaled: ScaledTrigger) -> TrackedTrigger:
         """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
         identity = (origin, scaled.metric_name)
         watched = self._watched.get(identity)
         if watched is None:
-            watched = self._watched[identity] = Watched(origin, scaled)
+            watched = self._watched[identity] = TrackedTrigger(origin, scaled)
         watched.scaled, watched.asked_at = scaled, time.monotonic()
         self._watched.move_to_end(identity)
         self._forget()
         return watched
 
-    def find(self, origin: Origin, metric_name: str) -> Watched | None:
+    def find(self, origin: Owner, metric_name: str) -> TrackedTrigger | None:
         """The trigger if it is asked about."""
         self._forget()
         return self._watched.get((origin, metric_name))
 
-    def watched(self) -> Iterator[Watched]:
+    def watched(self) -> Iterator[TrackedTrigger]:
         """What is asked about, in a stable order."""
         self._forget()
         ordered = sorted(
@@ -126,7 +126,7 @@ class Evaluator:
         )
         return iter(ordered)
 
-    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger, anew: bool) -> Evaluation:
+    async def _evaluate(self, origin: Owner, scaled: ScaledTrigger, anew: bool) -> Evaluation:
         spec = self.connection(origin, scaled)
         subject = scaled.subject
         if subject is None:
@@ -141,7 +141,7 @@ class Evaluator:
             if oldest.origin.declared:
                 self._watched.move_to_end(identity)
                 oldest.asked_at = time.monotonic()
-            elif oldest.asked_at < too_old or len(self._watched) > MAX_WATCHED:
+            elif oldest.asked_at < too_old or len(self._watched) > MAX_TRACKED:
                 del self._watched[identity]
                 continue
             break

@@ -21,9 +21,9 @@ from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
 from scaler.monitoring.metrics import ScalerMetrics
-from scaler.push.watch import ActivationWatch
+from scaler.push.hub import ActivationHub
 from scaler.triggers.metadata import METRIC_PREFIX, ScaledTrigger, check_names, read_metadata
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
 __all__ = ["ExternalScaler"]
 
@@ -69,7 +69,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     """Answers KEDA. Every answer comes within the samplers' bound; what is not known is an error, never 0."""
 
     def __init__(
-        self, evaluator: Evaluator, watch: ActivationWatch, metrics: ScalerMetrics, ignored_metadata: list[str]
+        self, evaluator: Evaluator, watch: ActivationHub, metrics: ScalerMetrics, ignored_metadata: list[str]
     ) -> None:
         self._evaluator = evaluator
         self._watch = watch
@@ -194,5 +194,5 @@ def _code(error: TriggerfishError) -> grpc.StatusCode:
     return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
-def _origin(request: pb.ScaledObjectRef) -> Origin:
-    return Origin(request.namespace, request.name)
+def _origin(request: pb.ScaledObjectRef) -> Owner:
+    return Owner(request.namespace, request.name)

@@ -11,22 +11,22 @@ from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import lease_key
 from listeners.redis.client import Client
-from listeners.text import text
+from listeners.text import decode
 from scaler.evaluation.evaluator import Evaluator
 from scaler.evaluation.target import app_target
-from scaler.local.pace import Pace
 from scaler.local.processes import Instances
+from scaler.local.scaling_behavior import ScalingBehavior
 from scaler.settings import LocalSettings
 from scaler.triggers.app_triggers import app_triggers
 from scaler.triggers.metadata import ScaledTrigger
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
-__all__ = ["LocalScaler"]
+__all__ = ["LocalAutoscaler"]
 
 log = logging.getLogger("triggerfish.local")
 
 
-class LocalScaler:
+class LocalAutoscaler:
     """Looks at the app's triggers every polling interval, and makes the number of processes follow.
 
     While a trigger cannot be measured its last target holds, as KEDA holds.
@@ -42,13 +42,13 @@ class LocalScaler:
         self.instances = instances
         self.target = 0
         self._triggers = app_triggers(app, settings.max_instances)
-        self._pace = Pace(
+        self._pace = ScalingBehavior(
             settings.min_instances,
             settings.max_instances,
             settings.cooldown_seconds,
             settings.stabilization_window_seconds,
         )
-        self._targets: dict[Origin, int] = {}
+        self._targets: dict[Owner, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scale until told to stop, then drain every process."""
@@ -73,7 +73,7 @@ class LocalScaler:
         keep = await self._lease_holders() if wanted < running else frozenset()
         await self.instances.scale_to(wanted, now, keep)
 
-    async def _evaluate(self, origin: Origin, scaled: ScaledTrigger) -> bool:
+    async def _evaluate(self, origin: Owner, scaled: ScaledTrigger) -> bool:
         """Take note of a trigger's target; whether it is active. One that is not known stays as it was."""
         try:
             evaluation = await self._evaluator.evaluate(origin, scaled)
@@ -94,7 +94,7 @@ class LocalScaler:
             try:
                 with contextlib.suppress(SourceError):
                     holder = await client.command(key, "GET", key, doing="reading a lease")
-                    holders.add(text(holder or b""))
+                    holders.add(decode(holder or b""))
             finally:
                 await client.aclose()
         return frozenset(holders)

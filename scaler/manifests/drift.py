@@ -13,7 +13,7 @@ from typing import Any
 
 from listeners.errors import ConfigurationError
 from scaler.legible import legible
-from scaler.manifests.rendering import Deployed, quoted
+from scaler.manifests.rendering import AppDeployment, quoted
 from scaler.triggers.app_triggers import declared_parameters, text_of
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
 from scaler.triggers.scaled_objects import documents, external_triggers
@@ -38,14 +38,14 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _FileContent:
     """What a file says of an app: its triggers, and the connections that it defines (None: manifests define none)."""
 
     triggers: list[ScaledTrigger]
     connections: list[str] | None = None
 
 
-def drift(app: Deployed, file: Path) -> Drift:
+def drift(app: AppDeployment, file: Path) -> Drift:
     """What a file says beside what the app declares.
 
     Raises ConfigurationError if the file does not have the app, or has what KEDA or the scaler would refuse.
@@ -77,7 +77,7 @@ def _block(scaled: ScaledTrigger) -> list[str]:
     return [f"{quoted(scaled.function)}:", *(f"  {key}: {quoted(value)}" for key, value in parameters.items())]
 
 
-def _said(file: Path, app: Deployed) -> _Said:
+def _said(file: Path, app: AppDeployment) -> _FileContent:
     found = documents(file, OPTION)
     for document in found:
         if isinstance(document.get("apps"), dict) and app.name in document["apps"]:
@@ -88,7 +88,7 @@ def _said(file: Path, app: Deployed) -> _Said:
         fix = f"It has no Deployment, ScaledObject or `apps` entry called {app.name}"
         raise ConfigurationError(OPTION, str(file), f"{fix}, but {', '.join(known) or 'none'}: give --name.")
     scaled_objects = [document for document in ours if document.get("kind") == "ScaledObject"]
-    return _Said([scaled for document in scaled_objects for scaled in _in_scaled_object(document)])
+    return _FileContent([scaled for document in scaled_objects for scaled in _in_scaled_object(document)])
 
 
 def _names(document: Mapping[str, Any]) -> Iterator[str]:
@@ -112,14 +112,14 @@ def _in_scaled_object(document: Mapping[str, Any]) -> Iterator[ScaledTrigger]:
         yield _read(trigger["metadata"], f"{where}.metadata")
 
 
-def _in_values(document: Mapping[str, Any], app: Deployed) -> _Said:
+def _in_values(document: Mapping[str, Any], app: AppDeployment) -> _FileContent:
     where = f"apps.{app.name}.triggers"
     entry = document["apps"][app.name]
     triggers = entry.get("triggers") if isinstance(entry, dict) else None
     if not isinstance(triggers, dict) or not all(isinstance(trigger, dict) for trigger in triggers.values()):
         raise ConfigurationError(where, None, "It needs a type and parameters for each function.")
     connections = document.get("connections")
-    return _Said(
+    return _FileContent(
         [_read({**trigger, "function": name}, f"{where}.{name}") for name, trigger in triggers.items()],
         [str(name).lower() for name in connections] if isinstance(connections, dict) else [],
     )

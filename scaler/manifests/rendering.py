@@ -14,7 +14,7 @@ from scaler.legible import legible
 from scaler.triggers.app_triggers import declared_parameters, metadata_of, only_pubsub
 from scaler.triggers.metadata import ScaledTrigger
 
-__all__ = ["Deployed", "manifests", "quoted", "values"]
+__all__ = ["AppDeployment", "manifests", "quoted", "values"]
 
 #: How much longer than its functions a pod may take to end: the rest is handed back within it.
 END_MARGIN_SECONDS = 10
@@ -29,7 +29,7 @@ WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 @dataclass(frozen=True)
-class Deployed:
+class AppDeployment:
     """An app as it is to run in the cluster.
 
     `reference` is the app as the command line names it. `name` is that of its objects. What is None is to be filled in
@@ -86,7 +86,7 @@ class _Comment(str):
     __slots__ = ()
 
 
-def manifests(app: Deployed, scaler_address: str) -> str:
+def manifests(app: AppDeployment, scaler_address: str) -> str:
     """A Deployment, and a ScaledObject if there is anything to scale by. Raises ConfigurationError."""
     grace_seconds = HostSettings().grace_period_seconds
     text = _templates.get_template("deployment.yaml").render(
@@ -98,7 +98,7 @@ def manifests(app: Deployed, scaler_address: str) -> str:
     return text + _templates.get_template("scaledobject.yaml").render(app=app, triggers=triggers)
 
 
-def values(app: Deployed) -> str:
+def values(app: AppDeployment) -> str:
     """Values for the chart."""
     triggers = {scaled.function: declared_parameters(scaled, explicit=False) for scaled in app.triggers}
     return _templates.get_template("values.yaml").render(

@@ -9,10 +9,10 @@ from typing import Any
 from listeners.errors import SourceError
 from listeners.redis.client import Client
 from listeners.redis.error_translation import translate
-from listeners.text import text
+from listeners.text import decode
 from scaler.measuring.backlog import KeyBacklog
 from scaler.measuring.lag import EntryId, GroupState, Lag, StreamState
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["CountMemory"]
 
@@ -44,14 +44,14 @@ class CountMemory:
     def __init__(self) -> None:
         self._counted: OrderedDict[tuple[str, str, int], tuple[float, Lag, int]] = OrderedDict()
 
-    def recall(self, count: "_Count") -> Lag | None:
+    def recall(self, count: "StreamCount") -> Lag | None:
         """A count that is young enough to be used again, without what became pending since: it is not waiting twice."""
         at, lag, pending = self._counted.get(count.identity, (0.0, None, 0))
         if lag is None or time.monotonic() - at >= COUNT_EVERY_SECONDS:
             return None
         return replace(lag, entries=max(lag.entries - max(count.state.pending - pending, 0), 1))
 
-    def keep(self, count: "_Count", lag: Lag) -> None:
+    def keep(self, count: "StreamCount", lag: Lag) -> None:
         """Remember a long count; those that are too old to be used are forgotten."""
         now = time.monotonic()
         while self._counted and now - next(iter(self._counted.values()))[0] >= COUNT_EVERY_SECONDS:
@@ -61,10 +61,10 @@ class CountMemory:
 
 
 @dataclass
-class _Count:
+class StreamCount:
     """A stream whose undelivered entries have to be counted: from both ends, and the shorter side decides."""
 
-    subject: Subject
+    subject: MeasuredTrigger
     key: str
     group: str
     stream: StreamState
@@ -112,7 +112,7 @@ class _Count:
 
     def take(self, pages: list[Any]) -> None:
         """Add a step's entries; the lag is known when one side has come to its end."""
-        refused = _refusal(pages)
+        refused = first_error(pages)
         if refused is not None:
             self.error = translate(refused, f"counting entries of stream {self.key!r}")
             return
@@ -138,7 +138,7 @@ class _Count:
         return self.error or KeyBacklog(self.key, self.stream.length, pending=self.state.pending, lag=self.lag)
 
 
-async def _count_all(client: Client, counts: list[_Count], memory: CountMemory) -> None:
+async def count_all(client: Client, counts: list[StreamCount], memory: CountMemory) -> None:
     """Count step by step, the steps of all streams in one round trip each, for COUNT_SECONDS at most."""
     until = time.monotonic() + COUNT_SECONDS
     left = counts
@@ -157,7 +157,7 @@ async def _count_all(client: Client, counts: list[_Count], memory: CountMemory) 
             memory.keep(count, count.lag)
 
 
-def _refusal(reply: list[Any]) -> Exception | None:
+def first_error(reply: list[Any]) -> Exception | None:
     """The first error among the answers."""
     return next((answer for answer in reply if isinstance(answer, Exception)), None)
 
@@ -169,7 +169,7 @@ def _next(entry: EntryId) -> EntryId:
 
 
 def _last(page: list[Any]) -> EntryId:
-    milliseconds, _, sequence = text(page[-1][0]).partition("-")
+    milliseconds, _, sequence = decode(page[-1][0]).partition("-")
     return int(milliseconds), int(sequence)
 
 

@@ -6,8 +6,8 @@ Redis 7.0 to 7.4 give wrong numbers, always too high, after XTRIM, XDEL or XGROU
 from dataclasses import dataclass
 from typing import Any
 
-from listeners.redis.server_info import Server
-from listeners.text import text
+from listeners.redis.server_info import ServerInfo
+from listeners.text import decode
 
 __all__ = ["EntryId", "GroupState", "Lag", "StreamState", "entry_id", "known_lag", "trusts_lag"]
 
@@ -64,16 +64,16 @@ class GroupState:
 
 def entry_id(raw: bytes) -> EntryId:
     """An entry ID as two numbers, which compare as Redis compares them."""
-    milliseconds, _, sequence = text(raw).partition("-")
+    milliseconds, _, sequence = decode(raw).partition("-")
     return int(milliseconds), int(sequence or 0)
 
 
-def trusts_lag(server: Server) -> bool:
+def trusts_lag(server: ServerInfo) -> bool:
     """Whether the server's lag is right also after entries were deleted: from Redis 8.2 and Valkey 8.1."""
     return server.version >= ((8, 1) if server.name == "Valkey" else (8, 2))
 
 
-def known_lag(stream: StreamState | None, group: GroupState | None, server: Server) -> Lag | None:
+def known_lag(stream: StreamState | None, group: GroupState | None, server: ServerInfo) -> Lag | None:
     """The lag without counting, or None if only counting tells. The first rule that fits decides."""
     if stream is None:
         return Lag(0, "derived")

@@ -8,19 +8,19 @@ from listeners.functions.triggers import ListTrigger, StreamTrigger, keys_read
 from listeners.keys import inflight_key
 from listeners.redis.client import Client
 from listeners.redis.error_translation import translate
-from listeners.redis.server_info import Server
-from listeners.text import text
+from listeners.redis.server_info import ServerInfo
+from listeners.text import decode
 from scaler.measuring.backlog import Backlog, KeyBacklog
-from scaler.measuring.counting import CountMemory, _Count, _count_all, _refusal
+from scaler.measuring.counting import CountMemory, StreamCount, count_all, first_error
 from scaler.measuring.lag import GroupState, StreamState, known_lag
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["commands_per_sample", "measure"]
 
 
 async def measure(
-    client: Client, server: Server, subjects: Iterable[Subject], memory: CountMemory
-) -> dict[Subject, Backlog | SourceError]:
+    client: Client, server: ServerInfo, subjects: Iterable[MeasuredTrigger], memory: CountMemory
+) -> dict[MeasuredTrigger, Backlog | SourceError]:
     """Measure all subjects of one Redis in one pipelined round trip; more only where entries must be counted.
 
     A subject that cannot be measured has its error as its result: it says nothing about the others. Raises
@@ -29,25 +29,25 @@ async def measure(
     wanted = [(subject, key) for subject in dict.fromkeys(subjects) for key in _keys(subject.trigger, server)]
     asked = [(key, _commands(subject.trigger, key)) for subject, key in wanted]
     replies = await client.grouped(asked, doing="measuring")
-    found: dict[tuple[Subject, str], KeyBacklog | SourceError] = {}
-    to_count: list[_Count] = []
+    found: dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError] = {}
+    to_count: list[StreamCount] = []
     for (subject, key), reply in zip(wanted, replies, strict=True):
         try:
             result = _read(subject, key, reply, server)
         except SourceError as error:
             found[subject, key] = error
             continue
-        if isinstance(result, _Count):
+        if isinstance(result, StreamCount):
             result.lag = memory.recall(result)
             to_count.append(result)
         else:
             found[subject, key] = result
-    await _count_all(client, [count for count in to_count if count.lag is None], memory)
+    await count_all(client, [count for count in to_count if count.lag is None], memory)
     found.update({(count.subject, count.key): count.result() for count in to_count})
     return {subject: _joined(subject, server, found) for subject in dict.fromkeys(subjects)}
 
 
-def commands_per_sample(subject: Subject) -> int:
+def commands_per_sample(subject: MeasuredTrigger) -> int:
     """The commands that Redis runs for one sample, those that hold each key's together (MULTI, EXEC) included.
 
     Without those of counting, which few streams need, and those seldom.
@@ -56,14 +56,14 @@ def commands_per_sample(subject: Subject) -> int:
 
 
 def _joined(
-    subject: Subject, server: Server, found: dict[tuple[Subject, str], KeyBacklog | SourceError]
+    subject: MeasuredTrigger, server: ServerInfo, found: dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError]
 ) -> Backlog | SourceError:
     results = [found[subject, key] for key in _keys(subject.trigger, server)]
     error = next((result for result in results if isinstance(result, SourceError)), None)
     return error or Backlog(tuple(result for result in results if isinstance(result, KeyBacklog)))
 
 
-def _keys(trigger: ListTrigger | StreamTrigger, server: Server) -> tuple[str, ...]:
+def _keys(trigger: ListTrigger | StreamTrigger, server: ServerInfo) -> tuple[str, ...]:
     return keys_read(trigger, multi_pop=server.has(7)) if isinstance(trigger, ListTrigger) else trigger.keys
 
 
@@ -74,9 +74,9 @@ def _commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str,
     return [("LLEN", key), ("ZCARD", inflight_key(key))]
 
 
-def _read(subject: Subject, key: str, reply: list[Any], server: Server) -> KeyBacklog | _Count:
+def _read(subject: MeasuredTrigger, key: str, reply: list[Any], server: ServerInfo) -> KeyBacklog | StreamCount:
     """Read one key's reply. Raises SourceError for what Redis refused: a wrong type, a denied command."""
-    refused = _refusal(reply)
+    refused = first_error(reply)
     if isinstance(subject.trigger, ListTrigger):
         if refused is not None:
             raise translate(refused, f"measuring list {key!r}")
@@ -85,14 +85,14 @@ def _read(subject: Subject, key: str, reply: list[Any], server: Server) -> KeyBa
         if "no such key" in str(refused):
             return KeyBacklog(key, 0, lag=known_lag(None, None, server))
         raise translate(refused, f"measuring stream {key!r}")
-    groups = {text(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
+    groups = {decode(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
     stream = StreamState.of(_pairs(reply[1]))
     group = groups.get(subject.trigger.consumer_group)
     lag = known_lag(stream, group, server)
     if lag is not None or group is None:
         return KeyBacklog(key, stream.length, pending=group.pending if group else 0, lag=lag)
     limit = subject.count_limit if group.lag is None else min(subject.count_limit, group.lag)
-    return _Count(subject, key, subject.trigger.consumer_group, stream, group, limit)
+    return StreamCount(subject, key, subject.trigger.consumer_group, stream, group, limit)
 
 
 def _pairs(flat: list[Any]) -> dict[bytes, Any]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.redis.client import Client
-from listeners.redis.server_info import Server
+from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountMemory
 from scaler.measuring.measure import measure
 from scaler.measuring.outage import Outage
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["Sample", "Sampler", "Samplers"]
 
@@ -74,16 +74,16 @@ class Sampler:
         self._bound_seconds = bound_seconds
         self._on_measured = on_measured
         self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds * NODE_SHARE)
-        self._server: Server | None = None
+        self._server: ServerInfo | None = None
         self._memory = CountMemory()
         self._outage = Outage()
-        self._samples: OrderedDict[Subject, tuple[float, Backlog | SourceError]] = OrderedDict()
-        self._wanted: dict[Subject, asyncio.Future[Sample]] = {}
+        self._samples: OrderedDict[MeasuredTrigger, tuple[float, Backlog | SourceError]] = OrderedDict()
+        self._wanted: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
         self._hurry = False
         self._measuring: asyncio.Task[None] | None = None
         self.asked_at = time.monotonic()
 
-    async def sample(self, subject: Subject, *, anew: bool = False) -> Sample:
+    async def sample(self, subject: MeasuredTrigger, *, anew: bool = False) -> Sample:
         """A sample of the subject, at most FRESH_SECONDS old, or begun after this call if `anew`: what is known to have
         happened is then in it. Raises SourceError: not known, which is not zero.
         """
@@ -147,9 +147,9 @@ class Sampler:
             await asyncio.sleep(QUIET_SECONDS)
         self._hurry = False
 
-    async def _measure(self, subjects: list[Subject]) -> dict[Subject, Backlog | SourceError]:
+    async def _measure(self, subjects: list[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog | SourceError]:
         began = time.monotonic()
-        results: dict[Subject, Backlog | SourceError]
+        results: dict[MeasuredTrigger, Backlog | SourceError]
         try:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
@@ -175,7 +175,7 @@ class Sampler:
         if unanswered:
             self._server = None  # another server may answer next time
 
-    def _keep(self, now: float, results: Mapping[Subject, Backlog | SourceError]) -> None:
+    def _keep(self, now: float, results: Mapping[MeasuredTrigger, Backlog | SourceError]) -> None:
         """Keep these for a moment, and nothing that is older."""
         while self._samples and now - next(iter(self._samples.values()))[0] >= FRESH_SECONDS:
             self._samples.popitem(last=False)
@@ -211,7 +211,7 @@ class Samplers:
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def sample(self, spec: ConnectionSpec, subject: Subject, *, anew: bool = False) -> Sample:
+    async def sample(self, spec: ConnectionSpec, subject: MeasuredTrigger, *, anew: bool = False) -> Sample:
         """A sample from this Redis; see Sampler.sample. Raises SourceError."""
         sampler = self._samplers.get(spec)
         if sampler is None:

@@ -8,8 +8,8 @@ from prometheus_client.registry import Collector
 
 from listeners.errors import SourceError
 from listeners.version import __version__
-from scaler.monitoring.series import bounded
-from scaler.push.watch import ActivationWatch
+from scaler.monitoring.trigger_metrics import bounded
+from scaler.push.hub import ActivationHub
 
 __all__ = ["PushCollector", "ScalerMetrics"]
 
@@ -55,7 +55,7 @@ class ScalerMetrics:
 class PushCollector(Collector):
     """How often the triggers with open streams are looked at; of a connection without any, there is no series."""
 
-    def __init__(self, watch: ActivationWatch) -> None:
+    def __init__(self, watch: ActivationHub) -> None:
         self._watch = watch
 
     def collect(self) -> Iterator[Metric]:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from listeners.functions.triggers import PolledTrigger, PubSubTrigger
-from scaler.evaluation.evaluator import Evaluation, Watched
+from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
 from scaler.measuring.backlog import KeyBacklog
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
 __all__ = ["KeyStatus", "LagStatus", "TriggerStatus", "api_path", "list_as_json", "origin_and_metric", "trigger_status"]
 
@@ -76,7 +76,7 @@ class TriggerStatus(_Shown):
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def trigger_status(watched: Watched) -> TriggerStatus:
+def trigger_status(watched: TrackedTrigger) -> TriggerStatus:
     """What is known of a trigger now."""
     scaled, trigger, last = watched.scaled, watched.scaled.trigger, watched.last
     known = last if watched.known else None
@@ -98,7 +98,7 @@ def trigger_status(watched: Watched) -> TriggerStatus:
     )
 
 
-def list_as_json(watched: Iterable[Watched]) -> Iterator[str]:
+def list_as_json(watched: Iterable[TrackedTrigger]) -> Iterator[str]:
     """All triggers as /api/v1/triggers has them, in pieces that are quickly made."""
     yield '{"triggers": ['
     separator = ""
@@ -108,24 +108,24 @@ def list_as_json(watched: Iterable[Watched]) -> Iterator[str]:
     yield "]}"
 
 
-def api_path(origin: Origin, metric_name: str) -> str:
+def api_path(origin: Owner, metric_name: str) -> str:
     """The path of a trigger, NAMESPACE/NAME/METRIC or, of a declared one, NAME/METRIC; every part is escaped."""
     parts = (origin.name,) if origin.declared else (origin.namespace, origin.name)
     return "/".join(quote(part, safe="") for part in (*parts, metric_name))
 
 
-def origin_and_metric(path: str) -> tuple[Origin, str] | None:
+def origin_and_metric(path: str) -> tuple[Owner, str] | None:
     """What a path, escaped as api_path makes it, names; None if it cannot name a trigger."""
     match [unquote(part) for part in path.split("/")]:
         case [namespace, name, metric]:
-            return Origin(namespace, name), metric
+            return Owner(namespace, name), metric
         case [name, metric]:
-            return Origin("", name, declared=True), metric
+            return Owner("", name, declared=True), metric
         case _:
             return None
 
 
-def _unknown(watched: Watched) -> dict[str, Any]:
+def _unknown(watched: TrackedTrigger) -> dict[str, Any]:
     return {"reason": watched.reason or "not measured yet", "error": watched.error}
 
 

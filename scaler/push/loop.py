@@ -11,8 +11,8 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.errors import TriggerfishError
 from listeners.runtime.tasks import cancel_until_done
 from scaler.evaluation.evaluator import Evaluator
-from scaler.push.key_events import KeyEvents
-from scaler.push.streams import PushedTrigger
+from scaler.push.keyspace_listener import KeyspaceListener
+from scaler.push.subscribers import PushedTrigger
 
 __all__ = ["PushLoop", "PushPace"]
 
@@ -62,7 +62,7 @@ class PushLoop:
         self._called = asyncio.Event()
         # A Redis that a ScaledObject names by a string gets no more connections than measuring needs.
         own = spec is not None and spec.allowed_hosts is None
-        self._events = KeyEvents[PushedTrigger](spec, self.look_soon) if spec is not None and own else None
+        self._events = KeyspaceListener[PushedTrigger](spec, self.look_soon) if spec is not None and own else None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

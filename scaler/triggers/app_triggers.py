@@ -7,7 +7,7 @@ from listeners.errors import ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
 __all__ = ["app_triggers", "declared_parameters", "declared_triggers", "metadata_of", "only_pubsub", "text_of"]
 
@@ -129,10 +129,10 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def app_triggers(app: App, max_instances: int | None) -> dict[Origin, ScaledTrigger]:
+def app_triggers(app: App, max_instances: int | None) -> dict[Owner, ScaledTrigger]:
     """The triggers of an app on this machine, by function."""
     return {
-        Origin("", name, declared=True): ScaledTrigger(
+        Owner("", name, declared=True): ScaledTrigger(
             function.trigger, name, app.name or "", max_instances=max_instances
         )
         for name, function in app.functions.items()

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from listeners.errors import ConfigurationError
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_trigger, trigger_class
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read_metadata"]
 
@@ -60,11 +60,11 @@ class ScaledTrigger:
     from_env: frozenset[str] = frozenset()
 
     @property
-    def subject(self) -> Subject | None:
+    def subject(self) -> MeasuredTrigger | None:
         """What has to be measured; None for pub/sub, which needs no measuring."""
         if isinstance(self.trigger, PubSubTrigger):
             return None
-        return Subject(self.trigger, self.max_instances or MAX_INSTANCES_DEFAULT)
+        return MeasuredTrigger(self.trigger, self.max_instances or MAX_INSTANCES_DEFAULT)
 
     @cached_property
     def metric_name(self) -> str:

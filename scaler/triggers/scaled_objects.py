@@ -9,7 +9,7 @@ import yaml
 
 from listeners.errors import ConfigurationError
 
-__all__ = ["Asked", "PassedOver", "documents", "external_triggers", "metadata_from", "triggers_in"]
+__all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
 
 EXTERNAL = ("external", "external-push")
 
@@ -18,7 +18,7 @@ FROM_ENV = "FromEnv"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedTrigger:
     """A trigger as KEDA would send it: the names of its ScaledObject, and its metadata."""
 
     namespace: str
@@ -27,7 +27,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class PassedOver:
+class SkippedTrigger:
     """A trigger that does not point at us, in words."""
 
     line: str
@@ -46,7 +46,9 @@ def metadata_from(pairs: Sequence[str]) -> dict[str, str]:
     return metadata
 
 
-def triggers_in(file: Path, address: str, more: Mapping[str, str], namespace: str) -> Iterator[Asked | PassedOver]:
+def triggers_in(
+    file: Path, address: str, more: Mapping[str, str], namespace: str
+) -> Iterator[RequestedTrigger | SkippedTrigger]:
     """The triggers of the ScaledObjects in a YAML file; those that do not point at us are passed over.
 
     External triggers point at us if their scalerAddress is `address`, or their `type` is one of ours (the address may
@@ -88,14 +90,14 @@ def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str,
 
 def _trigger(
     trigger: Mapping[str, Any], names: tuple[str, str], address: str, more: Mapping[str, str], where: str
-) -> Asked | PassedOver:
+) -> RequestedTrigger | SkippedTrigger:
     kind = str(trigger.get("type"))
     if kind not in EXTERNAL:
-        return PassedOver(f"{where}: a trigger of KEDA's own type {kind}")
+        return SkippedTrigger(f"{where}: a trigger of KEDA's own type {kind}")
     metadata = {str(key): value for key, value in _mapping(trigger.get("metadata"), f"{where}.metadata").items()}
     if not _points_at_us(metadata, address):
-        return PassedOver(f"{where}: {kind} at {metadata.get('scalerAddress')}, with no type of ours")
-    return Asked(*names, _as_sent(metadata, more, where))
+        return SkippedTrigger(f"{where}: {kind} at {metadata.get('scalerAddress')}, with no type of ours")
+    return RequestedTrigger(*names, _as_sent(metadata, more, where))
 
 
 def _points_at_us(metadata: Mapping[str, Any], address: str | None) -> bool:

@@ -12,11 +12,11 @@ from heapq import nsmallest
 from jinja2 import Environment, StrictUndefined
 
 from listeners.version import __version__
-from scaler.evaluation.evaluator import Watched
+from scaler.evaluation.evaluator import TrackedTrigger
 from scaler.evaluation.history import HISTORY_SECONDS
 from scaler.legible import legible
 from scaler.monitoring.status import KeyStatus, TriggerStatus, trigger_status
-from scaler.web.chart import CHART_HEIGHT, CHART_WIDTH, Chart, chart
+from scaler.web.backlog_chart import CHART_HEIGHT, CHART_WIDTH, Chart, chart
 from scaler.web.pages import page_part
 
 __all__ = ["PAGE_HEADERS", "status_page"]
@@ -30,7 +30,7 @@ MAX_KEYS = 8
 
 
 #: Whether it is declared, a namespace, and a ScaledObject or an app.
-Owner = tuple[bool, str, str]
+GroupKey = tuple[bool, str, str]
 
 
 STYLE, SCRIPT = page_part("status.css"), page_part("status.js")
@@ -97,7 +97,7 @@ class Group:
     target: int
 
 
-def status_page(watched: Iterable[Watched]) -> Iterator[str]:
+def status_page(watched: Iterable[TrackedTrigger]) -> Iterator[str]:
     """The page as HTML, in pieces that are quickly made, some of them empty."""
     overview = _Overview()
     for one in watched:
@@ -128,10 +128,10 @@ class _Overview:
 
     def __init__(self) -> None:
         self.total = self.unknown = self.active = 0
-        self._members: defaultdict[Owner, list[Watched]] = defaultdict(list)
-        self._worst: dict[Owner, int] = {}
+        self._members: defaultdict[GroupKey, list[TrackedTrigger]] = defaultdict(list)
+        self._worst: dict[GroupKey, int] = {}
 
-    def add(self, one: Watched) -> None:
+    def add(self, one: TrackedTrigger) -> None:
         """Add a trigger as it is now."""
         owner, severity = _owner(one), _severity(one)
         self._members[owner].append(one)
@@ -151,7 +151,7 @@ class _Overview:
             yield group
 
 
-def _group(owner: Owner, members: list[Watched], room: int) -> Group:
+def _group(owner: GroupKey, members: list[TrackedTrigger], room: int) -> Group:
     declared, namespace, name = owner
     members.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
     now = time.monotonic()
@@ -165,18 +165,18 @@ def _group(owner: Owner, members: list[Watched], room: int) -> Group:
     )
 
 
-def _row(watched: Watched, now: float) -> Row:
+def _row(watched: TrackedTrigger, now: float) -> Row:
     age_seconds = watched.last.age_seconds if watched.last else None
     return Row(trigger_status(watched), chart(watched.history.points(now)), age_seconds)
 
 
-def _owner(watched: Watched) -> Owner:
+def _owner(watched: TrackedTrigger) -> GroupKey:
     """What a trigger is shown with: its ScaledObject; those that are declared, by app."""
     origin = watched.origin
     return (origin.declared, origin.namespace, watched.scaled.app if origin.declared else origin.name)
 
 
-def _severity(watched: Watched) -> int:
+def _severity(watched: TrackedTrigger) -> int:
     """0 is worst: not known, capped, active, inactive."""
     last = watched.last
     if not watched.known or last is None:

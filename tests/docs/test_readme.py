@@ -17,9 +17,9 @@ from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
 from scaler.measuring.sampler import Samplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
-from scaler.monitoring.series import FAMILIES
+from scaler.monitoring.trigger_metrics import FAMILIES
+from scaler.push.hub import ActivationHub
 from scaler.push.loop import PushPace
-from scaler.push.watch import ActivationWatch
 from scaler.settings import load_settings
 from scaler.triggers.metadata import read_metadata
 from triggerfish.testing.server import Server
@@ -111,7 +111,7 @@ def test_every_metric_is_listed() -> None:
     ScalerMetrics(scaler_registry)
     samplers = Samplers(bound_seconds=1, on_measured=lambda seconds, error: None)
     evaluator = Evaluator(Access(load_settings(None).redis_connections()), samplers)
-    scaler_registry.register(PushCollector(ActivationWatch(evaluator, PushPace())))
+    scaler_registry.register(PushCollector(ActivationHub(evaluator, PushPace())))
     exported = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in (*registry.collect(), *scaler_registry.collect())

@@ -3,8 +3,8 @@
 import redis.asyncio
 
 from listeners import App, Host, RedisMessage
-from listeners.keys import lease_key, notice_channel
-from listeners.text import text
+from listeners.keys import lease_key, lease_notices_channel
+from listeners.text import decode
 from tests.support.waiting import eventually
 
 #: The lease of the function on_message in an app that a test runs in its own process, and in the recorder.
@@ -19,7 +19,7 @@ async def holds(client: redis.asyncio.Redis, instance: str, key: str = KEY) -> b
 
 async def holder(client: redis.asyncio.Redis, key: str = KEY) -> str:
     """The name of the instance that holds the lease; empty if none does."""
-    return text((await client.execute_command("GET", key)) or b"")
+    return decode((await client.execute_command("GET", key)) or b"")
 
 
 async def passed_on(client: redis.asyncio.Redis, instance: str, key: str = KEY) -> bool:
@@ -29,7 +29,7 @@ async def passed_on(client: redis.asyncio.Redis, instance: str, key: str = KEY) 
 
 async def listening(client: redis.asyncio.Redis, number: int, key: str = KEY) -> bool:
     """Whether so many instances listen for notices about the lease: the holder and those who stand by."""
-    ((_, found),) = await client.pubsub_numsub(notice_channel(key))
+    ((_, found),) = await client.pubsub_numsub(lease_notices_channel(key))
     return bool(found == number)
 
 

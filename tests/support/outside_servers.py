@@ -8,7 +8,7 @@ from typing import Any
 import redis
 from grpc import StatusCode
 
-from scaler.measuring.guarded import CONCEALED
+from scaler.measuring.untrusted_servers import CONCEALED
 from tests.servers.catalogue import RELEASES
 from tests.support.running_scaler import Running, failure
 from triggerfish.testing.server import Server

@@ -15,7 +15,7 @@ from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
 from scaler.server import ScalerServer
 from scaler.settings import Settings, load_settings
-from tests.conftest import Addressed
+from tests.support.running_host import Addressed
 from tests.support.waiting import eventually
 
 __all__ = ["Keda", "Poll", "Running", "channel_to", "failure", "running_scaler", "scaler_settings"]

@@ -15,16 +15,16 @@ from scaler.measuring.sampler import Samplers
 from scaler.monitoring.status import TriggerStatus, trigger_status
 from scaler.settings import Settings
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
-__all__ = ["Explained", "explain_app", "explain_metadata", "explain_scaler"]
+__all__ = ["Explanation", "explain_app", "explain_metadata", "explain_scaler"]
 
 #: A scaler that knows ten thousand triggers lists them within a second or two.
 ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """What is known of some triggers, and a line for each that is not known or could not be asked about."""
 
     triggers: list[TriggerStatus]
@@ -35,20 +35,20 @@ class _Listed(BaseModel):
     triggers: list[TriggerStatus]
 
 
-async def explain_app(app: App, settings: Settings) -> Explained:
+async def explain_app(app: App, settings: Settings) -> Explanation:
     """Measure the triggers of an app. Raises ConfigurationError."""
     from scaler.triggers.app_triggers import app_triggers  # noqa: PLC0415
 
     return await _measured(app_triggers(app, None), settings)
 
 
-async def explain_metadata(metadata: Mapping[str, str], settings: Settings) -> Explained:
+async def explain_metadata(metadata: Mapping[str, str], settings: Settings) -> Explanation:
     """Measure the trigger of a ScaledObject's metadata. Raises ConfigurationError."""
     scaled = read_metadata(metadata, settings.scaler.ignored_metadata)
-    return await _measured({Origin("", scaled.function or scaled.metric_name, declared=True): scaled}, settings)
+    return await _measured({Owner("", scaled.function or scaled.metric_name, declared=True): scaled}, settings)
 
 
-async def explain_scaler(address: str) -> Explained:
+async def explain_scaler(address: str) -> Explanation:
     """What a scaler says at its HTTP address. Raises ConfigurationError for an address that is none."""
     try:
         url = URL(address)
@@ -65,17 +65,17 @@ async def explain_scaler(address: str) -> Explained:
             response.raise_for_status()
             triggers = _Listed.model_validate_json(await response.read()).triggers
     except aiohttp.ClientResponseError as error:
-        return Explained([], [f"{shown} answers with status {error.status}: is it the scaler's HTTP port (8080)?"])
+        return Explanation([], [f"{shown} answers with status {error.status}: is it the scaler's HTTP port (8080)?"])
     except ValidationError:
-        return Explained([], [f"{shown} answers with something else: is it the scaler's HTTP port (8080)?"])
+        return Explanation([], [f"{shown} answers with something else: is it the scaler's HTTP port (8080)?"])
     except TimeoutError:
-        return Explained([], [f"{shown} did not answer within {ANSWER_SECONDS:g} s"])
+        return Explanation([], [f"{shown} did not answer within {ANSWER_SECONDS:g} s"])
     except (aiohttp.ClientError, OSError) as error:
-        return Explained([], [f"{shown} cannot be asked: {error}"])
-    return Explained(triggers, [_problem(one) for one in triggers if not one.known])
+        return Explanation([], [f"{shown} cannot be asked: {error}"])
+    return Explanation(triggers, [_problem(one) for one in triggers if not one.known])
 
 
-async def _measured(triggers: Mapping[Origin, ScaledTrigger], settings: Settings) -> Explained:
+async def _measured(triggers: Mapping[Owner, ScaledTrigger], settings: Settings) -> Explanation:
     samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
     evaluator = Evaluator(Access(settings.redis_connections()), samplers)
     problems = []
@@ -87,7 +87,7 @@ async def _measured(triggers: Mapping[Origin, ScaledTrigger], settings: Settings
                 problems.append(f"{origin.name}: {error}")
     finally:
         await samplers.close()
-    return Explained([trigger_status(watched) for watched in evaluator.watched()], problems)
+    return Explanation([trigger_status(watched) for watched in evaluator.watched()], problems)
 
 
 def _problem(status: TriggerStatus) -> str:

@@ -11,7 +11,7 @@ import uvloop
 from prometheus_client import disable_created_metrics
 from rich.console import Console
 
-from listeners.checks.check import acl_lines
+from listeners.checks.check import acl_commands
 from listeners.checks.check import check as check_app
 from listeners.errors import ConfigurationError, SourceError, TriggerfishError
 from listeners.functions.app import App
@@ -243,7 +243,7 @@ async def _check(app: App, settings: Settings) -> bool:
 
 
 async def _print_acl(app: App, settings: Settings) -> None:
-    async for address, line in acl_lines(app, settings.redis_connections()):
+    async for address, line in acl_commands(app, settings.redis_connections()):
         errors.print(f"for the Redis at {address}:", markup=False, highlight=False, soft_wrap=True)
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -17,7 +17,7 @@ from scaler.triggers.metadata import ScaledTrigger
 from triggerfish.cli.options import AppArgument
 
 if TYPE_CHECKING:  # templates are not needed to run functions
-    from scaler.manifests.rendering import Deployed
+    from scaler.manifests.rendering import AppDeployment
 
 
 __all__ = ["HELP", "manifest"]
@@ -101,13 +101,13 @@ def manifest(
     check: CheckOption = None,
 ) -> None:
     """Print what an app needs in Kubernetes; see HELP."""
-    from scaler.manifests.rendering import Deployed, manifests, values  # noqa: PLC0415
+    from scaler.manifests.rendering import AppDeployment, manifests, values  # noqa: PLC0415
 
     with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is no YAML
         loaded = load_app(app)
     triggers = declared_triggers(loaded)
     least, most = _bounds(triggers, min_instances, max_instances)
-    deployed = Deployed(
+    deployed = AppDeployment(
         app,
         _name(loaded.name or "app", name),
         declared_triggers(loaded, most),
@@ -126,7 +126,7 @@ def manifest(
         _print(manifests(deployed, _address(scaler_address)))
 
 
-def _check(app: "Deployed", file: Path, name: str | None) -> None:
+def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
     """Print what differs; end with code 1 if anything does."""
     from scaler.manifests.drift import drift  # noqa: PLC0415
 

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from listeners.errors import ConfigurationError
 from scaler.legible import legible
-from scaler.triggers.scaled_objects import Asked, PassedOver, metadata_from, triggers_in
+from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger, metadata_from, triggers_in
 from triggerfish.cli.options import MetadataOption
 from triggerfish.cli.tables import console_for_tables
 
 if TYPE_CHECKING:  # grpc is not needed to run functions
-    from scaler.keda.probing import Answer, Tls
+    from scaler.keda.probe import CallReport, ClientTls
 
 
 __all__ = ["HELP", "probe"]
@@ -73,30 +73,30 @@ def probe(
     key_file: KeyOption = None,
 ) -> None:
     """Ask a running scaler as KEDA does, and show what KEDA would see; see HELP."""
-    from scaler.keda.probing import tls_from  # noqa: PLC0415
+    from scaler.keda.probe import client_tls  # noqa: PLC0415
 
     given = metadata_from(metadata or [])
     _check_address(address)
     if file is not None:
         found = list(triggers_in(file, address, given, namespace))
     elif given:
-        found = [Asked(namespace, "triggerfish-probe", given)]
+        found = [RequestedTrigger(namespace, "triggerfish-probe", given)]
     else:
         raise ConfigurationError("--metadata", None, "Say what to ask for: --metadata KEY=VALUE, or --file FILE.")
-    asked = [one for one in found if isinstance(one, Asked)]
+    asked = [one for one in found if isinstance(one, RequestedTrigger)]
     for one in found:
-        if isinstance(one, PassedOver):
+        if isinstance(one, SkippedTrigger):
             _say(f"passed over {one.line}")
     if not asked:
         raise ConfigurationError("--file", str(file), f"No external trigger in it points at {address}.")
-    failed = asyncio.run(_probe_all(address, asked, tls_from(ca_file, cert_file, key_file)))
+    failed = asyncio.run(_probe_all(address, asked, client_tls(ca_file, cert_file, key_file)))
     if failed:
         raise typer.Exit(1)
 
 
-async def _probe_all(address: str, asked: list[Asked], tls: "Tls | None") -> int:
+async def _probe_all(address: str, asked: list[RequestedTrigger], tls: "ClientTls | None") -> int:
     """Probe one trigger after the other and print a table for each; how many calls failed."""
-    from scaler.keda.probing import probe as probe_one  # noqa: PLC0415
+    from scaler.keda.probe import probe as probe_one  # noqa: PLC0415
 
     failed = 0
     for one in asked:
@@ -116,7 +116,7 @@ async def _probe_all(address: str, asked: list[Asked], tls: "Tls | None") -> int
     return failed
 
 
-def _table(answers: "list[Answer]") -> Table:
+def _table(answers: "list[CallReport]") -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("call", "took", "status", "KEDA sees"):
         table.add_column(column, justify="right" if column == "took" else "left", no_wrap=column != "KEDA sees")

@@ -12,7 +12,7 @@ from rich.live import Live
 
 from listeners.functions.app import App
 from scaler.access.access import Access
-from scaler.local.autoscaler import LocalScaler
+from scaler.local.autoscaler import LocalAutoscaler
 from scaler.local.processes import Instances, instance_command
 from scaler.monitoring.status import trigger_status
 from scaler.server import ScalerServer
@@ -36,7 +36,7 @@ class LocalApp:
         self.server = ScalerServer(settings, access=Access(connections))
         command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)
         self.instances = Instances(command, instance_environment(settings), settings.host.grace_period_seconds)
-        self.scaler = LocalScaler(app, self.instances, self.server.evaluator, connections, settings.local)
+        self.scaler = LocalAutoscaler(app, self.instances, self.server.evaluator, connections, settings.local)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ import redis.asyncio
 from pydantic import SecretStr
 
 from listeners import App, RedisMessage
-from listeners.checks.check import Finding, acl_lines, check
+from listeners.checks.check import CheckResult, acl_commands, check
 from listeners.connections.named import Connections
 from listeners.redis.acl import PASSWORD
 from listeners.settings import HostSettings
@@ -38,13 +38,13 @@ def every_kind() -> App:
 @pytest.fixture
 async def user(client: redis.asyncio.Redis, server: Server) -> AsyncIterator[Connections]:
     """The connection of a user with exactly the rule that `every_kind` needs."""
-    [(_, line)] = [found async for found in acl_lines(every_kind(), Connections(SecretStr(server.address)))]
+    [(_, line)] = [found async for found in acl_commands(every_kind(), Connections(SecretStr(server.address)))]
     await client.execute_command(*line.split())
     yield Connections(SecretStr(f"{server.address},user=shop,password={PASSWORD}"))
     await client.execute_command("ACL", "DELUSER", "shop")
 
 
-async def looked_at(connections: Connections) -> dict[str, Finding]:
+async def looked_at(connections: Connections) -> dict[str, CheckResult]:
     """What `check` finds, by function."""
     return {found.function: found async for found in check(every_kind(), connections, HostSettings())}
 
@@ -193,5 +193,5 @@ async def test_settings_that_are_not_told(client: redis.asyncio.Redis, user: Con
 @pytest.mark.releases("redis-5.0")
 async def test_a_server_without_acl(server: Server) -> None:
     """Where there is no ACL `check --acl` says so, as a comment."""
-    [(_, line)] = [found async for found in acl_lines(every_kind(), Connections(SecretStr(server.address)))]
+    [(_, line)] = [found async for found in acl_commands(every_kind(), Connections(SecretStr(server.address)))]
     assert line.startswith("# Redis 5.0.6 has no ACL")

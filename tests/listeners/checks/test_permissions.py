@@ -8,7 +8,7 @@ import redis.asyncio
 from pydantic import SecretStr
 
 from listeners import App, Host, RedisMessage
-from listeners.checks.check import acl_lines, check
+from listeners.checks.check import acl_commands, check
 from listeners.connections.named import Connections
 from listeners.connections.strings import parse_connection_string
 from listeners.dead_letters.letters import DeadLetters
@@ -92,7 +92,7 @@ async def are_dead(client: redis.asyncio.Redis, keys: tuple[str, ...]) -> bool:
 async def test_the_printed_rule_is_enough(server: Server, client: redis.asyncio.Redis) -> None:
     """A user made by exactly the printed line does all that an app, `explain` and `dead` do, and is denied nothing."""
     shop, keys = Shop(), (*LISTS, *STREAMS)
-    [(_, line)] = [found async for found in acl_lines(shop.app, Connections(SecretStr(server.address)))]
+    [(_, line)] = [found async for found in acl_commands(shop.app, Connections(SecretStr(server.address)))]
     assert line.startswith(f"ACL SETUSER shop on >{PASSWORD} ")
     await client.execute_command(*line.split())
     await client.execute_command("ACL", "LOG", "RESET")

@@ -5,8 +5,8 @@ import redis.asyncio
 
 from listeners import App, Host
 from listeners.keys import companion_key, inflight_key
-from tests.conftest import RunHost
 from tests.servers.catalogue import RELEASES
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, settled
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

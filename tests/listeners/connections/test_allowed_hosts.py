@@ -2,7 +2,7 @@
 
 import pytest
 
-from listeners.connections.allowed_hosts import host_matches, host_pattern, is_beyond_this_machine
+from listeners.connections.allowed_hosts import host_matches, is_remote_address, parse_host_pattern
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from listeners.connections.allowed_hosts import host_matches, host_pattern, is_b
 def test_matching(pattern: str, host: str, matches: bool) -> None:
     """A name matches names, `*.` any labels before it, a network its addresses and nothing that looks like them."""
     try:
-        accepted = (host_pattern(pattern),)
+        accepted = (parse_host_pattern(pattern),)
     except ValueError:
         assert not matches
         return
@@ -62,7 +62,7 @@ def test_matching(pattern: str, host: str, matches: bool) -> None:
 def test_patterns_that_mean_too_much(pattern: str) -> None:
     """A wildcard elsewhere than before a whole name, and what is no name, are refused with what can be written."""
     with pytest.raises(ValueError, match="a network such as"):
-        host_pattern(pattern)
+        parse_host_pattern(pattern)
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_patterns_that_mean_too_much(pattern: str) -> None:
 )
 def test_addresses(address: str, beyond: bool) -> None:
     """Loopback, link-local, unspecified and multicast addresses are not beyond this machine, in either notation."""
-    assert is_beyond_this_machine(address) == beyond
+    assert is_remote_address(address) == beyond

@@ -16,7 +16,7 @@ from listeners.dead_letters.letters import DeadLetters
 from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.client import Client
-from tests.conftest import RunHost
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, KINDS, Kind, add, both_kinds, dead_letters, settled, trigger
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

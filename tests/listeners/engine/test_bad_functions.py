@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage, Retry
-from tests.conftest import RunHost
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually
 

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage, Reject, Retry
-from tests.conftest import RunHost
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
     KEY,
     Kind,

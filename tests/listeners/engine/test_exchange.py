@@ -6,7 +6,7 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from tests.conftest import RunHost
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

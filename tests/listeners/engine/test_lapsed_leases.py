@@ -8,7 +8,7 @@ import redis.asyncio
 from listeners import App, RedisMessage
 from listeners.engine.executor import MAX_THREADS
 from listeners.runtime.clock import boot_seconds
-from tests.conftest import RunHost
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from listeners.engine import retry_policy as outcome
-from listeners.engine.retry_policy import after_failure, exhausted
+from listeners.engine.retry_policy import after_failure, deliveries_exhausted
 from listeners.errors import Reject, Retry
 from listeners.functions.entries import Entry, Outcome
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
@@ -114,7 +114,7 @@ def test_times_that_are_none(after_seconds: float) -> None:
 )
 def test_entries_that_no_call_ends(trigger: Trigger, deliveries: int, *, given_up: bool) -> None:
     """An entry that was delivered max_deliveries times without an answer is given up on before the next call."""
-    settlement = exhausted(trigger, Entry("k", deliveries=deliveries))
+    settlement = deliveries_exhausted(trigger, Entry("k", deliveries=deliveries))
     assert (settlement is not None) is given_up
     if settlement is not None:
         assert settlement.outcome is DEAD

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listeners.engine.task_pool import WOKEN_BY_EACH, Job, Workers
+from listeners.engine.task_pool import WOKEN_BY_EACH, PooledTask, TaskPool
 from tests.support.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")
@@ -18,15 +18,15 @@ Body = Callable[[], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
-async def workers() -> AsyncIterator[Workers]:
+async def workers() -> AsyncIterator[TaskPool]:
     """Workers, without a job at the end."""
-    workers = Workers()
+    workers = TaskPool()
     yield workers
     workers.close()
     await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "worker"])
 
 
-async def run(workers: Workers, *bodies: Body) -> list[Job]:
+async def run(workers: TaskPool, *bodies: Body) -> list[PooledTask]:
     """Start jobs, and wait until they have ended."""
     ended = 0
 
@@ -37,14 +37,14 @@ async def run(workers: Workers, *bodies: Body) -> list[Job]:
         finally:
             ended += 1
 
-    jobs = [Job(counted(body)) for body in bodies]
+    jobs = [PooledTask(counted(body)) for body in bodies]
     for job in jobs:
         workers.start(job)
     await eventually(lambda: ended == len(bodies))
     return jobs
 
 
-async def test_jobs_that_do_not_wait_share_a_task(workers: Workers) -> None:
+async def test_jobs_that_do_not_wait_share_a_task(workers: TaskPool) -> None:
     """They run in their order, on one task; so do those that come later."""
     order: list[int] = []
 
@@ -60,7 +60,7 @@ async def test_jobs_that_do_not_wait_share_a_task(workers: Workers) -> None:
     assert len({job.task for job in jobs}) == 1
 
 
-async def test_jobs_that_wait_run_at_the_same_time(workers: Workers) -> None:
+async def test_jobs_that_wait_run_at_the_same_time(workers: TaskPool) -> None:
     """Each of them begins although none of those before it has ended; and their tasks are used again."""
     begun, gate = 0, asyncio.Event()
 
@@ -79,7 +79,7 @@ async def test_jobs_that_wait_run_at_the_same_time(workers: Workers) -> None:
     assert len({job.task for job in first + second}) <= 100 + WOKEN_BY_EACH
 
 
-async def test_each_has_its_own_context(workers: Workers) -> None:
+async def test_each_has_its_own_context(workers: TaskPool) -> None:
     """What one job sets no other one sees, also not after it has waited; its own tasks do."""
     seen: list[str] = []
 
@@ -101,7 +101,7 @@ async def test_each_has_its_own_context(workers: Workers) -> None:
     assert word.get() == "nothing"
 
 
-async def test_a_cancellation_stays_with_its_job(workers: Workers) -> None:
+async def test_a_cancellation_stays_with_its_job(workers: TaskPool) -> None:
     """One that is cancelled ends, or goes on if it wants to; the others do not notice."""
     ended: list[str] = []
 
@@ -134,7 +134,7 @@ async def test_a_cancellation_stays_with_its_job(workers: Workers) -> None:
 
 
 @pytest.mark.parametrize("woken", [False, True], ids=["while it has no job", "just when it gets one"])
-async def test_a_task_that_is_cancelled_late(workers: Workers, woken: bool) -> None:
+async def test_a_task_that_is_cancelled_late(workers: TaskPool, woken: bool) -> None:
     """Whoever kept a job's task and cancels it after the job's end does no harm to jobs that come later."""
 
     async def nothing() -> None:
@@ -151,13 +151,13 @@ async def test_a_task_that_is_cancelled_late(workers: Workers, woken: bool) -> N
     async def begin() -> None:
         begun.set()
 
-    workers.start(Job(begin()))
+    workers.start(PooledTask(begin()))
     job.task.cancel()
     async with asyncio.timeout(5):
         await begun.wait()
 
 
-async def test_a_time_limit_of_a_job(workers: Workers) -> None:
+async def test_a_time_limit_of_a_job(workers: TaskPool) -> None:
     """asyncio.timeout() in a job ends what it is around, and nothing else."""
     ended: list[bool] = []
 
@@ -174,13 +174,13 @@ async def test_a_time_limit_of_a_job(workers: Workers) -> None:
     assert jobs[0].task is jobs[1].task
 
 
-async def test_jobs_that_have_not_begun_are_withdrawn(workers: Workers) -> None:
+async def test_jobs_that_have_not_begun_are_withdrawn(workers: TaskPool) -> None:
     """They never run."""
 
     async def never() -> None:
         raise AssertionError("it was withdrawn")
 
-    jobs = [Job(never()) for _ in range(3)]
+    jobs = [PooledTask(never()) for _ in range(3)]
     for job in jobs:
         workers.start(job)
     assert workers.withdraw() == jobs
@@ -188,7 +188,7 @@ async def test_jobs_that_have_not_begun_are_withdrawn(workers: Workers) -> None:
     assert [job.task for job in jobs] == [None, None, None]
 
 
-async def test_a_mistake_of_ours_stops_no_other_job(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_mistake_of_ours_stops_no_other_job(workers: TaskPool, caplog: pytest.LogCaptureFixture) -> None:
     """A job that raises is logged, and those behind it run."""
 
     async def fail() -> None:
@@ -201,7 +201,7 @@ async def test_a_mistake_of_ours_stops_no_other_job(workers: Workers, caplog: py
     assert "RuntimeError: a mistake" in caplog.text
 
 
-async def test_many_that_wait_begin_within_few_rounds_of_the_loop(workers: Workers) -> None:
+async def test_many_that_wait_begin_within_few_rounds_of_the_loop(workers: TaskPool) -> None:
     """Their number doubles with each round: 500 do not take hundreds of rounds, in which others do their work."""
     begun, rounds, gate = 0, 0, asyncio.Event()
 
@@ -211,7 +211,7 @@ async def test_many_that_wait_begin_within_few_rounds_of_the_loop(workers: Worke
         await gate.wait()
 
     for _ in range(500):
-        workers.start(Job(wait()))
+        workers.start(PooledTask(wait()))
     while begun < 500:
         await asyncio.sleep(0)
         rounds += 1
@@ -219,7 +219,7 @@ async def test_many_that_wait_begin_within_few_rounds_of_the_loop(workers: Worke
     gate.set()
 
 
-async def test_a_worker_without_a_job_keeps_nothing_of_the_last_one(workers: Workers) -> None:
+async def test_a_worker_without_a_job_keeps_nothing_of_the_last_one(workers: TaskPool) -> None:
     """What jobs had, in their code or in their context, is free when they have ended."""
 
     class Payload:
@@ -239,7 +239,7 @@ async def test_a_worker_without_a_job_keeps_nothing_of_the_last_one(workers: Wor
     assert [reference() for reference in references] == [None] * 20
 
 
-async def test_a_cancellation_that_is_taken_back(workers: Workers) -> None:
+async def test_a_cancellation_that_is_taken_back(workers: TaskPool) -> None:
     """A job that cancels its task and takes that back has ended its task all the same, and only that."""
     ended: list[bool] = []
 
@@ -258,14 +258,14 @@ async def test_a_cancellation_that_is_taken_back(workers: Workers) -> None:
     assert ended == [True, True]
 
 
-async def test_workers_that_are_closed_end_with_their_jobs(workers: Workers) -> None:
+async def test_workers_that_are_closed_end_with_their_jobs(workers: TaskPool) -> None:
     """A job that goes on regardless is left alone, and its task ends with it."""
     gate = asyncio.Event()
 
     async def wait() -> None:
         await gate.wait()
 
-    job = Job(wait())
+    job = PooledTask(wait())
     workers.start(job)
     await eventually(lambda: job.task is not None)
     workers.close()

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from listeners.engine.executor import Caller
-from listeners.engine.metrics import FunctionMeter, HostMetrics
+from listeners.engine.executor import Executor
+from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.errors import BindingError, Reject
 from listeners.functions.app import Function
 from listeners.functions.binding import bind, function_name
@@ -110,9 +110,9 @@ def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Aw
 
 async def outcome_of(function: Callable[..., Any]) -> Settlement:
     """What became of one entry that the function was called with."""
-    meter = FunctionMeter(HostMetrics(CollectorRegistry()), "app", "f")
+    meter = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     finished: list[Settlement] = []
-    caller = Caller(
+    caller = Executor(
         Function("f", function, ListTrigger(keys=("q",)), bind(function)),
         meter,
         1,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listeners.functions.entries import Entry, RedisMessage, by_key
-from listeners.text import text
+from listeners.text import decode
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_stream_entry_as_json() -> None:
 @given(st.binary(), st.binary())
 def test_bytes_survive_json(key: bytes, payload: bytes) -> None:
     """Bytes that are not UTF-8 are the same after a message was written as JSON and read again."""
-    written = Entry(text(key), payload=payload).message().to_json().encode("utf-8", "surrogateescape")
+    written = Entry(decode(key), payload=payload).message().to_json().encode("utf-8", "surrogateescape")
     read = json.loads(written.decode("utf-8", "surrogateescape"))
     assert {name: value.encode("utf-8", "surrogateescape") for name, value in read.items()} == {
         "Trigger": key,
@@ -55,7 +55,7 @@ def test_payloads_are_unharmed(payload: bytes) -> None:
 def test_fields_are_unharmed(fields: tuple[tuple[bytes, bytes], ...]) -> None:
     """A stream entry keeps every field as it is; as a dict or JSON the last of duplicate names counts."""
     entry = Entry("s", flat_fields=[part for pair in fields for part in pair])
-    last = {text(name): text(value) for name, value in dict(fields).items()}
+    last = {decode(name): decode(value) for name, value in dict(fields).items()}
     assert entry.message().fields == fields
     assert entry.field_map() == last
     assert json.loads(entry.message().message) == last

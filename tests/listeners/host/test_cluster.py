@@ -16,10 +16,10 @@ from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountMemory
 from scaler.measuring.measure import measure
-from scaler.triggers.subject import Subject
-from tests.conftest import running_host
+from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.cluster import Cluster
+from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 
 #: Keys in different slots, on all three primaries.
@@ -178,8 +178,8 @@ async def test_measuring_over_several_nodes(client: redis.asyncio.RedisCluster, 
         await client.rpush(f"l{key}", *range(at + 1))
         for _ in range(at + 1):
             await client.xadd(f"s{key}", {"n": 1})
-    lists = Subject(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
-    streams = Subject(StreamTrigger(keys=tuple(f"s{key}" for key in KEYS)))
+    lists = MeasuredTrigger(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
+    streams = MeasuredTrigger(StreamTrigger(keys=tuple(f"s{key}" for key in KEYS)))
     found = await measure(ours, await ours.server(), [lists, streams], CountMemory())
     for subject in (lists, streams):
         backlog = found[subject]
@@ -190,7 +190,7 @@ async def test_measuring_over_several_nodes(client: redis.asyncio.RedisCluster, 
 async def test_measuring_follows_a_slot(cluster: Cluster, client: redis.asyncio.RedisCluster, ours: Client) -> None:
     """After a slot has moved its backlog is measured where it is now; while it moves it may be unknown, never less."""
     await client.rpush("la", *range(7))
-    subject = Subject(ListTrigger(keys=("la",)))
+    subject = MeasuredTrigger(ListTrigger(keys=("la",)))
     server, memory = await ours.server(), CountMemory()
     source = cluster.node_of("la")
     target = next(node for node in cluster.primaries() if node is not source)
@@ -209,7 +209,7 @@ async def test_a_fail_over(release: str) -> None:
         handled: list[str] = []
         client = redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[1].port, protocol=2)
         ours = Client(parse_connection_string(cluster.address), "test")
-        subject = Subject(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
+        subject = MeasuredTrigger(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
         server, memory = await ours.server(), CountMemory()
         async with client, running_host(cluster, lists_and_streams(handled)):
             expected = await produce(client, 0, 5)

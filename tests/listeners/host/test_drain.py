@@ -11,8 +11,8 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage, Retry
-from tests.conftest import RunHost
 from tests.support.processes import ended, host_process
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
     GROUP,
     KEY,

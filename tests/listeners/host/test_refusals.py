@@ -14,8 +14,8 @@ from redis.exceptions import BusyLoadingError
 
 from listeners import App, Host
 from listeners.keys import companion_key, inflight_key
-from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES, available, present
+from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
@@ -205,7 +205,7 @@ async def test_a_redis_that_loads(
 ) -> None:
     """While a restarted Redis loads its data every trigger waits for it; then what was saved is handled."""
     handled: list[str] = []
-    monkeypatch.setattr("listeners.engine.activity.LAST_PAUSE_SECONDS", 0.05)  # loading takes a moment only
+    monkeypatch.setattr("listeners.engine.resilient_loop.LAST_PAUSE_SECONDS", 0.05)  # loading takes a moment only
     await admin.config_set("rdbcompression", "no")
     for first in range(0, 400_000, 20_000):
         await admin.eval(FILL, 0, first, 20_000, 300)

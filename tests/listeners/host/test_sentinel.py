@@ -16,10 +16,10 @@ from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountMemory
 from scaler.measuring.measure import measure
-from scaler.triggers.subject import Subject
-from tests.conftest import running_host
+from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.sentinels import Sentinels, sentinel_of
+from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -49,7 +49,7 @@ async def test_a_fail_over(release: str) -> None:
     with Sentinels(RELEASES[release]) as sentinels:
         handled: list[str] = []
         ours = Client(parse_connection_string(sentinels.address), "test")
-        subject = Subject(ListTrigger(keys=("l",)))
+        subject = MeasuredTrigger(ListTrigger(keys=("l",)))
         async with running_host(sentinels, all_kinds(handled)):
             await works(sentinels, handled, "before")
             server = await ours.server()

@@ -14,7 +14,6 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from tests.conftest import RunHost
 from tests.support.lease_holders import (
     RECORDER_KEY,
     holder,
@@ -27,6 +26,7 @@ from tests.support.lease_holders import (
     subscribed,
 )
 from tests.support.processes import host_process
+from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import recorded
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

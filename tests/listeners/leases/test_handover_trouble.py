@@ -6,12 +6,12 @@ import time
 import pytest
 import redis.asyncio
 
-from listeners.keys import notice_channel
-from listeners.leases.handover import HandOver
+from listeners.keys import lease_notices_channel
+from listeners.leases.handover import Handover
 from listeners.leases.redis_lease import RedisLease
 from listeners.redis.client import Client
-from tests.conftest import RunHost
 from tests.support.lease_holders import KEY, holder, holds, listening, number_of, passed_on, recording_app, subscribed
+from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 
 
@@ -40,7 +40,7 @@ async def test_one_that_dies_after_it_said_that_it_drains(
     async with run_host(app, instance="next"):
         await eventually(lambda: listening(client, 1))
         began = time.monotonic()
-        assert await HandOver(dead).offer() == 0  # it does not listen itself: the one that stands by is not counted
+        assert await Handover(dead).offer() == 0  # it does not listen itself: the one that stands by is not counted
         await eventually(lambda: holds(client, "next"))
         took = time.monotonic() - began
         await client.publish("news", "1")
@@ -53,7 +53,7 @@ async def test_a_successor_that_dies_before_it_takes_over(client: redis.asyncio.
     """A holder that waits in vain ends the lease within a second, and another acquires it then."""
     app, got = recording_app("news")
     async with client.pubsub() as dead:
-        await dead.subscribe(notice_channel(KEY))
+        await dead.subscribe(lease_notices_channel(KEY))
         async with run_host(app, instance="first") as first:
             await subscribed(client, 1)
             first.drain()
@@ -73,10 +73,10 @@ async def test_a_successor_that_dies_after_it_took_over(
     dead = RedisLease(ours, KEY, "dead", 1)
     async with client.pubsub() as notices, run_host(app, instance="first") as first:
         await subscribed(client, 1)
-        await notices.subscribe(notice_channel(KEY))
+        await notices.subscribe(lease_notices_channel(KEY))
         first.drain()
         await eventually(lambda: notices.get_message(ignore_subscribe_messages=True))
-        assert await HandOver(dead).take_over()
+        assert await Handover(dead).take_over()
         assert dead.held
         began = time.monotonic()
         await client.publish("news", "1")  # nobody's: it came after the marker
@@ -104,7 +104,7 @@ async def test_nonsense_on_the_channel_for_notices(client: redis.asyncio.Redis, 
             "taken 0 x",
             b"\xff 1 \xff",
         ):
-            await client.publish(notice_channel(KEY), payload)
+            await client.publish(lease_notices_channel(KEY), payload)
         await client.publish("news", "1")
         await eventually(lambda: got)
     assert [number_of(message) for message in got] == [1]

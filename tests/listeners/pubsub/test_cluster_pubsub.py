@@ -7,9 +7,9 @@ import pytest
 import redis.asyncio
 
 from listeners import App, RedisMessage
-from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.cluster import Cluster
+from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 
 #: Keys in different slots, on all three primaries.

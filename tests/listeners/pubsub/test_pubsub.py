@@ -9,8 +9,8 @@ import redis.asyncio
 from listeners import App, RedisMessage
 from listeners.keys import lease_key
 from listeners.redis.keyspace import missing_flags
-from tests.conftest import RunHost
 from tests.support.lease_holders import holds, sample, subscribed
+from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from listeners import App, RedisMessage
 from listeners.keys import companion_key, dead_letters_key, inflight_key
-from tests.conftest import running_host
 from tests.servers.catalogue import RELEASES
+from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 
 ODD_KEYS = ["a{b}c", "a}b", "a{}b", "}{x}", "x{{y}}", "{}q", "plain"]

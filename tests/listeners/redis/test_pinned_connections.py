@@ -7,7 +7,7 @@ import time
 import pytest
 import redis.asyncio
 
-from listeners.redis.pinned import Lane
+from listeners.redis.pinned_connections import PinnedConnections
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 
 async def test_an_answer_that_comes_as_its_time_is_over(server: Server) -> None:
     """A loop that was blocked finds the answer and the time limit at once: the next command is not affected."""
-    lane, pool = Lane(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
+    lane, pool = PinnedConnections(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
     assert await lane.run(pool, [("DEL", "n")]) == [0]
     for number in range(1, 4):
         first = asyncio.create_task(lane.run(pool, [("PING",)]))
@@ -33,7 +33,7 @@ async def test_an_answer_that_comes_as_its_time_is_over(server: Server) -> None:
 
 async def test_a_command_that_is_not_answered_in_time(server: Server) -> None:
     """TimeoutError, and the connection is not used again: no later command reads the answer that comes after all."""
-    lane, pool = Lane(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
+    lane, pool = PinnedConnections(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
     with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
         await lane.run(pool, [("BLPOP", "nothing here", 2)])
     assert await lane.run(pool, [("ECHO", "mine")]) == [b"mine"]
@@ -43,7 +43,7 @@ async def test_a_command_that_is_not_answered_in_time(server: Server) -> None:
 
 async def test_a_command_whose_task_is_cancelled(server: Server, client: redis.asyncio.Redis) -> None:
     """It is cancelled, and the connection is not used again."""
-    lane, pool = Lane(60), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
+    lane, pool = PinnedConnections(60), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
     waiting = asyncio.create_task(lane.run(pool, [("BLPOP", "nothing here", 2)]))
     await eventually(functools.partial(_is_blocked, client))
     waiting.cancel()

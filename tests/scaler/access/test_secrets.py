@@ -14,12 +14,12 @@ from redis.auth.token import TokenInterface
 
 from listeners.connections.credentials import EntraTokens, PasswordFile
 from listeners.connections.spec import ConnectionSpec
-from listeners.redis.dialer import Link
-from listeners.redis.topology import Nodes
+from listeners.redis.dialer import Dialer
+from listeners.redis.topology import Topology
 from scaler.access.access import Access
 from scaler.access.connection_files import ConnectionFiles
-from scaler.evaluation.evaluator import Watched
-from scaler.keda.tls import Certificates
+from scaler.evaluation.evaluator import TrackedTrigger
+from scaler.keda.certificates import Certificates
 from scaler.measuring.sampler import Sampler
 from scaler.settings import Settings
 from tests.servers.secured import Secured
@@ -30,8 +30,8 @@ from triggerfish.testing.server import Server
 SECRET = "hunter2"
 #: What of ours may hold a secret while the scaler runs.
 HOLDERS = (
-    Access, Certificates, ConnectionFiles, ConnectionSpec, EntraTokens, Link, Nodes, PasswordFile, Sampler, Settings,
-    Watched,
+    Access, Certificates, ConnectionFiles, ConnectionSpec, Dialer, EntraTokens, PasswordFile, Sampler, Settings,
+    Topology, TrackedTrigger,
 )  # fmt: skip
 
 

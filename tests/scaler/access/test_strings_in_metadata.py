@@ -6,7 +6,7 @@ import pytest
 from grpc import StatusCode
 
 from listeners.errors import ConfigurationError
-from scaler.measuring.guarded import CONCEALED
+from scaler.measuring.untrusted_servers import CONCEALED
 from scaler.settings import load_settings
 from tests.support.outside_servers import ALLOWED, HERE, Names, asking, concealed, connections
 from tests.support.running_scaler import failure, running_scaler
@@ -125,7 +125,7 @@ async def test_what_is_reachable_is_not_told(reachable: Server, caplog: pytest.L
 @pytest.mark.usefixtures("names")
 async def test_their_number_is_bounded(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many strings only so many stay connected, and none of the operator's own connections gives way."""
-    monkeypatch.setattr("scaler.measuring.guarded.MAX_SERVERS", 2)
+    monkeypatch.setattr("scaler.measuring.untrusted_servers.MAX_SERVERS", 2)
     async with running_scaler(reachable, scaler=ALLOWED) as scaler:
         own = {"type": "redisListTrigger", "keys": "orders"}
         assert await scaler.keda.target(own) == 1
@@ -139,7 +139,7 @@ async def test_their_number_is_bounded(reachable: Server, monkeypatch: pytest.Mo
 async def test_idle_ones_are_closed(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A string that nobody asks about is disconnected, and connected again when somebody does."""
     monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("scaler.measuring.guarded.IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("scaler.measuring.untrusted_servers.IDLE_SECONDS", 0.1)
     async with running_scaler(scaler=ALLOWED) as scaler:
         string = f"{HERE}:{reachable.port}"
         assert await scaler.keda.target(asking(string)) == 1

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.evaluation.history import SLOT_SECONDS, SLOTS, History
-from scaler.web.chart import CHART_HEIGHT, CHART_WIDTH, chart
+from scaler.web.backlog_chart import CHART_HEIGHT, CHART_WIDTH, chart
 
 NOW = 12_345.0
 

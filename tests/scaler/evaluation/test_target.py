@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.evaluation.target import app_target, instances_for
-from scaler.local.pace import Pace
+from scaler.local.scaling_behavior import ScalingBehavior
 
 #: A step of a scenario: the time, the trigger's target, whether it is active, and the instances that must follow.
 Step = tuple[float, int, bool, int]
@@ -33,40 +33,43 @@ def test_an_app_wants_the_largest_target(targets: list[int], wanted: int) -> Non
     assert app_target(targets) == wanted
 
 
-SCENARIOS: dict[str, tuple[Pace, list[Step]]] = {
-    "up at once, in one step": (Pace(0, 10, 30, 10), [(0, 0, False, 0), (1, 7, True, 7), (1.1, 9, True, 9)]),
-    "never above max": (Pace(0, 4, 30, 10), [(0, 99, True, 4), (1, 5, True, 4)]),
-    "never below min": (Pace(2, 4, 0, 0), [(0, 0, False, 2), (100, 0, False, 2)]),
-    "min wins over a smaller target": (Pace(2, 4, 0, 0), [(0, 1, True, 2)]),
+SCENARIOS: dict[str, tuple[ScalingBehavior, list[Step]]] = {
+    "up at once, in one step": (ScalingBehavior(0, 10, 30, 10), [(0, 0, False, 0), (1, 7, True, 7), (1.1, 9, True, 9)]),
+    "never above max": (ScalingBehavior(0, 4, 30, 10), [(0, 99, True, 4), (1, 5, True, 4)]),
+    "never below min": (ScalingBehavior(2, 4, 0, 0), [(0, 0, False, 2), (100, 0, False, 2)]),
+    "min wins over a smaller target": (ScalingBehavior(2, 4, 0, 0), [(0, 1, True, 2)]),
     "down only when the window has passed": (
-        Pace(0, 10, 0, 10),
+        ScalingBehavior(0, 10, 0, 10),
         [(0, 6, True, 6), (5, 2, True, 6), (10, 2, True, 6), (10.5, 2, True, 2)],
     ),
     "down to the highest of the window, not to the newest": (
-        Pace(0, 10, 0, 10),
+        ScalingBehavior(0, 10, 0, 10),
         [(0, 8, True, 8), (4, 5, True, 8), (9, 1, True, 8), (11, 1, True, 5), (14.5, 1, True, 1)],
     ),
     "a peak within the window starts it anew": (
-        Pace(0, 10, 0, 10),
+        ScalingBehavior(0, 10, 0, 10),
         [(0, 4, True, 4), (8, 1, True, 4), (9, 4, True, 4), (12, 1, True, 4), (18, 1, True, 4), (19.5, 1, True, 1)],
     ),
-    "the window never starts instances by itself": (Pace(0, 10, 0, 60), [(0, 9, True, 9), (1, 3, True, 3)]),
+    "the window never starts instances by itself": (ScalingBehavior(0, 10, 0, 60), [(0, 9, True, 9), (1, 3, True, 3)]),
     "to zero only after the cooldown": (
-        Pace(0, 10, 30, 0),
+        ScalingBehavior(0, 10, 30, 0),
         [(0, 3, True, 3), (1, 0, False, 1), (29.9, 0, False, 1), (30, 0, False, 0)],
     ),
     "activity starts the cooldown anew": (
-        Pace(0, 10, 30, 0),
+        ScalingBehavior(0, 10, 30, 0),
         [(0, 1, True, 1), (20, 0, False, 1), (25, 1, True, 1), (54, 0, False, 1), (55, 0, False, 0)],
     ),
-    "one instance at least while active": (Pace(0, 10, 0, 0), [(0, 0, True, 1)]),
-    "below the activation threshold nothing starts": (Pace(0, 10, 30, 0), [(0, 2, False, 0), (1, 2, False, 0)]),
+    "one instance at least while active": (ScalingBehavior(0, 10, 0, 0), [(0, 0, True, 1)]),
+    "below the activation threshold nothing starts": (
+        ScalingBehavior(0, 10, 30, 0),
+        [(0, 2, False, 0), (1, 2, False, 0)],
+    ),
     "below the activation threshold all ends after the cooldown": (
-        Pace(0, 10, 30, 0),
+        ScalingBehavior(0, 10, 30, 0),
         [(0, 5, True, 5), (10, 5, False, 5), (30, 5, False, 0)],
     ),
-    "without a cooldown to zero at once": (Pace(0, 10, 0, 0), [(0, 4, True, 4), (1, 0, False, 0)]),
-    "up again right after zero": (Pace(0, 10, 0, 60), [(0, 2, True, 2), (1, 0, False, 0), (2, 3, True, 3)]),
+    "without a cooldown to zero at once": (ScalingBehavior(0, 10, 0, 0), [(0, 4, True, 4), (1, 0, False, 0)]),
+    "up again right after zero": (ScalingBehavior(0, 10, 0, 60), [(0, 2, True, 2), (1, 0, False, 0), (2, 3, True, 3)]),
 }
 #: In this scenario most of the instances are gone when the step begins, as if they had crashed.
 CRASHED = {("the window never starts instances by itself", 1): 1}
@@ -76,7 +79,7 @@ CRASHED = {("the window never starts instances by itself", 1): 1}
 def test_pace(name: str) -> None:
     """The instances follow the target with KEDA's cooldown and activation and the HPA's stabilization window."""
     template, steps = SCENARIOS[name]
-    pace = Pace(
+    pace = ScalingBehavior(
         template.min_instances, template.max_instances, template.cooldown_seconds, template.stabilization_window_seconds
     )
     running = 0
@@ -88,7 +91,7 @@ def test_pace(name: str) -> None:
 
 def test_a_controller_that_starts_beside_instances_waits_for_the_cooldown() -> None:
     """Instances that run when the controller starts are not stopped before one cooldown period."""
-    pace = Pace(0, 10, 30, 0)
+    pace = ScalingBehavior(0, 10, 30, 0)
     assert pace.wanted(1000, 2, 0, active=False) == 1
     assert pace.wanted(1029, 1, 0, active=False) == 1
     assert pace.wanted(1030, 1, 0, active=False) == 0
@@ -101,7 +104,7 @@ def test_a_controller_that_starts_beside_instances_waits_for_the_cooldown() -> N
 )
 def test_the_limits_hold_at_any_time(least: int, most: int, history: list[tuple[float, int, bool]]) -> None:
     """Whatever the targets do, never fewer than min and never more than max instances are wanted."""
-    pace, now, running = Pace(least, most, 5, 5), 0.0, 0
+    pace, now, running = ScalingBehavior(least, most, 5, 5), 0.0, 0
     for seconds, target, active in history:
         now += seconds
         running = pace.wanted(now, running, target, active=active)

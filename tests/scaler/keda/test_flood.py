@@ -18,9 +18,9 @@ import pytest
 import redis.asyncio
 from grpc import StatusCode
 
-from scaler.evaluation.evaluator import MAX_WATCHED
+from scaler.evaluation.evaluator import MAX_TRACKED
 from scaler.local.processes import die_with_parent
-from scaler.monitoring.series import MAX_LABEL_CHARACTERS
+from scaler.monitoring.trigger_metrics import MAX_LABEL_CHARACTERS
 from tests.support.running_scaler import SCALER, Keda
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
@@ -140,7 +140,7 @@ async def test_ten_thousand_bogus_scaledobjects(process: Process, client: redis.
     await flood(process, range(500, SCALED_OBJECTS))
     pages = [await process.get(path) for path in ("/metrics", "/api/v1/triggers", "/")]
     assert process.resident_bytes - before < MOST_GROWTH_BYTES, (before, process.resident_bytes)
-    assert series_of(pages[0]) == MAX_WATCHED
+    assert series_of(pages[0]) == MAX_TRACKED
     assert len(pages[2]) < MEGABYTE
     assert await process.keda.target(LIST) == 1
 

@@ -15,7 +15,7 @@ from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.measuring.backlog import Backlog, KeyBacklog
 from scaler.measuring.lag import Lag
 from scaler.triggers.metadata import read_metadata
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 from scaler.web import streaming
 from scaler.web.streaming import sliced, stream
 from tests.support.running_scaler import Running, running_scaler
@@ -44,7 +44,7 @@ def remember_many(evaluator: Evaluator) -> None:
         else:
             metadata = {"type": "redisStreamTrigger", "keys": f"payments-{number}"}
             key = KeyBacklog(f"payments-{number}", 150, pending=2, lag=Lag(3, "counted"))
-        watched = evaluator.watch(Origin("shop", f"worker-{number}"), read_metadata(metadata))
+        watched = evaluator.watch(Owner("shop", f"worker-{number}"), read_metadata(metadata))
         watched.worked(Evaluation(2, active=True, backlog=Backlog((key,)), taken_at=time.monotonic()))
 
 

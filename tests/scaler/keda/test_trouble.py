@@ -268,7 +268,7 @@ async def test_odd_names(scaler: Running, client: redis.asyncio.Redis) -> None:
 
 async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """K10: hundreds of bogus ScaledObjects get clear errors, and what is remembered of them is bounded."""
-    monkeypatch.setattr("scaler.evaluation.evaluator.MAX_WATCHED", 50)
+    monkeypatch.setattr("scaler.evaluation.evaluator.MAX_TRACKED", 50)
     good = [{**LIST, "keys": f"k{number}"} for number in range(250)]
     bad = [{**LIST, "keys": f"k{number}", "connection": f"no-{number}"} for number in range(250)]
     assert set(await asyncio.gather(*(scaler.keda.target(one, name=f"g{n}") for n, one in enumerate(good)))) == {0}

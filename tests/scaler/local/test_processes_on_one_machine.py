@@ -19,7 +19,7 @@ from listeners import App
 from listeners.connections.named import Connections
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
-from scaler.local.autoscaler import LocalScaler
+from scaler.local.autoscaler import LocalAutoscaler
 from scaler.local.processes import Instances, die_with_parent, instance_command
 from scaler.measuring.sampler import Samplers
 from scaler.settings import LocalSettings
@@ -39,7 +39,7 @@ QUICK = {"polling_interval_seconds": 0.05, "cooldown_seconds": 0.2, "stabilizati
 class Local:
     """A local scaler that runs, and the outcome of each of its looks at Redis: a reason, or None."""
 
-    scaler: LocalScaler
+    scaler: LocalAutoscaler
     looks: list[str | None] = field(default_factory=list)
 
     @property
@@ -62,7 +62,7 @@ async def scaling(server: Server, app: App, **settings: float) -> AsyncIterator[
     samplers = Samplers(bound_seconds=0.5, on_measured=lambda seconds, reason: looks.append(reason))
     evaluator = Evaluator(Access(connections), samplers)
     limits = LocalSettings.model_validate({**QUICK, **settings})
-    scaler = LocalScaler(app, instances_of(server, app), evaluator, connections, limits)
+    scaler = LocalAutoscaler(app, instances_of(server, app), evaluator, connections, limits)
     stop = asyncio.Event()
     running = asyncio.create_task(scaler.run(stop))
     try:

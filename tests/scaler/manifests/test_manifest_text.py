@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listeners.functions.app import App
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
-from scaler.manifests.rendering import Deployed, manifests, quoted, values
+from scaler.manifests.rendering import AppDeployment, manifests, quoted, values
 from scaler.triggers.app_triggers import declared_triggers
 from scaler.triggers.metadata import metric_name, read_metadata
 
@@ -27,12 +27,12 @@ triggers = st.one_of(
 )
 
 
-def deployed(trigger: Trigger, function: str, reference: str) -> Deployed:
+def deployed(trigger: Trigger, function: str, reference: str) -> AppDeployment:
     """An app with one such function and a list beside it."""
     app = App(function)
     app.add(lambda text: None, trigger, function)
     app.add(lambda text: None, ListTrigger(keys=("k",)), f"{function}2")
-    return Deployed(reference, "shop", declared_triggers(app, 20), None, None, 1, 20)
+    return AppDeployment(reference, "shop", declared_triggers(app, 20), None, None, 1, 20)
 
 
 @example(PubSubTrigger(channel="*"), "yes", "- a: b # c")
@@ -58,7 +58,9 @@ def test_manifests_say_what_was_declared(trigger: Trigger, function: str, refere
 
 def test_the_image_to_fill_in_is_written_without_quotes() -> None:
     """An app whose name needs quotes elsewhere has none of them inside its image."""
-    app = Deployed("shop.py", "1e3", deployed(ListTrigger(keys=("k",)), "f", "shop.py").triggers, None, None, 0, 20)
+    app = AppDeployment(
+        "shop.py", "1e3", deployed(ListTrigger(keys=("k",)), "f", "shop.py").triggers, None, None, 0, 20
+    )
     written = next(yaml.safe_load_all(manifests(app, "scaler:6000")))
     assert written["spec"]["template"]["spec"]["containers"][0]["image"] == "REGISTRY/1e3:TAG"
 

@@ -8,11 +8,11 @@ from listeners.redis.client import Client
 from scaler.measuring.counting import CountMemory
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 pytestmark = pytest.mark.releases("redis-6.0", "redis-7.2")
 
-SUBJECT = Subject(StreamTrigger(keys=("big",), consumer_group="g"))
+SUBJECT = MeasuredTrigger(StreamTrigger(keys=("big",), consumer_group="g"))
 ENTRIES = 1000
 ENTRY_BYTES = 10_000
 

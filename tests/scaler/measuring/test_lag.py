@@ -16,12 +16,12 @@ from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountMemory
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.scaler.measuring.histories import GROUP, STREAM, Step, histories, play, undelivered
 from triggerfish.testing.server import Server
 
 HISTORIES = int(os.environ.get("TRIGGERFISH_HISTORIES", "1000"))
-SUBJECT = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
+SUBJECT = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
 
 
 class Meter:
@@ -33,7 +33,7 @@ class Meter:
         self._async_client = Client(parse_connection_string(server.address), "test")
         self._server = self._runner.run(self._async_client.server())
 
-    def measure(self, subject: Subject = SUBJECT, memory: CountMemory | None = None) -> Backlog:
+    def measure(self, subject: MeasuredTrigger = SUBJECT, memory: CountMemory | None = None) -> Backlog:
         """The backlog now; the error if it cannot be measured."""
         asked = measure(self._async_client, self._server, [subject], memory or CountMemory())
         result = self._runner.run(asked)[subject]
@@ -194,11 +194,13 @@ def test_a_missing_stream_has_no_backlog(meter: Meter) -> None:
 def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limit the lag is the limit, marked as capped; short of it, it is exact."""
     monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
-    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 50)
+    monkeypatch.setattr("scaler.triggers.measured_trigger.LEAST_COUNT_LIMIT", 50)
     prepare(meter.client, 300, position="150-0")
     meter.client.xdel(STREAM, "200-0")  # so that no release reports a number that can be believed
-    few = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=1), max_instances=1)
-    many = Subject(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=100), max_instances=2)
+    few = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=1), max_instances=1)
+    many = MeasuredTrigger(
+        StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=100), max_instances=2
+    )
     assert meter.measure(few).keys[0].lag == Lag(50, "counted", capped=True)
     assert meter.measure(many).keys[0].lag == Lag(149, "counted")
 
@@ -207,11 +209,11 @@ def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pyte
 def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """With few entries delivered a long stream is counted exactly from that side, past the limit."""
     monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
-    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 50)
+    monkeypatch.setattr("scaler.triggers.measured_trigger.LEAST_COUNT_LIMIT", 50)
     prepare(meter.client, 2000)
     read(meter.client, 5)
     meter.client.xdel(STREAM, "1000-0")
-    subject = Subject(SUBJECT.trigger, max_instances=1)
+    subject = MeasuredTrigger(SUBJECT.trigger, max_instances=1)
     assert meter.measure(subject).keys[0].lag == Lag(1994, "counted")
 
 

@@ -18,9 +18,9 @@ from scaler.measuring.counting import CountMemory
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
 from scaler.measuring.sampler import Samplers
-from scaler.triggers.subject import Subject
-from tests.conftest import RunHost
+from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES
+from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -31,7 +31,7 @@ async def measured(server: Server, *triggers: ListTrigger | StreamTrigger) -> li
     """Measure triggers of one server in one go."""
     client = Client(parse_connection_string(server.address), "test")
     try:
-        subjects = [Subject(trigger) for trigger in triggers]
+        subjects = [MeasuredTrigger(trigger) for trigger in triggers]
         results = await measure(client, await client.server(), subjects, CountMemory())
         return [results[subject] for subject in subjects]
     finally:
@@ -107,7 +107,7 @@ async def test_a_key_that_the_acl_denies_is_an_error_and_hurts_no_other_trigger(
     triggers: list[ListTrigger | StreamTrigger] = [
         ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("q",)),
     ]  # fmt: skip
-    subjects = [Subject(trigger) for trigger in triggers]
+    subjects = [MeasuredTrigger(trigger) for trigger in triggers]
     try:
         found = await measure(limited, await limited.server(), subjects, CountMemory())
     finally:
@@ -140,7 +140,7 @@ async def test_questions_that_come_together_share_one_round(
     shared, rounds = samplers
     monkeypatch.setattr(shared, "_bound_seconds", 10.0)  # this is not about speed
     spec = parse_connection_string(server.address)
-    subjects = [Subject(ListTrigger(keys=(f"q{number}",))) for number in range(1000)]
+    subjects = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(1000)]
     samples = await asyncio.gather(*(shared.sample(spec, subject) for subject in subjects))
     assert all(sample.backlog.entries == 0 for sample in samples)
     assert len(rounds) <= 2
@@ -150,7 +150,7 @@ async def test_questions_that_come_together_share_one_round(
 async def test_a_young_sample_is_shared(server: Server, client: redis.asyncio.Redis, samplers: Rounds) -> None:
     """GetMetrics and IsActive of one poll see the same sample; a later poll sees a new one."""
     shared, rounds = samplers
-    spec, subject = parse_connection_string(server.address), Subject(ListTrigger(keys=("q",)))
+    spec, subject = parse_connection_string(server.address), MeasuredTrigger(ListTrigger(keys=("q",)))
     first = await shared.sample(spec, subject)
     await client.rpush("q", 1)
     again = await shared.sample(spec, subject)
@@ -171,7 +171,7 @@ async def test_samples_are_not_kept(server: Server, samplers: Rounds, monkeypatc
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0)
     spec = parse_connection_string(server.address)
     for first in range(0, 400, 100):
-        subjects = [Subject(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
+        subjects = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
         await asyncio.gather(*(shared.sample(spec, subject) for subject in subjects))
         assert len(shared._samplers[spec]._samples) <= 100
 
@@ -190,7 +190,7 @@ async def test_a_server_that_is_gone_is_an_error_within_the_bound(samplers: Roun
     """F17: an unreachable Redis is an error, never 0."""
     shared, _ = samplers
     with pytest.raises(SourceError) as caught:
-        await shared.sample(parse_connection_string("127.0.0.1:1"), Subject(ListTrigger(keys=("q",))))
+        await shared.sample(parse_connection_string("127.0.0.1:1"), MeasuredTrigger(ListTrigger(keys=("q",))))
     assert caught.value.reason == "unavailable"
 
 
@@ -201,7 +201,7 @@ async def test_a_server_that_hangs_costs_only_its_own_triggers(samplers: Rounds)
     import time
 
     shared, _ = samplers
-    subject = Subject(ListTrigger(keys=("q",)))
+    subject = MeasuredTrigger(ListTrigger(keys=("q",)))
     with RELEASES["valkey-9.1"].start() as hung, RELEASES["valkey-9.1"].start() as well:
         hung_spec, well_spec = (parse_connection_string(server.address) for server in (hung, well))
         await shared.sample(hung_spec, subject)
@@ -210,7 +210,7 @@ async def test_a_server_that_hangs_costs_only_its_own_triggers(samplers: Rounds)
             other: Trigger = ListTrigger(keys=("other",))
             assert isinstance(other, ListTrigger)
             began = time.monotonic()
-            stuck = asyncio.create_task(shared.sample(hung_spec, Subject(other)))
+            stuck = asyncio.create_task(shared.sample(hung_spec, MeasuredTrigger(other)))
             assert (await shared.sample(well_spec, subject)).backlog.entries == 0
             assert not stuck.done()
             with pytest.raises(SourceTimeoutError):

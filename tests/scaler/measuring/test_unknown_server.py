@@ -9,11 +9,11 @@ from fakeredis import TcpFakeServer
 from listeners.connections.spec import ConnectionSpec
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
-from listeners.redis.server_info import Server
+from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountMemory
 from scaler.measuring.measure import measure
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def client() -> AsyncIterator[Client]:
 async def test_it_counts_as_the_oldest_one(client: Client) -> None:
     """Without INFO nothing newer is relied on than what the oldest server has."""
     server = await client.server()
-    assert server == Server()
+    assert server == ServerInfo()
     assert not server.has(6, 2)
 
 
@@ -45,7 +45,7 @@ async def test_its_lag_is_counted(client: Client) -> None:
         await client.command("s", "XADD", "s", f"{number}-0", "f", "v", doing="adding")
     await client.command("s", "XGROUP", "CREATE", "s", "g", "4-0", doing="creating the group")
     await client.command("s", "XDEL", "s", "7-0", doing="deleting")
-    subject = Subject(StreamTrigger(keys=("s",), consumer_group="g"))
-    found = (await measure(client, Server(), [subject], CountMemory()))[subject]
+    subject = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
+    found = (await measure(client, ServerInfo(), [subject], CountMemory()))[subject]
     assert isinstance(found, Backlog)
     assert found.entries == 5

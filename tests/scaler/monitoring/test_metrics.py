@@ -20,16 +20,16 @@ from listeners.connections.named import Connections
 from listeners.errors import SourceTimeoutError
 from listeners.version import __version__
 from scaler.access.access import Access
-from scaler.evaluation.evaluator import Evaluation, Evaluator, Watched
+from scaler.evaluation.evaluator import Evaluation, Evaluator, TrackedTrigger
 from scaler.measuring.backlog import Backlog, KeyBacklog
 from scaler.measuring.lag import Lag
 from scaler.measuring.sampler import Samplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
-from scaler.monitoring.series import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
+from scaler.monitoring.trigger_metrics import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
+from scaler.push.hub import ActivationHub
 from scaler.push.loop import PushPace
-from scaler.push.watch import ActivationWatch
 from scaler.triggers.metadata import MAX_METADATA_CHARACTERS, read_metadata
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 from tests.support.running_scaler import Running, failure, reference, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
@@ -73,9 +73,9 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
         "reprice": (PUBSUB, None),
     }
     for function, (metadata, backlog) in states.items():
-        watched = evaluator.watch(Origin("shop", "worker"), read_metadata({**metadata, "function": function}))
+        watched = evaluator.watch(Owner("shop", "worker"), read_metadata({**metadata, "function": function}))
         watched.worked(Evaluation(2, active=True, backlog=backlog, taken_at=NOW - 1.5))
-    lost = evaluator.watch(Origin("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
+    lost = evaluator.watch(Owner("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
     lost.worked(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
     lost.failed(SourceTimeoutError("Redis did not answer"))
     assert generate_latest(TriggerCollector(evaluator.watched())).decode() == (EXPECTED / "triggers.prom").read_text()
@@ -89,7 +89,7 @@ def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
 @given(namespace=NAMES, name=NAMES, function=NAMES)
 def test_any_labels(namespace: str, name: str, function: str) -> None:
     """K10: whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
-    one = Watched(Origin(namespace, name), read_metadata({**LIST, "function": function}))
+    one = TrackedTrigger(Owner(namespace, name), read_metadata({**LIST, "function": function}))
     text = b"".join(TriggerCollector([one]).expositions()).decode()
     families = list(text_string_to_metric_families(text))
     assert {family.name for family in families} == set(FAMILIES)
@@ -114,11 +114,11 @@ def test_events() -> None:
 
 async def test_push_intervals(evaluator: Evaluator) -> None:
     """The exact exposition of how often triggers are looked at, by connection; without a Redis there is none."""
-    watch = ActivationWatch(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
+    watch = ActivationHub(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
     registry = CollectorRegistry()
     registry.register(PushCollector(watch))
     triggers = ({**LIST, "keys": "a b"}, LIST, {**LIST, "connection": "Cache"}, {**LIST, "connection": "lost"}, PUBSUB)
-    streams = [watch.activations(Origin("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
+    streams = [watch.activations(Owner("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
     reading = [asyncio.create_task(anext(aiter(stream), None)) for stream in streams]
     await eventually(lambda: len(watch.intervals_seconds()) == 2)
     assert generate_latest(registry).decode() == (EXPECTED / "pushing.prom").read_text()
@@ -131,7 +131,7 @@ async def test_push_intervals(evaluator: Evaluator) -> None:
 def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
     """Labels are bounded, and two that begin alike stay two series."""
     for end in "ab":
-        evaluator.watch(Origin("shop", "x" * 200 + end), read_metadata(LIST))
+        evaluator.watch(Owner("shop", "x" * 200 + end), read_metadata(LIST))
     known = families_of(evaluator)["triggerfish_trigger_known"]
     names = {sample.labels["scaledobject"] for sample in known}
     assert len(names) == 2
@@ -140,7 +140,7 @@ def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
 
 def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
     """A request that claims a declared trigger's labels makes no second series: the declared one is shown."""
-    for origin in (Origin("", "both", declared=True), Origin("", "both")):
+    for origin in (Owner("", "both", declared=True), Owner("", "both")):
         evaluator.watch(origin, read_metadata({**LIST, "messagesPerWorker": "7" if origin.declared else "1"}))
     [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
     assert sample.value == 7

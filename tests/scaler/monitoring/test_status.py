@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from scaler.legible import legible
 from scaler.monitoring.status import TriggerStatus, api_path, origin_and_metric
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 from tests.support.running_scaler import Running, failure, running_scaler
 from triggerfish.testing.server import Server
 
@@ -74,7 +74,7 @@ async def test_odd_names_have_a_path(scaler: Running, client: redis.asyncio.Redi
 @given(namespace=st.text(), name=st.text(), metric=st.text(), declared=st.booleans())
 def test_every_path_leads_back(namespace: str, name: str, metric: str, declared: bool) -> None:
     """A path names the trigger that it was made for, also if parts are empty or hold slashes."""
-    origin = Origin("" if declared else namespace, name, declared)
+    origin = Owner("" if declared else namespace, name, declared)
     assert origin_and_metric(api_path(origin, metric)) == (origin, metric)
 
 

@@ -26,7 +26,7 @@ CHANNELS = {"orders": "__keyspace@0__:orders", "payments": "__keyspace@0__:payme
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A first `true` that is not repeated, and samples that would be good for long, were they not from before."""
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 60)
 
 
@@ -93,7 +93,7 @@ async def test_listening_goes_on_after_a_rest(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that changed is listened for again once a look after its rest found the trigger not active."""
-    monkeypatch.setattr("scaler.push.key_events.REST_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.push.keyspace_listener.REST_SECONDS", 0.05)
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
     await client.config_set(SETTING, "Kl")
     async with running_scaler(server) as scaler, scaler.keda.activity({**LIST, "activationMessages": "1"}) as stream:
@@ -128,7 +128,7 @@ async def _has_measured(scaler: Running) -> bool:
 async def test_a_user_that_may_not_listen(own_server: Server, denied: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the right to CONFIG GET or to the channels, looks in turn find new entries, and it is not tried often."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.key_events.LOST_SECONDS", 0.01)
+    monkeypatch.setattr("scaler.push.keyspace_listener.LOST_SECONDS", 0.01)
     with own_server.client() as admin:
         admin.config_set(SETTING, "Kl")
         admin.execute_command("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "&*", "+@all", denied)
@@ -143,8 +143,8 @@ async def test_a_user_that_may_not_listen(own_server: Server, denied: str, monke
 
 async def test_listening_again(server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subscription that is lost is made anew, and so is one at a server that begins to tell of new entries."""
-    monkeypatch.setattr("scaler.push.key_events.LOOK_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("scaler.push.key_events.LOST_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.push.keyspace_listener.LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.push.keyspace_listener.LOST_SECONDS", 0.05)
     async with running_scaler(server, scaler=SELDOM) as scaler, scaler.keda.activity(LIST) as stream:
         await stream.call.initial_metadata()
         await client.config_set(SETTING, "Kl")

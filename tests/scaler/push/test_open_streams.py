@@ -33,8 +33,8 @@ QUICK = {"push_interval_seconds": 0.02}
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times short enough for a test, and a first `true` that is not repeated."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.05)
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
 
 
 async def looks(scaler: Running, more: int = 5) -> None:
@@ -80,8 +80,8 @@ async def test_the_first_true_is_repeated(
 ) -> None:
     """The first `true` of a stream is said again after each of the set times, and the later ones are not."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.01)
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", (0.1, 0.3))
+    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.01)
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", (0.1, 0.3))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
@@ -103,7 +103,7 @@ async def test_no_repeat_once_it_is_not_active(
 ) -> None:
     """A repetition is left out when the trigger is no longer active."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", (0.3,))
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", (0.3,))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
@@ -119,8 +119,8 @@ async def test_the_least_gap_between_two(
 ) -> None:
     """A second `true` comes no sooner than the least gap after the first, and it does come."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.5)
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.5)
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
     loop = asyncio.get_running_loop()
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
         await client.rpush("orders", "x")

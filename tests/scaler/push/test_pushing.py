@@ -105,8 +105,8 @@ async def test_streams_follow_their_connection(
 ) -> None:
     """A trigger whose connection does not exist yet, or becomes another Redis, is looked at with those there."""
     monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("scaler.push.streams.LEAST_GAP_SECONDS", 0.01)
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.01)
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
     async with (
         running_scaler(connections_dir=tmp_path) as scaler,
         scaler.keda.activity(orders("cache")) as stream,
@@ -212,7 +212,7 @@ async def test_thousands_of_streams(
     server: Server, client: redis.asyncio.Redis, number: int, notifications: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """K5: of many streams over 5 connections each says `true` soon after its key got an entry, and nothing more."""
-    monkeypatch.setattr("scaler.push.streams.REPEAT_AFTER_SECONDS", ())
+    monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
     await client.config_set("notify-keyspace-events", notifications)
     async with running_scaler(server) as scaler, many_streams(scaler, number, CHANNELS) as streams:
         assert not any(stream.said for stream in streams)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from listeners.errors import ConfigurationError
-from scaler.triggers.scaled_objects import Asked, PassedOver, metadata_from, triggers_in
+from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger, metadata_from, triggers_in
 
 
-def read(tmp_path: Path, text: str, **more: str) -> list[Asked | PassedOver]:
+def read(tmp_path: Path, text: str, **more: str) -> list[RequestedTrigger | SkippedTrigger]:
     """The triggers of a file with this text."""
     file = tmp_path / "so.yaml"
     file.write_text(text)
@@ -26,7 +26,7 @@ def test_several_documents_and_lists(tmp_path: Path) -> None:
     one = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}")
     text = f"kind: Deployment\n---\n{one}\n---\n{{kind: List, items: [{one}, {{kind: Secret}}]}}\n---\n"
     metadata = {"scalerAddress": "scaler:6000", "type": "RedisListTrigger", "keys": "a"}
-    assert read(tmp_path, text) == [Asked("default", "shop", metadata)] * 2
+    assert read(tmp_path, text) == [RequestedTrigger("default", "shop", metadata)] * 2
 
 
 def test_what_keda_would_resolve(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_what_keda_would_resolve(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"keysFromEnv.*--metadata keysFromEnv=VALUE"):
         read(tmp_path, text)
     [asked] = read(tmp_path, text, keysFromEnv="orders", function="g")
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, RequestedTrigger)
     assert (asked.metadata["keysFromEnv"], asked.metadata["function"]) == ("orders", "g")
 
 

@@ -19,7 +19,7 @@ from scaler.evaluation.evaluator import Evaluator
 from scaler.measuring.sampler import Samplers
 from scaler.server import ScalerServer
 from scaler.triggers.metadata import read_metadata
-from scaler.web.app import http_app
+from scaler.web.routes import http_app
 from tests.support.running_scaler import Running, failure, running_scaler, scaler_settings
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

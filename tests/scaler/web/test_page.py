@@ -10,9 +10,9 @@ import redis.asyncio
 from grpc import StatusCode
 
 from listeners.version import __version__
-from scaler.evaluation.evaluator import Evaluation, Watched
+from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
 from scaler.triggers.metadata import read_metadata
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 from scaler.web.page import PAGE_HEADERS, status_page
 from tests.support.running_scaler import Running, failure, running_scaler
 from triggerfish.testing.server import Server, free_port
@@ -38,10 +38,10 @@ async def page_of(scaler: Running) -> str:
     return page
 
 
-def watched(number: int, metadata: Mapping[str, str] = LIST, **names: str) -> Watched:
+def watched(number: int, metadata: Mapping[str, str] = LIST, **names: str) -> TrackedTrigger:
     """A trigger that is known: pub/sub, or one that was never measured."""
-    origin = Origin(names.get("namespace", "shop"), names.get("name", f"worker-{number:05}"))
-    return Watched(origin, read_metadata({**metadata, "function": f"f{number}"}))
+    origin = Owner(names.get("namespace", "shop"), names.get("name", f"worker-{number:05}"))
+    return TrackedTrigger(origin, read_metadata({**metadata, "function": f"f{number}"}))
 
 
 async def test_nothing_asks_yet(scaler: Running) -> None:
@@ -90,7 +90,7 @@ async def test_several_keys(scaler: Running, client: redis.asyncio.Redis) -> Non
 
 async def test_capped(scaler: Running, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog that was not counted to its end is marked as capped, and shown as at least so many."""
-    monkeypatch.setattr("scaler.triggers.subject.LEAST_COUNT_LIMIT", 10)
+    monkeypatch.setattr("scaler.triggers.measured_trigger.LEAST_COUNT_LIMIT", 10)
     monkeypatch.setattr("scaler.measuring.counting.STEP", 5)
     monkeypatch.setattr("scaler.measuring.lag.trusts_lag", lambda *_: False)
     for number in range(1, 61):
@@ -136,7 +136,7 @@ def test_names_do_not_become_markup(odd: str) -> None:
 def page_with(name: str) -> str:
     """A page that has a name wherever a ScaledObject or an error can put one."""
     scaled = read_metadata({**LIST, "keys": name.replace(" ", "_"), "function": name, "app": name})
-    known, failed, declared = (Watched(Origin(name, name, declared), scaled) for declared in (False, False, True))
+    known, failed, declared = (TrackedTrigger(Owner(name, name, declared), scaled) for declared in (False, False, True))
     known.worked(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
     failed.reason = failed.error = name
     return "".join(status_page([known, failed, declared]))

@@ -13,7 +13,7 @@ import redis.asyncio
 from grpc import StatusCode
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from scaler.evaluation.evaluator import Watched
+from scaler.evaluation.evaluator import TrackedTrigger
 from scaler.evaluation.history import SLOT_SECONDS
 from tests.support.programs import program
 from tests.support.running_scaler import Running, failure
@@ -119,7 +119,7 @@ async def in_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
         live_through(watched, number)
 
 
-def live_through(watched: Watched, number: int) -> None:
+def live_through(watched: TrackedTrigger, number: int) -> None:
     """Give a trigger a past: a backlog that rises and falls, with a minute in which Redis was away."""
     if watched.last is None or watched.last.backlog is None:
         return

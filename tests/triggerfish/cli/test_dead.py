@@ -11,7 +11,7 @@ import redis.asyncio
 
 from listeners import App, Reject
 from listeners.keys import dead_letters_key
-from tests.conftest import RunHost
+from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

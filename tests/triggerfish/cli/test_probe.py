@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from scaler.keda.probing import tls_from
+from scaler.keda.probe import client_tls
 from tests.support.certificates import Authority
 from tests.support.running_scaler import Running
 from tests.support.tls_proxy import tls_door
@@ -198,7 +198,7 @@ async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
 
 def test_no_tls_without_files() -> None:
     """Without a file there is no TLS."""
-    assert tls_from(None, None, None) is None
+    assert client_tls(None, None, None) is None
 
 
 async def test_nothing_is_changed(scaler: Running, server: Server) -> None:

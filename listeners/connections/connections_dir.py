@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from listeners.connections.settings import ConnectionSettings
 from listeners.errors import ConfigurationError
-from listeners.runtime.files import Stamp, read_file, stamp
+from listeners.runtime.files import FileStamp, file_stamp, read_file
 
 __all__ = ["folder_stamp", "read_folder"]
 
@@ -42,10 +42,10 @@ def read_folder(folder: Path) -> dict[str, ConnectionSettings | ConfigurationErr
     return found
 
 
-def folder_stamp(folder: Path) -> tuple[tuple[str, Stamp], ...] | None:
+def folder_stamp(folder: Path) -> tuple[tuple[str, FileStamp], ...] | None:
     """What changes when a file of the folder is added, removed or replaced; None: there is no such folder."""
     try:
-        return tuple((file.name, stamp(file)) for file in _files(folder))
+        return tuple((file.name, file_stamp(file)) for file in _files(folder))
     except ConfigurationError:
         return None
 

@@ -17,9 +17,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from listeners.errors import ConfigurationError
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
-from scaler.triggers.scaled_objects import Asked
+from scaler.triggers.scaled_objects import RequestedTrigger
 
-__all__ = ["Answer", "Tls", "probe", "tls_from"]
+__all__ = ["CallReport", "ClientTls", "client_tls", "probe"]
 
 #: KEDA sets no deadline; the scaler bounds itself at 2 s. A call that takes longer than this has failed.
 CALL_SECONDS = 5.0
@@ -40,7 +40,7 @@ UNREACHABLE = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEED
 
 
 @dataclass(frozen=True)
-class Answer:
+class CallReport:
     """How one call went: its duration (None: it was not made), its status, and what KEDA sees or what is wrong."""
 
     call: str
@@ -55,7 +55,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Tls:
+class ClientTls:
     """PEM files' contents; without `ca` the public authorities are trusted."""
 
     ca: bytes | None = None
@@ -67,17 +67,17 @@ class _UnusableError(Exception):
     """An answer that came, but that KEDA cannot use."""
 
 
-def tls_from(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> Tls | None:
+def client_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ClientTls | None:
     """TLS with these files; None if there are none. Raises ConfigurationError that names the option."""
     if (cert_file is None) != (key_file is None):
         missing = "--cert-file" if cert_file is None else "--key-file"
         raise ConfigurationError(missing, None, "A client certificate needs both --cert-file and --key-file.")
     if ca_file is None and cert_file is None:
         return None
-    return Tls(_pem("--ca-file", ca_file), _pem("--cert-file", cert_file), _pem("--key-file", key_file))
+    return ClientTls(_pem("--ca-file", ca_file), _pem("--cert-file", cert_file), _pem("--key-file", key_file))
 
 
-async def probe(address: str, asked: Asked, tls: Tls | None) -> list[Answer]:
+async def probe(address: str, asked: RequestedTrigger, tls: ClientTls | None) -> list[CallReport]:
     """Ask as KEDA does in one poll, then open its streams for a moment, and ask for the health.
 
     It takes 30 s at most. When the scaler cannot be reached, the calls after the first are not made.
@@ -90,7 +90,7 @@ async def probe(address: str, asked: Asked, tls: Tls | None) -> list[Answer]:
         if calls.metric_name:
             answers.append(await _timed("GetMetrics", calls.metrics))
         else:
-            answers.append(Answer("GetMetrics", None, "-", "not asked: there is no metric name to ask for"))
+            answers.append(CallReport("GetMetrics", None, "-", "not asked: there is no metric name to ask for"))
         for name, ask in (
             ("IsActive", calls.is_active),
             ("StreamIsActive", calls.stream_is_active),
@@ -104,7 +104,7 @@ async def probe(address: str, asked: Asked, tls: Tls | None) -> list[Answer]:
 class _Calls:
     """KEDA's calls about one trigger. Each says in words what KEDA makes of the answer."""
 
-    def __init__(self, channel: "grpc.aio.Channel", asked: Asked) -> None:
+    def __init__(self, channel: "grpc.aio.Channel", asked: RequestedTrigger) -> None:
         self._stub = externalscaler_pb2_grpc.ExternalScalerStub(channel)
         self._health: Any = health_pb2_grpc.HealthStub(channel)
         self._reference = pb.ScaledObjectRef(name=asked.name, namespace=asked.namespace, scalerMetadata=asked.metadata)
@@ -171,9 +171,9 @@ class _Calls:
         return str(status)
 
 
-def _channel(address: str, asked: Asked, tls: Tls | None) -> "grpc.aio.Channel":
+def _channel(address: str, asked: RequestedTrigger, tls: ClientTls | None) -> "grpc.aio.Channel":
     if tls is None and asked.metadata.get("enableTLS") == "true":
-        tls = Tls()
+        tls = ClientTls()
     if tls is None:
         return grpc.aio.insecure_channel(address)
     # KEDA checks the certificate against scalerAddress; what is asked may be a forwarded port.
@@ -183,7 +183,7 @@ def _channel(address: str, asked: Asked, tls: Tls | None) -> "grpc.aio.Channel":
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 
-async def _timed(call: str, ask: Callable[[], Awaitable[str]]) -> Answer:
+async def _timed(call: str, ask: Callable[[], Awaitable[str]]) -> CallReport:
     began = time.monotonic()
     try:
         status, seen = "OK", await ask()
@@ -191,7 +191,7 @@ async def _timed(call: str, ask: Callable[[], Awaitable[str]]) -> Answer:
         status, seen = error.code().name, error.details() or ""
     except _UnusableError as error:
         status, seen = "unusable", str(error)
-    return Answer(call, time.monotonic() - began, status, seen[:MAX_CHARACTERS])
+    return CallReport(call, time.monotonic() - began, status, seen[:MAX_CHARACTERS])
 
 
 def _only(answers: Any, what: str) -> Any:

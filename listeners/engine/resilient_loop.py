@@ -9,7 +9,7 @@ from listeners.errors import SourceError
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.tasks import raise_if_cancelled
 
-__all__ = ["Activity"]
+__all__ = ["ResilientLoop"]
 
 log = logging.getLogger("triggerfish.host")
 
@@ -20,7 +20,7 @@ FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 5.0
 
 
-class Activity:
+class ResilientLoop:
     """One thing that is done again and again: taking, settling, renewing, attending.
 
     A step that raises is logged once per change of state, counted, and tried again after a capped, jittered pause. An

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError, SourceUnavailableError
 from scaler.measuring.sampler import Sample, Samplers
-from scaler.triggers.subject import Subject
+from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["GuardedSamplers"]
 
@@ -36,7 +36,7 @@ class GuardedSamplers(Samplers):
 
         self._strings = Samplers(bound_seconds=bound_seconds, on_measured=concealed, max_servers=MAX_SERVERS)
 
-    async def sample(self, spec: ConnectionSpec, subject: Subject, *, anew: bool = False) -> Sample:
+    async def sample(self, spec: ConnectionSpec, subject: MeasuredTrigger, *, anew: bool = False) -> Sample:
         """A sample from this Redis. Raises SourceError; about a string's Redis always the same one."""
         if spec.allowed_hosts is None:
             return await super().sample(spec, subject, anew=anew)

@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from scaler.keda import externalscaler_pb2 as pb
-from scaler.keda import externalscaler_pb2_grpc, probing
-from scaler.keda.probing import Answer
-from scaler.triggers.scaled_objects import Asked
+from scaler.keda import externalscaler_pb2_grpc, probe
+from scaler.keda.probe import CallReport
+from scaler.triggers.scaled_objects import RequestedTrigger
 from tests.triggerfish.cli.test_probe import CALLS
 
 
@@ -58,10 +58,10 @@ async def serving(scaler: Scaler) -> AsyncIterator[str]:
         await server.stop(0)
 
 
-async def probed(scaler: Scaler) -> dict[str, Answer]:
+async def probed(scaler: Scaler) -> dict[str, CallReport]:
     """The answers of another scaler, by call."""
     async with serving(scaler) as address:
-        answers = await probing.probe(address, Asked("shop", "worker", {"keys": "orders"}), None)
+        answers = await probe.probe(address, RequestedTrigger("shop", "worker", {"keys": "orders"}), None)
     return {answer.call: answer for answer in answers}
 
 
@@ -119,7 +119,7 @@ async def test_answers_that_keda_cannot_use(spoil: Callable[[Scaler], None], cal
 
 async def test_a_scaler_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that hangs ends at its deadline, and the others are made."""
-    monkeypatch.setattr(probing, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(probe, "CALL_SECONDS", 0.5)
     scaler = Scaler()
     scaler.hangs = True
     answers = await probed(scaler)

@@ -10,7 +10,7 @@ from typing import cast
 import grpc
 
 from listeners.errors import ConfigurationError
-from listeners.runtime.files import Stamp, read_file, stamp
+from listeners.runtime.files import FileStamp, file_stamp, read_file
 from scaler.settings import TlsSettings
 
 __all__ = ["Certificates"]
@@ -99,10 +99,10 @@ class Certificates:
             _check_ca(client_ca, settings.client_ca_file)
         return _Loaded(certificate, key, client_ca)
 
-    def _stamp_now(self) -> tuple[Stamp, ...]:
+    def _stamp_now(self) -> tuple[FileStamp, ...]:
         settings = self._settings
         files = (settings.certificate_file, settings.key_file, settings.client_ca_file)
-        return tuple(stamp(file) for file in files if file is not None)
+        return tuple(file_stamp(file) for file in files if file is not None)
 
 
 def _check_ca(client_ca: bytes, file: Path) -> None:

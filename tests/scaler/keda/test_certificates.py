@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from listeners.errors import ConfigurationError
-from scaler.keda.tls import Certificates
+from scaler.keda.certificates import Certificates
 from scaler.settings import TlsSettings
 from tests.support.certificates import Authority, Signed
 from tests.support.running_scaler import Keda, Running, channel_to, running_scaler

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from listeners.functions.triggers import PolledTrigger
-from scaler.evaluation.evaluator import Watched
+from scaler.evaluation.evaluator import TrackedTrigger
 
 __all__ = ["FAMILIES", "TriggerCollector", "bounded"]
 
@@ -46,7 +46,7 @@ class TriggerCollector(Collector):
     Made anew for each scrape, so that a thread can collect: ten thousand triggers have a hundred thousand series.
     """
 
-    def __init__(self, watched: Iterable[Watched]) -> None:
+    def __init__(self, watched: Iterable[TrackedTrigger]) -> None:
         self._watched = list(watched)
 
     def collect(self) -> Iterator[Metric]:
@@ -63,9 +63,9 @@ class TriggerCollector(Collector):
         """The text of each family: of all at one time it would take a hundred megabytes."""
         return (generate_latest(_Family(family)) for family in self.collect())
 
-    def _by_labels(self) -> dict[tuple[str, ...], Watched]:
+    def _by_labels(self) -> dict[tuple[str, ...], TrackedTrigger]:
         """Each set of labels once: of a request that claims the labels of a declared trigger, there is no series."""
-        chosen: dict[tuple[str, ...], Watched] = {}
+        chosen: dict[tuple[str, ...], TrackedTrigger] = {}
         for watched in self._watched:
             labels = _labels(watched)
             if labels not in chosen or watched.origin.declared:
@@ -89,13 +89,13 @@ def bounded(label: str) -> str:
     return f"{label[: MAX_LABEL_CHARACTERS - HASH_CHARACTERS - 1]}~{digest}"
 
 
-def _labels(watched: Watched) -> tuple[str, ...]:
+def _labels(watched: TrackedTrigger) -> tuple[str, ...]:
     scaled = watched.scaled
     labels = (watched.origin.namespace, watched.origin.name, scaled.metric_name, scaled.function, scaled.trigger.kind)
     return tuple(bounded(label) for label in labels)
 
 
-def _values(watched: Watched) -> Iterator[tuple[str, float]]:
+def _values(watched: TrackedTrigger) -> Iterator[tuple[str, float]]:
     known, trigger, last = watched.known, watched.scaled.trigger, watched.last
     yield "triggerfish_trigger_known", known
     if isinstance(trigger, PolledTrigger):

@@ -3,11 +3,11 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-__all__ = ["Pace"]
+__all__ = ["ScalingBehavior"]
 
 
 @dataclass
-class Pace:
+class ScalingBehavior:
     """Follows a target with the meanings of KEDA and the HPA.
 
     Up at once, to `max_instances` at most. Down to the highest target of the last `stabilization_window_seconds`, and

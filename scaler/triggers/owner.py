@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Origin"]
+__all__ = ["Owner"]
 
 
 @dataclass(frozen=True)
-class Origin:
+class Owner:
     """Who asks: a ScaledObject, or, if `declared`, the operator: in the settings, or for an app on this machine."""
 
     namespace: str

@@ -4,9 +4,9 @@ import asyncio
 
 from scaler.measuring.measure import commands_per_sample
 from scaler.triggers.metadata import ScaledTrigger
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
-__all__ = ["OpenStream", "PushedTrigger"]
+__all__ = ["PushedTrigger", "Subscriber"]
 
 #: KEDA drops a `true` that comes before it has written the ScaledObject's status: the first one is said again.
 REPEAT_AFTER_SECONDS = (2.0, 10.0)
@@ -16,7 +16,7 @@ REPEAT_AFTER_SECONDS = (2.0, 10.0)
 LEAST_GAP_SECONDS = 1.0
 
 
-class OpenStream:
+class Subscriber:
     """One open stream: what it was told, and when it has to be told again."""
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class OpenStream:
 class PushedTrigger:
     """A trigger, the streams that are open for it, and what looking at it costs Redis. Equal to none but itself."""
 
-    def __init__(self, origin: Origin, scaled: ScaledTrigger) -> None:
+    def __init__(self, origin: Owner, scaled: ScaledTrigger) -> None:
         self.origin = origin
         self.scaled = scaled
-        self.streams: set[OpenStream] = set()
+        self.streams: set[Subscriber] = set()
         subject = scaled.subject
         self.keys = subject.trigger.keys if subject is not None else ()
         self.commands = commands_per_sample(subject) if subject is not None else 0

@@ -11,10 +11,10 @@ from redis.asyncio.connection import AbstractConnection
 
 from listeners.runtime.deadlines import Deadlines
 
-__all__ = ["Lane"]
+__all__ = ["PinnedConnections"]
 
 
-class Lane:
+class PinnedConnections:
     """Sends commands in one round trip, over connections that it borrows from the pools of servers and keeps.
 
     It keeps as many as were in use at once; for a pool they are in use, and its limit holds. `timeout_seconds`: how

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from listeners.engine import activity as supervisor
-from listeners.engine.activity import Activity
+from listeners.engine import resilient_loop
+from listeners.engine.resilient_loop import ResilientLoop
 from listeners.errors import SourceTimeoutError, SourceUnavailableError
 
 DOWN, SLOW, MISTAKE = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: no answer"), KeyError("k")
@@ -21,7 +21,7 @@ class Watched:
         self.stop = asyncio.Event()
         self.reasons: list[str] = []
         self.states: list[tuple[str, bool]] = []
-        self.activity = Activity(
+        self.activity = ResilientLoop(
             "taking", self._step, on_error=self.reasons.append, on_state=lambda *state: self.states.append(state)
         )
 
@@ -61,7 +61,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seconds.append(delay)
         return PauseOver()
 
-    monkeypatch.setattr("listeners.engine.activity.asyncio.timeout", timeout)
+    monkeypatch.setattr("listeners.engine.resilient_loop.asyncio.timeout", timeout)
     monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda _, high: high)
     return seconds
 
@@ -149,15 +149,15 @@ async def test_told_to_stop_before_it_starts() -> None:
 async def test_stops_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """An activity that is told to stop while it pauses ends then, and not after the pause."""
     monkeypatch.undo()
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 3600.0)
-    monkeypatch.setattr(supervisor, "LAST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(resilient_loop, "FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(resilient_loop, "LAST_PAUSE_SECONDS", 3600.0)
     failed, stop = asyncio.Event(), asyncio.Event()
 
     async def step() -> None:
         failed.set()
         raise DOWN
 
-    activity = Activity("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
+    activity = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
     running = asyncio.create_task(activity.run(stop))
     await failed.wait()
     stop.set()
@@ -173,7 +173,7 @@ async def test_cancelling_ends_it(pauses: list[float]) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    activity = Activity("taking", step, on_error=watched.reasons.append, on_state=lambda *_: None)
+    activity = ResilientLoop("taking", step, on_error=watched.reasons.append, on_state=lambda *_: None)
     running = asyncio.create_task(activity.run(asyncio.Event()))
     await begun.wait()
     running.cancel()
@@ -195,7 +195,7 @@ async def test_a_cancellation_that_gets_lost(raised: Exception | None) -> None:
             if raised is not None:
                 raise raised from None
 
-    activity = Activity("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
+    activity = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
     running = asyncio.create_task(activity.run(asyncio.Event()))
     await begun.wait()
     running.cancel()

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from listeners.functions.triggers import ListTrigger, StreamTrigger
 
-__all__ = ["Subject"]
+__all__ = ["MeasuredTrigger"]
 
 #: Counting never ends before so many entries.
 LEAST_COUNT_LIMIT = 10_000
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredTrigger:
     """What is measured: a trigger, and the instances that are enough to know of (they bound counting)."""
 
     trigger: ListTrigger | StreamTrigger

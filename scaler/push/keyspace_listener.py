@@ -11,13 +11,13 @@ from typing import Generic, TypeVar
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
 from listeners.redis.client import Client
-from listeners.redis.cluster_subscription import PrimariesSubscription
+from listeners.redis.cluster_subscription import ClusterSubscription
 from listeners.redis.keyspace import keyspace_channel, tells_of_entries
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
 from listeners.runtime.tasks import raise_if_cancelled
-from listeners.text import text
+from listeners.text import decode
 
-__all__ = ["KeyEvents"]
+__all__ = ["KeyspaceListener"]
 
 log = logging.getLogger("triggerfish.scaler")
 
@@ -47,7 +47,7 @@ TIMEOUT_SECONDS = 2.0
 Who = TypeVar("Who", bound=Hashable)
 
 
-class KeyEvents(Generic[Who]):
+class KeyspaceListener(Generic[Who]):
     """Calls `on_change` with whoever expects a change of a key, when Redis tells of one.
 
     Only told of while it is expected: what is active already has no need of it, and a busy key would be a flood. So the
@@ -124,13 +124,13 @@ class KeyEvents(Generic[Who]):
         finally:
             await client.aclose()
 
-    async def _subscription(self, client: Client) -> Subscription | PrimariesSubscription:
+    async def _subscription(self, client: Client) -> Subscription | ClusterSubscription:
         if client.is_cluster:
-            return PrimariesSubscription(client, self._received, self._stirred.set)
+            return ClusterSubscription(client, self._received, self._stirred.set)
         redis = await client.subscription(self._channel(""))
         return Subscription(redis, self._received, self._stirred.set)
 
-    async def _follow(self, client: Client, subscription: Subscription | PrimariesSubscription) -> str:
+    async def _follow(self, client: Client, subscription: Subscription | ClusterSubscription) -> str:
         """Keep the subscription as it is wanted, for as long as Redis tells of changes."""
         look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
         ping_at = math.inf  # there is no connection before the first key
@@ -149,7 +149,7 @@ class KeyEvents(Generic[Who]):
             await self._pause(min(PING_SECONDS, subscription.look_seconds))
             subscription.raise_if_ended()
 
-    async def _settle(self, subscription: Subscription | PrimariesSubscription) -> None:
+    async def _settle(self, subscription: Subscription | ClusterSubscription) -> None:
         """Subscribe to what is wanted, and to nothing else."""
         unsettled, self._unsettled = self._unsettled, set()
         for keys in _batches(unsettled & self._wanted - self._subscribed):
@@ -167,7 +167,7 @@ class KeyEvents(Generic[Who]):
         self._stirred.clear()
 
     def _received(self, message: Message) -> bool:
-        key = text(message.channel).removeprefix(self._channel(""))
+        key = decode(message.channel).removeprefix(self._channel(""))
         if key not in self._expecting:
             return False
         self._changed_at[key] = time.monotonic()
@@ -199,7 +199,7 @@ async def _why_not(client: Client) -> str:
     """Why Redis does not tell of new entries; empty if it does. Raises SourceError."""
     setting = "notify-keyspace-events"
     answers = await client.everywhere("CONFIG", "GET", setting, doing=f"CONFIG GET {setting}")
-    if not all(tells_of_entries(text(answer[1]) if answer else "") for answer in answers):
+    if not all(tells_of_entries(decode(answer[1]) if answer else "") for answer in answers):
         return f"{setting} has no K with l or t"
     return ""
 

@@ -8,31 +8,31 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError
 from scaler.evaluation.evaluator import Evaluator
 from scaler.push.loop import PushLoop, PushPace
-from scaler.push.streams import OpenStream, PushedTrigger
+from scaler.push.subscribers import PushedTrigger, Subscriber
 from scaler.triggers.metadata import ScaledTrigger
-from scaler.triggers.origin import Origin
+from scaler.triggers.owner import Owner
 
-__all__ = ["ActivationWatch"]
+__all__ = ["ActivationHub"]
 
 
-class ActivationWatch:
+class ActivationHub:
     """Knows the triggers with open streams, and has a loop for each Redis that at least one of them reads."""
 
     def __init__(self, evaluator: Evaluator, pace: PushPace) -> None:
         self._evaluator = evaluator
         self._pace = pace
-        self._triggers: dict[tuple[Origin, ScaledTrigger], PushedTrigger] = {}
+        self._triggers: dict[tuple[Owner, ScaledTrigger], PushedTrigger] = {}
         #: Those that read no Redis, or one that is not to be had now, are together under None.
         self._loops: dict[ConnectionSpec | None, PushLoop] = {}
         self._read: dict[PushedTrigger, ConnectionSpec | None] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
-    async def activations(self, origin: Origin, scaled: ScaledTrigger) -> AsyncIterator[None]:
+    async def activations(self, origin: Owner, scaled: ScaledTrigger) -> AsyncIterator[None]:
         """Yields whenever the trigger has become active; ends when the watch stops. Never says that it is inactive:
         older versions of KEDA would scale to zero on that at once.
         """
-        stream = OpenStream()
+        stream = Subscriber()
         trigger = self._open(origin, scaled, stream)
         try:
             while not self._stopping.is_set():
@@ -74,7 +74,7 @@ class ActivationWatch:
         loops, self._loops = self._loops, {}
         await asyncio.gather(*(loop.close() for loop in loops.values()), *self._closing)
 
-    def _open(self, origin: Origin, scaled: ScaledTrigger, stream: OpenStream) -> PushedTrigger:
+    def _open(self, origin: Owner, scaled: ScaledTrigger, stream: Subscriber) -> PushedTrigger:
         trigger = self._triggers.get((origin, scaled))
         if trigger is None:
             trigger = self._triggers[origin, scaled] = PushedTrigger(origin, scaled)

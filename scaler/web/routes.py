@@ -9,8 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from listeners.errors import SourceError, TriggerfishError
 from listeners.runtime.http import add_probe_routes
 from scaler.evaluation.evaluator import Evaluator
-from scaler.monitoring.series import TriggerCollector
 from scaler.monitoring.status import list_as_json, origin_and_metric, trigger_status
+from scaler.monitoring.trigger_metrics import TriggerCollector
 from scaler.web.page import PAGE_HEADERS, status_page
 from scaler.web.streaming import on_a_thread, sliced, stream
 

@@ -1,0 +1,46 @@
+"""Fixtures: servers that connection strings in metadata name."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.catalogue import ALL_REQUIRED
+from tests.support.outside_servers import HERE, LOOPBACK, Names, outside_address, start
+from triggerfish.testing.server import Server
+
+
+@pytest.fixture
+def address() -> str:
+    """An address of this machine that others reach it by."""
+    try:
+        return outside_address()
+    except OSError:
+        no_network = "this machine has no network: all of its addresses would be refused"
+        if ALL_REQUIRED:
+            pytest.fail(no_network)  # where CI runs, a skipped test is not a passed one
+        pytest.skip(no_network)
+
+
+@pytest.fixture
+def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
+    """The resolver of this process."""
+    known = {
+        HERE: address,
+        "b.cache.example": address,
+        LOOPBACK: "127.0.0.1",
+        "loopback6.cache.example": "::1",
+        "mapped.cache.example": "::ffff:127.0.0.1",
+        "link.cache.example": "169.254.169.254",
+        "any.cache.example": "0.0.0.0",
+    }
+    names = Names(known, socket.getaddrinfo)
+    monkeypatch.setattr("socket.getaddrinfo", names.getaddrinfo)
+    return names
+
+
+@pytest.fixture
+def reachable(address: str) -> Iterator[Server]:
+    """A server that listens on this machine's outside address too, with one element in `orders`."""
+    with start(address) as server:
+        yield server

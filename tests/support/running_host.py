@@ -1,0 +1,45 @@
+"""A host that runs in this process while a test looks on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from listeners import App, Host
+from listeners.connections.named import Connections
+from listeners.settings import HostSettings
+from tests.support.waiting import eventually
+
+__all__ = ["Addressed", "RunHost", "running_host"]
+
+RunHost = Callable[..., AbstractAsyncContextManager[Host]]
+
+
+class Addressed(Protocol):
+    """What a host can run on: a server, a cluster, Sentinels."""
+
+    @property
+    def address(self) -> str: ...
+
+
+@contextlib.asynccontextmanager
+async def running_host(
+    server: Addressed, app: App, *, instance: str | None = None, ready: bool = True, **settings: object
+) -> AsyncIterator[Host]:
+    """The app, run in this process on a server; drained after the block. `ready`: begin the block when it is ready.
+
+    The other keyword arguments are HostSettings.
+    """
+    app.name = app.name or "test"
+    host = Host(app, Connections(SecretStr(server.address)), HostSettings.model_validate(settings), instance=instance)
+    running = asyncio.create_task(host.run())
+    try:
+        await eventually(lambda: host.ready or not ready or running.done())
+        yield host
+    finally:
+        host.drain()
+        async with asyncio.timeout(30):
+            await running
