@@ -1,4 +1,4 @@
-"""Text of unknown origin, made fit to be shown: names in ScaledObjects may hold anything. Pure."""
+"""Text of unknown owner, made fit to be shown: names in ScaledObjects may hold anything. Pure."""
 
 __all__ = ["legible"]
 

@@ -65,9 +65,9 @@ class ScalerServer:
             self._files = ConnectionFiles(settings, self._broken("connection"))
             access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
-        self._watch = ActivationHub(self.evaluator, _push_pace(settings))
-        self._registry.register(PushCollector(self._watch))
-        self._service = ExternalScaler(self.evaluator, self._watch, self.metrics, settings.scaler.ignored_metadata)
+        self._hub = ActivationHub(self.evaluator, _push_pace(settings))
+        self._registry.register(PushCollector(self._hub))
+        self._service = ExternalScaler(self.evaluator, self._hub, self.metrics, settings.scaler.ignored_metadata)
         self._health = health.aio.HealthServicer()
         self._certificates = self._read_certificates()
         self._declared = {
@@ -105,7 +105,7 @@ class ScalerServer:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await self._watch.close()
+            await self._hub.close()
             await self._samplers.close()
             await runner.cleanup()
 
@@ -164,26 +164,26 @@ class ScalerServer:
                     await asyncio.to_thread(self._certificates.check)
                 if self._files is not None and await asyncio.to_thread(self._files.changed):
                     self._samplers.retire(self._files.use(await asyncio.to_thread(self._files.read)))
-                    self._watch.connections_changed()
+                    self._hub.connections_changed()
                 self._samplers.close_idle()
             except Exception:  # whatever a file holds, the next look must come
                 log.exception("looking at files failed in a way that was not foreseen")
 
     async def _sample_declared(self) -> None:
         """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""
-        for origin, scaled in self._declared.items():
-            self.evaluator.watch(origin, scaled)
+        for owner, scaled in self._declared.items():
+            self.evaluator.track(owner, scaled)
         while True:
-            await asyncio.gather(*(self._sample(origin, scaled) for origin, scaled in self._declared.items()))
+            await asyncio.gather(*(self._sample(owner, scaled) for owner, scaled in self._declared.items()))
             await asyncio.sleep(self._settings.scaler.declared_interval_seconds)
 
-    async def _sample(self, origin: Owner, scaled: ScaledTrigger) -> None:
+    async def _sample(self, owner: Owner, scaled: ScaledTrigger) -> None:
         try:
-            await self.evaluator.evaluate(origin, scaled)
+            await self.evaluator.evaluate(owner, scaled)
         except TriggerfishError as error:
-            log.debug("%s cannot be measured: %s", origin.name, error)
+            log.debug("%s cannot be measured: %s", owner.name, error)
         except Exception:  # one trigger's trouble must not end the sampling of all
-            log.exception("sampling %s failed in a way that was not foreseen", origin.name)
+            log.exception("sampling %s failed in a way that was not foreseen", owner.name)
 
 
 def _collect_garbage_seldom() -> None:

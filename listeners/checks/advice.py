@@ -124,7 +124,7 @@ async def denied_commands(
     """
     wanted = list(dict.fromkeys(calls))
     with translated("looking at what the user may do"):
-        replies = await _dry_run(client, wanted) if server.has(7) else None
+        replies = await _dry_run(client, wanted) if server.supports(7) else None
         if replies is None:
             replies = await _discarded(client, wanted)
     return [(call, said) for call, reply in zip(wanted, replies, strict=True) if (said := _refusal(reply))]

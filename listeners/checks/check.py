@@ -77,7 +77,7 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
             server = await client.server()
         finally:
             await client.aclose()
-        if not server.has(6):
+        if not server.supports(6):
             yield spec.address, f"# {server} {NO_ACL}"
             continue
         needs = [permissions_for(function, name, server) for function in using]
@@ -85,8 +85,8 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
 
 
 async def _described(function: Function, spec: ConnectionSpec, settings: HostSettings, app: str) -> str:
-    meter = FunctionMetrics(HostMetrics(CollectorRegistry()), app, function.name)
-    source = source_for(function, spec, settings, app=app, instance=instance_name(), meter=meter)
+    metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app, function.name)
+    source = source_for(function, spec, settings, app=app, instance=instance_name(), metrics=metrics)
     try:
         return await source.describe()
     finally:

@@ -119,7 +119,7 @@ class DeadLetters:
             arguments = ["XADD", "*", *(entry.flat_fields or ())]
         doing = f"putting a dead letter of {key!r} back"
         return bool(
-            await self._client.evaluate(
+            await self._client.run_script(
                 self._requeue, [dead_letters_key(key), key], [letter.id, *arguments], doing=doing
             )
         )

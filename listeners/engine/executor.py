@@ -54,28 +54,28 @@ class Executor:
     one may then run in its place, until `concurrency` such calls still run: then `blocked` is true and no call begins.
     A call begins only with entries that `holds` is true of. `on_succeeded` and `on_finished` are told what became of
     a call's entries, unless the call was cancelled from outside; `on_change` that `blocked` may have changed.
-    `on_unstarted` gets the entries of calls that came while blocked; without it they wait.
+    `on_not_started` gets the entries of calls that came while blocked; without it they wait.
     """
 
     def __init__(
         self,
         function: Function,
-        meter: FunctionMetrics,
+        metrics: FunctionMetrics,
         concurrency: int,
         *,
-        holds: Callable[[Entry], bool],
+        may_start: Callable[[Entry], bool],
         on_succeeded: Callable[[Sequence[Entry]], object],
         on_finished: Callable[[list[Settlement]], object],
         on_change: Callable[[], object],
-        on_unstarted: Callable[[Sequence[Entry]], object] | None,
+        on_not_started: Callable[[Sequence[Entry]], object] | None,
     ) -> None:
         self._function = function
-        self._meter = meter
-        self._holds = holds
+        self._metrics = metrics
+        self._may_start = may_start
         self._on_succeeded = on_succeeded
         self._on_finished = on_finished
         self._on_change = on_change
-        self._on_unstarted = on_unstarted
+        self._on_not_started = on_not_started
         self._limit_seconds = function.trigger.call_timeout_seconds
         self._deadlines = Deadlines[_Call](self._limit_seconds, self._overran)
         self._threads: ThreadPoolExecutor | None = None
@@ -84,7 +84,7 @@ class Executor:
             self._concurrency = min(concurrency, MAX_THREADS)
             # Twice as many: those that were given up on keep their threads.
             self._threads = ThreadPoolExecutor(2 * self._concurrency, thread_name_prefix=function.name)
-        self._workers = TaskPool()
+        self._pool = TaskPool()
         self._cancelling = False
         self._places = asyncio.Semaphore(self._concurrency)
         #: The calls that have not ended, and were not given up on.
@@ -105,12 +105,12 @@ class Executor:
         call = _Call(entries, self._run)
         self._running.add(call)
         self.idle.clear()
-        self._workers.start(call)
+        self._pool.start(call)
 
     async def cancel(self, seconds: float) -> None:
         """Cancel every call once, so that functions can clean up, and wait for as long as that may take."""
         self._cancelling = True
-        for unbegun in self._workers.withdraw():
+        for unbegun in self._pool.withdraw():
             self._forget(unbegun)
         for call in self._running:
             if call.task is not None:
@@ -126,7 +126,7 @@ class Executor:
             if call.task is not None:
                 call.task.cancel()
         self._deadlines.close()
-        self._workers.close()
+        self._pool.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -136,8 +136,8 @@ class Executor:
                 await self._places.acquire()
                 call.has_place = True
             while self._overdue and self.blocked:
-                if self._on_unstarted is not None:
-                    self._on_unstarted(call.entries)
+                if self._on_not_started is not None:
+                    self._on_not_started(call.entries)
                     return
                 await self._unblocked.wait()
             arguments = self._arguments(call)  # any wait is over now: the call begins at once
@@ -166,10 +166,10 @@ class Executor:
 
     def _arguments(self, call: _Call) -> list[Any]:
         """Convert each entry that is still ours; one that cannot be converted is given up on, and hinders no other."""
-        holds, convert = self._holds, self._function.binding.convert
+        may_start, convert = self._may_start, self._function.binding.convert
         arguments: list[Any] = []
         for entry in call.entries:
-            if not holds(entry):
+            if not may_start(entry):
                 call.rejected.append(lease_lapsed(entry))
                 continue
             try:
@@ -207,7 +207,7 @@ class Executor:
             self._deadlines.remove(call)
             if call.timer is not None:
                 call.timer.cancel()
-            self._meter.duration.observe(time.perf_counter() - began)
+            self._metrics.duration.observe(time.perf_counter() - began)
         if call.overran:
             # Cancelled where it waited: that is the line to look at.
             return CallTimeoutError(self._limit_seconds).with_traceback(error.__traceback__ if error else None)
@@ -277,7 +277,7 @@ class Executor:
             self.idle.set()
 
     def _overdue_changed(self) -> None:
-        self._meter.overdue.set(len(self._overdue))
+        self._metrics.overdue.set(len(self._overdue))
         if self.blocked and self._unblocked.is_set():
             self._unblocked.clear()
             log.error(

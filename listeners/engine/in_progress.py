@@ -16,17 +16,17 @@ log = logging.getLogger("triggerfish.host")
 class InProgress:
     """At most `capacity` entries. A `batch` function gets its next batch when it has finished the one before."""
 
-    def __init__(self, function: str, capacity: int, *, batch: bool, meter: FunctionMetrics) -> None:
+    def __init__(self, function: str, capacity: int, *, batch: bool, metrics: FunctionMetrics) -> None:
         self._function = function
         self._capacity = capacity
         self._batch = batch
-        self._meter = meter
+        self._metrics = metrics
         self._entries: set[Entry] = set()
-        meter.in_progress.set_function(self._entries.__len__)
+        metrics.in_progress.set_function(self._entries.__len__)
         #: Entries that an exchange under way may bring.
-        self._expected = 0
-        self.expects_nothing = asyncio.Event()
-        self.expects_nothing.set()
+        self._reserved = 0
+        self.nothing_reserved = asyncio.Event()
+        self.nothing_reserved.set()
         #: What became of entries, not told to Redis yet: those whose calls succeeded, and the others.
         self._succeeded: list[Entry] = []
         self._finished: list[Settlement] = []
@@ -37,23 +37,23 @@ class InProgress:
         """All of them, also those that are finished."""
         return self._entries
 
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """How many entries may be taken."""
         if self._batch:
-            return 0 if self._entries or self._expected else self._capacity
-        return self._capacity - len(self._entries) - self._expected
+            return 0 if self._entries or self._reserved else self._capacity
+        return self._capacity - len(self._entries) - self._reserved
 
-    def free_after_success(self) -> int:
+    def free_slots_after_settling(self) -> int:
         """How many entries may be taken in the step that settles those whose calls succeeded; 0 if there are none."""
         left = len(self._entries) - len(self._succeeded)
         if not self._succeeded or (self._batch and left):
             return 0
         return self._capacity - left
 
-    def expect(self, count: int) -> None:
+    def reserve(self, count: int) -> None:
         """Keep room for what an exchange may bring; none when it is over."""
-        self._expected = count
-        (self.expects_nothing.clear if count else self.expects_nothing.set)()
+        self._reserved = count
+        (self.nothing_reserved.clear if count else self.nothing_reserved.set)()
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Hold entries that were taken."""
@@ -83,23 +83,23 @@ class InProgress:
     def settled(self, settlements: Iterable[Settlement]) -> None:
         """Let go of entries, now that Redis knows what became of them."""
         for settlement in settlements:
-            self.let_go([settlement.entry], settlement.outcome)
+            self.remove([settlement.entry], settlement.outcome)
             if settlement.error:
                 where = f" ({settlement.where})" if settlement.where else ""
                 log.warning("%s: %s: %s%s", self._function, settlement.outcome.value, settlement.error, where)
 
-    def let_go(self, entries: Collection[Entry], outcome: Outcome | None) -> None:
+    def remove(self, entries: Collection[Entry], outcome: Outcome | None) -> None:
         """Let go of entries of which the same became; without an outcome they have gone back."""
         self._entries.difference_update(entries)
         if outcome is not None:
-            self._meter.settled(outcome, len(entries))
+            self._metrics.settled(outcome, len(entries))
 
-    def measure(self, entries: Sequence[Entry], redelivered: int) -> None:
+    def count_taken(self, entries: Sequence[Entry], redelivered: int) -> None:
         """Count entries that were taken."""
-        self._meter.received.inc(len(entries))
+        self._metrics.received.inc(len(entries))
         if redelivered:
-            self._meter.redelivered.inc(redelivered)
+            self._metrics.redelivered.inc(redelivered)
         now = time.time()
-        self._meter.wait.observe_all(
+        self._metrics.wait.observe_all(
             [max(0.0, now - int(entry.id.partition("-")[0]) / 1000) for entry in entries if entry.id is not None]
         )

@@ -21,7 +21,7 @@ LAST_PAUSE_SECONDS = 5.0
 
 
 class ResilientLoop:
-    """One thing that is done again and again: taking, settling, renewing, attending.
+    """One thing that is done again and again: taking, settling, renewing, maintaining.
 
     A step that raises is logged once per change of state, counted, and tried again after a capped, jittered pause. An
     activity never ends because of an error. `on_error` is told the reason, `on_state` whether the activity works.
@@ -43,12 +43,12 @@ class ResilientLoop:
         """Repeat the step until `stop` is set. It is looked at between steps."""
         task = asyncio.current_task()
         while not stop.is_set():
-            worked = await self.once()
+            worked = await self.run_once()
             raise_if_cancelled(task)
             if not worked:
                 await self._pause(stop)
 
-    async def once(self) -> bool:
+    async def run_once(self) -> bool:
         """Do one step; whether it worked."""
         try:
             await self._step()

@@ -22,7 +22,7 @@ class Source(Protocol):
         """Reach Redis and prepare what reading needs. Comes before everything below."""
         ...
 
-    async def attend(self) -> None:
+    async def maintain(self) -> None:
         """One round of what has to go on beside taking (reclaiming, holding a lease). Returns when a pause is due."""
         ...
 
@@ -34,7 +34,7 @@ class Source(Protocol):
         """Tell Redis what became of these entries. Settling an entry again does nothing."""
         ...
 
-    async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
         """Settle entries whose calls succeeded and take up to `count` that are there now, in one step if possible.
 
         It never waits for entries, and may return none although there are some. If it raises, nothing was taken, and
@@ -46,11 +46,11 @@ class Source(Protocol):
         """Extend the lease on entries that are still being worked on."""
         ...
 
-    def holds(self, entry: Entry) -> bool:
+    def may_start(self, entry: Entry) -> bool:
         """Whether a call with this entry may begin now: its lease has not run out."""
         ...
 
-    def interrupt(self) -> None:
+    def stop_waiting(self) -> None:
         """Let a take() that waits return soon, with what it has."""
         ...
 
@@ -58,7 +58,7 @@ class Source(Protocol):
         """Take nothing new from now on. Returns what was read already and cannot be handed back."""
         ...
 
-    async def hand_back(self, entries: Sequence[Entry]) -> None:
+    async def release(self, entries: Sequence[Entry]) -> None:
         """Make entries that were taken and not finished available to others at once; the delivery does not count.
 
         What waits in the source for its turn is handed back too, without a call for it.

@@ -60,17 +60,17 @@ class Host:
         self._signals = 0
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
-        self.pumps = [self._pump(function, specs[name]) for name, function in app.functions.items()]
+        self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
     @property
     def ready(self) -> bool:
         """Whether every trigger has been reached once."""
-        return all(pump.ready.is_set() for pump in self.pumps)
+        return all(listener.ready.is_set() for listener in self.listeners)
 
     def drain(self) -> None:
         """Take nothing new; run() returns when what is in hand is finished or handed back."""
-        for pump in self.pumps:
-            pump.drain()
+        for listener in self.listeners:
+            listener.drain()
 
     async def run(self) -> None:
         """Run until drained. Raises ConfigurationError if the HTTP port cannot be bound."""
@@ -79,12 +79,12 @@ class Host:
             "%s runs as %s: %s",
             self.app_name,
             self.instance,
-            ", ".join(pump.function.name for pump in self.pumps),
+            ", ".join(listener.function.name for listener in self.listeners),
         )
         try:
             async with asyncio.TaskGroup() as group:
-                for pump in self.pumps:
-                    group.create_task(pump.run(self.settings.grace_period_seconds), name=pump.function.name)
+                for listener in self.listeners:
+                    group.create_task(listener.run(self.settings.grace_period_seconds), name=listener.function.name)
         finally:
             if runner is not None:
                 await runner.cleanup()
@@ -124,8 +124,8 @@ class Host:
         log.info("metrics and probes on port %d", port)
         return runner
 
-    def _pump(self, function: Function, spec: ConnectionSpec) -> Listener:
-        meter = FunctionMetrics(self._metrics, self.app_name, function.name)
+    def _listener(self, function: Function, spec: ConnectionSpec) -> Listener:
+        metrics = FunctionMetrics(self._metrics, self.app_name, function.name)
         seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
-        source = source_for(function, spec, self.settings, app=self.app_name, instance=self.instance, meter=meter)
-        return Listener(function, source, meter, renew_seconds=seconds)
+        source = source_for(function, spec, self.settings, app=self.app_name, instance=self.instance, metrics=metrics)
+        return Listener(function, source, metrics, renew_seconds=seconds)

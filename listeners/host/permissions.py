@@ -20,7 +20,7 @@ def permissions_for(function: Function, app: str, server: ServerInfo) -> Permiss
     trigger = function.trigger
     if isinstance(trigger, PubSubTrigger):
         return pubsub_permissions(trigger, app, function.name)
-    read = keys_read(trigger, multi_pop=server.has(7)) if isinstance(trigger, ListTrigger) else trigger.keys
+    read = keys_read(trigger, multi_pop=server.supports(7)) if isinstance(trigger, ListTrigger) else trigger.keys
     host = [call for key in read for call in _host_calls(trigger, key, server, several=len(read) > 1)]
     more = [call for key in read for call in _measuring_calls(trigger, key)]
     more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]
@@ -41,7 +41,7 @@ def _host_calls(
         if trigger.delivery == "at-least-once"
         else at_most_once_commands(trigger, key, several)
     )
-    if server.has(6, 2):
+    if server.supports(6, 2):
         end = "LEFT" if trigger.list_pop_from_beginning else "RIGHT"
         yield ("BLMOVE", key, key, end, end, "1")
 

@@ -20,7 +20,13 @@ __all__ = ["source_for"]
 
 
 def source_for(
-    function: Function, spec: ConnectionSpec, settings: HostSettings, *, app: str, instance: str, meter: FunctionMetrics
+    function: Function,
+    spec: ConnectionSpec,
+    settings: HostSettings,
+    *,
+    app: str,
+    instance: str,
+    metrics: FunctionMetrics,
 ) -> Source:
     """The source of a function's trigger. It connects when it is first used."""
     trigger, name = function.trigger, function.name
@@ -33,16 +39,16 @@ def source_for(
         )
     client = Client(spec, client_name)
     if trigger.singleton:
-        meter.lease_held(False)  # from the start, so that it can be seen when no instance ever gets it
-    lease, hand_over = _lease_for(trigger, client, settings, app=app, function=name, instance=instance)
+        metrics.lease_held(False)  # from the start, so that it can be seen when no instance ever gets it
+    lease, handover = _lease_for(trigger, client, settings, app=app, function=name, instance=instance)
     return PubSubSource(
         trigger,
         client,
         lease=lease,
-        hand_over=hand_over,
+        handover=handover,
         lease_seconds=settings.pubsub_lease_seconds,
-        on_drop=meter.dropped.inc,
-        on_lease=meter.lease_held if trigger.singleton else lambda held: None,
+        on_drop=metrics.dropped.inc,
+        on_lease=metrics.lease_held if trigger.singleton else lambda held: None,
     )
 
 

@@ -65,11 +65,11 @@ class Handover:
         self._lease.granted(epoch[0], asked_at)
         return True
 
-    def forget(self) -> None:
+    def cancel(self) -> None:
         """Expect no marker any more, as the subscription was given up."""
         self._asked_at = None
 
-    def read(self, payload: bytes) -> Notice | None:
+    def interpret(self, payload: bytes) -> Notice | None:
         """What a notice means to us; None if nothing, or if it is none."""
         match decode(payload).split(" ", 2):
             case [verb, epoch, name] if epoch.isdecimal():

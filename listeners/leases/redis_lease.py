@@ -89,7 +89,7 @@ class RedisLease:
     async def run(self, name: str) -> list[int]:
         """Run one of the lease's scripts and return its answer as a list of numbers."""
         try:
-            answer = await self._client.evaluate(
+            answer = await self._client.run_script(
                 self._scripts[name], self._keys, self._arguments, doing=f"lease {self.key!r}"
             )
         except WrongTypeError:

@@ -35,7 +35,7 @@ class Delivery(Protocol):
 
     async def renew(self, key: str, entries: Sequence[Entry]) -> None: ...
 
-    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None: ...
+    async def release(self, key: str, entries: Sequence[Entry]) -> None: ...
 
 
 def delivery_for(
@@ -70,7 +70,7 @@ class AtLeastOnce:
         arguments: list[Any] = [self._lease_ms, count, self._beginning]
         for entry in succeeded:
             arguments += (entry.receipt, entry.deliveries)
-        due_ms, taken = await self._client.evaluate(
+        due_ms, taken = await self._client.run_script(
             self._take, _keys(key), arguments, doing=f"taking from list {key!r}"
         )
         ends_at = lease_end(sent_at, self._lease_ms / 1000)
@@ -86,7 +86,7 @@ class AtLeastOnce:
             entry = settlement.entry
             if settlement.outcome is Outcome.DEAD_LETTERED:
                 fields = dead_letter_fields(settlement, self._function)
-                await self._client.evaluate(
+                await self._client.run_script(
                     self._bury,
                     [*_keys(key), dead_letters_key(key)],
                     [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
@@ -103,14 +103,16 @@ class AtLeastOnce:
         for entry in entries:
             entry.lease_ends_at = 0.0 if entry.receipt in lost else lease_end(sent_at, self._lease_ms / 1000)
 
-    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
+    async def release(self, key: str, entries: Sequence[Entry]) -> None:
         await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "back", 0)])
 
     async def _run(self, key: str, steps: list[Any]) -> list[bytes]:
         """Do steps; the receipts of those elements that are another instance's by now."""
         if not steps:
             return []
-        lost: list[bytes] = await self._client.evaluate(self._settle, _keys(key), steps, doing=f"settling list {key!r}")
+        lost: list[bytes] = await self._client.run_script(
+            self._settle, _keys(key), steps, doing=f"settling list {key!r}"
+        )
         return lost
 
 
@@ -122,12 +124,14 @@ class AtMostOnce:
         self._function = function
         self._client = client
         self._server = server
-        self._keys = keys_read(trigger, multi_pop=server.has(7))
+        self._keys = keys_read(trigger, multi_pop=server.supports(7))
 
     def describe(self) -> str:
         if len(self._keys) > 1:
             return "LMPOP (at most once)"
-        return f"{self._pop} with COUNT (at most once)" if self._server.has(6, 2) else f"{self._pop} (at most once)"
+        return (
+            f"{self._pop} with COUNT (at most once)" if self._server.supports(6, 2) else f"{self._pop} (at most once)"
+        )
 
     @property
     def _pop(self) -> str:
@@ -139,7 +143,7 @@ class AtMostOnce:
 
     async def _popped(self, key: str, count: int) -> tuple[str, list[bytes]]:
         doing = f"taking from list {key!r}"
-        together = next(group for group in self._client.together(self._keys) if key in group)
+        together = next(group for group in self._client.group_by_slot(self._keys) if key in group)
         if len(together) > 1:
             # LMPOP takes from the first key that has elements: beginning at `key` keeps the turn fair.
             at = together.index(key)
@@ -147,7 +151,7 @@ class AtMostOnce:
             end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
             answer = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
             return (decode(answer[0]), answer[1]) if answer else (key, [])
-        if self._server.has(6, 2):
+        if self._server.supports(6, 2):
             return key, await self._client.command(key, self._pop, key, count, doing=doing) or []
         payload = await self._client.command(key, self._pop, key, doing=doing)
         return key, [] if payload is None else [payload]
@@ -165,7 +169,7 @@ class AtMostOnce:
     async def renew(self, key: str, entries: Sequence[Entry]) -> None:
         """Nothing: a popped element has no lease."""
 
-    async def hand_back(self, key: str, entries: Sequence[Entry]) -> None:
+    async def release(self, key: str, entries: Sequence[Entry]) -> None:
         """Push back, in their old order, what no call was started for: the others had their one delivery."""
         payloads = [entry.payload for entry in reversed(entries) if not entry.started]
         if payloads:

@@ -42,7 +42,7 @@ class ListSource:
         self._lease_seconds = lease_seconds
         # One connection for each key's blocking peek, beside those for taking and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
-        self._taking: Delivery | None = None
+        self._delivery: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
         self._turn = 0
         self._can_peek = False
@@ -54,19 +54,23 @@ class ListSource:
 
     async def open(self) -> None:
         server = await self._client.server()
-        self._taking = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
-        self._keys = keys_read(self._trigger, multi_pop=server.has(7))
-        self._can_peek = server.has(6, 2)
+        self._delivery = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
+        self._can_peek = server.supports(6, 2)
 
     async def describe(self) -> str:
         server = await self._client.server()
-        taking = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
-        ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.has(7))) :]
+        delivery = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.supports(7))) :]
         warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
-        wake = "woken by BLMOVE" if server.has(6, 2) else f"polled every {self._trigger.polling_interval_ms} ms at most"
-        return f"{server}, {taking.describe()}, {wake}{warning}"
+        wake = (
+            "woken by BLMOVE"
+            if server.supports(6, 2)
+            else f"polled every {self._trigger.polling_interval_ms} ms at most"
+        )
+        return f"{server}, {delivery.describe()}, {wake}{warning}"
 
-    async def attend(self) -> None:
+    async def maintain(self) -> None:
         """Nothing has to go on beside taking: the script that takes also reclaims."""
         await asyncio.sleep(MAX_BLOCK_SECONDS)
 
@@ -88,7 +92,7 @@ class ListSource:
         if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
             self._look_again.set()
 
-    async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
         key = self._keys[self._turn]
         for other, group in by_key(succeeded):
             if other != key:
@@ -100,10 +104,10 @@ class ListSource:
         for key, group in by_key(entries):
             await self._opened().renew(key, group)
 
-    def holds(self, entry: Entry) -> bool:
+    def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
 
-    def interrupt(self) -> None:
+    def stop_waiting(self) -> None:
         self._interrupted = True
         self._look_again.set()
 
@@ -111,9 +115,9 @@ class ListSource:
         """Nothing was read ahead: what is waiting is still in the list."""
         return []
 
-    async def hand_back(self, entries: Sequence[Entry]) -> None:
+    async def release(self, entries: Sequence[Entry]) -> None:
         for key, group in by_key(entries):
-            await self._opened().hand_back(key, group)
+            await self._opened().release(key, group)
 
     async def close(self) -> None:
         for peek in self._peeks.values():
@@ -122,9 +126,9 @@ class ListSource:
         await self._client.aclose()
 
     def _opened(self) -> Delivery:
-        if self._taking is None:
+        if self._delivery is None:
             raise RuntimeError("open() comes first")
-        return self._taking
+        return self._delivery
 
     async def _take_in_turn(self, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
         """Fill up to `count` from the keys, beginning with another one each time, so that none starves.

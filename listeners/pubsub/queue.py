@@ -17,7 +17,7 @@ class MessageQueue:
         self._size = size
         self._on_drop = on_drop
         self._entries: deque[Entry] = deque()
-        self._stirred = asyncio.Event()
+        self._woken = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -28,20 +28,20 @@ class MessageQueue:
             self._on_drop(1)
             return
         self._entries.append(entry)
-        self._stirred.set()
+        self._woken.set()
 
     async def wait(self, seconds: float) -> None:
         """Wait for a message, until stirred or at most so long."""
         if self._entries:
             return
-        self._stirred.clear()
+        self._woken.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._stirred.wait()
+                await self._woken.wait()
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         """Let wait() return now."""
-        self._stirred.set()
+        self._woken.set()
 
     def take(self, count: int | None = None) -> list[Entry]:
         """The oldest messages, at most `count`; all without it."""

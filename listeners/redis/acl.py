@@ -59,7 +59,7 @@ def acl_setuser(user: str | None, app: str, needs: Iterable[Permissions], server
     if server.cluster:
         calls.add(("CLUSTER", "SLOTS"))
     commands = {_rule(call) for call in calls}
-    if server.has(7, 2) or not server.has(7):  # 7.0 has no such command, and refuses the rule
+    if server.supports(7, 2) or not server.supports(7):  # 7.0 has no such command, and refuses the rule
         commands.add("client|setinfo")
     if database:
         commands.add("select")
@@ -67,9 +67,9 @@ def acl_setuser(user: str | None, app: str, needs: Iterable[Permissions], server
     login = [] if user else ["on", f">{PASSWORD}"]
     keys = _unique(f"~{pattern}" for need in wanted for pattern in need.keys)
     channels = _unique(f"&{pattern}" for need in wanted for pattern in need.channels)
-    reset = ["resetkeys", *(["resetchannels"] if server.has(6, 2) else []), "-@all"]
+    reset = ["resetkeys", *(["resetchannels"] if server.supports(6, 2) else []), "-@all"]
     rules = [*login, *reset, *(f"+{command}" for command in sorted(commands)), *keys]
-    return " ".join(["ACL", "SETUSER", name, *rules, *(channels if server.has(6, 2) else [])])
+    return " ".join(["ACL", "SETUSER", name, *rules, *(channels if server.supports(6, 2) else [])])
 
 
 def _rule(call: SampleCommand) -> str:

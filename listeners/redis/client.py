@@ -51,13 +51,13 @@ class Client:
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._spec = spec
-        self._nodes = Topology(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
-        self._lane = PinnedConnections(timeout_seconds)
+        self._topology = Topology(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
+        self._pinned = PinnedConnections(timeout_seconds)
 
     @property
     def is_cluster(self) -> bool:
         """Whether keys are spread over several nodes; known once a command or server() has been answered."""
-        return self._nodes.is_cluster
+        return self._topology.is_cluster
 
     async def server(self) -> ServerInfo:
         """Ask the server what it is (INFO). One that denies INFO is treated as the oldest.
@@ -73,7 +73,7 @@ class Client:
         cluster = info.get("redis_mode", info.get("server_mode")) == "cluster"
         if cluster:
             with translated("CLUSTER SLOTS"):
-                await self._nodes.refresh()
+                await self._topology.refresh()
         elif len(self._spec.endpoints) > 1 and self._spec.service is None:
             raise CommandRefusedError(
                 f"{self._spec.address} names several servers, but they are no cluster: name one of them, or Sentinels "
@@ -104,7 +104,7 @@ class Client:
         answers: list[Any] = await self._follow(key, run, doing)
         return answers
 
-    async def evaluate(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
+    async def run_script(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
         """Run a script on keys of one slot (EVALSHA; EVAL where the node does not know it yet)."""
         rest = (len(keys), *keys, *arguments)
         try:
@@ -114,7 +114,7 @@ class Client:
                 raise
         return await self.command(keys[0], "EVAL", lua.source, *rest, doing=doing)
 
-    async def grouped(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
+    async def transactions(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
         """Run groups of commands, each on keys of one slot and as one step (MULTI), in one round trip to each node.
 
         A group that was refused, or whose node cannot be reached, has its error as its only answer.
@@ -131,54 +131,56 @@ class Client:
             if not moved:
                 break
             with translated(doing):
-                await self._nodes.moved(next(iter(moved.values())))
+                await self._topology.follow_move(next(iter(moved.values())))
             left = list(moved)
         return answers
 
     @property
     def first_node(self) -> Redis:
         """One of the servers, to look at the server itself; its errors are redis-py's."""
-        return self._nodes.first
+        return self._topology.first_node
 
-    def together(self, keys: Sequence[str]) -> list[tuple[str, ...]]:
+    def group_by_slot(self, keys: Sequence[str]) -> list[tuple[str, ...]]:
         """The keys in groups that one command may name: all of them, or in a cluster those of one slot."""
         groups: dict[int, list[str]] = {}
         for key in keys:
             groups.setdefault(slot_of(key) if self.is_cluster else 0, []).append(key)
         return [tuple(group) for group in groups.values()]
 
-    async def everywhere(self, *command: Any, doing: str) -> list[Any]:
+    async def on_every_primary(self, *command: Any, doing: str) -> list[Any]:
         """Run one command without a key on every node that has slots; outside of a cluster on the only one."""
         with translated(doing):
-            nodes = [self._nodes.at(endpoint) for endpoint in self._nodes.primaries()] or [self._nodes.first]
+            nodes = [self._topology.node_at(endpoint) for endpoint in self._topology.primaries()] or [
+                self._topology.first_node
+            ]
             return [await node.execute_command(*command) for node in nodes]
 
     async def subscription(self, channel: str) -> PubSub:
         """A subscription to nothing yet, at a node that a channel may be subscribed to at: in a cluster, any."""
         with translated("looking for a node to subscribe at"):
-            return (await self._nodes.having(channel)).pubsub()
+            return (await self._topology.node_for(channel)).pubsub()
 
     async def primaries(self) -> list[Endpoint]:
         """The nodes of a cluster that have slots now."""
         with translated("CLUSTER SLOTS"):
-            await self._nodes.refresh()
-        return self._nodes.primaries()
+            await self._topology.refresh()
+        return self._topology.primaries()
 
     def subscription_at(self, primary: Endpoint) -> PubSub:
         """A subscription to nothing yet, at this node of a cluster."""
-        return self._nodes.at(primary).pubsub()
+        return self._topology.node_at(primary).pubsub()
 
-    async def doubt(self, silent: Redis | None = None) -> None:
+    async def invalidate_routes(self, silent: Redis | None = None) -> None:
         """Find out anew, before the next command, which node to ask: a connection to one was lost.
 
         `silent`: the one that did not answer, if it is known.
         """
-        await self._lane.let_go()
-        await self._nodes.doubt(silent)
+        await self._pinned.release_all()
+        await self._topology.invalidate(silent)
 
     async def aclose(self) -> None:
         """Disconnect."""
-        await self._nodes.aclose()
+        await self._topology.aclose()
 
     async def _follow(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
         """Run something where a key is; if a node says that another one has it, there."""
@@ -187,30 +189,30 @@ class Client:
         except TRANSLATED as error:
             ours = translate(error, doing)
             if isinstance(ours, SourceUnavailableError | SourceTimeoutError):
-                await self.doubt()
+                await self.invalidate_routes()
             raise ours from error
 
     async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
         for _ in range(MAX_REDIRECTIONS):
-            node = await (self._nodes.any() if key is None else self._nodes.having(key))
+            node = await (self._topology.any_node() if key is None else self._topology.node_for(key))
             try:
                 return await run(node, False)
             except exceptions.MovedError as error:
-                await self._nodes.moved(error)
+                await self._topology.follow_move(error)
             except exceptions.AskError as error:
-                return await run(self._nodes.at(Endpoint(error.host or self._spec.host, error.port)), True)
+                return await run(self._topology.node_at(Endpoint(error.host or self._spec.host, error.port)), True)
         raise exceptions.TryAgainError("the key moves from node to node")
 
     async def _answers(self, node: Redis, commands: Sequence[Command]) -> list[Any]:
         """The answers of one round trip; raises the first error among them."""
         if self._spec.service is None:
-            return _all_done(await self._lane.run(node.connection_pool, commands))
+            return _all_done(await self._pinned.run(node.connection_pool, commands))
         return await _pipelined(node, commands)  # connections to a primary follow it in their pool only
 
     async def _by_node(self, indexes: Iterable[int], keys: Sequence[str]) -> list[tuple[Redis, list[int]]]:
         found: dict[Redis, list[int]] = {}
         for at in indexes:
-            found.setdefault(await self._nodes.having(keys[at]), []).append(at)
+            found.setdefault(await self._topology.node_for(keys[at]), []).append(at)
         return list(found.items())
 
     async def _ask(
@@ -221,7 +223,7 @@ class Client:
         try:
             flat = await _pipelined(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
-            await self.doubt(node)
+            await self.invalidate_routes(node)
             for at, _ in groups:
                 answers[at] = [error]
             return

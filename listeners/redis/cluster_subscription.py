@@ -22,10 +22,10 @@ class ClusterSubscription:
         self._on_message = on_message
         self._on_end = on_end
         self._channels: dict[str, tuple[bool, Callable[[], object] | None]] = {}
-        self._nodes: dict[Endpoint, Subscription] = {}
+        self._subscriptions: dict[Endpoint, Subscription] = {}
 
     #: How often primaries are looked for that are new, after a fail-over or when slots went to a further node.
-    look_seconds = 1.0
+    follow_seconds = 1.0
 
     @property
     def ended(self) -> bool:
@@ -38,22 +38,22 @@ class ClusterSubscription:
         Raises SourceError.
         """
         self._channels.update(dict.fromkeys(channels, (pattern, then)))
-        for subscription in self._nodes.values():
+        for subscription in self._subscriptions.values():
             await subscription.add(*channels, pattern=pattern, then=then)
-        await self.follow()
+        await self.follow_topology()
 
     async def remove(self, *channels: str, pattern: bool = False) -> None:
         """Unsubscribe. Raises SourceError."""
         for channel in channels:
             self._channels.pop(channel, None)
-        for subscription in self._nodes.values():
+        for subscription in self._subscriptions.values():
             await subscription.remove(*channels, pattern=pattern)
 
-    def has(self, channel: str) -> bool:
+    def is_subscribed(self, channel: str) -> bool:
         """Whether it is subscribed to this."""
         return channel in self._channels
 
-    async def until(self, event: asyncio.Event, seconds: float) -> bool:
+    async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait for something that a message will set; whether it was set."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -65,25 +65,25 @@ class ClusterSubscription:
 
     async def check_alive(self, pause_seconds: float) -> None:
         """Ping every node; one that does not answer is let go of, for follow() to find its successor."""
-        for node, subscription in list(self._nodes.items()):
+        for node, subscription in list(self._subscriptions.items()):
             try:
                 await subscription.check_alive(pause_seconds)
             except SourceError:
                 await self._forget(node)
 
-    async def follow(self) -> None:
+    async def follow_topology(self) -> None:
         """Subscribe at primaries that are new or were lost, and let go of nodes that are primaries no more.
 
         Raises the SourceError of a node at which it did not work, after all others.
         """
         primaries = await self._client.primaries()
-        for node in [node for node, one in self._nodes.items() if one.ended or node not in primaries]:
+        for node in [node for node, one in self._subscriptions.items() if one.ended or node not in primaries]:
             await self._forget(node)
         trouble: SourceError | None = None
         for node in primaries:
-            if node not in self._nodes:
+            if node not in self._subscriptions:
                 try:
-                    self._nodes[node] = await self._subscribed_at(node)
+                    self._subscriptions[node] = await self._subscribed_at(node)
                 except SourceError as error:
                     trouble = error
         if trouble is not None:
@@ -91,7 +91,7 @@ class ClusterSubscription:
 
     async def close(self) -> None:
         """Close all connections, which ends all subscriptions at once."""
-        for node in list(self._nodes):
+        for node in list(self._subscriptions):
             await self._forget(node)
 
     async def _subscribed_at(self, node: Endpoint) -> Subscription:
@@ -112,4 +112,4 @@ class ClusterSubscription:
                 yield channels[start : start + MAX_CHANNELS], pattern, then
 
     async def _forget(self, node: Endpoint) -> None:
-        await self._nodes.pop(node).close()
+        await self._subscriptions.pop(node).close()

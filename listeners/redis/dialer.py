@@ -80,8 +80,8 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
 class _DialedConnection(Connection):
     """A connection that follows its link."""
 
-    def __init__(self, *, link: Dialer, **options: Any) -> None:
-        self._link = link
+    def __init__(self, *, dialer: Dialer, **options: Any) -> None:
+        self._dialer = dialer
         self._address: str | None = None
         self._good_until = math.inf
         super().__init__(**options)
@@ -116,15 +116,15 @@ class _DialedConnection(Connection):
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         if self.credential_provider is not None:
             await self.credential_provider.get_credentials_async()
-            self._good_until = self._link.good_until
+            self._good_until = self._dialer.good_until
         await super().on_connect_check_health(check_health)
 
     async def _connect(self) -> None:
-        if self._link.allowed is None:
+        if self._dialer.allowed is None:
             await super()._connect()  # type: ignore[no-untyped-call]
             return
         async with asyncio.timeout(self.socket_connect_timeout):
-            addresses = await self._link.addresses(self.host, self.port)
+            addresses = await self._dialer.addresses(self.host, self.port)
         for address in addresses[:-1]:
             self._address = address
             try:
@@ -137,7 +137,7 @@ class _DialedConnection(Connection):
 
     def _connection_arguments(self) -> dict[str, Any]:
         if isinstance(self, SSLConnection):
-            self.ssl_context.context = self._link.context()
+            self.ssl_context.context = self._dialer.context()
         arguments = dict(super()._connection_arguments())
         if self._address is not None:
             arguments["host"] = self._address

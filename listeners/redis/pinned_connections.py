@@ -57,7 +57,7 @@ class PinnedConnections:
             await self._given_back(pool, connection)
         return answers
 
-    async def let_go(self) -> None:
+    async def release_all(self) -> None:
         """Give all connections back: where they lead may be wrong by now."""
         self._generation += 1
         idle = [(pool, connection) for pool, connections in self._idle.items() for connection in connections]

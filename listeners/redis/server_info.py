@@ -21,7 +21,7 @@ class ServerInfo:
         """The Redis version whose commands it has: Valkey began as 7.2 and counts on in its own way."""
         return max(self.version, (7, 2, 4)) if self.name == "Valkey" else self.version
 
-    def has(self, *version: int) -> bool:
+    def supports(self, *version: int) -> bool:
         """Whether it has the commands of this Redis version."""
         return self.command_version >= version
 

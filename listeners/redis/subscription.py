@@ -68,7 +68,7 @@ class Subscription:
         self._pinged_at: float | None = None
 
     #: How often there is something to look after, at the least.
-    look_seconds = math.inf
+    follow_seconds = math.inf
 
     @property
     def ended(self) -> bool:
@@ -91,7 +91,7 @@ class Subscription:
             self._reader = asyncio.create_task(self._read(), name=f"subscription to {channels[0]}")
             self._reader.add_done_callback(self._reader_ended)
         # The server confirms one after the other.
-        if not await self.until(self._confirmed[channels[-1]], CONFIRM_SECONDS):
+        if not await self.wait_for(self._confirmed[channels[-1]], CONFIRM_SECONDS):
             self.raise_if_ended()
             raise SourceTimeoutError(f"{doing}: no answer in time")
 
@@ -103,7 +103,7 @@ class Subscription:
         with translated(f"unsubscribing from {_named(channels)}"):
             await (self._redis.punsubscribe if pattern else self._redis.unsubscribe)(*channels)
 
-    async def until(self, event: asyncio.Event, seconds: float) -> bool:
+    async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait for something that a message will set, as long as reading goes on; whether it was set."""
         if self._reader is not None and not event.is_set():
             waiting = asyncio.create_task(event.wait())
@@ -111,7 +111,7 @@ class Subscription:
             waiting.cancel()
         return event.is_set()
 
-    def has(self, channel: str) -> bool:
+    def is_subscribed(self, channel: str) -> bool:
         """Whether it is subscribed to this."""
         return channel in self._confirmed
 
@@ -128,7 +128,7 @@ class Subscription:
         with _not_mended("checking the subscription"):
             await self._redis.ping()
 
-    async def follow(self) -> None:
+    async def follow_topology(self) -> None:
         """Nothing: one connection stays where it is."""
 
     async def close(self) -> None:

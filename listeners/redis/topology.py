@@ -38,7 +38,7 @@ class Topology:
 
     def __init__(self, spec: ConnectionSpec, client_name: str, *, timeout_seconds: float, max_connections: int) -> None:
         self._spec = spec
-        self._link = Dialer(spec)
+        self._dialer = Dialer(spec)
         self._options: dict[str, Any] = {
             "db": spec.database,
             "client_name": re.sub(r"[^!-~]", "-", client_name),
@@ -63,38 +63,38 @@ class Topology:
         return bool(self._slots)
 
     @property
-    def first(self) -> Redis:
+    def first_node(self) -> Redis:
         """A node for what has no key: the only one, or any of a cluster."""
         if self._slots:
-            return self.at(self._slots[0])
+            return self.node_at(self._slots[0])
         if self._first is None:
             self._first = self._open_first()
         return self._first
 
-    async def any(self) -> Redis:
+    async def any_node(self) -> Redis:
         """A node for what has no key, of a cluster one that has answered: the others may be down."""
         if self._in_doubt and self._slots:
             await self.refresh()
-        return self.at(self._informant[0]) if self._informant else self.first
+        return self.node_at(self._informant[0]) if self._informant else self.first_node
 
-    async def having(self, key: str) -> Redis:
+    async def node_for(self, key: str) -> Redis:
         """The node that has a key. Raises an error of redis-py if no node of the cluster can be asked."""
         if self._in_doubt and self._slots:
             await self.refresh()
-        return self.at(self._slots[slot_of(key)]) if self._slots else self.first
+        return self.node_at(self._slots[slot_of(key)]) if self._slots else self.first_node
 
     def primaries(self) -> list[Endpoint]:
         """The nodes of a cluster that have slots, as last seen."""
         return list(dict.fromkeys(self._slots))
 
-    def at(self, endpoint: Endpoint) -> Redis:
+    def node_at(self, endpoint: Endpoint) -> Redis:
         """The client of one node."""
         client = self._opened.get(endpoint)
         if client is None:
             client = self._opened[endpoint] = _answering_raw(self._open(endpoint, self._options))
         return client
 
-    async def doubt(self, silent: Redis | None = None) -> None:
+    async def invalidate(self, silent: Redis | None = None) -> None:
         """A node did not answer as it should: find out anew, before the next command, where it has to go.
 
         `silent`: that node, if it is known; it is asked last.
@@ -109,7 +109,7 @@ class Topology:
             self._first = None  # another endpoint may be alive
             self._seed += 1
 
-    async def moved(self, error: MovedError) -> None:
+    async def follow_move(self, error: MovedError) -> None:
         """Learn where a slot went, and what else changed with it."""
         await self.refresh()
         if self._slots:  # a node that was asked may know less than the one that said so
@@ -135,7 +135,7 @@ class Topology:
             return _answering_raw(Redis(unix_socket_path=self._spec.unix_path, **self._options))
         if self._spec.service is not None:
             return self._open_primary(self._spec.service)
-        return self.at(self._spec.endpoints[self._seed % len(self._spec.endpoints)])
+        return self.node_at(self._spec.endpoints[self._seed % len(self._spec.endpoints)])
 
     def _open_primary(self, service: str) -> Redis:
         """A client that asks the Sentinels where the primary is each time it connects."""
@@ -143,19 +143,19 @@ class Topology:
         options["username"] = self._spec.sentinel_username
         options["password"] = _revealed(self._spec.sentinel_password)
         self._sentinels = [self._open(endpoint, options) for endpoint in self._spec.endpoints]
-        connection_class = self._link.connection_class(sentinel=True)
+        connection_class = self._dialer.connection_class(sentinel=True)
         primary = Sentinels(self._sentinels).master_for(
-            service, connection_class=connection_class, link=self._link, **self._options
+            service, connection_class=connection_class, dialer=self._dialer, **self._options
         )
         return _answering_raw(primary)
 
     def _open(self, endpoint: Endpoint, options: dict[str, Any]) -> Redis:
-        where: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port, "link": self._link}
-        return Redis.from_pool(ConnectionPool(self._link.connection_class(), **where, **options))
+        where: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port, "dialer": self._dialer}
+        return Redis.from_pool(ConnectionPool(self._dialer.connection_class(), **where, **options))
 
     def _identity(self) -> dict[str, Any]:
-        if self._link.credentials is not None:
-            return {"credential_provider": self._link.credentials}
+        if self._dialer.credentials is not None:
+            return {"credential_provider": self._dialer.credentials}
         return {"username": self._spec.username, "password": _revealed(self._spec.password)}
 
     async def _ask_for_slots(self) -> None:
@@ -165,7 +165,7 @@ class Topology:
         known = dict.fromkeys((*self._informant, *self._slots, *self._spec.endpoints))
         for endpoint in sorted(known, key=self._is_silent):
             try:
-                rows = await self.at(endpoint).execute_command("CLUSTER SLOTS")
+                rows = await self.node_at(endpoint).execute_command("CLUSTER SLOTS")
             except ResponseError:
                 self._in_doubt = True
                 raise

@@ -80,7 +80,7 @@ class Consumer:
 
     async def overdue(self, server: ServerInfo, key: str, room: int, in_hand: Collection[str]) -> list[tuple[str, int]]:
         """IDs and delivery counts of pending entries that nobody gave a sign of life for, but those in hand."""
-        if server.has(6, 2):
+        if server.supports(6, 2):
             rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
         else:
             rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
@@ -116,7 +116,7 @@ class Consumer:
         for at in range(0, len(ids), KEEP_PAGE):
             arguments = [self.group, self.name, len(options), *options, *ids[at : at + KEEP_PAGE]]
             with contextlib.suppress(GroupMissingError):  # then nobody holds an entry
-                kept += await self._client.evaluate(
+                kept += await self._client.run_script(
                     self._keep_own, [key], arguments, doing=f"keeping entries of stream {key!r}"
                 )
         return kept
@@ -149,7 +149,7 @@ class Consumer:
         fields = dead_letter_fields(settlement, self._function)
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
         with contextlib.suppress(GroupMissingError):
-            await self._client.evaluate(
+            await self._client.run_script(
                 self._bury,
                 [entry.key, dead_letters_key(entry.key)],
                 [self.group, id_of(entry), delete, DEAD_LETTERS_KEPT, *fields],
@@ -174,7 +174,7 @@ class Consumer:
             await self._remove(key, self.name)
 
     async def _remove(self, key: str, consumer: str) -> None:
-        await self._client.evaluate(
+        await self._client.run_script(
             self._retire, [key], [self.group, consumer], doing=f"removing consumer {consumer} of stream {key!r}"
         )
 

@@ -94,7 +94,7 @@ class StreamSource:
         self._server = await self._client.server()
         return f"{self._server}, XREADGROUP as group {self._consumer.group}, consumer {self._consumer.name}"
 
-    async def attend(self) -> None:
+    async def maintain(self) -> None:
         """Claim what dead consumers left behind, as far as there is room; now and then remove such consumers."""
         for key in self._trigger.keys:
             room = 0 if self._interrupted else self._room - len(self._ahead)
@@ -105,7 +105,7 @@ class StreamSource:
             self._tidy_at = time.monotonic() + TIDY_SECONDS
             await self._consumer.remove_dead_consumers(TIDY_LEASES * self._lease_ms)
         if self._ahead and self._room == 0:  # claimed while everything was handed back
-            await self.hand_back([])
+            await self.release([])
         await asyncio.sleep(RECLAIM_SECONDS)
 
     async def take(self, count: int) -> list[Entry]:
@@ -132,8 +132,8 @@ class StreamSource:
             else:
                 self._in_hand.discard(settlement.entry)
 
-    async def exchange(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
-        groups = self._client.together(self._trigger.keys)
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+        groups = self._client.group_by_slot(self._trigger.keys)
         busy = self._interrupted or self._reads or self._ahead or (self._held and self._held[0][0] <= time.monotonic())
         if busy or len(groups) > 1 or len(self._held) >= MAX_HELD:
             await self._consumer.acknowledge(succeeded)
@@ -152,10 +152,10 @@ class StreamSource:
             for entry in group:
                 entry.lease_ends_at = self._lease_end(sent_at) if id_of(entry) in kept else 0.0
 
-    def holds(self, entry: Entry) -> bool:
+    def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
 
-    def interrupt(self) -> None:
+    def stop_waiting(self) -> None:
         """Reclaim nothing more. A blocking XREADGROUP ends by itself: cut off, it could leave entries behind."""
         self._interrupted = True
 
@@ -165,7 +165,7 @@ class StreamSource:
             await asyncio.wait(self._reads.values(), timeout=LAST_READ_SECONDS)
         return []
 
-    async def hand_back(self, entries: Sequence[Entry]) -> None:
+    async def release(self, entries: Sequence[Entry]) -> None:
         """XCLAIM with an idle time past the lease, so that any consumer may claim it at once."""
         offers: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
         for entry in [*entries, *self._ahead]:
@@ -212,7 +212,7 @@ class StreamSource:
         A read that waits outlasts this call: its entries are ours as soon as it has them.
         """
         share = self._share(count)
-        for keys in self._client.together(self._trigger.keys):
+        for keys in self._client.group_by_slot(self._trigger.keys):
             if keys not in self._reads:
                 self._reads[keys] = asyncio.create_task(self._read_together(keys, share), name=f"reading {keys}")
         # Each ends by itself after its BLOCK, or with the connection's time-out: no answer yet is no success.

@@ -48,7 +48,7 @@ class Evaluation:
 class TrackedTrigger:
     """A trigger that is asked about, and what was known of it last."""
 
-    origin: Owner
+    owner: Owner
     scaled: ScaledTrigger
     asked_at: float = field(default_factory=time.monotonic)
     last: Evaluation | None = None
@@ -62,13 +62,13 @@ class TrackedTrigger:
         """Whether the last evaluation worked."""
         return self.last is not None and self.reason is None
 
-    def worked(self, evaluation: Evaluation) -> None:
+    def record(self, evaluation: Evaluation) -> None:
         """Take note of an evaluation."""
         self.last, self.reason, self.error = evaluation, None, None
         if evaluation.backlog is not None:
             self.history.add(time.monotonic(), evaluation.backlog.entries)
 
-    def failed(self, error: TriggerfishError) -> None:
+    def record_failure(self, error: TriggerfishError) -> None:
         """Take note that the trigger could not be evaluated."""
         self.reason = error.reason if isinstance(error, SourceError) else "configuration"
         self.error = str(error)[:MAX_ERROR_CHARACTERS]
@@ -81,68 +81,68 @@ class Evaluator:
     def __init__(self, access: Access, samplers: Samplers) -> None:
         self._access = access
         self._samplers = samplers
-        self._watched: OrderedDict[tuple[Owner, str], TrackedTrigger] = OrderedDict()
+        self._tracked: OrderedDict[tuple[Owner, str], TrackedTrigger] = OrderedDict()
 
-    async def evaluate(self, origin: Owner, scaled: ScaledTrigger, *, anew: bool = False) -> Evaluation:
+    async def evaluate(self, owner: Owner, scaled: ScaledTrigger, *, fresh: bool = False) -> Evaluation:
         """Evaluate a trigger now; `anew`: from no sample that is there already.
 
         Raises SourceError (not known, which is not zero) or ConfigurationError.
         """
-        watched = self.watch(origin, scaled)
+        tracked = self.track(owner, scaled)
         try:
-            evaluation = await self._evaluate(origin, scaled, anew)
+            evaluation = await self._evaluate(owner, scaled, fresh)
         except TriggerfishError as error:
-            watched.failed(error)
+            tracked.record_failure(error)
             raise
-        watched.worked(evaluation)
+        tracked.record(evaluation)
         return evaluation
 
-    def connection(self, origin: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
+    def resolve_connection(self, owner: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
         """The Redis that is asked about. Raises ConfigurationError if who asks may not ask about it."""
         # What the operator declares may use every connection.
-        return self._access.resolve(scaled.trigger, None if origin.declared else origin.namespace)
+        return self._access.resolve(scaled.trigger, None if owner.declared else owner.namespace)
 
-    def watch(self, origin: Owner, scaled: ScaledTrigger) -> TrackedTrigger:
+    def track(self, owner: Owner, scaled: ScaledTrigger) -> TrackedTrigger:
         """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
-        identity = (origin, scaled.metric_name)
-        watched = self._watched.get(identity)
-        if watched is None:
-            watched = self._watched[identity] = TrackedTrigger(origin, scaled)
-        watched.scaled, watched.asked_at = scaled, time.monotonic()
-        self._watched.move_to_end(identity)
+        identity = (owner, scaled.metric_name)
+        tracked = self._tracked.get(identity)
+        if tracked is None:
+            tracked = self._tracked[identity] = TrackedTrigger(owner, scaled)
+        tracked.scaled, tracked.asked_at = scaled, time.monotonic()
+        self._tracked.move_to_end(identity)
         self._forget()
-        return watched
+        return tracked
 
-    def find(self, origin: Owner, metric_name: str) -> TrackedTrigger | None:
+    def find(self, owner: Owner, metric_name: str) -> TrackedTrigger | None:
         """The trigger if it is asked about."""
         self._forget()
-        return self._watched.get((origin, metric_name))
+        return self._tracked.get((owner, metric_name))
 
-    def watched(self) -> Iterator[TrackedTrigger]:
+    def tracked(self) -> Iterator[TrackedTrigger]:
         """What is asked about, in a stable order."""
         self._forget()
         ordered = sorted(
-            self._watched.values(), key=lambda w: (w.origin.namespace, w.origin.name, w.scaled.metric_name)
+            self._tracked.values(), key=lambda one: (one.owner.namespace, one.owner.name, one.scaled.metric_name)
         )
         return iter(ordered)
 
-    async def _evaluate(self, origin: Owner, scaled: ScaledTrigger, anew: bool) -> Evaluation:
-        spec = self.connection(origin, scaled)
-        subject = scaled.subject
-        if subject is None:
+    async def _evaluate(self, owner: Owner, scaled: ScaledTrigger, fresh: bool) -> Evaluation:
+        spec = self.resolve_connection(owner, scaled)
+        measured = scaled.measured
+        if measured is None:
             return Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
-        sample = await self._samplers.sample(spec, subject, anew=anew)
+        sample = await self._samplers.sample(spec, measured, fresh=fresh)
         return _evaluated(scaled, sample.backlog, sample.taken_at)
 
     def _forget(self) -> None:
         too_old = time.monotonic() - FORGET_SECONDS
-        while self._watched:
-            identity, oldest = next(iter(self._watched.items()))
-            if oldest.origin.declared:
-                self._watched.move_to_end(identity)
+        while self._tracked:
+            identity, oldest = next(iter(self._tracked.items()))
+            if oldest.owner.declared:
+                self._tracked.move_to_end(identity)
                 oldest.asked_at = time.monotonic()
-            elif oldest.asked_at < too_old or len(self._watched) > MAX_TRACKED:
-                del self._watched[identity]
+            elif oldest.asked_at < too_old or len(self._tracked) > MAX_TRACKED:
+                del self._tracked[identity]
                 continue
             break
 

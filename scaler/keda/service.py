@@ -69,10 +69,10 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     """Answers KEDA. Every answer comes within the samplers' bound; what is not known is an error, never 0."""
 
     def __init__(
-        self, evaluator: Evaluator, watch: ActivationHub, metrics: ScalerMetrics, ignored_metadata: list[str]
+        self, evaluator: Evaluator, hub: ActivationHub, metrics: ScalerMetrics, ignored_metadata: list[str]
     ) -> None:
         self._evaluator = evaluator
-        self._watch = watch
+        self._hub = hub
         self._metrics = metrics
         self._ignored = ignored_metadata
         self._stopping = asyncio.Event()
@@ -89,7 +89,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     def stop(self) -> None:
         """End the open streams with OK: KEDA doubles its wait to reconnect after any other status."""
         self._stopping.set()
-        self._watch.stop()
+        self._hub.stop()
 
     async def GetMetricSpec(  # noqa: N802  (the protocol's name)
         self, request: pb.ScaledObjectRef, context: Context
@@ -132,7 +132,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         scaled = await self._answer("StreamIsActive", context, lambda: self._read_for_stream(request))
         await context.send_initial_metadata(())
         with self._metrics.open_streams.labels("StreamIsActive").track_inprogress():
-            async for _ in self._watch.activations(_origin(request), scaled):
+            async for _ in self._hub.activations(_owner(request), scaled):
                 yield pb.IsActiveResponse(result=True)
 
     async def StreamMetricSpec(  # noqa: N802
@@ -162,11 +162,11 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         """A connection that is missing may come; a string that is refused now is refused for good."""
         scaled = self._read(request)
         if scaled.trigger.connection_string is not None:
-            self._evaluator.connection(_origin(request), scaled)
+            self._evaluator.resolve_connection(_owner(request), scaled)
         return scaled
 
     async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
-        return await self._evaluator.evaluate(_origin(request), self._read(request))
+        return await self._evaluator.evaluate(_owner(request), self._read(request))
 
     async def _answer(self, method: str, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
         """Answer, or end the call with the status that our error means."""
@@ -194,5 +194,5 @@ def _code(error: TriggerfishError) -> grpc.StatusCode:
     return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
-def _origin(request: pb.ScaledObjectRef) -> Owner:
+def _owner(request: pb.ScaledObjectRef) -> Owner:
     return Owner(request.namespace, request.name)

@@ -52,8 +52,8 @@ class LocalAutoscaler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scale until told to stop, then drain every process."""
-        for origin, scaled in self._triggers.items():
-            self._evaluator.watch(origin, scaled)
+        for owner, scaled in self._triggers.items():
+            self._evaluator.track(owner, scaled)
         try:
             while not stop.is_set():
                 await self._look()
@@ -66,21 +66,21 @@ class LocalAutoscaler:
     async def _look(self) -> None:
         now = time.monotonic()
         self.instances.reap(now)
-        active = any(await asyncio.gather(*(self._evaluate(origin, s) for origin, s in self._triggers.items())))
+        active = any(await asyncio.gather(*(self._evaluate(owner, s) for owner, s in self._triggers.items())))
         self.target = app_target(self._targets.values())
         running = len(self.instances.running)
         wanted = self._pace.wanted(now, running, self.target, active=active)
         keep = await self._lease_holders() if wanted < running else frozenset()
         await self.instances.scale_to(wanted, now, keep)
 
-    async def _evaluate(self, origin: Owner, scaled: ScaledTrigger) -> bool:
+    async def _evaluate(self, owner: Owner, scaled: ScaledTrigger) -> bool:
         """Take note of a trigger's target; whether it is active. One that is not known stays as it was."""
         try:
-            evaluation = await self._evaluator.evaluate(origin, scaled)
+            evaluation = await self._evaluator.evaluate(owner, scaled)
         except TriggerfishError as error:
-            log.debug("%s cannot be measured, its target holds: %s", origin.name, error)
-            return self._targets.get(origin, 0) > 0
-        self._targets[origin] = evaluation.target
+            log.debug("%s cannot be measured, its target holds: %s", owner.name, error)
+            return self._targets.get(owner, 0) > 0
+        self._targets[owner] = evaluation.target
         return evaluation.active
 
     async def _lease_holders(self) -> frozenset[str]:

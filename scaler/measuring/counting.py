@@ -64,7 +64,7 @@ class CountMemory:
 class StreamCount:
     """A stream whose undelivered entries have to be counted: from both ends, and the shorter side decides."""
 
-    subject: MeasuredTrigger
+    measured: MeasuredTrigger
     key: str
     group: str
     stream: StreamState
@@ -144,7 +144,9 @@ async def count_all(client: Client, counts: list[StreamCount], memory: CountMemo
     left = counts
     while left:
         asked = [(count.key, count.commands(STEP_BYTES // len(left))) for count in left]
-        for count, pages in zip(left, await client.grouped(asked, doing="counting undelivered entries"), strict=True):
+        for count, pages in zip(
+            left, await client.transactions(asked, doing="counting undelivered entries"), strict=True
+        ):
             count.take(pages)
         left = [count for count in left if not count.done]
         if time.monotonic() > until:

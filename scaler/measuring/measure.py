@@ -19,52 +19,52 @@ __all__ = ["commands_per_sample", "measure"]
 
 
 async def measure(
-    client: Client, server: ServerInfo, subjects: Iterable[MeasuredTrigger], memory: CountMemory
+    client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], memory: CountMemory
 ) -> dict[MeasuredTrigger, Backlog | SourceError]:
-    """Measure all subjects of one Redis in one pipelined round trip; more only where entries must be counted.
+    """Measure all triggers of one Redis in one pipelined round trip; more only where entries must be counted.
 
-    A subject that cannot be measured has its error as its result: it says nothing about the others. Raises
+    A measured that cannot be measured has its error as its result: it says nothing about the others. Raises
     SourceError if Redis could not be asked at all.
     """
-    wanted = [(subject, key) for subject in dict.fromkeys(subjects) for key in _keys(subject.trigger, server)]
-    asked = [(key, _commands(subject.trigger, key)) for subject, key in wanted]
-    replies = await client.grouped(asked, doing="measuring")
+    wanted = [(measured, key) for measured in dict.fromkeys(triggers) for key in _keys(measured.trigger, server)]
+    asked = [(key, _commands(measured.trigger, key)) for measured, key in wanted]
+    replies = await client.transactions(asked, doing="measuring")
     found: dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError] = {}
     to_count: list[StreamCount] = []
-    for (subject, key), reply in zip(wanted, replies, strict=True):
+    for (measured, key), reply in zip(wanted, replies, strict=True):
         try:
-            result = _read(subject, key, reply, server)
+            result = _read(measured, key, reply, server)
         except SourceError as error:
-            found[subject, key] = error
+            found[measured, key] = error
             continue
         if isinstance(result, StreamCount):
             result.lag = memory.recall(result)
             to_count.append(result)
         else:
-            found[subject, key] = result
+            found[measured, key] = result
     await count_all(client, [count for count in to_count if count.lag is None], memory)
-    found.update({(count.subject, count.key): count.result() for count in to_count})
-    return {subject: _joined(subject, server, found) for subject in dict.fromkeys(subjects)}
+    found.update({(count.measured, count.key): count.result() for count in to_count})
+    return {measured: _joined(measured, server, found) for measured in dict.fromkeys(triggers)}
 
 
-def commands_per_sample(subject: MeasuredTrigger) -> int:
+def commands_per_sample(measured: MeasuredTrigger) -> int:
     """The commands that Redis runs for one sample, those that hold each key's together (MULTI, EXEC) included.
 
     Without those of counting, which few streams need, and those seldom.
     """
-    return sum(2 + len(_commands(subject.trigger, key)) for key in subject.trigger.keys)
+    return sum(2 + len(_commands(measured.trigger, key)) for key in measured.trigger.keys)
 
 
 def _joined(
-    subject: MeasuredTrigger, server: ServerInfo, found: dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError]
+    measured: MeasuredTrigger, server: ServerInfo, found: dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError]
 ) -> Backlog | SourceError:
-    results = [found[subject, key] for key in _keys(subject.trigger, server)]
+    results = [found[measured, key] for key in _keys(measured.trigger, server)]
     error = next((result for result in results if isinstance(result, SourceError)), None)
     return error or Backlog(tuple(result for result in results if isinstance(result, KeyBacklog)))
 
 
 def _keys(trigger: ListTrigger | StreamTrigger, server: ServerInfo) -> tuple[str, ...]:
-    return keys_read(trigger, multi_pop=server.has(7)) if isinstance(trigger, ListTrigger) else trigger.keys
+    return keys_read(trigger, multi_pop=server.supports(7)) if isinstance(trigger, ListTrigger) else trigger.keys
 
 
 def _commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str, ...]]:
@@ -74,10 +74,10 @@ def _commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str,
     return [("LLEN", key), ("ZCARD", inflight_key(key))]
 
 
-def _read(subject: MeasuredTrigger, key: str, reply: list[Any], server: ServerInfo) -> KeyBacklog | StreamCount:
+def _read(measured: MeasuredTrigger, key: str, reply: list[Any], server: ServerInfo) -> KeyBacklog | StreamCount:
     """Read one key's reply. Raises SourceError for what Redis refused: a wrong type, a denied command."""
     refused = first_error(reply)
-    if isinstance(subject.trigger, ListTrigger):
+    if isinstance(measured.trigger, ListTrigger):
         if refused is not None:
             raise translate(refused, f"measuring list {key!r}")
         return KeyBacklog(key, length=reply[0], in_flight=reply[1])
@@ -87,12 +87,12 @@ def _read(subject: MeasuredTrigger, key: str, reply: list[Any], server: ServerIn
         raise translate(refused, f"measuring stream {key!r}")
     groups = {decode(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
     stream = StreamState.of(_pairs(reply[1]))
-    group = groups.get(subject.trigger.consumer_group)
+    group = groups.get(measured.trigger.consumer_group)
     lag = known_lag(stream, group, server)
     if lag is not None or group is None:
         return KeyBacklog(key, stream.length, pending=group.pending if group else 0, lag=lag)
-    limit = subject.count_limit if group.lag is None else min(subject.count_limit, group.lag)
-    return StreamCount(subject, key, subject.trigger.consumer_group, stream, group, limit)
+    limit = measured.count_limit if group.lag is None else min(measured.count_limit, group.lag)
+    return StreamCount(measured, key, measured.trigger.consumer_group, stream, group, limit)
 
 
 def _pairs(flat: list[Any]) -> dict[bytes, Any]:

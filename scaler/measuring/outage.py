@@ -23,12 +23,12 @@ class Outage:
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
         self._since: datetime | None = None
         self._until = 0.0
-        self._told: SourceError | None = None
+        self._error: SourceError | None = None
 
     @property
-    def told(self) -> SourceError | None:
+    def error(self) -> SourceError | None:
         """What whoever asks during a pause is told; None if Redis may be asked."""
-        return self._told if time.monotonic() < self._until else None
+        return self._error if time.monotonic() < self._until else None
 
     def failed(self, error: SourceError) -> None:
         """Redis was asked and did not answer: leave it alone for longer than the last time."""
@@ -36,7 +36,7 @@ class Outage:
         self._since = self._since or now
         self._until = time.monotonic() + pause_seconds
         again = now + timedelta(seconds=math.ceil(pause_seconds))
-        self._told = type(error)(
+        self._error = type(error)(
             f"{error} (so since {self._since:%Y-%m-%d %H:%M:%S} UTC; asked again by {again:%H:%M:%S})"
         )
 
@@ -44,4 +44,4 @@ class Outage:
         """Redis answers."""
         if self._since is not None:
             self._backoff.reset()
-            self._since, self._until, self._told = None, 0.0, None
+            self._since, self._until, self._error = None, 0.0, None

@@ -83,21 +83,21 @@ class Sampler:
         self._measuring: asyncio.Task[None] | None = None
         self.asked_at = time.monotonic()
 
-    async def sample(self, subject: MeasuredTrigger, *, anew: bool = False) -> Sample:
-        """A sample of the subject, at most FRESH_SECONDS old, or begun after this call if `anew`: what is known to have
-        happened is then in it. Raises SourceError: not known, which is not zero.
+    async def sample(self, measured: MeasuredTrigger, *, fresh: bool = False) -> Sample:
+        """Return a sample that is at most FRESH_SECONDS old. With `fresh`, measure after this call, so that the sample
+        includes what is known to have happened. Raises SourceError for an unknown value, which is never 0.
         """
-        taken_at, result = self._samples.get(subject, (0.0, None))
-        if not anew and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+        taken_at, result = self._samples.get(measured, (0.0, None))
+        if not fresh and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
             return Sample(result, taken_at)
-        if (told := self._outage.told) is not None:
+        if (told := self._outage.error) is not None:
             raise told.with_traceback(None)
-        self._hurry = self._hurry or anew
-        answer = self._wanted.get(subject)
+        self._hurry = self._hurry or fresh
+        answer = self._wanted.get(measured)
         if answer is None:
-            answer = self._wanted[subject] = asyncio.get_running_loop().create_future()
+            answer = self._wanted[measured] = asyncio.get_running_loop().create_future()
         if self._measuring is None or self._measuring.done():
             self._measuring = asyncio.create_task(self._measure_wanted(), name=f"measuring {self._address}")
         try:
@@ -124,13 +124,13 @@ class Sampler:
         while self._wanted:
             await self._gather()
             wanted = dict(itertools.islice(self._wanted.items(), MAX_ROUND))
-            self._wanted = {subject: a for subject, a in self._wanted.items() if subject not in wanted}
+            self._wanted = {measured: a for measured, a in self._wanted.items() if measured not in wanted}
             results = await self._measure(list(wanted))
             now = time.monotonic()
             self._keep(now, results)
-            for subject, answer in wanted.items():
-                _resolve(answer, results[subject], now)
-            if (told := self._outage.told) is not None:
+            for measured, answer in wanted.items():
+                _resolve(answer, results[measured], now)
+            if (told := self._outage.error) is not None:
                 for answer in self._wanted.values():
                     _resolve(answer, told, now)
                 self._wanted.clear()
@@ -138,7 +138,7 @@ class Sampler:
     async def _gather(self) -> None:
         """Let those join that arrive together: a thousand calls of KEDA take longer to read than one round trip.
 
-        Who asks anew has waited for Redis to tell of something, and comes with all others that it told of.
+        Who asks fresh has waited for Redis to tell of something, and comes with all others that it told of.
         """
         until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
         known = 0
@@ -147,17 +147,17 @@ class Sampler:
             await asyncio.sleep(QUIET_SECONDS)
         self._hurry = False
 
-    async def _measure(self, subjects: list[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog | SourceError]:
+    async def _measure(self, triggers: list[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog | SourceError]:
         began = time.monotonic()
         results: dict[MeasuredTrigger, Backlog | SourceError]
         try:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
                     self._server = await self._client.server()
-                results = await measure(self._client, self._server, subjects, self._memory)
+                results = await measure(self._client, self._server, triggers, self._memory)
         except Exception as error:  # noqa: BLE001  (whoever asks must get an answer)
-            unanswered = [self._failure(error)] * len(subjects)
-            results = dict(zip(subjects, unanswered, strict=True))
+            unanswered = [self._failure(error)] * len(triggers)
+            results = dict(zip(triggers, unanswered, strict=True))
         else:
             unanswered = [r for r in results.values() if isinstance(r, SourceUnavailableError | SourceTimeoutError)]
         self._note(unanswered, answered=len(unanswered) < len(results))
@@ -179,9 +179,9 @@ class Sampler:
         """Keep these for a moment, and nothing that is older."""
         while self._samples and now - next(iter(self._samples.values()))[0] >= FRESH_SECONDS:
             self._samples.popitem(last=False)
-        for subject, result in results.items():
-            self._samples[subject] = (now, result)
-            self._samples.move_to_end(subject)
+        for measured, result in results.items():
+            self._samples[measured] = (now, result)
+            self._samples.move_to_end(measured)
 
     def _failure(self, error: Exception) -> SourceError:
         if isinstance(error, SourceError):
@@ -211,7 +211,7 @@ class Samplers:
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def sample(self, spec: ConnectionSpec, subject: MeasuredTrigger, *, anew: bool = False) -> Sample:
+    async def sample(self, spec: ConnectionSpec, measured: MeasuredTrigger, *, fresh: bool = False) -> Sample:
         """A sample from this Redis; see Sampler.sample. Raises SourceError."""
         sampler = self._samplers.get(spec)
         if sampler is None:
@@ -220,7 +220,7 @@ class Samplers:
             self._forget_beyond_limit()
         self._samplers.move_to_end(spec)
         sampler.asked_at = time.monotonic()
-        return await sampler.sample(subject, anew=anew)
+        return await sampler.sample(measured, fresh=fresh)
 
     def idle(self, seconds: float) -> list[ConnectionSpec]:
         """Those that nobody asked about for so long."""

@@ -36,12 +36,12 @@ class GuardedSamplers(Samplers):
 
         self._strings = Samplers(bound_seconds=bound_seconds, on_measured=concealed, max_servers=MAX_SERVERS)
 
-    async def sample(self, spec: ConnectionSpec, subject: MeasuredTrigger, *, anew: bool = False) -> Sample:
+    async def sample(self, spec: ConnectionSpec, measured: MeasuredTrigger, *, fresh: bool = False) -> Sample:
         """A sample from this Redis. Raises SourceError; about a string's Redis always the same one."""
         if spec.allowed_hosts is None:
-            return await super().sample(spec, subject, anew=anew)
+            return await super().sample(spec, measured, fresh=fresh)
         try:
-            return await self._strings.sample(spec, subject, anew=anew)
+            return await self._strings.sample(spec, measured, fresh=fresh)
         except SourceError as error:
             log.debug("a ScaledObject's connection string for %s: %s", spec.address, error)
             raise SourceUnavailableError(CONCEALED) from None

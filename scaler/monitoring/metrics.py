@@ -55,8 +55,8 @@ class ScalerMetrics:
 class PushCollector(Collector):
     """How often the triggers with open streams are looked at; of a connection without any, there is no series."""
 
-    def __init__(self, watch: ActivationHub) -> None:
-        self._watch = watch
+    def __init__(self, hub: ActivationHub) -> None:
+        self._hub = hub
 
     def collect(self) -> Iterator[Metric]:
         """Make the series anew for each scrape."""
@@ -65,6 +65,6 @@ class PushCollector(Collector):
             "Time between two looks at a trigger with an open StreamIsActive, by named connection.",
             labels=("connection",),
         )
-        for connection, seconds in sorted(self._watch.intervals_seconds().items()):
+        for connection, seconds in sorted(self._hub.intervals_seconds().items()):
             family.add_metric((bounded(connection),), seconds)
         yield family

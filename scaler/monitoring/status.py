@@ -13,7 +13,7 @@ from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
 from scaler.measuring.backlog import KeyBacklog
 from scaler.triggers.owner import Owner
 
-__all__ = ["KeyStatus", "LagStatus", "TriggerStatus", "api_path", "list_as_json", "origin_and_metric", "trigger_status"]
+__all__ = ["KeyStatus", "LagStatus", "TriggerStatus", "api_path", "list_as_json", "owner_and_metric", "trigger_status"]
 
 
 class _Shown(BaseModel):
@@ -76,15 +76,15 @@ class TriggerStatus(_Shown):
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def trigger_status(watched: TrackedTrigger) -> TriggerStatus:
+def trigger_status(tracked: TrackedTrigger) -> TriggerStatus:
     """What is known of a trigger now."""
-    scaled, trigger, last = watched.scaled, watched.scaled.trigger, watched.last
-    known = last if watched.known else None
+    scaled, trigger, last = tracked.scaled, tracked.scaled.trigger, tracked.last
+    known = last if tracked.known else None
     return TriggerStatus(
-        path=api_path(watched.origin, scaled.metric_name),
-        namespace=watched.origin.namespace,
-        scaled_object=watched.origin.name,
-        declared=watched.origin.declared,
+        path=api_path(tracked.owner, scaled.metric_name),
+        namespace=tracked.owner.namespace,
+        scaled_object=tracked.owner.name,
+        declared=tracked.owner.declared,
         metric_name=scaled.metric_name,
         app=scaled.app,
         function=scaled.function,
@@ -94,27 +94,27 @@ def trigger_status(watched: TrackedTrigger) -> TriggerStatus:
         channel=trigger.channel if isinstance(trigger, PubSubTrigger) else None,
         messages_per_worker=trigger.messages_per_worker if isinstance(trigger, PolledTrigger) else None,
         known=known is not None,
-        **(_unknown(watched) if known is None else _known(known)),
+        **(_unknown(tracked) if known is None else _known(known)),
     )
 
 
-def list_as_json(watched: Iterable[TrackedTrigger]) -> Iterator[str]:
+def list_as_json(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
     """All triggers as /api/v1/triggers has them, in pieces that are quickly made."""
     yield '{"triggers": ['
     separator = ""
-    for one in watched:
+    for one in tracked:
         yield separator + json.dumps(trigger_status(one).as_json())
         separator = ", "
     yield "]}"
 
 
-def api_path(origin: Owner, metric_name: str) -> str:
+def api_path(owner: Owner, metric_name: str) -> str:
     """The path of a trigger, NAMESPACE/NAME/METRIC or, of a declared one, NAME/METRIC; every part is escaped."""
-    parts = (origin.name,) if origin.declared else (origin.namespace, origin.name)
+    parts = (owner.name,) if owner.declared else (owner.namespace, owner.name)
     return "/".join(quote(part, safe="") for part in (*parts, metric_name))
 
 
-def origin_and_metric(path: str) -> tuple[Owner, str] | None:
+def owner_and_metric(path: str) -> tuple[Owner, str] | None:
     """What a path, escaped as api_path makes it, names; None if it cannot name a trigger."""
     match [unquote(part) for part in path.split("/")]:
         case [namespace, name, metric]:
@@ -125,8 +125,8 @@ def origin_and_metric(path: str) -> tuple[Owner, str] | None:
             return None
 
 
-def _unknown(watched: TrackedTrigger) -> dict[str, Any]:
-    return {"reason": watched.reason or "not measured yet", "error": watched.error}
+def _unknown(tracked: TrackedTrigger) -> dict[str, Any]:
+    return {"reason": tracked.reason or "not measured yet", "error": tracked.error}
 
 
 def _known(last: Evaluation) -> dict[str, Any]:

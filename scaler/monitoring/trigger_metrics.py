@@ -46,12 +46,12 @@ class TriggerCollector(Collector):
     Made anew for each scrape, so that a thread can collect: ten thousand triggers have a hundred thousand series.
     """
 
-    def __init__(self, watched: Iterable[TrackedTrigger]) -> None:
-        self._watched = list(watched)
+    def __init__(self, tracked: Iterable[TrackedTrigger]) -> None:
+        self._tracked = list(tracked)
 
     def collect(self) -> Iterator[Metric]:
         """Make the families one by one."""
-        shown = {labels: dict(_values(watched)) for labels, watched in self._by_labels().items()}
+        shown = {labels: dict(_values(tracked)) for labels, tracked in self._by_labels().items()}
         for name, help_text in FAMILIES.items():
             family = GaugeMetricFamily(name, help_text, labels=LABELS)
             for labels, values in shown.items():
@@ -66,10 +66,10 @@ class TriggerCollector(Collector):
     def _by_labels(self) -> dict[tuple[str, ...], TrackedTrigger]:
         """Each set of labels once: of a request that claims the labels of a declared trigger, there is no series."""
         chosen: dict[tuple[str, ...], TrackedTrigger] = {}
-        for watched in self._watched:
-            labels = _labels(watched)
-            if labels not in chosen or watched.origin.declared:
-                chosen[labels] = watched
+        for tracked in self._tracked:
+            labels = _labels(tracked)
+            if labels not in chosen or tracked.owner.declared:
+                chosen[labels] = tracked
         return chosen
 
 
@@ -89,14 +89,14 @@ def bounded(label: str) -> str:
     return f"{label[: MAX_LABEL_CHARACTERS - HASH_CHARACTERS - 1]}~{digest}"
 
 
-def _labels(watched: TrackedTrigger) -> tuple[str, ...]:
-    scaled = watched.scaled
-    labels = (watched.origin.namespace, watched.origin.name, scaled.metric_name, scaled.function, scaled.trigger.kind)
+def _labels(tracked: TrackedTrigger) -> tuple[str, ...]:
+    scaled = tracked.scaled
+    labels = (tracked.owner.namespace, tracked.owner.name, scaled.metric_name, scaled.function, scaled.trigger.kind)
     return tuple(bounded(label) for label in labels)
 
 
-def _values(watched: TrackedTrigger) -> Iterator[tuple[str, float]]:
-    known, trigger, last = watched.known, watched.scaled.trigger, watched.last
+def _values(tracked: TrackedTrigger) -> Iterator[tuple[str, float]]:
+    known, trigger, last = tracked.known, tracked.scaled.trigger, tracked.last
     yield "triggerfish_trigger_known", known
     if isinstance(trigger, PolledTrigger):
         yield "triggerfish_trigger_messages_per_worker", trigger.messages_per_worker

@@ -28,22 +28,22 @@ class ActivationHub:
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
-    async def activations(self, origin: Owner, scaled: ScaledTrigger) -> AsyncIterator[None]:
+    async def activations(self, owner: Owner, scaled: ScaledTrigger) -> AsyncIterator[None]:
         """Yields whenever the trigger has become active; ends when the watch stops. Never says that it is inactive:
         older versions of KEDA would scale to zero on that at once.
         """
-        stream = Subscriber()
-        trigger = self._open(origin, scaled, stream)
+        subscriber = Subscriber()
+        trigger = self._open(owner, scaled, subscriber)
         try:
             while not self._stopping.is_set():
-                await stream.wake.wait()
+                await subscriber.wake.wait()
                 if not self._stopping.is_set():
-                    stream.tell(time.monotonic())
+                    subscriber.mark_notified(time.monotonic())
                     yield
         finally:
-            trigger.streams.discard(stream)
-            if not trigger.streams:
-                del self._triggers[origin, scaled]
+            trigger.subscribers.discard(subscriber)
+            if not trigger.subscribers:
+                del self._triggers[owner, scaled]
                 self._leave(trigger)
 
     def connections_changed(self) -> None:
@@ -65,8 +65,8 @@ class ActivationHub:
         """End all streams in good order."""
         self._stopping.set()
         for trigger in self._triggers.values():
-            for stream in trigger.streams:
-                stream.wake.set()
+            for subscriber in trigger.subscribers:
+                subscriber.wake.set()
 
     async def close(self) -> None:
         """End all loops."""
@@ -74,14 +74,14 @@ class ActivationHub:
         loops, self._loops = self._loops, {}
         await asyncio.gather(*(loop.close() for loop in loops.values()), *self._closing)
 
-    def _open(self, origin: Owner, scaled: ScaledTrigger, stream: Subscriber) -> PushedTrigger:
-        trigger = self._triggers.get((origin, scaled))
+    def _open(self, owner: Owner, scaled: ScaledTrigger, subscriber: Subscriber) -> PushedTrigger:
+        trigger = self._triggers.get((owner, scaled))
         if trigger is None:
-            trigger = self._triggers[origin, scaled] = PushedTrigger(origin, scaled)
+            trigger = self._triggers[owner, scaled] = PushedTrigger(owner, scaled)
             self._join(trigger)
         else:
-            self._loops[self._read[trigger]].look_soon(trigger)
-        trigger.streams.add(stream)
+            self._loops[self._read[trigger]].check_soon(trigger)
+        trigger.subscribers.add(subscriber)
         return trigger
 
     def _join(self, trigger: PushedTrigger) -> None:
@@ -105,9 +105,9 @@ class ActivationHub:
             closing.add_done_callback(self._closing.discard)
 
     def _redis_of(self, trigger: PushedTrigger) -> ConnectionSpec | None:
-        if trigger.scaled.subject is None:
+        if trigger.scaled.measured is None:
             return None
         try:
-            return self._evaluator.connection(trigger.origin, trigger.scaled)
+            return self._evaluator.resolve_connection(trigger.owner, trigger.scaled)
         except ConfigurationError:
             return None

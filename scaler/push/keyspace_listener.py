@@ -58,31 +58,31 @@ class KeyspaceListener(Generic[Who]):
     def __init__(self, spec: ConnectionSpec, on_change: Callable[[Who], object]) -> None:
         self._spec = spec
         self._on_change = on_change
-        self._expecting: dict[str, set[Who]] = {}
+        self._watchers: dict[str, set[Who]] = {}
         #: Keys to be subscribed to, keys that are, and those of which the one or the other changed.
         self._wanted: set[str] = set()
         self._subscribed: set[str] = set()
         self._unsettled: set[str] = set()
         self._changed_at: dict[str, float] = {}
-        self._stirred = asyncio.Event()
+        self._woken = asyncio.Event()
         self._said: str | None = None
 
-    def expect(self, who: Who, keys: Iterable[str]) -> None:
+    def watch(self, who: Who, keys: Iterable[str]) -> None:
         """Call for a change of any of these keys. Said again and again, it listens again to keys that have rested."""
         rested = time.monotonic() - REST_SECONDS
         for key in keys:
-            self._expecting.setdefault(key, set()).add(who)
+            self._watchers.setdefault(key, set()).add(who)
             if key not in self._wanted and self._changed_at.get(key, rested) <= rested:
                 self._changed_at.pop(key, None)
                 self._wanted.add(key)
                 self._unsettle(key)
 
-    def forget(self, who: Who, keys: Iterable[str]) -> None:
+    def unwatch(self, who: Who, keys: Iterable[str]) -> None:
         """Call no more for these keys."""
         for key in keys:
-            expecting = self._expecting.get(key, set())
-            expecting.discard(who)
-            if not expecting and self._expecting.pop(key, None) is not None:
+            watchers = self._watchers.get(key, set())
+            watchers.discard(who)
+            if not watchers and self._watchers.pop(key, None) is not None:
                 self._changed_at.pop(key, None)
                 self._wanted.discard(key)
                 self._unsettle(key)
@@ -126,9 +126,9 @@ class KeyspaceListener(Generic[Who]):
 
     async def _subscription(self, client: Client) -> Subscription | ClusterSubscription:
         if client.is_cluster:
-            return ClusterSubscription(client, self._received, self._stirred.set)
+            return ClusterSubscription(client, self._received, self._woken.set)
         redis = await client.subscription(self._channel(""))
-        return Subscription(redis, self._received, self._stirred.set)
+        return Subscription(redis, self._received, self._woken.set)
 
     async def _follow(self, client: Client, subscription: Subscription | ClusterSubscription) -> str:
         """Keep the subscription as it is wanted, for as long as Redis tells of changes."""
@@ -140,13 +140,13 @@ class KeyspaceListener(Generic[Who]):
                 ping_at = min(ping_at, time.monotonic() + PING_SECONDS)
             if time.monotonic() >= ping_at:
                 await subscription.check_alive(PING_SECONDS)
-                await subscription.follow()
-                ping_at = time.monotonic() + min(PING_SECONDS, subscription.look_seconds)
+                await subscription.follow_topology()
+                ping_at = time.monotonic() + min(PING_SECONDS, subscription.follow_seconds)
             if time.monotonic() >= look_again_at:
                 if why_not := await _why_not(client):
                     return why_not
                 look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
-            await self._pause(min(PING_SECONDS, subscription.look_seconds))
+            await self._pause(min(PING_SECONDS, subscription.follow_seconds))
             subscription.raise_if_ended()
 
     async def _settle(self, subscription: Subscription | ClusterSubscription) -> None:
@@ -162,24 +162,24 @@ class KeyspaceListener(Generic[Who]):
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._stirred.wait()
+                await self._woken.wait()
         raise_if_cancelled()
-        self._stirred.clear()
+        self._woken.clear()
 
     def _received(self, message: Message) -> bool:
         key = decode(message.channel).removeprefix(self._channel(""))
-        if key not in self._expecting:
+        if key not in self._watchers:
             return False
         self._changed_at[key] = time.monotonic()
         self._wanted.discard(key)
         self._unsettle(key)
-        for who in self._expecting.get(key, ()):
+        for who in self._watchers.get(key, ()):
             self._on_change(who)
         return False
 
     def _unsettle(self, key: str) -> None:
         self._unsettled.add(key)
-        self._stirred.set()
+        self._woken.set()
 
     def _channel(self, key: str) -> str:
         return keyspace_channel(self._spec.database, key)
@@ -198,7 +198,7 @@ class KeyspaceListener(Generic[Who]):
 async def _why_not(client: Client) -> str:
     """Why Redis does not tell of new entries; empty if it does. Raises SourceError."""
     setting = "notify-keyspace-events"
-    answers = await client.everywhere("CONFIG", "GET", setting, doing=f"CONFIG GET {setting}")
+    answers = await client.on_every_primary("CONFIG", "GET", setting, doing=f"CONFIG GET {setting}")
     if not all(tells_of_entries(decode(answer[1]) if answer else "") for answer in answers):
         return f"{setting} has no K with l or t"
     return ""

@@ -62,7 +62,7 @@ class PushLoop:
         self._called = asyncio.Event()
         # A Redis that a ScaledObject names by a string gets no more connections than measuring needs.
         own = spec is not None and spec.allowed_hosts is None
-        self._events = KeyspaceListener[PushedTrigger](spec, self.look_soon) if spec is not None and own else None
+        self._events = KeyspaceListener[PushedTrigger](spec, self.check_soon) if spec is not None and own else None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -85,7 +85,7 @@ class PushLoop:
         """Look at a trigger too, at once for the first time."""
         self.triggers[trigger] = None
         self._commands += trigger.commands
-        self.look_soon(trigger)
+        self.check_soon(trigger)
 
     def remove(self, trigger: PushedTrigger) -> None:
         """Look at a trigger no more."""
@@ -93,9 +93,9 @@ class PushLoop:
         self._commands -= trigger.commands
         self._out_of_turn.pop(trigger, None)
         if self._events is not None:
-            self._events.forget(trigger, trigger.keys)
+            self._events.unwatch(trigger, trigger.keys)
 
-    def look_soon(self, trigger: PushedTrigger) -> None:
+    def check_soon(self, trigger: PushedTrigger) -> None:
         """There is news of a trigger: look at it out of turn."""
         self._out_of_turn[trigger] = None
         self._called.set()
@@ -133,20 +133,20 @@ class PushLoop:
         has_news = trigger in self._out_of_turn
         self._out_of_turn.pop(trigger, None)
         try:
-            evaluation = await self._evaluator.evaluate(trigger.origin, trigger.scaled, anew=has_news)
+            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=has_news)
         except TriggerfishError:
             return  # not known: no change; the evaluation has counted the error
         except Exception:
-            name = f"{trigger.origin.namespace}/{trigger.origin.name}"
+            name = f"{trigger.owner.namespace}/{trigger.owner.name}"
             log.exception("looking at %s failed in a way that was not foreseen", name)
             return  # one trigger's trouble must not end the loop of all
-        trigger.see(time.monotonic(), active=evaluation.active)
+        trigger.update(time.monotonic(), active=evaluation.active)
         if self._events is None or trigger not in self.triggers:
             return
         if evaluation.active:
-            self._events.forget(trigger, trigger.keys)
+            self._events.unwatch(trigger, trigger.keys)
         else:
-            self._events.expect(trigger, trigger.keys)
+            self._events.watch(trigger, trigger.keys)
 
 
 def _slices(triggers: Sequence[PushedTrigger]) -> Iterator[Sequence[PushedTrigger]]:

@@ -25,7 +25,7 @@ class Subscriber:
         self._sent_at = 0.0
         self._due: list[float] = []
 
-    def see(self, now: float, *, active: bool) -> None:
+    def update(self, now: float, *, active: bool) -> None:
         """Take note of the state; wake the stream if it must be told."""
         if active and not self._active:
             self._due = [max(now, self._sent_at + LEAST_GAP_SECONDS)]
@@ -37,7 +37,7 @@ class Subscriber:
         if self._due and self._due[0] <= now:
             self.wake.set()
 
-    def tell(self, now: float) -> None:
+    def mark_notified(self, now: float) -> None:
         """The stream is being told."""
         self.wake.clear()
         self._sent_at = now
@@ -47,20 +47,20 @@ class Subscriber:
 class PushedTrigger:
     """A trigger, the streams that are open for it, and what looking at it costs Redis. Equal to none but itself."""
 
-    def __init__(self, origin: Owner, scaled: ScaledTrigger) -> None:
-        self.origin = origin
+    def __init__(self, owner: Owner, scaled: ScaledTrigger) -> None:
+        self.owner = owner
         self.scaled = scaled
-        self.streams: set[Subscriber] = set()
-        subject = scaled.subject
-        self.keys = subject.trigger.keys if subject is not None else ()
-        self.commands = commands_per_sample(subject) if subject is not None else 0
+        self.subscribers: set[Subscriber] = set()
+        measured = scaled.measured
+        self.keys = measured.trigger.keys if measured is not None else ()
+        self.commands = commands_per_sample(measured) if measured is not None else 0
 
     @property
     def connection(self) -> str:
         """The name of its connection; empty for the default one, and for one that a string names."""
         return (self.scaled.trigger.connection or "").lower()
 
-    def see(self, now: float, *, active: bool) -> None:
+    def update(self, now: float, *, active: bool) -> None:
         """Let its streams take note of its state."""
-        for stream in self.streams:
-            stream.see(now, active=active)
+        for subscriber in self.subscribers:
+            subscriber.update(now, active=active)

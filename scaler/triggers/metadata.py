@@ -60,7 +60,7 @@ class ScaledTrigger:
     from_env: frozenset[str] = frozenset()
 
     @property
-    def subject(self) -> MeasuredTrigger | None:
+    def measured(self) -> MeasuredTrigger | None:
         """What has to be measured; None for pub/sub, which needs no measuring."""
         if isinstance(self.trigger, PubSubTrigger):
             return None

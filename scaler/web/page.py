@@ -97,10 +97,10 @@ class Group:
     target: int
 
 
-def status_page(watched: Iterable[TrackedTrigger]) -> Iterator[str]:
+def status_page(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
     """The page as HTML, in pieces that are quickly made, some of them empty."""
     overview = _Overview()
-    for one in watched:
+    for one in tracked:
         overview.add(one)
         yield ""
     groups: list[Group] = []
@@ -133,9 +133,9 @@ class _Overview:
 
     def add(self, one: TrackedTrigger) -> None:
         """Add a trigger as it is now."""
-        owner, severity = _owner(one), _severity(one)
-        self._members[owner].append(one)
-        self._worst[owner] = min(severity, self._worst.get(owner, severity))
+        key, severity = _group_key(one), _severity(one)
+        self._members[key].append(one)
+        self._worst[key] = min(severity, self._worst.get(key, severity))
         self.total += 1
         self.unknown += not one.known
         self.active += one.known and one.last is not None and one.last.active
@@ -143,16 +143,16 @@ class _Overview:
     def worst_groups(self) -> Iterator[Group]:
         """The groups with the worst triggers, until enough triggers are shown."""
         room = MAX_TRIGGERS
-        for owner in nsmallest(MAX_TRIGGERS, self._members, key=lambda owner: (self._worst[owner], owner)):
+        for key in nsmallest(MAX_TRIGGERS, self._members, key=lambda key: (self._worst[key], key)):
             if room == 0:
                 break
-            group = _group(owner, self._members[owner], room)
+            group = _group(key, self._members[key], room)
             room -= len(group.rows)
             yield group
 
 
-def _group(owner: GroupKey, members: list[TrackedTrigger], room: int) -> Group:
-    declared, namespace, name = owner
+def _group(key: GroupKey, members: list[TrackedTrigger], room: int) -> Group:
+    declared, namespace, name = key
     members.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
     now = time.monotonic()
     return Group(
@@ -165,21 +165,21 @@ def _group(owner: GroupKey, members: list[TrackedTrigger], room: int) -> Group:
     )
 
 
-def _row(watched: TrackedTrigger, now: float) -> Row:
-    age_seconds = watched.last.age_seconds if watched.last else None
-    return Row(trigger_status(watched), chart(watched.history.points(now)), age_seconds)
+def _row(tracked: TrackedTrigger, now: float) -> Row:
+    age_seconds = tracked.last.age_seconds if tracked.last else None
+    return Row(trigger_status(tracked), chart(tracked.history.points(now)), age_seconds)
 
 
-def _owner(watched: TrackedTrigger) -> GroupKey:
+def _group_key(tracked: TrackedTrigger) -> GroupKey:
     """What a trigger is shown with: its ScaledObject; those that are declared, by app."""
-    origin = watched.origin
-    return (origin.declared, origin.namespace, watched.scaled.app if origin.declared else origin.name)
+    owner = tracked.owner
+    return (owner.declared, owner.namespace, tracked.scaled.app if owner.declared else owner.name)
 
 
-def _severity(watched: TrackedTrigger) -> int:
+def _severity(tracked: TrackedTrigger) -> int:
     """0 is worst: not known, capped, active, inactive."""
-    last = watched.last
-    if not watched.known or last is None:
+    last = tracked.last
+    if not tracked.known or last is None:
         return 0
     if last.backlog is not None and last.backlog.capped:
         return 1

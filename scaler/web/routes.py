@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from listeners.errors import SourceError, TriggerfishError
 from listeners.runtime.http import add_probe_routes
 from scaler.evaluation.evaluator import Evaluator
-from scaler.monitoring.status import list_as_json, origin_and_metric, trigger_status
+from scaler.monitoring.status import list_as_json, owner_and_metric, trigger_status
 from scaler.monitoring.trigger_metrics import TriggerCollector
 from scaler.web.page import PAGE_HEADERS, status_page
 from scaler.web.streaming import on_a_thread, sliced, stream
@@ -25,21 +25,21 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
     async def metrics(request: web.Request) -> web.StreamResponse:
         events = [generate_latest(registry)]
         # For thousands of triggers it takes so long that KEDA would wait.
-        expositions = chain(events, TriggerCollector(evaluator.watched()).expositions())
+        expositions = chain(events, TriggerCollector(evaluator.tracked()).expositions())
         return await stream(request, CONTENT_TYPE_LATEST, on_a_thread(expositions))
 
     async def triggers(request: web.Request) -> web.StreamResponse:
-        return await stream(request, "application/json; charset=utf-8", sliced(list_as_json(evaluator.watched())))
+        return await stream(request, "application/json; charset=utf-8", sliced(list_as_json(evaluator.tracked())))
 
     async def trigger(request: web.Request) -> web.Response:
         """One trigger, measured now: a number, or an error that is not a number (KEDA's metrics-api reads it)."""
         # The path as it was sent: a name that has a slash has it escaped.
-        named = origin_and_metric(request.rel_url.raw_path.removeprefix(TRIGGERS_PATH + "/"))
+        named = owner_and_metric(request.rel_url.raw_path.removeprefix(TRIGGERS_PATH + "/"))
         found = evaluator.find(*named) if named else None
         if found is None:
             return web.json_response({"error": "no such trigger: /api/v1/triggers lists those there are"}, status=404)
         try:
-            await evaluator.evaluate(found.origin, found.scaled)
+            await evaluator.evaluate(found.owner, found.scaled)
         except TriggerfishError as error:
             status = 503 if isinstance(error, SourceError) else 409
             return web.json_response({**trigger_status(found).as_json(), "error": str(error)}, status=status)
@@ -47,7 +47,7 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
 
     async def page(request: web.Request) -> web.StreamResponse:
         """The status page for people."""
-        return await stream(request, "text/html; charset=utf-8", sliced(status_page(evaluator.watched())), PAGE_HEADERS)
+        return await stream(request, "text/html; charset=utf-8", sliced(status_page(evaluator.tracked())), PAGE_HEADERS)
 
     app = web.Application()
     add_probe_routes(app, ready)

@@ -49,10 +49,10 @@ class Authority:
     def sign(self, *hosts: str, password: bytes | None = None) -> Signed:
         """A new certificate for these names; by default for this machine. `password` encrypts its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signed for tests")])
+        measured = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signed for tests")])
         names = [_name(host) for host in hosts or ("127.0.0.1", "localhost")]
         certificate = (
-            _builder(subject, self._name, key)
+            _builder(measured, self._name, key)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -69,11 +69,11 @@ class Authority:
         return self
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(measured: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
-        .subject_name(subject)
+        .subject_name(measured)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())

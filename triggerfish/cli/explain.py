@@ -80,14 +80,14 @@ async def _measured(triggers: Mapping[Owner, ScaledTrigger], settings: Settings)
     evaluator = Evaluator(Access(settings.redis_connections()), samplers)
     problems = []
     try:
-        for origin, scaled in triggers.items():
+        for owner, scaled in triggers.items():
             try:
-                await evaluator.evaluate(origin, scaled)
+                await evaluator.evaluate(owner, scaled)
             except SourceError as error:
-                problems.append(f"{origin.name}: {error}")
+                problems.append(f"{owner.name}: {error}")
     finally:
         await samplers.close()
-    return Explanation([trigger_status(watched) for watched in evaluator.watched()], problems)
+    return Explanation([trigger_status(tracked) for tracked in evaluator.tracked()], problems)
 
 
 def _problem(status: TriggerStatus) -> str:

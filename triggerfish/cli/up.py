@@ -62,7 +62,7 @@ class LocalApp:
         line = instances_line(
             len(self.instances.running), len(self.instances.draining), self.scaler.target, self.instances.crashes
         )
-        return Group(trigger_table(map(trigger_status, self.server.evaluator.watched())), line)
+        return Group(trigger_table(map(trigger_status, self.server.evaluator.tracked())), line)
 
 
 def instance_environment(settings: Settings) -> dict[str, str]:

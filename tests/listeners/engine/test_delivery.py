@@ -302,7 +302,7 @@ async def test_one_listener_stops_and_the_other_goes_on(
         return await connected() == {"on_second"}
 
     async with run_host(app) as host:
-        host.pumps[0].drain()
+        host.listeners[0].drain()
         await eventually(only_second)
         await add(client, kind, "a", key="first")
         await add(client, kind, "a", "b", key="second")
@@ -343,7 +343,7 @@ async def test_polling_is_quick_again_after_an_element(client: redis.asyncio.Red
         handled.append(body)
 
     async with run_host(app) as host:
-        await eventually(lambda: getattr(host.pumps[0]._source, "_poll_seconds") >= 1.0)  # noqa: B009
+        await eventually(lambda: getattr(host.listeners[0]._source, "_poll_seconds") >= 1.0)  # noqa: B009
         await client.rpush("q", "first")
         await eventually(lambda: handled == [b"first"])
         await client.rpush("q", "second")

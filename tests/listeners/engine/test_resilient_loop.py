@@ -21,7 +21,7 @@ class Watched:
         self.stop = asyncio.Event()
         self.reasons: list[str] = []
         self.states: list[tuple[str, bool]] = []
-        self.activity = ResilientLoop(
+        self.loop = ResilientLoop(
             "taking", self._step, on_error=self.reasons.append, on_state=lambda *state: self.states.append(state)
         )
 
@@ -39,7 +39,7 @@ class Watched:
 
     async def run(self) -> "Watched":
         """Run it to its end."""
-        await self.activity.run(self.stop)
+        await self.loop.run(self.stop)
         return self
 
 
@@ -135,7 +135,7 @@ async def test_a_mistake_during_an_outage_is_traced(caplog: pytest.LogCaptureFix
 async def test_one_step() -> None:
     """A single step says whether it worked."""
     watched = Watched(None, DOWN, MISTAKE, None)
-    assert [await watched.activity.once() for _ in range(4)] == [True, False, False, True]
+    assert [await watched.loop.run_once() for _ in range(4)] == [True, False, False, True]
 
 
 async def test_told_to_stop_before_it_starts() -> None:
@@ -157,8 +157,8 @@ async def test_stops_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
         failed.set()
         raise DOWN
 
-    activity = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
-    running = asyncio.create_task(activity.run(stop))
+    loop = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
+    running = asyncio.create_task(loop.run(stop))
     await failed.wait()
     stop.set()
     async with asyncio.timeout(5):
@@ -173,8 +173,8 @@ async def test_cancelling_ends_it(pauses: list[float]) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    activity = ResilientLoop("taking", step, on_error=watched.reasons.append, on_state=lambda *_: None)
-    running = asyncio.create_task(activity.run(asyncio.Event()))
+    loop = ResilientLoop("taking", step, on_error=watched.reasons.append, on_state=lambda *_: None)
+    running = asyncio.create_task(loop.run(asyncio.Event()))
     await begun.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -195,8 +195,8 @@ async def test_a_cancellation_that_gets_lost(raised: Exception | None) -> None:
             if raised is not None:
                 raise raised from None
 
-    activity = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
-    running = asyncio.create_task(activity.run(asyncio.Event()))
+    loop = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
+    running = asyncio.create_task(loop.run(asyncio.Event()))
     await begun.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -110,17 +110,17 @@ def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Aw
 
 async def outcome_of(function: Callable[..., Any]) -> Settlement:
     """What became of one entry that the function was called with."""
-    meter = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
+    metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     finished: list[Settlement] = []
     caller = Executor(
         Function("f", function, ListTrigger(keys=("q",)), bind(function)),
-        meter,
+        metrics,
         1,
-        holds=lambda entry: True,
+        may_start=lambda entry: True,
         on_succeeded=lambda entries: finished.extend(Settlement(entry, Outcome.SUCCEEDED) for entry in entries),
         on_finished=finished.extend,
         on_change=lambda: None,
-        on_unstarted=None,
+        on_not_started=None,
     )
     try:
         caller.start([Entry("q", payload=b'{"number": 5}')])

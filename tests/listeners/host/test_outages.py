@@ -57,7 +57,7 @@ def metric(host: Host, name: str, function: str, **labels: str) -> float | None:
 
 
 def all_up(host: Host) -> bool:
-    return all(metric(host, "source_up", pump.function.name) == 1 for pump in host.pumps)
+    return all(metric(host, "source_up", listener.function.name) == 1 for listener in host.listeners)
 
 
 async def feed(server: Server, handled: list[str], round_name: str) -> None:
@@ -97,7 +97,7 @@ def log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) -> int
 async def test_a_restart(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """F5: after the server was killed and started again every kind goes on; one line and a metric show each change."""
     handled: list[str] = []
-    activities = ("on_element: taking", "on_entry: taking", "on_message: attending")
+    activities = ("on_element: taking", "on_entry: taking", "on_message: maintaining")
     functions = [activity.partition(":")[0] for activity in activities]
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with fed_host(own_server, handled) as host:

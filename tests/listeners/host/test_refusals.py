@@ -130,7 +130,7 @@ async def test_a_redis_that_is_read_only(
             await eventually(lambda: {"a", "b", "c"} <= set(handled))
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
-    for activity in ("on_element: taking", "on_entry: opening", "on_message: attending"):
+    for activity in ("on_element: taking", "on_entry: opening", "on_message: maintaining"):
         assert said(caplog, activity, "You can't write against a read only replica") == 1
         assert said(caplog, activity, "works again") == 1
 

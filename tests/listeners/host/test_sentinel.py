@@ -96,7 +96,7 @@ async def test_a_sentinel_that_knows_less(release: str) -> None:
                     await client.command("k", "LLEN", "k", doing="measuring")
                 for _ in range(2):
                     await client.command("k", "RPUSH", "k", "x", doing="adding")
-                    await client.doubt()
+                    await client.invalidate_routes()
             its.replicaof("NO", "ONE")
             async with connected(wrong) as client:
                 await client.command("k", "DEL", "k", doing="deleting")

@@ -110,7 +110,7 @@ async def test_a_lease_of_another_type(
             await eventually(lambda: got)
             await eventually(lambda: sample(host, "source_up") == 1)
     (line,) = [record.getMessage() for record in caplog.records if "another type" in record.getMessage()]
-    assert "on_message: attending" in line
+    assert "on_message: maintaining" in line
     assert KEY in line
     assert "Delete it" in line
 

@@ -18,39 +18,39 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 
 async def test_an_answer_that_comes_as_its_time_is_over(server: Server) -> None:
     """A loop that was blocked finds the answer and the time limit at once: the next command is not affected."""
-    lane, pool = PinnedConnections(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
-    assert await lane.run(pool, [("DEL", "n")]) == [0]
+    pinned, pool = PinnedConnections(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
+    assert await pinned.run(pool, [("DEL", "n")]) == [0]
     for number in range(1, 4):
-        first = asyncio.create_task(lane.run(pool, [("PING",)]))
+        first = asyncio.create_task(pinned.run(pool, [("PING",)]))
         await asyncio.sleep(0)  # it has been sent
         time.sleep(2 * LIMIT_SECONDS)  # noqa: ASYNC251  (as a function that blocks the loop does)
         await asyncio.wait([first], timeout=5)
         assert isinstance(first.exception(), TimeoutError) or first.result() == [b"PONG"]
-        assert await lane.run(pool, [("INCR", "n")]) == [number]
-    await lane.let_go()
+        assert await pinned.run(pool, [("INCR", "n")]) == [number]
+    await pinned.release_all()
     await pool.disconnect()
 
 
 async def test_a_command_that_is_not_answered_in_time(server: Server) -> None:
     """TimeoutError, and the connection is not used again: no later command reads the answer that comes after all."""
-    lane, pool = PinnedConnections(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
+    pinned, pool = PinnedConnections(LIMIT_SECONDS), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
     with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
-        await lane.run(pool, [("BLPOP", "nothing here", 2)])
-    assert await lane.run(pool, [("ECHO", "mine")]) == [b"mine"]
-    await lane.let_go()
+        await pinned.run(pool, [("BLPOP", "nothing here", 2)])
+    assert await pinned.run(pool, [("ECHO", "mine")]) == [b"mine"]
+    await pinned.release_all()
     await pool.disconnect()
 
 
 async def test_a_command_whose_task_is_cancelled(server: Server, client: redis.asyncio.Redis) -> None:
     """It is cancelled, and the connection is not used again."""
-    lane, pool = PinnedConnections(60), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
-    waiting = asyncio.create_task(lane.run(pool, [("BLPOP", "nothing here", 2)]))
+    pinned, pool = PinnedConnections(60), redis.asyncio.ConnectionPool(port=server.port, protocol=2)
+    waiting = asyncio.create_task(pinned.run(pool, [("BLPOP", "nothing here", 2)]))
     await eventually(functools.partial(_is_blocked, client))
     waiting.cancel()
     await asyncio.wait([waiting], timeout=5)
     assert waiting.cancelled()
-    assert await lane.run(pool, [("ECHO", "mine")]) == [b"mine"]
-    await lane.let_go()
+    assert await pinned.run(pool, [("ECHO", "mine")]) == [b"mine"]
+    await pinned.release_all()
     await pool.disconnect()
 
 

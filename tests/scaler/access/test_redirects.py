@@ -27,11 +27,11 @@ async def test_sentinels_that_lead_elsewhere(reachable: Server, names: Names, ad
 
 
 @contextlib.contextmanager
-def sentinel(address: str, watched: Server) -> Iterator[Server]:
+def sentinel(address: str, tracked: Server) -> Iterator[Server]:
     """A Sentinel on an address that names a server by its loopback address."""
     with tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-") as folder:
         file = Path(folder, "sentinel.conf")
-        file.write_text(f"sentinel monitor main 127.0.0.1 {watched.port} 1\nprotected-mode no\n")
+        file.write_text(f"sentinel monitor main 127.0.0.1 {tracked.port} 1\nprotected-mode no\n")
         binary = RELEASES["valkey-9.1"].binary
         assert binary is not None
         with Server(binary, "--bind", "127.0.0.1", address, "--sentinel", configuration=file) as watching:

@@ -155,8 +155,8 @@ async def test_nothing_says_a_secret(
         await eventually(lambda: "connections_dir.mounted:" in caplog.text and "not text" in caplog.text)
         for path in ("/metrics", "/api/v1/triggers", "/readyz"):
             shown.append((await scaler.get(path))[1])
-        for watched in scaler.server.evaluator.watched():
-            path = f"{watched.origin.namespace}/{watched.origin.name}/{watched.scaled.metric_name}".lstrip("/")
+        for tracked in scaler.server.evaluator.tracked():
+            path = f"{tracked.owner.namespace}/{tracked.owner.name}/{tracked.scaled.metric_name}".lstrip("/")
             shown.append((await scaler.get(f"/api/v1/triggers/{path}"))[1])
         shown += reprs()
         assert len(shown) > 100

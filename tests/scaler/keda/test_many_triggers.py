@@ -44,8 +44,8 @@ def remember_many(evaluator: Evaluator) -> None:
         else:
             metadata = {"type": "redisStreamTrigger", "keys": f"payments-{number}"}
             key = KeyBacklog(f"payments-{number}", 150, pending=2, lag=Lag(3, "counted"))
-        watched = evaluator.watch(Owner("shop", f"worker-{number}"), read_metadata(metadata))
-        watched.worked(Evaluation(2, active=True, backlog=Backlog((key,)), taken_at=time.monotonic()))
+        tracked = evaluator.track(Owner("shop", f"worker-{number}"), read_metadata(metadata))
+        tracked.record(Evaluation(2, active=True, backlog=Backlog((key,)), taken_at=time.monotonic()))
 
 
 @contextlib.asynccontextmanager

@@ -120,7 +120,7 @@ async def test_another_redis_is_not_affected(own_server: Server, server: Server,
     async with running_scaler(server, connections={"other": own_server.address}) as scaler:
         await hang(own_server)
         waiting = asyncio.create_task(scaler.keda.target({**LIST, "connection": "other"}))
-        await eventually(lambda: len(list(scaler.server.evaluator.watched())) == 1)
+        await eventually(lambda: len(list(scaler.server.evaluator.tracked())) == 1)
         for number in range(5):
             began = time.monotonic()
             assert await scaler.keda.target(LIST, name=f"worker-{number}") == 1
@@ -277,7 +277,7 @@ async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPa
     )
     codes = {answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)}
     assert (len(answers), codes) == (250, {StatusCode.FAILED_PRECONDITION})
-    assert len(list(scaler.server.evaluator.watched())) == 50
+    assert len(list(scaler.server.evaluator.tracked())) == 50
     samples = await scaler.samples()
     assert max(len(series) for series in samples.values()) == 50
     assert samples["triggerfish_grpc_requests_total"] == {

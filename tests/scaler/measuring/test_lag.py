@@ -33,10 +33,10 @@ class Meter:
         self._async_client = Client(parse_connection_string(server.address), "test")
         self._server = self._runner.run(self._async_client.server())
 
-    def measure(self, subject: MeasuredTrigger = SUBJECT, memory: CountMemory | None = None) -> Backlog:
+    def measure(self, measured: MeasuredTrigger = SUBJECT, memory: CountMemory | None = None) -> Backlog:
         """The backlog now; the error if it cannot be measured."""
-        asked = measure(self._async_client, self._server, [subject], memory or CountMemory())
-        result = self._runner.run(asked)[subject]
+        asked = measure(self._async_client, self._server, [measured], memory or CountMemory())
+        result = self._runner.run(asked)[measured]
         assert isinstance(result, Backlog), result
         return result
 
@@ -213,8 +213,8 @@ def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPat
     prepare(meter.client, 2000)
     read(meter.client, 5)
     meter.client.xdel(STREAM, "1000-0")
-    subject = MeasuredTrigger(SUBJECT.trigger, max_instances=1)
-    assert meter.measure(subject).keys[0].lag == Lag(1994, "counted")
+    measured = MeasuredTrigger(SUBJECT.trigger, max_instances=1)
+    assert meter.measure(measured).keys[0].lag == Lag(1994, "counted")
 
 
 @pytest.mark.releases("redis-7.0", "redis-7.4")

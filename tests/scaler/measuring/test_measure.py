@@ -31,9 +31,9 @@ async def measured(server: Server, *triggers: ListTrigger | StreamTrigger) -> li
     """Measure triggers of one server in one go."""
     client = Client(parse_connection_string(server.address), "test")
     try:
-        subjects = [MeasuredTrigger(trigger) for trigger in triggers]
-        results = await measure(client, await client.server(), subjects, CountMemory())
-        return [results[subject] for subject in subjects]
+        wanted = [MeasuredTrigger(trigger) for trigger in triggers]
+        results = await measure(client, await client.server(), wanted, CountMemory())
+        return [results[trigger] for trigger in wanted]
     finally:
         await client.aclose()
 
@@ -104,16 +104,16 @@ async def test_a_key_that_the_acl_denies_is_an_error_and_hurts_no_other_trigger(
     await client.execute_command("ACL", "SETUSER", "scaler", "on", ">pw", "~q", "~triggerfish:{q}:*", "+@all", "-xinfo")
     await client.rpush("q", 1)
     limited = Client(parse_connection_string(f"{server.address},user=scaler,password=pw"), "test")
-    triggers: list[ListTrigger | StreamTrigger] = [
-        ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("q",)),
-    ]  # fmt: skip
-    subjects = [MeasuredTrigger(trigger) for trigger in triggers]
+    triggers = [
+        MeasuredTrigger(trigger)
+        for trigger in (ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("q",)))
+    ]
     try:
-        found = await measure(limited, await limited.server(), subjects, CountMemory())
+        found = await measure(limited, await limited.server(), triggers, CountMemory())
     finally:
         await limited.aclose()
         await client.execute_command("ACL", "DELUSER", "scaler")
-    good, other, stream = (found[subject] for subject in subjects)
+    good, other, stream = (found[trigger] for trigger in triggers)
     assert isinstance(good, Backlog)
     assert isinstance(other, SourceError)
     assert isinstance(stream, SourceError)
@@ -140,8 +140,8 @@ async def test_questions_that_come_together_share_one_round(
     shared, rounds = samplers
     monkeypatch.setattr(shared, "_bound_seconds", 10.0)  # this is not about speed
     spec = parse_connection_string(server.address)
-    subjects = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(1000)]
-    samples = await asyncio.gather(*(shared.sample(spec, subject) for subject in subjects))
+    triggers = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(1000)]
+    samples = await asyncio.gather(*(shared.sample(spec, measured) for measured in triggers))
     assert all(sample.backlog.entries == 0 for sample in samples)
     assert len(rounds) <= 2
 
@@ -150,15 +150,15 @@ async def test_questions_that_come_together_share_one_round(
 async def test_a_young_sample_is_shared(server: Server, client: redis.asyncio.Redis, samplers: Rounds) -> None:
     """GetMetrics and IsActive of one poll see the same sample; a later poll sees a new one."""
     shared, rounds = samplers
-    spec, subject = parse_connection_string(server.address), MeasuredTrigger(ListTrigger(keys=("q",)))
-    first = await shared.sample(spec, subject)
+    spec, measured = parse_connection_string(server.address), MeasuredTrigger(ListTrigger(keys=("q",)))
+    first = await shared.sample(spec, measured)
     await client.rpush("q", 1)
-    again = await shared.sample(spec, subject)
+    again = await shared.sample(spec, measured)
     assert again.taken_at == first.taken_at
     assert len(rounds) == 1
 
     async def newer() -> bool:
-        return (await shared.sample(spec, subject)).backlog.entries == 1
+        return (await shared.sample(spec, measured)).backlog.entries == 1
 
     await eventually(newer)
 
@@ -171,8 +171,8 @@ async def test_samples_are_not_kept(server: Server, samplers: Rounds, monkeypatc
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0)
     spec = parse_connection_string(server.address)
     for first in range(0, 400, 100):
-        subjects = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
-        await asyncio.gather(*(shared.sample(spec, subject) for subject in subjects))
+        triggers = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
+        await asyncio.gather(*(shared.sample(spec, measured) for measured in triggers))
         assert len(shared._samplers[spec]._samples) <= 100
 
 
@@ -201,17 +201,17 @@ async def test_a_server_that_hangs_costs_only_its_own_triggers(samplers: Rounds)
     import time
 
     shared, _ = samplers
-    subject = MeasuredTrigger(ListTrigger(keys=("q",)))
+    measured = MeasuredTrigger(ListTrigger(keys=("q",)))
     with RELEASES["valkey-9.1"].start() as hung, RELEASES["valkey-9.1"].start() as well:
         hung_spec, well_spec = (parse_connection_string(server.address) for server in (hung, well))
-        await shared.sample(hung_spec, subject)
+        await shared.sample(hung_spec, measured)
         os.kill(hung.process.pid, signal.SIGSTOP)
         try:
             other: Trigger = ListTrigger(keys=("other",))
             assert isinstance(other, ListTrigger)
             began = time.monotonic()
             stuck = asyncio.create_task(shared.sample(hung_spec, MeasuredTrigger(other)))
-            assert (await shared.sample(well_spec, subject)).backlog.entries == 0
+            assert (await shared.sample(well_spec, measured)).backlog.entries == 0
             assert not stuck.done()
             with pytest.raises(SourceTimeoutError):
                 await stuck
@@ -221,7 +221,7 @@ async def test_a_server_that_hangs_costs_only_its_own_triggers(samplers: Rounds)
 
         async def awake() -> bool:
             try:
-                await shared.sample(hung_spec, subject)
+                await shared.sample(hung_spec, measured)
             except SourceError:
                 return False
             return True

@@ -36,7 +36,7 @@ async def test_it_counts_as_the_oldest_one(client: Client) -> None:
     """Without INFO nothing newer is relied on than what the oldest server has."""
     server = await client.server()
     assert server == ServerInfo()
-    assert not server.has(6, 2)
+    assert not server.supports(6, 2)
 
 
 async def test_its_lag_is_counted(client: Client) -> None:
@@ -45,7 +45,7 @@ async def test_its_lag_is_counted(client: Client) -> None:
         await client.command("s", "XADD", "s", f"{number}-0", "f", "v", doing="adding")
     await client.command("s", "XGROUP", "CREATE", "s", "g", "4-0", doing="creating the group")
     await client.command("s", "XDEL", "s", "7-0", doing="deleting")
-    subject = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
-    found = (await measure(client, ServerInfo(), [subject], CountMemory()))[subject]
+    measured = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
+    found = (await measure(client, ServerInfo(), [measured], CountMemory()))[measured]
     assert isinstance(found, Backlog)
     assert found.entries == 5

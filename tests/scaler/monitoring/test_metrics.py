@@ -73,17 +73,17 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
         "reprice": (PUBSUB, None),
     }
     for function, (metadata, backlog) in states.items():
-        watched = evaluator.watch(Owner("shop", "worker"), read_metadata({**metadata, "function": function}))
-        watched.worked(Evaluation(2, active=True, backlog=backlog, taken_at=NOW - 1.5))
-    lost = evaluator.watch(Owner("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
-    lost.worked(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
-    lost.failed(SourceTimeoutError("Redis did not answer"))
-    assert generate_latest(TriggerCollector(evaluator.watched())).decode() == (EXPECTED / "triggers.prom").read_text()
+        tracked = evaluator.track(Owner("shop", "worker"), read_metadata({**metadata, "function": function}))
+        tracked.record(Evaluation(2, active=True, backlog=backlog, taken_at=NOW - 1.5))
+    lost = evaluator.track(Owner("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
+    lost.record(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
+    lost.record_failure(SourceTimeoutError("Redis did not answer"))
+    assert generate_latest(TriggerCollector(evaluator.tracked())).decode() == (EXPECTED / "triggers.prom").read_text()
 
 
 def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
     """The samples of the triggers by name."""
-    return {family.name: family.samples for family in TriggerCollector(evaluator.watched()).collect()}
+    return {family.name: family.samples for family in TriggerCollector(evaluator.tracked()).collect()}
 
 
 @given(namespace=NAMES, name=NAMES, function=NAMES)
@@ -131,7 +131,7 @@ async def test_push_intervals(evaluator: Evaluator) -> None:
 def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
     """Labels are bounded, and two that begin alike stay two series."""
     for end in "ab":
-        evaluator.watch(Owner("shop", "x" * 200 + end), read_metadata(LIST))
+        evaluator.track(Owner("shop", "x" * 200 + end), read_metadata(LIST))
     known = families_of(evaluator)["triggerfish_trigger_known"]
     names = {sample.labels["scaledobject"] for sample in known}
     assert len(names) == 2
@@ -140,8 +140,8 @@ def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
 
 def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
     """A request that claims a declared trigger's labels makes no second series: the declared one is shown."""
-    for origin in (Owner("", "both", declared=True), Owner("", "both")):
-        evaluator.watch(origin, read_metadata({**LIST, "messagesPerWorker": "7" if origin.declared else "1"}))
+    for owner in (Owner("", "both", declared=True), Owner("", "both")):
+        evaluator.track(owner, read_metadata({**LIST, "messagesPerWorker": "7" if owner.declared else "1"}))
     [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
     assert sample.value == 7
 
@@ -154,7 +154,7 @@ async def test_names_that_nothing_has(scaler: Running) -> None:
                 await ask(PUBSUB, **names)
         async with scaler.keda.activity(PUBSUB, **names) as stream:
             assert await stream.code() == StatusCode.INVALID_ARGUMENT
-    assert list(scaler.server.evaluator.watched()) == []
+    assert list(scaler.server.evaluator.tracked()) == []
 
 
 async def test_metadata_that_is_too_long(scaler: Running) -> None:
@@ -162,7 +162,7 @@ async def test_metadata_that_is_too_long(scaler: Running) -> None:
     with failure(StatusCode.INVALID_ARGUMENT, "keys: ", str(MAX_METADATA_CHARACTERS)) as caught:
         await scaler.keda.target({**LIST, "keys": "k" * MAX_METADATA_CHARACTERS})
     assert len(caught.details) < 200
-    assert list(scaler.server.evaluator.watched()) == []
+    assert list(scaler.server.evaluator.tracked()) == []
 
 
 async def test_a_call_that_is_given_up(own_server: Server) -> None:
@@ -170,7 +170,7 @@ async def test_a_call_that_is_given_up(own_server: Server) -> None:
     async with running_scaler(own_server, scaler={"bound_seconds": 30}) as scaler:
         own_server.process.send_signal(signal.SIGSTOP)
         call = scaler.keda.stub.IsActive(reference(LIST))
-        await eventually(lambda: list(scaler.server.evaluator.watched()))
+        await eventually(lambda: list(scaler.server.evaluator.tracked()))
         call.cancel()
         await eventually(lambda: _counted(scaler, "CANCELLED"))
         own_server.process.send_signal(signal.SIGCONT)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.legible import legible
-from scaler.monitoring.status import TriggerStatus, api_path, origin_and_metric
+from scaler.monitoring.status import TriggerStatus, api_path, owner_and_metric
 from scaler.triggers.owner import Owner
 from tests.support.running_scaler import Running, failure, running_scaler
 from triggerfish.testing.server import Server
@@ -74,14 +74,14 @@ async def test_odd_names_have_a_path(scaler: Running, client: redis.asyncio.Redi
 @given(namespace=st.text(), name=st.text(), metric=st.text(), declared=st.booleans())
 def test_every_path_leads_back(namespace: str, name: str, metric: str, declared: bool) -> None:
     """A path names the trigger that it was made for, also if parts are empty or hold slashes."""
-    origin = Owner("" if declared else namespace, name, declared)
-    assert origin_and_metric(api_path(origin, metric)) == (origin, metric)
+    owner = Owner("" if declared else namespace, name, declared)
+    assert owner_and_metric(api_path(owner, metric)) == (owner, metric)
 
 
 @pytest.mark.parametrize("path", ["", "a", "a/b/c/d", "%ff/%00/x"])
 def test_paths_that_name_nothing(path: str) -> None:
     """A path with too few or too many parts names no trigger, and bytes that are no text raise nothing."""
-    assert origin_and_metric(path) is None or path == "%ff/%00/x"
+    assert owner_and_metric(path) is None or path == "%ff/%00/x"
 
 
 @pytest.mark.releases("valkey-9.1")

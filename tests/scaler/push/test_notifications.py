@@ -142,7 +142,7 @@ async def test_a_user_that_may_not_listen(own_server: Server, denied: str, monke
 
 
 async def test_listening_again(server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A subscription that is lost is made anew, and so is one at a server that begins to tell of new entries."""
+    """A subscription that is lost is made fresh, and so is one at a server that begins to tell of new entries."""
     monkeypatch.setattr("scaler.push.keyspace_listener.LOOK_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("scaler.push.keyspace_listener.LOST_SECONDS", 0.05)
     async with running_scaler(server, scaler=SELDOM) as scaler, scaler.keda.activity(LIST) as stream:

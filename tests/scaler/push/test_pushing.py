@@ -142,9 +142,9 @@ async def test_what_a_look_costs(
     server: Server, client: redis.asyncio.Redis, metadata: dict[str, str], commands: int
 ) -> None:
     """The budget counts the commands that Redis counts: those of each key, and what holds them together."""
-    subject = read_metadata(metadata).subject
-    assert subject is not None
-    assert commands_per_sample(subject) == commands
+    measured = read_metadata(metadata).measured
+    assert measured is not None
+    assert commands_per_sample(measured) == commands
     async with running_scaler(server) as scaler:
         await scaler.keda.active(metadata)  # the connection is there
         await client.config_resetstat()

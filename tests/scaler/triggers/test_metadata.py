@@ -64,7 +64,7 @@ def test_a_channel_needs_no_measuring() -> None:
     """A pub/sub trigger is read from its channel and has nothing to measure."""
     scaled = read_metadata(PUBSUB)
     assert scaled.trigger == PubSubTrigger(channel="prices.*")
-    assert scaled.subject is None
+    assert scaled.measured is None
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ async def page_of(scaler: Running) -> str:
     return page
 
 
-def watched(number: int, metadata: Mapping[str, str] = LIST, **names: str) -> TrackedTrigger:
+def tracked(number: int, metadata: Mapping[str, str] = LIST, **names: str) -> TrackedTrigger:
     """A trigger that is known: pub/sub, or one that was never measured."""
-    origin = Owner(names.get("namespace", "shop"), names.get("name", f"worker-{number:05}"))
-    return TrackedTrigger(origin, read_metadata({**metadata, "function": f"f{number}"}))
+    owner = Owner(names.get("namespace", "shop"), names.get("name", f"worker-{number:05}"))
+    return TrackedTrigger(owner, read_metadata({**metadata, "function": f"f{number}"}))
 
 
 async def test_nothing_asks_yet(scaler: Running) -> None:
@@ -137,7 +137,7 @@ def page_with(name: str) -> str:
     """A page that has a name wherever a ScaledObject or an error can put one."""
     scaled = read_metadata({**LIST, "keys": name.replace(" ", "_"), "function": name, "app": name})
     known, failed, declared = (TrackedTrigger(Owner(name, name, declared), scaled) for declared in (False, False, True))
-    known.worked(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
+    known.record(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
     failed.reason = failed.error = name
     return "".join(status_page([known, failed, declared]))
 
@@ -154,9 +154,9 @@ async def test_headers(scaler: Running) -> None:
 
 def test_ten_thousand_triggers() -> None:
     """Of very many triggers the worst 200 are shown, with a line that says so; the page stays small and quick."""
-    many = [watched(number, PUBSUB) for number in range(10_000)]
+    many = [tracked(number, PUBSUB) for number in range(10_000)]
     for one in many[:-1]:
-        one.worked(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
+        one.record(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
     began = time.process_time()
     page = "".join(status_page(many))
     assert time.process_time() - began < 2
@@ -170,7 +170,7 @@ def test_ten_thousand_triggers() -> None:
 
 def test_many_triggers_with_huge_names() -> None:
     """However long names, keys and errors are, the page stays small."""
-    many = [watched(n, {**LIST, "keys": "k" * 19_000}, name="n" * 50_000 + str(n)) for n in range(300)]
+    many = [tracked(n, {**LIST, "keys": "k" * 19_000}, name="n" * 50_000 + str(n)) for n in range(300)]
     for one in many:
         one.reason, one.error = "unavailable", "e" * 50_000
     assert len("".join(status_page(many))) < 700_000
@@ -178,9 +178,9 @@ def test_many_triggers_with_huge_names() -> None:
 
 def test_one_scaledobject_with_many_triggers() -> None:
     """Triggers that are left out of a ScaledObject are counted, and its target is that of all."""
-    many = [watched(number, name="worker") for number in range(250)]
+    many = [tracked(number, name="worker") for number in range(250)]
     for number, one in enumerate(many):
-        one.worked(Evaluation(number, active=True, backlog=None, taken_at=time.monotonic()))
+        one.record(Evaluation(number, active=True, backlog=None, taken_at=time.monotonic()))
     text = text_of("".join(status_page(many)))
     assert "and 50 more triggers" in text
     assert "shop / worker target 249" in text
@@ -190,7 +190,7 @@ async def test_declared_triggers(server: Server) -> None:
     """Declared triggers stand together, under their app or as those of the settings."""
     declared = {"one": {**LIST, "app": "till"}, "two": {**STREAM, "app": "till"}, "three": PUBSUB}
     async with running_scaler(server, triggers=declared) as scaler:
-        for origin, scaled in scaler.server._declared.items():
-            await scaler.server.evaluator.evaluate(origin, scaled)
+        for owner, scaled in scaler.server._declared.items():
+            await scaler.server.evaluator.evaluate(owner, scaled)
         text = text_of(await page_of(scaler))
     assert re.search(r"declared / in the settings target 1 .* declared / till target 0 .* handle .* settle", text)

@@ -115,20 +115,20 @@ async def in_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
     for metadata in ({**LIST, "connection": "archive"}, {**LIST, "keys": "payments", "function": "mistaken"}):
         with failure(StatusCode.FAILED_PRECONDITION if "connection" in metadata else StatusCode.UNAVAILABLE):
             await scaler.keda.target(metadata, name="reports")
-    for number, watched in enumerate(scaler.server.evaluator.watched()):
-        live_through(watched, number)
+    for number, tracked in enumerate(scaler.server.evaluator.tracked()):
+        live_through(tracked, number)
 
 
-def live_through(watched: TrackedTrigger, number: int) -> None:
+def live_through(tracked: TrackedTrigger, number: int) -> None:
     """Give a trigger a past: a backlog that rises and falls, with a minute in which Redis was away."""
-    if watched.last is None or watched.last.backlog is None:
+    if tracked.last is None or tracked.last.backlog is None:
         return
-    now, past = time.monotonic(), watched.history.__class__()
+    now, past = time.monotonic(), tracked.history.__class__()
     for slot in range(59, 0, -1):
         wave = abs((slot * (number + 3)) % 40 - 20) * 60
         past.add(now - slot * SLOT_SECONDS, None if 24 < slot < 30 else wave)
-    past.add(now, watched.last.backlog.entries)
-    watched.history = past
+    past.add(now, tracked.last.backlog.entries)
+    tracked.history = past
 
 
 async def test_what_a_person_sees(
@@ -169,7 +169,7 @@ async def test_nothing_asks_yet(browser: Browser, scaler: Running, tmp_path: Pat
 
 
 async def test_it_refreshes_itself(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
-    """After five seconds the page shows what is new, stays where it was scrolled to, and asks only its own origin."""
+    """After five seconds the page shows what is new, stays where it was scrolled to, and asks only its own owner."""
     await in_all_states(scaler, client)
     async with visit(browser, scaler) as visited:
         page = visited.page

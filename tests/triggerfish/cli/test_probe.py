@@ -157,7 +157,7 @@ async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Pa
     assert "till/shop: RedisStreamTrigger payments" in probed.said
     assert "passed over spec.triggers[0]: a trigger of KEDA's own type cpu" in probed.said
     assert "passed over spec.triggers[1]: external at other:9090" in probed.said
-    asked = {(one.origin.namespace, one.origin.name) for one in scaler.server.evaluator.watched()}
+    asked = {(one.owner.namespace, one.owner.name) for one in scaler.server.evaluator.tracked()}
     assert asked == {("till", "shop")}
 
 
