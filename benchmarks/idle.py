@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.tables import Table
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from rich.progress import track
 
 from benchmarks.quantiles import quantiles
 from benchmarks.tables import Table
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]

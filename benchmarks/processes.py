@@ -23,7 +23,7 @@ from benchmarks.idle import cpu_seconds
 from benchmarks.scenarios import GROUP, KEY, Scenario, fill
 from benchmarks.tables import Table, spread
 from benchmarks.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running
-from listeners.keys import companion_key
+from listeners.keys import inflight_key
 from triggerfish.testing.server import Server, embedded_binary
 
 NUMBERS = (1, 2, 4)
@@ -117,7 +117,7 @@ def unsettled(client: redis.Redis, scenario: Scenario) -> int | None:
     if scenario.kind == "list":
         with client.pipeline(transaction=True) as pipeline:
             pipeline.llen(KEY)
-            pipeline.zcard(companion_key(KEY, "inflight"))
+            pipeline.zcard(inflight_key(KEY))
             return int(sum(pipeline.execute()))
     for group in client.xinfo_groups(KEY):
         if group["name"] in (GROUP, GROUP.encode()) and group["lag"] is not None:

@@ -23,7 +23,7 @@ from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.scenarios import KEY, SCENARIOS, Scenario, fill
 from benchmarks.tables import Table, spread
 from listeners.pubsub.source import QUEUE_SIZE
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]

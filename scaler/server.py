@@ -3,28 +3,19 @@
 import asyncio
 import gc
 import logging
-import os
-import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-# Its C core writes to stderr what we say ourselves, such as a port in use.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.runtime.http import serve
+from listeners.runtime.signals import on_termination
 from scaler.access.access import Access
 from scaler.access.connection_files import ConnectionFiles
 from scaler.evaluation.evaluator import Evaluator
-from scaler.keda import externalscaler_pb2_grpc
 from scaler.keda.certificates import Certificates
-from scaler.keda.grpc_server import GRPC_OPTIONS, SERVICE_NAME
+from scaler.keda.grpc_server import GrpcServer
 from scaler.keda.service import ExternalScaler
 from scaler.measuring.untrusted_servers import GuardedSamplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
@@ -68,7 +59,6 @@ class ScalerServer:
         self._hub = ActivationHub(self.evaluator, _push_pace(settings))
         self._registry.register(PushCollector(self._hub))
         self._service = ExternalScaler(self.evaluator, self._hub, self.metrics, settings.scaler.ignored_metadata)
-        self._health = health.aio.HealthServicer()
         self._certificates = self._read_certificates()
         self._declared = {
             Owner("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
@@ -87,21 +77,18 @@ class ScalerServer:
     async def run(self) -> None:
         """Serve until stopped. Raises ConfigurationError if a port cannot be bound."""
         settings = self._settings.scaler
-        server = self._grpc_server()
+        grpc_server = GrpcServer(self._service, settings, self._certificates)
+        self.grpc_port = grpc_server.port
         app = http_app(self.evaluator, self._registry, self.started.is_set)
         runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
         background = [asyncio.create_task(work) for work in (self._sample_declared(), self._look_at_files())]
         try:
-            await server.start()
-            await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+            await grpc_server.start()
             self.started.set()
             log.info("KEDA's calls on port %d, metrics and JSON on port %d", self.grpc_port, self.http_port)
             await self._stop.wait()
         finally:
-            await self._health.enter_graceful_shutdown()
-            await self._service.take_up_last_calls()
-            self._service.stop()
-            await server.stop(settings.grace_period_seconds)
+            await grpc_server.stop(settings.grace_period_seconds)
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -111,32 +98,9 @@ class ScalerServer:
 
     async def run_until_signalled(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
         _collect_garbage_seldom()
-        await self.run()
-
-    def _grpc_server(self) -> "grpc.aio.Server":
-        settings = self._settings.scaler
-        server = grpc.aio.server(options=GRPC_OPTIONS)
-        externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(self._service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        address = f"{settings.grpc_host}:{settings.grpc_port}"
-        try:
-            if self._certificates is None:
-                self.grpc_port = server.add_insecure_port(address)
-            else:
-                self.grpc_port = server.add_secure_port(address, self._certificates.credentials())
-        except RuntimeError:
-            raise ConfigurationError(
-                "scaler.grpc_port",
-                settings.grpc_port,
-                "It cannot be bound: choose another, or stop what listens there.",
-            ) from None
-        return server
+        with on_termination(lambda _: self.stop()):
+            await self.run()
 
     def _read_certificates(self) -> Certificates | None:
         tls = self._settings.scaler.tls

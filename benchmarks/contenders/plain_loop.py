@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from benchmarks.contenders.tally import Tally
 from benchmarks.scenarios import GROUP, KEY, Scenario
-from listeners.redis.scripts import script
+from listeners.redis.scripts import Script
 
 Handler = Callable[[Any], Awaitable[None]]
 
@@ -39,7 +39,8 @@ async def handle_batch(entries: list[Any]) -> None:
 
 async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
     """Our scripts: elements in flight are recorded, with a lease."""
-    take, settle = [await client.script_load(script(name)) for name in ("list_take", "list_settle")]
+    scripts = [Script("listeners.lists", "common", name) for name in ("take", "settle")]
+    take, settle = [await client.script_load(script.source) for script in scripts]
     while True:
         _, taken = await client.evalsha(take, 3, *LIST_KEYS, LEASE_MS, scenario.batch, 1)
         if not taken:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, free_port
 
 __all__ = ["ScalerProcess", "running_scaler"]

@@ -9,6 +9,7 @@ from listeners.functions.entries import Entry, Settlement
 from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.client import Client
+from listeners.redis.entry_id import EntryId
 from listeners.redis.scripts import Script
 from listeners.text import decode
 
@@ -88,7 +89,7 @@ class DeadLetters:
         self._client = client
         self._trigger = trigger
         self._function = function
-        self._requeue = Script("dead_requeue")
+        self._requeue = Script("listeners.dead_letters", "requeue")
 
     async def letters(self) -> AsyncIterator[DeadLetter]:
         """Each of them, key by key, the oldest first. Raises SourceError."""
@@ -103,8 +104,7 @@ class DeadLetters:
                         yield letter
                 if len(page) < PAGE:
                     break
-                milliseconds, _, sequence = decode(page[-1][0]).partition("-")
-                start = f"{milliseconds}-{int(sequence) + 1}"
+                start = str(EntryId.parse(page[-1][0]).next())
 
     async def requeue(self, letter: DeadLetter) -> bool:
         """Put the entry back, to be taken last; False if the dead letter is gone. Raises SourceError.

@@ -1,7 +1,6 @@
 """Calls a function with entries, within a time limit, and tells what became of each."""
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import threading
@@ -18,6 +17,7 @@ from listeners.errors import CallTimeoutError, Reject
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, Settlement
 from listeners.runtime.deadlines import Deadlines
+from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["CLEAN_UP_SECONDS", "Executor"]
 
@@ -115,9 +115,7 @@ class Executor:
         for call in self._running:
             if call.task is not None:
                 call.task.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.idle.wait()
+        await wait_for_event(self.idle, seconds)
 
     def close(self) -> None:
         """Start no call any more. One that goes on regardless is not waited for."""

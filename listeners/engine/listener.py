@@ -1,7 +1,6 @@
 """Moves the entries of one function: taken from its source, handed to calls, settled."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -17,7 +16,7 @@ from listeners.errors import SourceError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import PubSubTrigger
-from listeners.runtime.tasks import cancel_until_done
+from listeners.runtime.tasks import cancel_until_done, wait_for_event
 
 __all__ = ["Listener"]
 
@@ -232,19 +231,12 @@ class Listener:
             count = self._free_slots()
             self._accept(unread[:count])
             del unread[:count]
-            await self._room_before(deadline)
+            self._slots_changed.clear()
+            await wait_for_event(self._slots_changed, max(0.0, deadline - time.monotonic()))
         self._in_progress.add(unread)
         self._finishing = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await self._executor.idle.wait()
+        await wait_for_event(self._executor.idle, max(0.0, deadline - time.monotonic()))
         await self._executor.cancel(CLEAN_UP_SECONDS)
-
-    async def _room_before(self, deadline: float) -> None:
-        self._slots_changed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await self._slots_changed.wait()
 
     async def _settle_last(self) -> None:
         """Tell Redis what became of the last entries, and hand back those that are not finished."""

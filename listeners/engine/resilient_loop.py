@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from listeners.errors import SourceError
 from listeners.runtime.backoff import Backoff
-from listeners.runtime.tasks import raise_if_cancelled
+from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 
 __all__ = ["ResilientLoop"]
 
@@ -46,7 +46,7 @@ class ResilientLoop:
             worked = await self.run_once()
             raise_if_cancelled(task)
             if not worked:
-                await self._pause(stop)
+                await wait_for_event(stop, self._backoff.pause_seconds())
 
     async def run_once(self) -> bool:
         """Do one step; whether it worked."""
@@ -79,10 +79,3 @@ class ResilientLoop:
             log.warning("%s works again after %.1f s", self.name, time.monotonic() - self._since)
             self._trouble = None
             self._on_state(self.name, True)
-
-    async def _pause(self, stop: asyncio.Event) -> None:
-        try:
-            async with asyncio.timeout(self._backoff.pause_seconds()):
-                await stop.wait()
-        except TimeoutError:
-            pass

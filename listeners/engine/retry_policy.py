@@ -1,10 +1,9 @@
 """Decides what becomes of an entry whose call failed. No I/O."""
 
-import random
-
 from listeners.errors import Reject, Retry
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, Trigger
+from listeners.runtime.backoff import backoff_seconds
 
 __all__ = ["after_failure", "deliveries_exhausted", "describe_exception", "lease_lapsed"]
 
@@ -35,7 +34,7 @@ def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone
     if isinstance(error, Retry) and error.after_seconds is not None:
         delay_seconds = error.after_seconds
     else:
-        delay_seconds = _back_off_seconds(entry.deliveries) if alone else 0.0
+        delay_seconds = backoff_seconds(entry.deliveries, FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS) if alone else 0.0
     return Settlement(entry, Outcome.RETRIED, int(delay_seconds * 1000), reason, where)
 
 
@@ -50,11 +49,6 @@ def deliveries_exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
 def lease_lapsed(entry: Entry) -> Settlement:
     """The end of an entry here whose lease ran out before its call began."""
     return Settlement(entry, Outcome.LAPSED, error="its lease ran out before its call began")
-
-
-def _back_off_seconds(deliveries: int) -> float:
-    longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(deliveries - 1, 30), LAST_RETRY_SECONDS)
-    return longest * random.uniform(0.75, 1.25)
 
 
 def describe_exception(error: BaseException) -> str:

@@ -4,7 +4,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
@@ -32,12 +32,6 @@ class Binding:
     convert: Converter
     batch: bool
     is_async: bool
-
-    def argument(self, entries: Sequence[Entry]) -> Any:
-        """The argument for a call with these entries: one of them, or several for a batch function."""
-        if self.batch:
-            return [self.convert(entry) for entry in entries]
-        return self.convert(entries[0])
 
 
 def bind(function: Callable[..., Any]) -> Binding:

@@ -13,7 +13,7 @@ import yaml
 
 from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.app import App
-from listeners.functions.triggers import parse_trigger, trigger_class
+from listeners.functions.triggers import parse_declaration
 
 __all__ = ["load_app"]
 
@@ -107,7 +107,7 @@ def _declared_app(path: Path) -> App:
             raise AppLoadError(f"functions.{name}", None, f"Give it a {' and a '.join(REQUIRED)}.")
         parameters = {key: value for key, value in declaration.items() if key not in REQUIRED}
         try:
-            trigger = parse_trigger(trigger_class(declaration["type"]), parameters)
+            trigger = parse_declaration(declaration["type"], parameters)
         except ConfigurationError as error:
             raise AppLoadError(f"functions.{name}.{error.field}", error.value, error.fix) from None
         app.add(_handler(f"functions.{name}.handler", declaration["handler"]), trigger, name)

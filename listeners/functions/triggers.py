@@ -23,10 +23,9 @@ __all__ = [
     "PubSubTrigger",
     "StreamTrigger",
     "Trigger",
-    "is_keyspace_channel",
     "keys_read",
+    "parse_declaration",
     "parse_trigger",
-    "trigger_class",
 ]
 
 DEFAULT_CONSUMER_GROUP = "AzureFunctionRedisExtension"
@@ -213,16 +212,16 @@ _TYPES: dict[str, type[Trigger]] = {
 }
 
 
-def trigger_class(type_name: object) -> type[Trigger]:
-    """The trigger of a type name, in any of the seed's spellings and any case.
+def parse_declaration(type_name: object, parameters: Mapping[str, Any]) -> Trigger:
+    """Make a trigger from its type name, in any of Azure Functions' spellings and any case, and its parameters.
 
-    Raises ConfigurationError for an unknown name.
+    Raises ConfigurationError that names the field, the value and the fix.
     """
     cls = _TYPES.get(str(type_name).lower())
     if cls is None:
         names = ", ".join(known.type_name for known in (PubSubTrigger, ListTrigger, StreamTrigger))
         raise ConfigurationError("type", type_name, f"Use one of {names}.")
-    return cls
+    return parse_trigger(cls, parameters)
 
 
 def field_name(cls: type[BaseModel], spelling: str) -> str | None:
@@ -233,13 +232,13 @@ def field_name(cls: type[BaseModel], spelling: str) -> str | None:
     return next((name for name in cls.model_fields if name.replace("_", "") == folded), None)
 
 
-def parse_trigger(cls: type[Trigger], declaration: Mapping[str, Any]) -> Trigger:
-    """Make a trigger from names and values, as JSON, YAML, KEDA metadata or a decorator gives them.
+def parse_trigger(cls: type[Trigger], parameters: Mapping[str, Any]) -> Trigger:
+    """Make a trigger of a class from parameters, as JSON, YAML, KEDA metadata or a decorator gives them.
 
     Raises ConfigurationError that names the field, the value and the fix.
     """
     values: dict[str, Any] = {}
-    for spelling, value in ((str(given), value) for given, value in declaration.items()):
+    for spelling, value in ((str(given), value) for given, value in parameters.items()):
         name = field_name(cls, spelling)
         if name is None:
             known = ", ".join(cls.model_fields)
@@ -267,11 +266,6 @@ def _first_problem(cls: type[Trigger], values: Mapping[str, Any], error: Validat
     shown = "***" if secret else values.get(name)
     reason = problem["msg"].removeprefix("Value error, ")
     return ConfigurationError(name, shown, f"{reason[:1].upper()}{reason[1:]} ({meaning}).")
-
-
-def is_keyspace_channel(channel: str) -> bool:
-    """Whether a channel carries keyspace or keyevent notifications."""
-    return channel.startswith(("__keyspace@", "__keyevent@"))
 
 
 def _has_glob(channel: str) -> bool:

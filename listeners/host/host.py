@@ -16,6 +16,7 @@ from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.functions.app import App, Function
 from listeners.host.sources import source_for
+from listeners.runtime.signals import on_termination
 from listeners.settings import HostSettings
 from listeners.version import __version__
 
@@ -92,23 +93,17 @@ class Host:
 
     async def run_until_signalled(self) -> None:
         """Run; SIGTERM or SIGINT once drains, twice ends the process at once (what is in hand waits for its lease)."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
-        try:
+        with on_termination(self._signalled):
             await self.run()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
 
-    def _signalled(self, number: int) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         self._signals += 1
         if self._signals > 1:
             log.warning("signalled again: ending now")
             os._exit(128 + number)
         log.info(
             "%s: finishing what is in hand, at most %g s",
-            signal.Signals(number).name,
+            number.name,
             self.settings.grace_period_seconds,
         )
         self.drain()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from listeners.dead_letters.permissions import dead_letter_commands
 from listeners.functions.app import Function
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, keys_read
-from listeners.keys import companion_key, inflight_key
+from listeners.keys import inflight_key, prefix_beside
 from listeners.lists.permissions import at_least_once_commands, at_most_once_commands
 from listeners.pubsub.permissions import pubsub_permissions
 from listeners.redis.acl import Permissions, SampleCommand, escape_glob
@@ -25,7 +25,7 @@ def permissions_for(function: Function, app: str, server: ServerInfo) -> Permiss
     more = [call for key in read for call in _measuring_calls(trigger, key)]
     more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]
     patterns = [
-        pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(companion_key(key, ''))}*")
+        pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(prefix_beside(key))}*")
     ]
     return Permissions(tuple(host), tuple(more), tuple(patterns))
 

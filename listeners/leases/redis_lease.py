@@ -1,7 +1,13 @@
 """Leases: at most one instance subscribes at a time. The one in Redis goes by the server's clock."""
 
 from listeners.errors import WrongTypeError
-from listeners.keys import lease_notices_channel
+from listeners.keys import (
+    is_keyspace_channel,
+    is_lease_name,
+    lease_draining_key,
+    lease_epoch_key,
+    lease_notices_channel,
+)
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
@@ -15,21 +21,14 @@ STANDBY_SECONDS = 0.5
 
 #: How long after the end of somebody's lease it is asked for, as the server counts in milliseconds.
 AFTER_END_SECONDS = 0.002
-
-
-_SUFFIXES = (":lease", ":lease:epoch", ":lease:draining", ":lease:notices")
-
-
-def is_lease_key(name: str) -> bool:
-    """Whether a key or channel belongs to the lease of some function."""
-    return name.startswith("triggerfish:{") and name.endswith(_SUFFIXES)
+SCRIPTS = ("acquire", "offer", "release", "take_over")
 
 
 def concerns_a_lease(channel: str, payload: bytes) -> bool:
     """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
     if channel.startswith("__keyevent@"):
-        return is_lease_key(decode(payload))
-    return is_lease_key(channel.partition("__:")[2] if channel.startswith("__keyspace@") else channel)
+        return is_lease_name(decode(payload))
+    return is_lease_name(channel.partition("__:")[2] if is_keyspace_channel(channel) else channel)
 
 
 class RedisLease:
@@ -47,10 +46,10 @@ class RedisLease:
         self.epoch = 0
         self._ttl_seconds = ttl_seconds
         self._ends_at = 0.0
-        self._keys = [key, f"{key}:epoch", f"{key}:draining"]
+        self._keys = [key, lease_epoch_key(key), lease_draining_key(key)]
         self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), lease_notices_channel(key)]
         self._client = client
-        self._scripts = {name: Script(f"lease_{name}") for name in ("acquire", "offer", "release", "take_over")}
+        self._scripts = {name: Script("listeners.leases", name) for name in SCRIPTS}
 
     async def describe(self) -> str:
         """Nothing to look at: the source has reached this Redis."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from listeners.dead_letters.letters import DEAD_LETTERS_KEPT, dead_letter_fields
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import ListTrigger, keys_read
-from listeners.keys import companion_key, dead_letters_key, inflight_key
+from listeners.keys import dead_letters_key, elements_key, inflight_key
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.redis.server_info import ServerInfo
@@ -58,9 +58,9 @@ class AtLeastOnce:
         self._beginning = int(trigger.list_pop_from_beginning)
         self._lease_ms = int(lease_seconds * 1000)
         self._client = client
-        self._take = Script("list_take")
-        self._settle = Script("list_settle")
-        self._bury = Script("list_bury")
+        self._take = Script("listeners.lists", "common", "take")
+        self._settle = Script("listeners.lists", "common", "settle")
+        self._dead_letter = Script("listeners.lists", "common", "dead_letter")
 
     def describe(self) -> str:
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
@@ -87,7 +87,7 @@ class AtLeastOnce:
             if settlement.outcome is Outcome.DEAD_LETTERED:
                 fields = dead_letter_fields(settlement, self._function)
                 await self._client.run_script(
-                    self._bury,
+                    self._dead_letter,
                     [*_keys(key), dead_letters_key(key)],
                     [entry.receipt, entry.deliveries, DEAD_LETTERS_KEPT, *fields],
                     doing=f"dead-lettering from list {key!r}",
@@ -179,4 +179,4 @@ class AtMostOnce:
 
 @functools.lru_cache(maxsize=1024)
 def _keys(key: str) -> list[str]:
-    return [key, inflight_key(key), companion_key(key, "elements")]
+    return [key, inflight_key(key), elements_key(key)]

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from listeners.functions.triggers import ListTrigger
-from listeners.keys import companion_key, dead_letters_key, inflight_key
+from listeners.keys import dead_letters_key, elements_key, inflight_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
 
 
 def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
     """EVALSHA, and what the scripts run."""
-    inflight, elements, dead = inflight_key(key), companion_key(key, "elements"), dead_letters_key(key)
+    inflight, elements, dead = inflight_key(key), elements_key(key), dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "4", key, inflight, elements, dead), ("TIME",))
     yield from (("LRANGE", key, "0", "0"), ("LTRIM", key, "0", "-1"))
     yield from (("HSET", elements, "f", "v"), ("HMGET", elements, "f"), ("HDEL", elements, "f"))

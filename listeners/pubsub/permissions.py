@@ -1,7 +1,7 @@
 """Permissions: moved out of another file; say what belongs here."""
 
 from listeners.functions.triggers import PubSubTrigger
-from listeners.keys import lease_key, lease_notices_channel
+from listeners.keys import lease_epoch_key, lease_key, lease_notices_channel
 from listeners.redis.acl import EVAL, SHA, Permissions, SampleCommand, escape_glob, without_spaces
 
 
@@ -12,7 +12,7 @@ def pubsub_permissions(trigger: PubSubTrigger, app: str, function: str) -> Permi
     if not trigger.singleton:
         return Permissions((subscribe, ("PING",)), (), (), (channel,))
     lease = lease_key(app, function)
-    epoch, notices = f"{lease}:epoch", lease_notices_channel(lease)
+    epoch, notices = lease_epoch_key(lease), lease_notices_channel(lease)
     calls: tuple[SampleCommand, ...] = (
         subscribe, ("PING",), EVAL, ("EVALSHA", SHA, "2", lease, epoch), ("GET", lease), ("SET", lease, "v"),
         ("INCR", epoch), ("PEXPIRE", lease, "1"), ("PTTL", lease), ("DEL", lease), ("GET", epoch),

@@ -1,11 +1,11 @@
 """Messages that wait for their function: a bounded queue in which nothing disappears uncounted."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from listeners.functions.entries import Entry
+from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["MessageQueue"]
 
@@ -35,9 +35,7 @@ class MessageQueue:
         if self._entries:
             return
         self._woken.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
+        await wait_for_event(self._woken, seconds)
 
     def wake(self) -> None:
         """Let wait() return now."""

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.functions.entries import Entry, Outcome, Settlement
-from listeners.functions.triggers import PubSubTrigger, is_keyspace_channel
+from listeners.functions.triggers import PubSubTrigger
+from listeners.keys import is_keyspace_channel
 from listeners.leases.handover import Handover, Notice
 from listeners.leases.lease import Lease
 from listeners.leases.redis_lease import concerns_a_lease
@@ -15,6 +16,7 @@ from listeners.redis.client import Client
 from listeners.redis.cluster_subscription import ClusterSubscription
 from listeners.redis.keyspace import keyspace_warning
 from listeners.redis.subscription import Message, Subscription
+from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
 
 __all__ = ["QUEUE_SIZE", "PubSubSource"]
@@ -306,9 +308,7 @@ class PubSubSource:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than nothing happens and the subscription lives."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+        await wait_for_event(self._wake, seconds)
         self._wake.clear()
         if self._subscription is not None:
             self._subscription.raise_if_ended()

@@ -11,11 +11,12 @@ from redis.asyncio.client import PubSub
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
+from listeners.keys import key_slot
 from listeners.redis.error_translation import TRANSLATED, translate, translated
 from listeners.redis.pinned_connections import PinnedConnections
 from listeners.redis.scripts import Script
 from listeners.redis.server_info import ServerInfo
-from listeners.redis.topology import Topology, slot_of
+from listeners.redis.topology import Topology
 
 __all__ = ["Client"]
 
@@ -144,7 +145,7 @@ class Client:
         """The keys in groups that one command may name: all of them, or in a cluster those of one slot."""
         groups: dict[int, list[str]] = {}
         for key in keys:
-            groups.setdefault(slot_of(key) if self.is_cluster else 0, []).append(key)
+            groups.setdefault(key_slot(key) if self.is_cluster else 0, []).append(key)
         return [tuple(group) for group in groups.values()]
 
     async def on_every_primary(self, *command: Any, doing: str) -> list[Any]:

@@ -1,7 +1,6 @@
 """A subscription at every primary of a cluster: keyspace notifications come only from the node that has the key."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -10,6 +9,7 @@ from listeners.connections.spec import Endpoint
 from listeners.errors import SourceError
 from listeners.redis.client import Client
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
+from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["ClusterSubscription"]
 
@@ -55,10 +55,7 @@ class ClusterSubscription:
 
     async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait for something that a message will set; whether it was set."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        return event.is_set()
+        return await wait_for_event(event, seconds)
 
     def raise_if_ended(self) -> None:
         """Nothing: follow() tells what is wrong."""

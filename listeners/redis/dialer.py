@@ -19,7 +19,7 @@ from listeners.connections.allowed_hosts import host_matches, is_remote_address
 from listeners.connections.credentials import EntraTokens, PasswordFile, entra_identity
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.tls import tls_context
-from listeners.runtime.files import FileStamp, file_stamp
+from listeners.runtime.files import FileWatch, file_stamp
 
 __all__ = ["Dialer"]
 
@@ -29,8 +29,9 @@ class Dialer:
 
     def __init__(self, spec: ConnectionSpec) -> None:
         self._spec = spec
+        files = [Path(file) for file in (spec.ca_file, spec.certificate_file, spec.key_file) if file is not None]
+        self._files = FileWatch(lambda: tuple(map(file_stamp, files)))
         self._context: ssl.SSLContext | None = None
-        self._stamps: tuple[FileStamp, ...] = ()
         patterns = spec.allowed_hosts
         self.allowed: Callable[[str], bool] | None = None
         if patterns is not None:
@@ -50,11 +51,9 @@ class Dialer:
 
     def context(self) -> ssl.SSLContext:
         """The TLS context, made anew when its files have been replaced. Raises OSError if one cannot be used."""
-        files = (self._spec.ca_file, self._spec.certificate_file, self._spec.key_file)
-        stamps = tuple(file_stamp(Path(file)) for file in files if file is not None)
-        if self._context is None or stamps != self._stamps:
-            self._context = tls_context(self._spec)
-            self._stamps = stamps
+        if self._context is None or self._files.changed():
+            with self._files.reading():
+                self._context = tls_context(self._spec)
         return self._context
 
     async def addresses(self, host: str, port: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["keyspace_channel", "keyspace_warning", "missing_flags", "tells_of_entries"]
+__all__ = ["keyspace_warning", "missing_flags", "tells_of_entries"]
 
 #: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
 _EVENT_FLAGS = {
@@ -62,8 +62,3 @@ def tells_of_entries(configured: str) -> bool:
     """
     present = set(configured.replace("A", _ALL))
     return "K" in present and bool(present & set("lt"))
-
-
-def keyspace_channel(database: int, key: str) -> str:
-    """The channel on which changes of a key come."""
-    return f"__keyspace@{database}__:{key}"

@@ -1,29 +1,18 @@
-"""The Lua scripts that run on the server, each one atomic step."""
+"""Lua scripts, each one atomic step on the server. Each stands beside the code that runs it."""
 
 import hashlib
 from importlib.resources import files
 
-__all__ = ["Script", "script"]
-
-#: Where the scripts of each family stand: beside the code that runs them.
-_ROOMS = {
-    "list": "listeners.lists",
-    "stream": "listeners.streams",
-    "lease": "listeners.leases",
-    "dead": "listeners.dead_letters",
-}
-
-
-def script(name: str) -> str:
-    """The text of a script; those that work on lists in flight begin with what they share."""
-    room = files(_ROOMS[name.partition("_")[0]])
-    text = room.joinpath(f"{name}.lua").read_text("utf-8")
-    return room.joinpath("list_common.lua").read_text("utf-8") + text if name.startswith("list_") else text
+__all__ = ["Script"]
 
 
 class Script:
-    """A Lua script that every node gets when it first needs it."""
+    """A Lua script of a package, sent whole to a node that does not know it yet.
 
-    def __init__(self, name: str) -> None:
-        self.source = script(name)
+    `names` are files without `.lua`; with several, the first ones define what the last one uses.
+    """
+
+    def __init__(self, package: str, *names: str) -> None:
+        folder = files(package)
+        self.source = "".join(folder.joinpath(f"{name}.lua").read_text("utf-8") for name in names)
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()

@@ -8,25 +8,22 @@ from typing import Any
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
+from listeners.keys import SLOTS, key_slot
 from listeners.redis.dialer import Dialer
 from listeners.redis.sentinels import Sentinels
 from listeners.text import decode
 
-__all__ = ["Topology", "slot_of"]
+__all__ = [
+    "Topology",
+]
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 
 
 _IDENTITY = ("username", "password", "credential_provider")
-
-
-def slot_of(key: str) -> int:
-    """The cluster slot of a key."""
-    return key_slot(key.encode("utf-8", "surrogateescape"))
 
 
 class Topology:
@@ -81,7 +78,7 @@ class Topology:
         """The node that has a key. Raises an error of redis-py if no node of the cluster can be asked."""
         if self._in_doubt and self._slots:
             await self.refresh()
-        return self.node_at(self._slots[slot_of(key)]) if self._slots else self.first_node
+        return self.node_at(self._slots[key_slot(key)]) if self._slots else self.first_node
 
     def primaries(self) -> list[Endpoint]:
         """The nodes of a cluster that have slots, as last seen."""
@@ -184,7 +181,7 @@ class Topology:
         return self._silent is not None and self._opened.get(endpoint) is self._silent
 
     def _learn(self, rows: Sequence[Any], asked: Endpoint) -> None:
-        slots = self._slots or [asked] * REDIS_CLUSTER_HASH_SLOTS
+        slots = self._slots or [asked] * SLOTS
         for first, last, primary, *_ in rows:
             # A node that does not know its own address leaves it empty: it is the one that was asked.
             endpoint = Endpoint(decode(primary[0] or b"") or asked.host, primary[1])

@@ -6,17 +6,21 @@ from collections.abc import Callable
 
 __all__ = ["boot_seconds", "lease_end"]
 
-#: A holder stops this part of a lease before its end, for what is already on its way to a function.
+#: The holder gives up this part of a lease, for calls that are about to begin at its end.
 MARGIN = 0.1
 
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+def _boot_clock() -> Callable[[], float]:
+    """Linux counts suspended time in CLOCK_BOOTTIME, macOS in CLOCK_MONOTONIC; Windows does not count it at all."""
+    if not hasattr(time, "clock_gettime"):
+        return time.monotonic
+    return functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-#: Seconds on a clock that also runs while the machine is suspended, where there is one. It is asked before each call.
-boot_seconds: Callable[[], float] = functools.partial(time.clock_gettime, _CLOCK)
+#: Seconds on a clock that also runs while the machine is suspended, where there is one. Read before every call.
+boot_seconds: Callable[[], float] = _boot_clock()
 
 
 def lease_end(sent_at: float, lease_seconds: float) -> float:
-    """Until when a lease is relied on that was asked for at `sent_at`: never later than Redis has it."""
+    """When to stop relying on a lease that was requested at `sent_at`: never later than Redis does."""
     return sent_at + lease_seconds * (1 - MARGIN)

@@ -1,20 +1,29 @@
-"""Tasks: moved out of another file; say what belongs here."""
+"""Waiting for events and ending tasks, always within a bound."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["cancel_until_done", "raise_if_cancelled"]
+__all__ = ["cancel_until_done", "raise_if_cancelled", "wait_for_event"]
 
 CANCEL_AGAIN_SECONDS = 0.05
 
 
-def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:
-    """End the current task if it was told to end. `task`: that one, for those who know it.
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set, for `seconds` at most. Returns whether it is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
-    Before Python 3.12 a cancellation gets lost if it comes just as redis-py has sent a command: asyncio.wait_for then
-    returns what is done already.
+
+def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:
+    """Raise CancelledError if the current task has been cancelled. Pass `task` to save looking the current one up.
+
+    Before Python 3.12 a cancellation is lost if it arrives just after redis-py has sent a command: asyncio.wait_for
+    then returns the finished result.
     """
     task = task or asyncio.current_task()
     if task is not None and task.cancelling():
@@ -22,7 +31,7 @@ def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:
 
 
 async def cancel_until_done(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:
-    """Cancel tasks of ours, again and again as a cancellation may get lost, until they end or the time is over."""
+    """Cancel tasks repeatedly, since a cancellation may be lost, until they end or `seconds` have passed."""
     waiting = {task for task in tasks if not task.done()}
     deadline = time.monotonic() + seconds
     while waiting and time.monotonic() < deadline:

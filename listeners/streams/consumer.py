@@ -8,13 +8,14 @@ from listeners.dead_letters.letters import DEAD_LETTERS_KEPT, dead_letter_fields
 from listeners.errors import CommandRefusedError, GroupMissingError
 from listeners.functions.entries import Entry, Settlement, by_key
 from listeners.functions.triggers import StreamTrigger
-from listeners.keys import dead_letters_key
+from listeners.keys import consumer_name, dead_letters_key, is_consumer_name
 from listeners.redis.client import Client
+from listeners.redis.entry_id import EntryId
 from listeners.redis.scripts import Script
 from listeners.redis.server_info import ServerInfo
 from listeners.text import decode
 
-__all__ = ["CONSUMER_PREFIX", "Consumer", "id_of"]
+__all__ = ["Consumer", "id_of"]
 
 #: How many pending entries are looked at in one step.
 RECLAIM_PAGE = 100
@@ -22,9 +23,6 @@ RECLAIM_PAGE = 100
 
 #: Entries that one script keeps: Lua's unpack has a limit.
 KEEP_PAGE = 1000
-
-
-CONSUMER_PREFIX = "triggerfish-"
 
 
 class Consumer:
@@ -39,10 +37,10 @@ class Consumer:
         self._client = client
         self._lease_ms = lease_ms
         self.group = trigger.consumer_group
-        self.name = CONSUMER_PREFIX + instance
-        self._bury = Script("stream_bury")
-        self._retire = Script("stream_retire")
-        self._keep_own = Script("stream_keep")
+        self.name = consumer_name(instance)
+        self._dead_letter = Script("listeners.streams", "dead_letter")
+        self._remove_consumer = Script("listeners.streams", "remove_consumer")
+        self._keep_own = Script("listeners.streams", "keep")
         #: Where the look at pending entries goes on, before Redis 6.2.
         self._cursors: dict[str, str] = {}
 
@@ -85,7 +83,7 @@ class Consumer:
         else:
             rows = await self._pending(key, self._cursors.get(key, "-"), "+", RECLAIM_PAGE)
             full = len(rows) == RECLAIM_PAGE
-            self._cursors[key] = _next_id(decode(rows[-1][0])) if full else "-"
+            self._cursors[key] = str(EntryId.parse(rows[-1][0]).next()) if full else "-"
         return [
             (decode(entry_id), count)
             for entry_id, _, idle_ms, count in rows
@@ -150,7 +148,7 @@ class Consumer:
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
         with contextlib.suppress(GroupMissingError):
             await self._client.run_script(
-                self._bury,
+                self._dead_letter,
                 [entry.key, dead_letters_key(entry.key)],
                 [self.group, id_of(entry), delete, DEAD_LETTERS_KEPT, *fields],
                 doing=f"dead-lettering from stream {entry.key!r}",
@@ -165,7 +163,7 @@ class Consumer:
                 consumer = dict(zip(flat[::2], flat[1::2], strict=True))
                 name = decode(consumer[b"name"])
                 dead = consumer[b"pending"] == 0 and consumer[b"idle"] > idle_ms
-                if dead and name.startswith(CONSUMER_PREFIX) and name != self.name:
+                if dead and is_consumer_name(name) and name != self.name:
                     await self._remove(key, name)
 
     async def retire(self) -> None:
@@ -174,9 +172,8 @@ class Consumer:
             await self._remove(key, self.name)
 
     async def _remove(self, key: str, consumer: str) -> None:
-        await self._client.run_script(
-            self._retire, [key], [self.group, consumer], doing=f"removing consumer {consumer} of stream {key!r}"
-        )
+        doing = f"removing consumer {consumer} of stream {key!r}"
+        await self._client.run_script(self._remove_consumer, [key], [self.group, consumer], doing=doing)
 
 
 def id_of(entry: Entry) -> str:
@@ -192,9 +189,3 @@ def _entries(answer: Any) -> list[Entry]:
 def _entries_of(key: str, raws: Any) -> list[Entry]:
     """The entries of one stream from their replies: [ID, [name, value, name, value, ...]] for each."""
     return [Entry(key, None, flat_fields, entry_id.decode()) for entry_id, flat_fields in raws]
-
-
-def _next_id(entry_id: str) -> str:
-    """The smallest ID after this one; before Redis 6.2 a range cannot exclude its start."""
-    milliseconds, _, sequence = entry_id.partition("-")
-    return f"{milliseconds}-{int(sequence or 0) + 1}"

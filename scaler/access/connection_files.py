@@ -9,7 +9,7 @@ from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError
-from listeners.runtime.files import FileStamp, file_stamp
+from listeners.runtime.files import FileStamp, FileWatch, file_stamp
 from scaler.access.access import Access, ConnectionLimits, check_namespaces_are_trusted, limits_of
 from scaler.settings import Settings
 
@@ -34,7 +34,7 @@ class ConnectionFiles:
         self._on_broken = on_broken
         self._told: dict[str, str] = {}
         self._seen: dict[Path, FileStamp] = {}
-        self._folder: object = None
+        self._folder = FileWatch(self._folder_stamp)
         for name, connection in settings.connections.items():
             connection.spec(f"connections.{name}")
             if limits_of(connection) is not None:
@@ -48,14 +48,11 @@ class ConnectionFiles:
     def changed(self) -> bool:
         """Whether a file changed, or one that cannot be used may work by now. Blocks for as long as looking takes."""
         return bool(
-            self._told
-            or self._folder != self._folder_stamp()
-            or any(file_stamp(file) != seen for file, seen in self._seen.items())
+            self._told or self._folder.changed() or any(file_stamp(file) != seen for file, seen in self._seen.items())
         )
 
     def read(self) -> Access:
         """What the settings and the files say now. Blocks for as long as reading takes."""
-        self._folder = self._folder_stamp()
         problems: dict[str, ConfigurationError] = {}
         limits: dict[str, ConnectionLimits] = {}
         specs: dict[str, ConnectionSpec | ConfigurationError] = {}
@@ -83,7 +80,8 @@ class ConnectionFiles:
         """Each connection that could be read, and its name in errors; why others could not is added to `problems`."""
         found: dict[str, tuple[str, ConnectionSettings]] = {}
         try:
-            mounted = self._settings.mounted_connections()
+            with self._folder.reading():
+                mounted = self._settings.mounted_connections()
         except ConfigurationError as error:
             problems[FOLDER] = error
             mounted = {}

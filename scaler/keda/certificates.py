@@ -10,7 +10,7 @@ from typing import cast
 import grpc
 
 from listeners.errors import ConfigurationError
-from listeners.runtime.files import FileStamp, file_stamp, read_file
+from listeners.runtime.files import FileWatch, file_stamp, read_file
 from scaler.settings import TlsSettings
 
 __all__ = ["Certificates"]
@@ -41,8 +41,10 @@ class Certificates:
     def __init__(self, settings: TlsSettings, on_broken: Callable[[], object]) -> None:
         self._settings = settings
         self._on_broken = on_broken
-        self._stamp = self._stamp_now()
-        self._loaded = self._load()
+        files = (settings.certificate_file, settings.key_file, settings.client_ca_file)
+        self._files = FileWatch(lambda: tuple(file_stamp(file) for file in files if file is not None))
+        with self._files.reading():
+            self._loaded = self._load()
         self._handed_out = self._loaded
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -56,20 +58,20 @@ class Certificates:
 
     def check(self) -> None:
         """Read the files again if they changed. Blocks for as long as reading takes."""
-        now = self._stamp_now()
-        if now == self._stamp:
+        if not self._files.changed():
             return
         try:
-            loaded = self._load()
-            if self._stamp_now() != now:
-                return  # replaced while it was read, perhaps a part of it: the next check sees the whole
+            with self._files.reading():
+                loaded = self._load()
         except ConfigurationError as error:
+            self._files.skip()
             log.warning("the new certificate is not served, the one before is: %s", error)
             self._on_broken()
-        else:
-            self._loaded = loaded
-            log.info("the new certificate in %s is served from now on", self._settings.certificate_file)
-        self._stamp = now
+            return
+        if self._files.changed():
+            return  # replaced while it was read, perhaps a part of it: the next check sees the whole
+        self._loaded = loaded
+        log.info("the new certificate in %s is served from now on", self._settings.certificate_file)
 
     def _newer(self) -> grpc.ServerCertificateConfiguration | None:
         """What gRPC asks before each handshake, on a thread of its own; None: no change."""
@@ -98,11 +100,6 @@ class Certificates:
             client_ca = read_file(settings.client_ca_file, "scaler.tls.client_ca_file")
             _check_ca(client_ca, settings.client_ca_file)
         return _Loaded(certificate, key, client_ca)
-
-    def _stamp_now(self) -> tuple[FileStamp, ...]:
-        settings = self._settings
-        files = (settings.certificate_file, settings.key_file, settings.client_ca_file)
-        return tuple(file_stamp(file) for file in files if file is not None)
 
 
 def _check_ca(client_ca: bytes, file: Path) -> None:

@@ -1,21 +1,24 @@
-"""Grpc server: moved out of another file; say what belongs here."""
+"""The gRPC server: KEDA's service, health checks and reflection on one port."""
 
-import os
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
-# Instances are started by fork and exec: gRPC must not prepare for a child that goes on with it.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-# Its C core writes to stderr what we say ourselves, such as a port in use.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+from listeners.errors import ConfigurationError
+from scaler.keda import externalscaler_pb2_grpc
+from scaler.keda.certificates import Certificates
+from scaler.keda.service import ExternalScaler
+from scaler.settings import ScalerSettings
 
+__all__ = ["GrpcServer"]
 
 SERVICE_NAME = "externalscaler.ExternalScaler"
 
-
-GRPC_OPTIONS = (
+OPTIONS = (
     # KEDA keeps thousands of streams on one connection, and pings it.
     ("grpc.max_concurrent_streams", 100_000),
-    # After a restart all of them come at one time. By default gRPC cancels some when a thousand wait to be taken up, or
-    # one that has waited for 30 s.
+    # After a restart they all arrive together. By default gRPC cancels some when a thousand wait to be accepted, or one
+    # that has waited for 30 s.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.server_max_unrequested_time_in_server", 300),
@@ -25,3 +28,45 @@ GRPC_OPTIONS = (
     # A second scaler on the same port must fail, not share it.
     ("grpc.so_reuseport", 0),
 )
+
+
+class GrpcServer:
+    """Serves KEDA's calls, in plain text without `certificates`. `port` is the one that was bound.
+
+    Raises ConfigurationError if the port cannot be bound.
+    """
+
+    def __init__(self, service: ExternalScaler, settings: ScalerSettings, certificates: Certificates | None) -> None:
+        self._service = service
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=OPTIONS)
+        externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.port = self._bind(settings, certificates)
+
+    async def start(self) -> None:
+        """Serve."""
+        await self._server.start()
+        await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Answer the calls that have arrived, end the streams with OK, and stop."""
+        await self._health.enter_graceful_shutdown()
+        await self._service.accept_last_calls()
+        self._service.stop()
+        await self._server.stop(grace_seconds)
+
+    def _bind(self, settings: ScalerSettings, certificates: Certificates | None) -> int:
+        address = f"{settings.grpc_host}:{settings.grpc_port}"
+        try:
+            if certificates is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, certificates.credentials())
+        except RuntimeError:
+            raise ConfigurationError(
+                "scaler.grpc_port",
+                settings.grpc_port,
+                "It cannot be bound: choose another, or stop what listens there.",
+            ) from None

@@ -11,6 +11,7 @@ from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import lease_key
 from listeners.redis.client import Client
+from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
 from scaler.evaluation.evaluator import Evaluator
 from scaler.evaluation.target import app_target
@@ -57,9 +58,7 @@ class LocalAutoscaler:
         try:
             while not stop.is_set():
                 await self._look()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.polling_interval_seconds):
-                        await stop.wait()
+                await wait_for_event(stop, self._settings.polling_interval_seconds)
         finally:
             await self.instances.stop()
 

@@ -2,38 +2,21 @@
 
 import asyncio
 import contextlib
-import ctypes
 import itertools
 import logging
 import os
-import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Instance", "Instances", "die_with_parent", "instance_command"]
+from listeners.runtime.backoff import Backoff
+from listeners.runtime.child_processes import die_with_parent
+
+__all__ = ["Instance", "Instances", "instance_command"]
 
 log = logging.getLogger("triggerfish.local")
-
-
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
-    """A preexec_fn for subprocess: on Linux the kernel sends the child this signal when we die, SIGKILL included.
-
-    None elsewhere: there a child ends only if we end in good order.
-    """
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork() only system calls are safe
-
-    def ask_for_signal() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, number)
-
-    return ask_for_signal
 
 
 #: The next process after a crash starts this much later, twice as long after each further crash, up to the last.
@@ -75,7 +58,7 @@ class Instances:
         self._grace_seconds = grace_seconds
         self._instances: list[Instance] = []
         self._numbers = itertools.count(1)
-        self._crashes_in_a_row = 0
+        self._restart = Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         self._start_after = 0.0
         self.crashes = 0
         self.peak = 0
@@ -146,10 +129,9 @@ class Instances:
     def _crashed(self, instance: Instance, code: int, now: float) -> None:
         self.crashes += 1
         if now - instance.started_at > HEALTHY_SECONDS:
-            self._crashes_in_a_row = 0
-        pause = min(FIRST_RESTART_SECONDS * 2.0 ** min(self._crashes_in_a_row, 30), LAST_RESTART_SECONDS)
-        self._crashes_in_a_row += 1
-        self._start_after = now + pause * random.uniform(0.75, 1.25)
+            self._restart.reset()
+        pause = self._restart.pause_seconds()
+        self._start_after = now + pause
         log.warning("%s ended with code %d; the next one starts in %.1f s", instance.name, code, pause)
 
 

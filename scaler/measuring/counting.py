@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from listeners.errors import SourceError
 from listeners.redis.client import Client
+from listeners.redis.entry_id import EntryId
 from listeners.redis.error_translation import translate
-from listeners.text import decode
 from scaler.measuring.backlog import KeyBacklog
-from scaler.measuring.lag import EntryId, GroupState, Lag, StreamState
+from scaler.measuring.lag import GroupState, Lag, StreamState
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["CountMemory"]
@@ -76,11 +76,12 @@ class StreamCount:
     _after: int = 0
     _until: int = 0
     _page: int = 0
-    _after_from: EntryId = (0, 0)
-    _until_from: EntryId = (0, 0)
+    _after_from: EntryId = field(init=False)
+    _until_from: EntryId = field(init=False)
 
     def __post_init__(self) -> None:
-        self._after_from = _next(self.state.last_delivered)
+        self._after_from = self.state.last_delivered.next()
+        self._until_from = EntryId(0, 0)
 
     @property
     def identity(self) -> tuple[str, str, int]:
@@ -100,8 +101,8 @@ class StreamCount:
         self._page = self._page_entries(step_bytes)
         count = str(self._page)
         return [
-            ("XRANGE", self.key, _shown(self._after_from), "+", "COUNT", count),
-            ("XRANGE", self.key, _shown(self._until_from), _shown(self.state.last_delivered), "COUNT", count),
+            ("XRANGE", self.key, str(self._after_from), "+", "COUNT", count),
+            ("XRANGE", self.key, str(self._until_from), str(self.state.last_delivered), "COUNT", count),
         ]
 
     def _page_entries(self, step_bytes: int) -> int:
@@ -127,8 +128,8 @@ class StreamCount:
         elif self._after >= self.limit:
             self.lag = Lag(self.limit, "counted", capped=self.limit != self.state.lag)
         else:
-            self._after_from = _next(_last(after))
-            self._until_from = _next(_last(until))
+            self._after_from = EntryId.parse(after[-1][0]).next()
+            self._until_from = EntryId.parse(until[-1][0]).next()
 
     def give_up(self) -> None:
         """There is no more time: at least so many were found."""
@@ -162,18 +163,3 @@ async def count_all(client: Client, counts: list[StreamCount], memory: CountMemo
 def first_error(reply: list[Any]) -> Exception | None:
     """The first error among the answers."""
     return next((answer for answer in reply if isinstance(answer, Exception)), None)
-
-
-def _next(entry: EntryId) -> EntryId:
-    """The smallest ID after this one: before Redis 6.2 a range cannot exclude its start."""
-    milliseconds, sequence = entry
-    return (milliseconds, sequence + 1) if sequence < 2**64 - 1 else (milliseconds + 1, 0)
-
-
-def _last(page: list[Any]) -> EntryId:
-    milliseconds, _, sequence = decode(page[-1][0]).partition("-")
-    return int(milliseconds), int(sequence)
-
-
-def _shown(entry: EntryId) -> str:
-    return f"{entry[0]}-{entry[1]}"

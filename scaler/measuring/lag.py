@@ -6,12 +6,10 @@ Redis 7.0 to 7.4 give wrong numbers, always too high, after XTRIM, XDEL or XGROU
 from dataclasses import dataclass
 from typing import Any
 
+from listeners.redis.entry_id import EntryId
 from listeners.redis.server_info import ServerInfo
-from listeners.text import decode
 
-__all__ = ["EntryId", "GroupState", "Lag", "StreamState", "entry_id", "known_lag", "trusts_lag"]
-
-EntryId = tuple[int, int]
+__all__ = ["GroupState", "Lag", "StreamState", "known_lag", "trusts_lag"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class StreamState:
         first, last = reply.get(b"first-entry"), reply.get(b"last-entry")
         return cls(
             length=reply[b"length"],
-            first=entry_id(first[0]) if first else None,
-            last=entry_id(last[0]) if last else None,
+            first=EntryId.parse(first[0]) if first else None,
+            last=EntryId.parse(last[0]) if last else None,
             entries_added=reply.get(b"entries-added"),
         )
 
@@ -59,13 +57,7 @@ class GroupState:
     @classmethod
     def of(cls, reply: dict[bytes, Any]) -> "GroupState":
         """Read one group of XINFO GROUPS' reply."""
-        return cls(reply[b"pending"], entry_id(reply[b"last-delivered-id"]), reply.get(b"lag"))
-
-
-def entry_id(raw: bytes) -> EntryId:
-    """An entry ID as two numbers, which compare as Redis compares them."""
-    milliseconds, _, sequence = decode(raw).partition("-")
-    return int(milliseconds), int(sequence or 0)
+        return cls(reply[b"pending"], EntryId.parse(reply[b"last-delivered-id"]), reply.get(b"lag"))
 
 
 def trusts_lag(server: ServerInfo) -> bool:

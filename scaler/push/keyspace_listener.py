@@ -1,7 +1,6 @@
 """Listens for changes of keys, where a Redis tells of them by itself (keyspace notifications)."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -10,11 +9,12 @@ from typing import Generic, TypeVar
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
+from listeners.keys import keyspace_channel
 from listeners.redis.client import Client
 from listeners.redis.cluster_subscription import ClusterSubscription
-from listeners.redis.keyspace import keyspace_channel, tells_of_entries
+from listeners.redis.keyspace import tells_of_entries
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
-from listeners.runtime.tasks import raise_if_cancelled
+from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 from listeners.text import decode
 
 __all__ = ["KeyspaceListener"]
@@ -160,9 +160,7 @@ class KeyspaceListener(Generic[Who]):
             await subscription.remove(*map(self._channel, keys))
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
+        await wait_for_event(self._woken, seconds)
         raise_if_cancelled()
         self._woken.clear()
 

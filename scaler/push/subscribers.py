@@ -2,7 +2,7 @@
 
 import asyncio
 
-from scaler.measuring.measure import commands_per_sample
+from scaler.measuring.queries import commands_per_sample
 from scaler.triggers.metadata import ScaledTrigger
 from scaler.triggers.owner import Owner
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from listeners.errors import ConfigurationError
-from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_trigger, trigger_class
+from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_declaration
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read_metadata"]
@@ -101,11 +101,11 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
         raise ConfigurationError(
             "type", None, "metadata needs it: RedisListTrigger, RedisStreamTrigger or RedisPubSubTrigger."
         )
-    cls = trigger_class(ours.pop(type_key))
+    type_name = ours.pop(type_key)
     labels = {name: _take(ours, by_folded, name) or "" for name in ("function", "app")}
     activation = _number("activationMessages", _take(ours, by_folded, "activationmessages"), 0)
     max_instances = _number("maxInstances", _take(ours, by_folded, "maxinstances"), 1)
-    trigger = parse_trigger(cls, ours)
+    trigger = parse_declaration(type_name, ours)
     _check_size(metadata)
     resolved = {key.removesuffix("FromEnv").lower() for key in metadata if key.endswith("FromEnv")}
     return ScaledTrigger(

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from tests.support.waiting import eventually
 
 __all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]

@@ -4,7 +4,7 @@ from collections import Counter
 
 import redis.asyncio
 
-from listeners.keys import companion_key, dead_letters_key, inflight_key
+from listeners.keys import dead_letters_key, elements_key, inflight_key
 from tests.chaos.app import EMPTIED_STREAM, GROUP, LISTS
 from tests.chaos.producers import KEYS
 from tests.chaos.scenario import Scenario, client
@@ -37,7 +37,7 @@ async def dead_letters(scenario: Scenario) -> list[str]:
 async def _of_list(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:
     left[f"{key}: waiting"] = await direct.llen(key)
     left[f"{key}: in flight"] = await direct.zcard(inflight_key(key))
-    elements = companion_key(key, "elements")
+    elements = elements_key(key)
     left[f"{key}: payloads in flight"] = await direct.hlen(elements) - await direct.hexists(elements, "sequence")
 
 

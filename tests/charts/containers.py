@@ -19,7 +19,7 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from tests.charts.rendering import Manifest, Rendered
 from tests.support.waiting import eventually
 from triggerfish.testing.server import free_port

@@ -1,13 +1,13 @@
-"""Companion keys: in the key's slot, and never shared."""
+"""Keys beside a user's key: in its slot, and never shared."""
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from redis.crc import key_slot
+from redis import crc
 
-from listeners.keys import companion_key
+from listeners.keys import dead_letters_key, elements_key, inflight_key, is_keyspace_channel, key_slot
 
-PURPOSES = ("inflight", "dead", "x")
+NAMES = (inflight_key, elements_key, dead_letters_key)
 AWKWARD = [
     "a{b}c",
     "a}b",
@@ -29,43 +29,57 @@ keys = st.text(st.sampled_from("{}ab:") | st.characters(exclude_categories=["Cs"
 
 
 def slot(key: str) -> int:
-    """The cluster slot of a key."""
-    return key_slot(key.encode("utf-8", "surrogateescape"))
+    """The cluster slot of a key, as redis-py computes it."""
+    return crc.key_slot(key.encode("utf-8", "surrogateescape"))
 
 
 @pytest.mark.parametrize("key", AWKWARD)
 def test_awkward_keys(key: str) -> None:
-    """The companion of a key with braces anywhere is in the key's slot, and is another key."""
-    companion = companion_key(key, "inflight")
-    assert slot(companion) == slot(key)
-    assert companion != key
+    """The key beside one with braces anywhere is in its slot, and is another key."""
+    beside = inflight_key(key)
+    assert slot(beside) == slot(key) == key_slot(key)
+    assert beside != key
 
 
 @given(keys)
 def test_any_key(key: str) -> None:
-    """The companion of any key is in the key's slot, for every purpose another one."""
-    companions = [companion_key(key, purpose) for purpose in PURPOSES]
-    assert {slot(companion) for companion in companions} == {slot(key)}
-    assert len({key, *companions}) == len(PURPOSES) + 1
+    """The keys beside any key are in its slot, and differ from it and from each other."""
+    beside = [name(key) for name in NAMES]
+    assert {slot(one) for one in beside} == {slot(key)}
+    assert len({key, *beside}) == len(NAMES) + 1
 
 
 @given(keys, keys)
 def test_any_two_keys(one: str, other: str) -> None:
-    """Two keys never share a companion."""
+    """Two keys never share a key beside them."""
     assume(one != other)
-    assert {companion_key(one, p) for p in PURPOSES}.isdisjoint({companion_key(other, p) for p in PURPOSES})
+    assert {name(one) for name in NAMES}.isdisjoint({name(other) for name in NAMES})
 
 
 def test_awkward_keys_share_none() -> None:
-    """No two of the awkward keys share a companion."""
-    companions = {companion_key(key, purpose) for key in AWKWARD for purpose in PURPOSES}
-    assert len(companions) == len(AWKWARD) * len(PURPOSES)
+    """No two of the awkward keys share a key beside them."""
+    beside = {name(key) for key in AWKWARD for name in NAMES}
+    assert len(beside) == len(AWKWARD) * len(NAMES)
 
 
 @pytest.mark.parametrize(
-    ("key", "companion"),
+    ("key", "beside"),
     [("orders", "triggerfish:{orders}:inflight"), ("a{b}c", "triggerfish:{b}:a{b}c:inflight")],
 )
-def test_names_are_frozen(key: str, companion: str) -> None:
+def test_names_are_frozen(key: str, beside: str) -> None:
     """The names do not change between releases: what is in flight under them would be lost."""
-    assert companion_key(key, "inflight") == companion
+    assert inflight_key(key) == beside
+
+
+@pytest.mark.parametrize(
+    ("channel", "expected"),
+    [
+        ("__keyspace@0__:k", True),
+        ("__keyevent@*__:expired", True),
+        ("__redis__:invalidate", False),
+        ("keyspace@0__:k", False),
+    ],
+)
+def test_keyspace_channels(channel: str, expected: bool) -> None:
+    """Channels of keyspace and keyevent notifications are told from others."""
+    assert is_keyspace_channel(channel) is expected

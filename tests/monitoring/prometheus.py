@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from tests.monitoring.files import RULES
 from tests.support.programs import program
 from tests.support.waiting import eventually

@@ -18,8 +18,8 @@ import grpc
 import redis.asyncio
 
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger
+from listeners.runtime.child_processes import die_with_parent
 from listeners.runtime.tasks import cancel_until_done
-from scaler.local.processes import die_with_parent
 from scaler.triggers.metadata import read_metadata
 from tests.apps.monitored import app
 from tests.monitoring.kube_state_metrics import KubeStateMetrics

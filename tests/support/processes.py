@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from listeners import Host
 from listeners.connections.named import Connections
 from listeners.functions.loading import load_app
+from listeners.runtime.child_processes import die_with_parent
 from listeners.settings import HostSettings
-from scaler.local.processes import die_with_parent
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from listeners.functions.app import App
+from listeners.runtime.signals import on_termination
 from scaler.access.access import Access
 from scaler.local.autoscaler import LocalAutoscaler
 from scaler.local.processes import Instances, instance_command
@@ -82,13 +82,11 @@ def on_loopback(settings: Settings) -> Settings:
 async def run_up(reference: str, app: App, settings: Settings, config: Path | None, console: Console) -> None:
     """Run the app until SIGTERM or SIGINT, with a live table if the console is a terminal."""
     local = LocalApp(reference, app, settings, config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, local.stop)
-    if console.is_terminal:
-        await show_while(local.run(), local.picture, console)
-    else:
-        await local.run()
+    with on_termination(lambda _: local.stop()):
+        if console.is_terminal:
+            await show_while(local.run(), local.picture, console)
+        else:
+            await local.run()
 
 
 async def show_while(work: Coroutine[Any, Any, None], picture: Callable[[], RenderableType], console: Console) -> None:

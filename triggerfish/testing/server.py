@@ -13,7 +13,7 @@ from typing import Self
 
 import redis
 
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 
 __all__ = ["Server", "embedded_binary"]
 

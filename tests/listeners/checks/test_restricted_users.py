@@ -4,7 +4,7 @@ import pytest
 import redis.asyncio
 
 from listeners import App, Host
-from listeners.keys import companion_key, inflight_key
+from listeners.keys import elements_key, inflight_key
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, settled
@@ -72,7 +72,7 @@ async def run_denied(
 
 async def left_in_flight(client: redis.asyncio.Redis) -> int:
     """How many elements are recorded although nothing was taken."""
-    elements = await client.hkeys(companion_key(KEY, "elements"))
+    elements = await client.hkeys(elements_key(KEY))
     return int(await client.zcard(inflight_key(KEY))) + len(set(elements) - {b"sequence"})
 
 
@@ -92,7 +92,7 @@ async def test_a_list_whose_elements_cannot_be_settled(
     """Without a command of settling what was handled stays in hand; once it is allowed nothing was handled twice."""
     handled = await run_denied(client, run_host, server, command, kind="list", handles=True)
     assert handled == ["a", "b", "c"]
-    assert await client.hkeys(companion_key(KEY, "elements")) == [b"sequence"]
+    assert await client.hkeys(elements_key(KEY)) == [b"sequence"]
 
 
 @pytest.mark.parametrize("command", [*READING, *ACKNOWLEDGING])

@@ -111,10 +111,10 @@ async def test_back_off_is_capped(pauses: list[float]) -> None:
 
 
 async def test_back_off_is_jittered(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pause is at least half as long as it could be, so that listeners do not come back all at once."""
+    """A pause is at least three quarters of what it could be, so that listeners do not come back all at once."""
     monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda low, _: low)
     await Watched(DOWN, DOWN, None).run()
-    assert pauses == [0.025, 0.05]
+    assert pauses == [0.0375, 0.075]
 
 
 @pytest.mark.parametrize("error", [MISTAKE, RuntimeError("x"), AssertionError(), ExceptionGroup("several", [MISTAKE])])

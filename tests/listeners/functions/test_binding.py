@@ -110,17 +110,17 @@ def test_one_entry(annotation: Any, given: Entry, expected: object) -> None:
     """A parameter of this kind receives this of an entry, one call for each entry."""
     binding = bind(taking(annotation))
     assert not binding.batch
-    argument = binding.argument([given])
+    argument = binding.convert(given)
     assert argument == expected
     assert type(argument) is type(expected)
 
 
 @pytest.mark.parametrize(("annotation", "given", "expected"), KINDS)
 def test_a_batch(annotation: Any, given: Entry, expected: object) -> None:
-    """A list of this kind receives all entries of a batch in one call."""
+    """A list of this kind receives all entries of a batch in one call, each as this kind."""
     binding = bind(taking(list[annotation]))
     assert binding.batch
-    assert binding.argument([given, given]) == [expected, expected]
+    assert binding.convert(given) == expected
 
 
 @pytest.mark.parametrize("annotation", [list, typing.List, list[Any]])  # noqa: UP006
@@ -128,7 +128,7 @@ def test_a_bare_list(annotation: Any) -> None:
     """A list of nothing in particular is a batch of RedisMessages."""
     binding = bind(taking(annotation))
     assert binding.batch
-    assert binding.argument([element(b"a")]) == [RedisMessage("q", "a")]
+    assert binding.convert(element(b"a")) == RedisMessage("q", "a")
 
 
 def test_no_annotation() -> None:
@@ -137,7 +137,7 @@ def test_no_annotation() -> None:
     def handle(message):  # type: ignore[no-untyped-def]
         pass
 
-    assert bind(handle).argument([element(b"a")]) == RedisMessage("q", "a")
+    assert bind(handle).convert(element(b"a")) == RedisMessage("q", "a")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from listeners.functions.triggers import (
     PubSubTrigger,
     StreamTrigger,
     Trigger,
-    is_keyspace_channel,
+    parse_declaration,
     parse_trigger,
-    trigger_class,
 )
 
 PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
@@ -128,14 +127,14 @@ def test_defaults(cls: type[Trigger], defaults: dict[str, object]) -> None:
 @pytest.mark.parametrize(("name", "cls"), TYPE_NAMES)
 def test_type_names(name: str, cls: type[Trigger], change: Any) -> None:
     """A type name is accepted in the singular and the plural, in any case."""
-    assert trigger_class(change(name)) is cls
+    assert type(parse_declaration(change(name), required(cls))) is cls
 
 
 @pytest.mark.parametrize("name", ["", "RedisSetTrigger", "list", None, 5])
 def test_unknown_type_names(name: object) -> None:
     """An unknown type is refused by its name, and the error says which there are."""
     with pytest.raises(ConfigurationError) as caught:
-        trigger_class(name)
+        parse_declaration(name, {"keys": "k"})
     assert (caught.value.field, caught.value.value) == ("type", name)
     assert "RedisPubSubTrigger, RedisListTrigger, RedisStreamTrigger" in caught.value.fix
 
@@ -310,20 +309,6 @@ def test_a_connection_string_in_the_place_of_a_name(value: object) -> None:
 def test_glob_detection(channel: str, forced: bool | None, is_pattern: bool) -> None:
     """A channel is a pattern if it has an unescaped *, ? or [, unless `pattern` forces one or the other."""
     assert PubSubTrigger(channel=channel, pattern=forced).is_pattern is is_pattern
-
-
-@pytest.mark.parametrize(
-    ("channel", "expected"),
-    [
-        ("__keyspace@0__:k", True),
-        ("__keyevent@*__:expired", True),
-        ("__redis__:invalidate", False),
-        ("keyspace@0__:k", False),
-    ],
-)
-def test_keyspace_channels(channel: str, expected: bool) -> None:
-    """Channels of keyspace and keyevent notifications are told from others."""
-    assert is_keyspace_channel(channel) is expected
 
 
 @pytest.mark.parametrize(

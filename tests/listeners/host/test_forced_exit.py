@@ -8,8 +8,8 @@ import sys
 
 import redis.asyncio
 
-from listeners.keys import companion_key
-from scaler.local.processes import die_with_parent
+from listeners.keys import elements_key
+from listeners.runtime.child_processes import die_with_parent
 from tests.support.processes import ROOT, ended
 from tests.support.trigger_kinds import GROUP, add
 from tests.support.waiting import eventually
@@ -44,7 +44,7 @@ async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client
         process.kill()
         process.wait()
     # Available at once, and it was no delivery.
-    assert await client.hget(companion_key("for:thread", "elements"), "1") == b"0:on a thread"
+    assert await client.hget(elements_key("for:thread"), "1") == b"0:on a thread"
     (pending,) = await client.xpending_range("for:loop", GROUP, "-", "+", 10)
     assert (pending["times_delivered"], int(pending["time_since_delivered"]) >= 3_600_000) == (0, True)
 

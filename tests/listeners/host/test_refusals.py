@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError
 
 from listeners import App, Host
-from listeners.keys import companion_key, inflight_key
+from listeners.keys import dead_letters_key, elements_key, inflight_key
 from tests.servers.catalogue import RELEASES, available, present
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
@@ -149,7 +149,7 @@ async def test_a_redis_that_is_out_of_memory(
             await eventually(lambda: metric(host, "source_errors_total", "on_element", reason="unavailable") >= 3)
             assert metric(host, "source_up", "on_element") == 0
             assert await admin.lrange("list", 0, -1) == [element.encode() for element in elements]
-            assert await admin.exists(inflight_key("list"), companion_key("list", "elements")) == 0
+            assert await admin.exists(inflight_key("list"), elements_key("list")) == 0
             await admin.config_set("maxmemory", 0)
             await eventually(lambda: len(handled) == 50)
             await admin.xadd("stream", {"payload": "entry"})
@@ -178,11 +178,11 @@ async def test_memory_that_ends_while_entries_are_in_hand(own_server: Server, ad
         await admin.config_set("maxmemory", 100_000)
         gate.set()
         await eventually(lambda: unavailable(host, "on_element"))
-        assert await admin.exists(companion_key("list", "dead")) == 0
+        assert await admin.exists(dead_letters_key("list")) == 0
         await admin.config_set("maxmemory", 0)
-        await eventually(lambda: admin.exists(companion_key("list", "dead")))
+        await eventually(lambda: admin.exists(dead_letters_key("list")))
         await eventually(lambda: metric(host, "entries_settled_total", "on_element", outcome="succeeded") == 1)
-    assert await admin.xlen(companion_key("list", "dead")) == 1
+    assert await admin.xlen(dead_letters_key("list")) == 1
     assert await admin.zcard(inflight_key("list")) == 0
     assert sorted(started) == ["bad", "good"]
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from listeners import App, RedisMessage
-from listeners.keys import companion_key, dead_letters_key, inflight_key
+from listeners.keys import dead_letters_key, inflight_key
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
@@ -17,7 +17,7 @@ async def test_companions_are_in_the_slot_of_their_key() -> None:
     """Whatever braces a list's key has, its companion keys hash to its slot and to no other list's names."""
     with RELEASES["valkey-9.1"].start("--cluster-enabled", "yes") as cluster:
         client = cluster.client()
-        names = {key: [companion_key(key, purpose) for purpose in ("inflight", "dead")] for key in ODD_KEYS}
+        names = {key: [inflight_key(key), dead_letters_key(key)] for key in ODD_KEYS}
         for key, companions in names.items():
             slots = {client.execute_command("CLUSTER KEYSLOT", name) for name in [key, *companions]}
             assert len(slots) == 1, key

@@ -18,8 +18,8 @@ import pytest
 import redis.asyncio
 from grpc import StatusCode
 
+from listeners.runtime.child_processes import die_with_parent
 from scaler.evaluation.evaluator import MAX_TRACKED
-from scaler.local.processes import die_with_parent
 from scaler.monitoring.trigger_metrics import MAX_LABEL_CHARACTERS
 from tests.support.running_scaler import SCALER, Keda
 from tests.support.waiting import eventually

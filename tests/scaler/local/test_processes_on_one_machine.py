@@ -17,10 +17,11 @@ from pydantic import SecretStr
 
 from listeners import App
 from listeners.connections.named import Connections
+from listeners.runtime.child_processes import die_with_parent
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
 from scaler.local.autoscaler import LocalAutoscaler
-from scaler.local.processes import Instances, die_with_parent, instance_command
+from scaler.local.processes import Instances, instance_command
 from scaler.measuring.sampler import Samplers
 from scaler.settings import LocalSettings
 from tests.apps import local
@@ -185,7 +186,7 @@ async def test_the_pause_grows_with_each_crash() -> None:
         await instance.process.wait()
 
     now = 0.0
-    for shortest, longest in ((0.37, 0.63), (0.75, 1.26), (1.5, 2.51)):
+    for shortest, longest in ((0.37, 0.51), (0.74, 1.01), (1.49, 2.01)):
         await crash(now)
         instances.reap(now)
         await instances.scale_to(1, now + shortest)
@@ -194,7 +195,7 @@ async def test_the_pause_grows_with_each_crash() -> None:
     await crash(now)
     now += 60  # it seems to have lived so long
     instances.reap(now)
-    await crash(now + 0.63)
+    await crash(now + 0.51)
     assert instances.crashes == 4
 
 

@@ -15,7 +15,7 @@ import redis.asyncio
 import yaml
 
 from examples.demo.app import app as demo
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from scaler.triggers.metadata import metric_name
 from tests.support.running_scaler import Running
 from tests.support.waiting import eventually
@@ -69,7 +69,7 @@ async def test_the_container_runs(server: Server, client: redis.asyncio.Redis, t
         *(sys.executable, "-m", "triggerfish", *command),
         env={**without_settings(), **environment(container, pod, secret, tmp_path)},
         cwd=ROOT,
-        preexec_fn=die_with_parent,
+        preexec_fn=die_with_parent(),
     )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:

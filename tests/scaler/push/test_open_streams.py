@@ -15,7 +15,7 @@ import pytest
 import redis.asyncio
 from grpc import StatusCode
 
-from scaler.local.processes import die_with_parent
+from listeners.runtime.child_processes import die_with_parent
 from tests.support.running_scaler import SCALER, Keda, Running, Stream, reference, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port

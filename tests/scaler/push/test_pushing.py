@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from scaler.measuring.measure import commands_per_sample
+from scaler.measuring.queries import commands_per_sample
 from scaler.triggers.metadata import read_metadata
 from tests.support.running_scaler import Keda, Running, Stream, channel_to, running_scaler
 from tests.support.waiting import eventually

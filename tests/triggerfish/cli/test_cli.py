@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from listeners.runtime.child_processes import die_with_parent
 from listeners.version import __version__
-from scaler.local.processes import die_with_parent
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
