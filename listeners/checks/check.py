@@ -84,21 +84,21 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
         yield spec.address, acl_setuser(spec.username, name, needs, server, database=spec.database)
 
 
-async def _described(function: Function, spec: ConnectionSpec, settings: HostSettings, app: str) -> str:
-    metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app, function.name)
-    source = source_for(function, spec, settings, app=app, instance=instance_name(), metrics=metrics)
+async def _described(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> str:
+    metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app_name, function.name)
+    source = source_for(function, spec, settings, app_name=app_name, instance=instance_name(), metrics=metrics)
     try:
         return await source.describe()
     finally:
         await source.close()
 
 
-async def _permissions(function: Function, spec: ConnectionSpec, app: str) -> tuple[str, list[str]]:
+async def _permissions(function: Function, spec: ConnectionSpec, app_name: str) -> tuple[str, list[str]]:
     """What keeps the trigger from being read, or nothing; and what else the user may not do."""
     client = Client(spec, CLIENT_NAME)
     try:
         server = await client.server()
-        needs = permissions_for(function, app, server)
+        needs = permissions_for(function, app_name, server)
         denied = await denied_commands(client.first_node, server, [*needs.host, *needs.more])
     finally:
         await client.aclose()

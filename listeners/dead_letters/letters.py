@@ -27,14 +27,14 @@ PAGE = 100
 FIELD_PREFIX = b"field:"
 
 
-def dead_letter_fields(settlement: Settlement, function: str) -> list[bytes]:
+def dead_letter_fields(settlement: Settlement, function_name: str) -> list[bytes]:
     """The fields of a dead letter, names and values in turn: the entry unharmed, and why it was given up on.
 
     What is said of the entry is of bounded length; the entry itself is kept whole, so that it can be put back.
     """
     entry = settlement.entry
     described = {
-        "function": function,
+        "function": function_name,
         "trigger": entry.key,
         "error": settlement.error,
         "where": settlement.where,
@@ -85,10 +85,10 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of one function."""
 
-    def __init__(self, client: Client, trigger: ListTrigger | StreamTrigger, function: str) -> None:
+    def __init__(self, client: Client, trigger: ListTrigger | StreamTrigger, function_name: str) -> None:
         self._client = client
         self._trigger = trigger
-        self._function = function
+        self._function_name = function_name
         self._requeue = Script("listeners.dead_letters", "requeue")
 
     async def letters(self) -> AsyncIterator[DeadLetter]:
@@ -100,7 +100,7 @@ class DeadLetters:
                     dead, "XRANGE", dead, start, "+", "COUNT", PAGE, doing=f"reading dead letters of {key!r}"
                 )
                 for letter in map(DeadLetter.of, page):
-                    if letter.function == self._function:
+                    if letter.function == self._function_name:
                         yield letter
                 if len(page) < PAGE:
                     break

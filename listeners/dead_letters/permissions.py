@@ -6,6 +6,8 @@ from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
 
+__all__ = ["dead_letter_commands"]
+
 
 def dead_letter_commands(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[SampleCommand]:
     """What `triggerfish dead` runs."""

@@ -16,8 +16,8 @@ log = logging.getLogger("triggerfish.host")
 class InProgress:
     """At most `capacity` entries. A `batch` function gets its next batch when it has finished the one before."""
 
-    def __init__(self, function: str, capacity: int, *, batch: bool, metrics: FunctionMetrics) -> None:
-        self._function = function
+    def __init__(self, function_name: str, capacity: int, *, batch: bool, metrics: FunctionMetrics) -> None:
+        self._function_name = function_name
         self._capacity = capacity
         self._batch = batch
         self._metrics = metrics
@@ -86,7 +86,7 @@ class InProgress:
             self.remove([settlement.entry], settlement.outcome)
             if settlement.error:
                 where = f" ({settlement.where})" if settlement.where else ""
-                log.warning("%s: %s: %s%s", self._function, settlement.outcome.value, settlement.error, where)
+                log.warning("%s: %s: %s%s", self._function_name, settlement.outcome.value, settlement.error, where)
 
     def remove(self, entries: Collection[Entry], outcome: Outcome | None) -> None:
         """Let go of entries of which the same became; without an outcome they have gone back."""

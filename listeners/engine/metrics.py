@@ -121,18 +121,18 @@ class HostMetrics:
 class FunctionMetrics:
     """The series of one function, looked up once."""
 
-    def __init__(self, metrics: HostMetrics, app: str, function: str) -> None:
+    def __init__(self, metrics: HostMetrics, app_name: str, function_name: str) -> None:
         self._metrics = metrics
-        self._labels = (app, function)
-        self.received = metrics.received.labels(app, function)
-        self.redelivered = metrics.redelivered.labels(app, function)
-        self.in_progress = metrics.in_progress.labels(app, function)
-        self.overdue = metrics.overdue.labels(app, function)
-        self.duration = metrics.duration.labels(app, function)
-        self.wait = metrics.wait.labels(app, function)
-        self.source_up = metrics.source_up.labels(app, function)
-        self.dropped = metrics.dropped.labels(app, function)
-        self._settled = {outcome: metrics.settled.labels(app, function, outcome.value) for outcome in Outcome}
+        self._labels = (app_name, function_name)
+        self.received = metrics.received.labels(app_name, function_name)
+        self.redelivered = metrics.redelivered.labels(app_name, function_name)
+        self.in_progress = metrics.in_progress.labels(app_name, function_name)
+        self.overdue = metrics.overdue.labels(app_name, function_name)
+        self.duration = metrics.duration.labels(app_name, function_name)
+        self.wait = metrics.wait.labels(app_name, function_name)
+        self.source_up = metrics.source_up.labels(app_name, function_name)
+        self.dropped = metrics.dropped.labels(app_name, function_name)
+        self._settled = {outcome: metrics.settled.labels(app_name, function_name, outcome.value) for outcome in Outcome}
 
     def settled(self, outcome: Outcome, number: int = 1) -> None:
         """Count entries whose call ended."""

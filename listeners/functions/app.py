@@ -7,7 +7,12 @@ from typing import Any, TypeVar
 from listeners.errors import BindingError
 from listeners.functions.binding import Binding, bind, function_name
 from listeners.functions.triggers import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_CALL_TIMEOUT_SECONDS,
     DEFAULT_CONSUMER_GROUP,
+    DEFAULT_MAX_DELIVERIES,
+    DEFAULT_MESSAGES_PER_WORKER,
+    DEFAULT_POLLING_INTERVAL_MS,
     ListTrigger,
     PolledTrigger,
     PubSubTrigger,
@@ -48,13 +53,13 @@ class App:
         keys: str | Sequence[str],
         connection: str | None = None,
         connection_string: str | None = None,
-        polling_interval_ms: int = 1000,
-        messages_per_worker: int = 100,
-        batch_size: int = 10,
+        polling_interval_ms: int = DEFAULT_POLLING_INTERVAL_MS,
+        messages_per_worker: int = DEFAULT_MESSAGES_PER_WORKER,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         list_pop_from_beginning: bool = True,
         delivery: str = "at-least-once",
-        max_deliveries: int = 5,
-        call_timeout_seconds: float = 1800,
+        max_deliveries: int = DEFAULT_MAX_DELIVERIES,
+        call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
         """Call the function for elements of Redis lists.
 
@@ -74,13 +79,13 @@ class App:
         keys: str | Sequence[str],
         connection: str | None = None,
         connection_string: str | None = None,
-        polling_interval_ms: int = 1000,
-        messages_per_worker: int = 100,
-        batch_size: int = 10,
+        polling_interval_ms: int = DEFAULT_POLLING_INTERVAL_MS,
+        messages_per_worker: int = DEFAULT_MESSAGES_PER_WORKER,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         consumer_group: str = DEFAULT_CONSUMER_GROUP,
         delete_after_process: bool = False,
-        max_deliveries: int = 5,
-        call_timeout_seconds: float = 1800,
+        max_deliveries: int = DEFAULT_MAX_DELIVERIES,
+        call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
         """Call the function for entries of Redis streams, as a member of a consumer group.
 
@@ -98,7 +103,7 @@ class App:
         connection_string: str | None = None,
         pattern: bool | None = None,
         singleton: bool = True,
-        call_timeout_seconds: float = 1800,
+        call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
         """Call the function for messages on a pub/sub channel, keyspace and keyevent notifications included.
 

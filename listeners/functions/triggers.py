@@ -17,7 +17,12 @@ from pydantic import (
 from listeners.errors import ConfigurationError
 
 __all__ = [
+    "DEFAULT_BATCH_SIZE",
+    "DEFAULT_CALL_TIMEOUT_SECONDS",
     "DEFAULT_CONSUMER_GROUP",
+    "DEFAULT_MAX_DELIVERIES",
+    "DEFAULT_MESSAGES_PER_WORKER",
+    "DEFAULT_POLLING_INTERVAL_MS",
     "ListTrigger",
     "PolledTrigger",
     "PubSubTrigger",
@@ -28,7 +33,14 @@ __all__ = [
     "parse_trigger",
 ]
 
+# What Azure Functions has.
 DEFAULT_CONSUMER_GROUP = "AzureFunctionRedisExtension"
+DEFAULT_POLLING_INTERVAL_MS = 1000
+DEFAULT_MESSAGES_PER_WORKER = 100
+DEFAULT_BATCH_SIZE = 10
+DEFAULT_CALL_TIMEOUT_SECONDS = 1800.0
+# Ours.
+DEFAULT_MAX_DELIVERIES = 5
 
 
 MAX_BATCH_SIZE = 10_000
@@ -107,7 +119,7 @@ class _BaseTrigger(BaseModel):
     )
     # Azure Functions' functionTimeout is 30 minutes by default, and whoever comes from there relies on it.
     call_timeout_seconds: Seconds = Field(
-        default=1800,
+        default=DEFAULT_CALL_TIMEOUT_SECONDS,
         ge=0.1,
         le=MAX_CALL_TIMEOUT_SECONDS,
         description="how long one call may take before it counts as failed, in seconds; 30 minutes by default, as "
@@ -126,19 +138,21 @@ class PolledTrigger(_BaseTrigger):
 
     keys: Keys = Field(description="the keys to read, as text with spaces between, or as a list")
     polling_interval_ms: WholeNumber = Field(
-        default=1000,
+        default=DEFAULT_POLLING_INTERVAL_MS,
         ge=1,
         le=MAX_POLLING_INTERVAL_MS,
         description="the longest that an idle listener waits before it looks again, in milliseconds",
     )
     messages_per_worker: WholeNumber = Field(
-        default=100, ge=1, description="how many waiting entries one instance should get"
+        default=DEFAULT_MESSAGES_PER_WORKER, ge=1, description="how many waiting entries one instance should get"
     )
     batch_size: WholeNumber = Field(
-        default=10, ge=1, le=MAX_BATCH_SIZE, description="how many entries are taken at one time"
+        default=DEFAULT_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE, description="how many entries are taken at one time"
     )
     max_deliveries: WholeNumber = Field(
-        default=5, ge=1, description="how often an entry is delivered in all before it is dead-lettered"
+        default=DEFAULT_MAX_DELIVERIES,
+        ge=1,
+        description="how often an entry is delivered before it is dead-lettered",
     )
 
 

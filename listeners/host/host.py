@@ -122,5 +122,7 @@ class Host:
     def _listener(self, function: Function, spec: ConnectionSpec) -> Listener:
         metrics = FunctionMetrics(self._metrics, self.app_name, function.name)
         seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
-        source = source_for(function, spec, self.settings, app=self.app_name, instance=self.instance, metrics=metrics)
+        source = source_for(
+            function, spec, self.settings, app_name=self.app_name, instance=self.instance, metrics=metrics
+        )
         return Listener(function, source, metrics, renew_seconds=seconds)

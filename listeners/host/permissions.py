@@ -15,11 +15,11 @@ from listeners.streams.permissions import stream_commands
 __all__ = ["permissions_for"]
 
 
-def permissions_for(function: Function, app: str, server: ServerInfo) -> Permissions:
+def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Permissions:
     """What a function needs of this server."""
     trigger = function.trigger
     if isinstance(trigger, PubSubTrigger):
-        return pubsub_permissions(trigger, app, function.name)
+        return pubsub_permissions(trigger, app_name, function.name)
     read = keys_read(trigger, multi_pop=server.supports(7)) if isinstance(trigger, ListTrigger) else trigger.keys
     host = [call for key in read for call in _host_calls(trigger, key, server, several=len(read) > 1)]
     more = [call for key in read for call in _measuring_calls(trigger, key)]

@@ -24,13 +24,13 @@ def source_for(
     spec: ConnectionSpec,
     settings: HostSettings,
     *,
-    app: str,
+    app_name: str,
     instance: str,
     metrics: FunctionMetrics,
 ) -> Source:
     """The source of a function's trigger. It connects when it is first used."""
     trigger, name = function.trigger, function.name
-    client_name = f"triggerfish:host:{app}:{name}:{instance}"
+    client_name = f"triggerfish:host:{app_name}:{name}:{instance}"
     if isinstance(trigger, ListTrigger):
         return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=settings.lease_seconds)
     if isinstance(trigger, StreamTrigger):
@@ -40,7 +40,7 @@ def source_for(
     client = Client(spec, client_name)
     if trigger.singleton:
         metrics.lease_held(False)  # from the start, so that it can be seen when no instance ever gets it
-    lease, handover = _lease_for(trigger, client, settings, app=app, function=name, instance=instance)
+    lease, handover = _lease_for(trigger, client, settings, app_name=app_name, function_name=name, instance=instance)
     return PubSubSource(
         trigger,
         client,
@@ -53,12 +53,12 @@ def source_for(
 
 
 def _lease_for(
-    trigger: PubSubTrigger, client: Client, settings: HostSettings, *, app: str, function: str, instance: str
+    trigger: PubSubTrigger, client: Client, settings: HostSettings, *, app_name: str, function_name: str, instance: str
 ) -> tuple[Lease | None, Handover | None]:
     """What keeps a pub/sub function to one instance, and how it passes on; a Kubernetes lease is just released."""
     if not trigger.singleton:
         return None, None
     if wants_kubernetes(settings.pubsub_lease):
-        return open_kubernetes_lease(app, function, instance, settings.pubsub_lease_seconds), None
-    lease = RedisLease(client, lease_key(app, function), instance, settings.pubsub_lease_seconds)
+        return open_kubernetes_lease(app_name, function_name, instance, settings.pubsub_lease_seconds), None
+    lease = RedisLease(client, lease_key(app_name, function_name), instance, settings.pubsub_lease_seconds)
     return lease, Handover(lease)

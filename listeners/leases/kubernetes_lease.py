@@ -26,6 +26,7 @@ from listeners.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
+from listeners.leases.lease import Lease
 from listeners.runtime.clock import boot_seconds, lease_end
 
 if TYPE_CHECKING:
@@ -62,14 +63,14 @@ def wants_kubernetes(choice: Choice) -> bool:
     return choice == "kubernetes"
 
 
-def lease_name(app: str, function: str) -> str:
+def lease_name(app_name: str, function_name: str) -> str:
     """The name of the Lease of an app's function: a DNS label, different for different functions."""
-    digest = hashlib.sha256(f"{app}\0{function}".encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    readable = re.sub(r"[^a-z0-9]+", "-", f"triggerfish-{app}-{function}".lower())
+    digest = hashlib.sha256(f"{app_name}\0{function_name}".encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    readable = re.sub(r"[^a-z0-9]+", "-", f"triggerfish-{app_name}-{function_name}".lower())
     return f"{readable[: MAX_NAME - len(digest) - 1].strip('-')}-{digest}"
 
 
-def open_kubernetes_lease(app: str, function: str, holder: str, ttl_seconds: float) -> "KubernetesLease":
+def open_kubernetes_lease(app_name: str, function_name: str, holder: str, ttl_seconds: float) -> "KubernetesLease":
     """The lease of an app's function in this cluster. Connects when it is first used.
 
     Raises ConfigurationError if the package is not installed, or this is no cluster.
@@ -80,7 +81,7 @@ def open_kubernetes_lease(app: str, function: str, holder: str, ttl_seconds: flo
         raise _cannot("The package kubernetes is not installed: pip install 'triggerfish[kubernetes]'") from None
     except OSError as error:
         raise _cannot(f"The pod's namespace cannot be read ({error.strerror}): mount the service account") from None
-    return KubernetesLease(api, namespace, lease_name(app, function), holder, ttl_seconds)
+    return KubernetesLease(api, namespace, lease_name(app_name, function_name), holder, ttl_seconds)
 
 
 def cluster_api() -> "CoordinationV1Api":
@@ -99,7 +100,7 @@ def _cannot(why: str) -> ConfigurationError:
     return ConfigurationError("host.pubsub_lease", "kubernetes", f"{why}, or set host.pubsub_lease=redis everywhere.")
 
 
-class KubernetesLease:
+class KubernetesLease(Lease):
     """The right to subscribe for one function, as a Lease in a namespace.
 
     `holder` names this instance. `ttl_seconds`: others take over so long after they last saw it change; this side

@@ -8,19 +8,14 @@ __all__ = ["Lease"]
 class Lease(Protocol):
     """The right to subscribe for one function. Methods may raise SourceError; each ends within seconds."""
 
+    #: The fencing token: it grows with every change of holder.
+    epoch: int
+    #: How long to wait before the next acquire() if the last one failed.
+    retry_seconds: float
+
     @property
     def held(self) -> bool:
         """Whether a call may be started now. Ends by itself if the lease is not renewed."""
-        ...
-
-    @property
-    def epoch(self) -> int:
-        """The fencing token: it grows with every change of holder."""
-        ...
-
-    @property
-    def retry_seconds(self) -> float:
-        """How long to wait before the next acquire(), if the last one was in vain."""
         ...
 
     async def acquire(self) -> bool:

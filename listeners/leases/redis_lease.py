@@ -8,6 +8,7 @@ from listeners.keys import (
     lease_epoch_key,
     lease_notices_channel,
 )
+from listeners.leases.lease import Lease
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
@@ -31,7 +32,7 @@ def concerns_a_lease(channel: str, payload: bytes) -> bool:
     return is_lease_name(channel.partition("__:")[2] if is_keyspace_channel(channel) else channel)
 
 
-class RedisLease:
+class RedisLease(Lease):
     """A lease in the Redis that the function's channel is in.
 
     `holder` names this instance. `ttl_seconds`: the lease ends so long after the last renewal that Redis saw; this

@@ -39,22 +39,22 @@ class Delivery(Protocol):
 
 
 def delivery_for(
-    trigger: ListTrigger, function: str, client: Client, server: ServerInfo, lease_seconds: float
+    trigger: ListTrigger, function_name: str, client: Client, server: ServerInfo, lease_seconds: float
 ) -> Delivery:
     """The way that the trigger asks for, with the commands that the server has."""
     if trigger.delivery == "at-most-once":
-        return AtMostOnce(trigger, function, client, server)
-    return AtLeastOnce(trigger, function, client, lease_seconds)
+        return AtMostOnce(trigger, function_name, client, server)
+    return AtLeastOnce(trigger, function_name, client, lease_seconds)
 
 
-class AtLeastOnce:
+class AtLeastOnce(Delivery):
     """At least once: an element stays recorded until it is settled, and comes back when its lease runs out.
 
     One script per key and step; needs EVALSHA, and no newer command than Redis 5.0 has.
     """
 
-    def __init__(self, trigger: ListTrigger, function: str, client: Client, lease_seconds: float) -> None:
-        self._function = function
+    def __init__(self, trigger: ListTrigger, function_name: str, client: Client, lease_seconds: float) -> None:
+        self._function_name = function_name
         self._beginning = int(trigger.list_pop_from_beginning)
         self._lease_ms = int(lease_seconds * 1000)
         self._client = client
@@ -85,7 +85,7 @@ class AtLeastOnce:
         for settlement in settlements:
             entry = settlement.entry
             if settlement.outcome is Outcome.DEAD_LETTERED:
-                fields = dead_letter_fields(settlement, self._function)
+                fields = dead_letter_fields(settlement, self._function_name)
                 await self._client.run_script(
                     self._dead_letter,
                     [*_keys(key), dead_letters_key(key)],
@@ -116,12 +116,12 @@ class AtLeastOnce:
         return lost
 
 
-class AtMostOnce:
+class AtMostOnce(Delivery):
     """At most once: the seed's LPOP and RPOP, with COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
 
-    def __init__(self, trigger: ListTrigger, function: str, client: Client, server: ServerInfo) -> None:
+    def __init__(self, trigger: ListTrigger, function_name: str, client: Client, server: ServerInfo) -> None:
         self._trigger = trigger
-        self._function = function
+        self._function_name = function_name
         self._client = client
         self._server = server
         self._keys = keys_read(trigger, multi_pop=server.supports(7))
@@ -160,7 +160,7 @@ class AtMostOnce:
         for settlement in settlements:
             if settlement.outcome is Outcome.DEAD_LETTERED:
                 dead = dead_letters_key(key)
-                fields = dead_letter_fields(settlement, self._function)
+                fields = dead_letter_fields(settlement, self._function_name)
                 await self._client.command(
                     dead, "XADD", dead, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*", *fields,
                     doing=f"dead-lettering from list {key!r}",

@@ -6,6 +6,8 @@ from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, elements_key, inflight_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
 
+__all__ = ["at_least_once_commands", "at_most_once_commands"]
+
 
 def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
     """EVALSHA, and what the scripts run."""

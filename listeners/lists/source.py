@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from listeners.connections.spec import ConnectionSpec
+from listeners.engine.source import Source
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry, Outcome, Settlement, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
@@ -25,20 +26,20 @@ FIRST_POLL_SECONDS = 0.01
 SPARE_CONNECTIONS = 4
 
 
-class ListSource:
+class ListSource(Source):
     """The lists of one trigger. `lease_seconds`: how long an element is ours without a sign of life."""
 
     def __init__(
         self,
         trigger: ListTrigger,
-        function: str,
+        function_name: str,
         spec: ConnectionSpec,
         *,
         client_name: str,
         lease_seconds: float,
     ) -> None:
         self._trigger = trigger
-        self._function = function
+        self._function_name = function_name
         self._lease_seconds = lease_seconds
         # One connection for each key's blocking peek, beside those for taking and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
@@ -54,13 +55,13 @@ class ListSource:
 
     async def open(self) -> None:
         server = await self._client.server()
-        self._delivery = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        self._delivery = delivery_for(self._trigger, self._function_name, self._client, server, self._lease_seconds)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
         self._can_peek = server.supports(6, 2)
 
     async def describe(self) -> str:
         server = await self._client.server()
-        delivery = delivery_for(self._trigger, self._function, self._client, server, self._lease_seconds)
+        delivery = delivery_for(self._trigger, self._function_name, self._client, server, self._lease_seconds)
         ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.supports(7))) :]
         warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
         wake = (

@@ -4,14 +4,16 @@ from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import lease_epoch_key, lease_key, lease_notices_channel
 from listeners.redis.acl import EVAL, SHA, Permissions, SampleCommand, escape_glob, without_spaces
 
+__all__ = ["pubsub_permissions"]
 
-def pubsub_permissions(trigger: PubSubTrigger, app: str, function: str) -> Permissions:
+
+def pubsub_permissions(trigger: PubSubTrigger, app_name: str, function_name: str) -> Permissions:
     subscribe: SampleCommand = ("PSUBSCRIBE" if trigger.is_pattern else "SUBSCRIBE", trigger.channel)
     # Redis compares a pattern with the rule letter by letter, and a channel as the rule's glob has it.
     channel = without_spaces(trigger.channel) if trigger.is_pattern else escape_glob(trigger.channel)
     if not trigger.singleton:
         return Permissions((subscribe, ("PING",)), (), (), (channel,))
-    lease = lease_key(app, function)
+    lease = lease_key(app_name, function_name)
     epoch, notices = lease_epoch_key(lease), lease_notices_channel(lease)
     calls: tuple[SampleCommand, ...] = (
         subscribe, ("PING",), EVAL, ("EVALSHA", SHA, "2", lease, epoch), ("GET", lease), ("SET", lease, "v"),

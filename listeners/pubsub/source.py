@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from listeners.engine.source import Source
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError, SourceTimeoutError
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import PubSubTrigger
@@ -15,6 +16,7 @@ from listeners.pubsub.queue import MessageQueue
 from listeners.redis.client import Client
 from listeners.redis.cluster_subscription import ClusterSubscription
 from listeners.redis.keyspace import keyspace_warning
+from listeners.redis.node_subscription import NodeSubscription
 from listeners.redis.subscription import Message, Subscription
 from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
@@ -48,7 +50,7 @@ MARKER_SECONDS = 0.5
 STOP_SECONDS = 1.5
 
 
-class PubSubSource:
+class PubSubSource(Source):
     """The channel of one trigger.
 
     Without a `lease` every instance subscribes. With `handover` the lease passes from one instance to the next
@@ -74,7 +76,7 @@ class PubSubSource:
         self._renew_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._on_lease = on_lease
         self._queue = MessageQueue(QUEUE_SIZE, on_drop)
-        self._subscription: Subscription | ClusterSubscription | None = None
+        self._subscription: Subscription | None = None
         #: One step at a time changes who holds the lease and what is subscribed to.
         self._changing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -254,13 +256,13 @@ class PubSubSource:
 
     async def _subscribe(
         self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None
-    ) -> Subscription | ClusterSubscription:
+    ) -> Subscription:
         """See that a channel or pattern is subscribed to, on the one connection, or at every primary of a cluster."""
         if self._subscription is None and self._client.is_cluster and is_keyspace_channel(self._trigger.channel):
             self._subscription = ClusterSubscription(self._client, self._received, self._wake.set)
         elif self._subscription is None:
             redis = await self._client.subscription(self._trigger.channel)
-            self._subscription = Subscription(redis, self._received, self._wake.set)
+            self._subscription = NodeSubscription(redis, self._received, self._wake.set)
         if not self._subscription.is_subscribed(channel):
             async with self._unsubscribed_on_error():
                 await self._subscription.add(channel, pattern=pattern, then=then)

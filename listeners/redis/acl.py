@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from listeners.redis.server_info import ServerInfo
 
-__all__ = ["NO_ACL", "Permissions", "SampleCommand", "acl_setuser"]
+__all__ = ["NO_ACL", "Permissions", "SampleCommand", "acl_setuser", "escape_glob", "without_spaces"]
 
 #: A command with arguments that it could be run with.
 SampleCommand = tuple[str, ...]
@@ -49,12 +49,14 @@ class Permissions:
     channels: tuple[str, ...] = ()
 
 
-def acl_setuser(user: str | None, app: str, needs: Iterable[Permissions], server: ServerInfo, *, database: int) -> str:
+def acl_setuser(
+    user: str | None, app_name: str, permissions: Iterable[Permissions], server: ServerInfo, *, database: int
+) -> str:
     """The command that lets `user`, or one with the app's name, do what is needed and nothing else.
 
     A user that exists keeps its password. Only for servers with ACL (Redis 6.0).
     """
-    wanted = list(needs)
+    wanted = list(permissions)
     calls = {call for need in wanted for call in (*need.host, *need.more)} | set(CONNECTION)
     if server.cluster:
         calls.add(("CLUSTER", "SLOTS"))
@@ -63,7 +65,7 @@ def acl_setuser(user: str | None, app: str, needs: Iterable[Permissions], server
         commands.add("client|setinfo")
     if database:
         commands.add("select")
-    name = user or re.sub(r"[^\w.-]", "-", app)
+    name = user or re.sub(r"[^\w.-]", "-", app_name)
     login = [] if user else ["on", f">{PASSWORD}"]
     keys = _unique(f"~{pattern}" for need in wanted for pattern in need.keys)
     channels = _unique(f"&{pattern}" for need in wanted for pattern in need.channels)

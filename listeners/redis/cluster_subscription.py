@@ -8,13 +8,16 @@ from operator import itemgetter
 from listeners.connections.spec import Endpoint
 from listeners.errors import SourceError
 from listeners.redis.client import Client
+from listeners.redis.node_subscription import NodeSubscription
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
 from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["ClusterSubscription"]
 
+FOLLOW_SECONDS = 1.0
 
-class ClusterSubscription:
+
+class ClusterSubscription(Subscription):
     """Like a Subscription; follows the cluster's topology. The trouble of one node stops no other's messages."""
 
     def __init__(self, client: Client, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:
@@ -22,10 +25,9 @@ class ClusterSubscription:
         self._on_message = on_message
         self._on_end = on_end
         self._channels: dict[str, tuple[bool, Callable[[], object] | None]] = {}
-        self._subscriptions: dict[Endpoint, Subscription] = {}
-
-    #: How often primaries are looked for that are new, after a fail-over or when slots went to a further node.
-    follow_seconds = 1.0
+        self._subscriptions: dict[Endpoint, NodeSubscription] = {}
+        # New primaries appear after a fail-over, or when slots move to another node.
+        self.follow_seconds = FOLLOW_SECONDS
 
     @property
     def ended(self) -> bool:
@@ -91,8 +93,8 @@ class ClusterSubscription:
         for node in list(self._subscriptions):
             await self._forget(node)
 
-    async def _subscribed_at(self, node: Endpoint) -> Subscription:
-        subscription = Subscription(self._client.subscription_at(node), self._on_message, self._on_end)
+    async def _subscribed_at(self, node: Endpoint) -> NodeSubscription:
+        subscription = NodeSubscription(self._client.subscription_at(node), self._on_message, self._on_end)
         try:
             for channels, pattern, then in self._batches():
                 await subscription.add(*channels, pattern=pattern, then=then)

@@ -31,9 +31,11 @@ class Consumer:
     `instance` is unique to the process. `lease_ms`: how long an entry is a consumer's without a sign of life.
     """
 
-    def __init__(self, trigger: StreamTrigger, function: str, client: Client, instance: str, lease_ms: int) -> None:
+    def __init__(
+        self, trigger: StreamTrigger, function_name: str, client: Client, instance: str, lease_ms: int
+    ) -> None:
         self._trigger = trigger
-        self._function = function
+        self._function_name = function_name
         self._client = client
         self._lease_ms = lease_ms
         self.group = trigger.consumer_group
@@ -144,7 +146,7 @@ class Consumer:
         """Move an entry to the dead letters."""
         entry = settlement.entry
         delete = int(self._trigger.delete_after_process)
-        fields = dead_letter_fields(settlement, self._function)
+        fields = dead_letter_fields(settlement, self._function_name)
         # Without its group the entry is nobody's to give up on; the group made again will deliver it.
         with contextlib.suppress(GroupMissingError):
             await self._client.run_script(

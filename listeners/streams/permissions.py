@@ -6,6 +6,8 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
 
+__all__ = ["stream_commands"]
+
 
 def stream_commands(trigger: StreamTrigger, key: str) -> Iterator[SampleCommand]:
     group, dead = trigger.consumer_group, dead_letters_key(key)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from listeners.connections.spec import ConnectionSpec
+from listeners.engine.source import Source
 from listeners.errors import GroupMissingError, SourceError
 from listeners.functions.entries import Entry, Outcome, Settlement, by_key
 from listeners.functions.triggers import StreamTrigger
@@ -51,7 +52,7 @@ LAST_READ_SECONDS = 1.5
 SPARE_CONNECTIONS = 4
 
 
-class StreamSource:
+class StreamSource(Source):
     """The streams of one trigger, read as one consumer.
 
     `instance` is unique to the process. `lease_seconds`: how long an entry is a consumer's without a sign of life.
@@ -60,7 +61,7 @@ class StreamSource:
     def __init__(
         self,
         trigger: StreamTrigger,
-        function: str,
+        function_name: str,
         spec: ConnectionSpec,
         *,
         client_name: str,
@@ -68,11 +69,11 @@ class StreamSource:
         lease_seconds: float,
     ) -> None:
         self._trigger = trigger
-        self._function = function
+        self._function_name = function_name
         self._lease_ms = int(lease_seconds * 1000)
         # One connection for each blocking read, beside those for claiming and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
-        self._consumer = Consumer(trigger, function, self._client, instance, self._lease_ms)
+        self._consumer = Consumer(trigger, function_name, self._client, instance, self._lease_ms)
         self._server = ServerInfo()
         #: What this process has read or claimed and not settled; reclaiming leaves it alone.
         self._in_hand: set[Entry] = set()
@@ -232,7 +233,7 @@ class StreamSource:
             await self._consumer.create_groups()
             log.warning(
                 "%s: %s; group %r is made again: what is still in the stream is delivered again",
-                self._function,
+                self._function_name,
                 error,
                 self._consumer.group,
             )

@@ -10,7 +10,7 @@ from listeners.errors import SourceError, TriggerfishError
 from listeners.functions.triggers import PolledTrigger
 from scaler.access.access import Access
 from scaler.evaluation.history import History
-from scaler.evaluation.target import instances_for
+from scaler.evaluation.target import PUBSUB_TARGET, instances_for
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.sampler import Samplers
 from scaler.triggers.metadata import ScaledTrigger
@@ -130,7 +130,7 @@ class Evaluator:
         spec = self.resolve_connection(owner, scaled)
         measured = scaled.measured
         if measured is None:
-            return Evaluation(target=1, active=True, backlog=None, taken_at=time.monotonic())
+            return Evaluation(PUBSUB_TARGET, active=True, backlog=None, taken_at=time.monotonic())
         sample = await self._samplers.sample(spec, measured, fresh=fresh)
         return _evaluated(scaled, sample.backlog, sample.taken_at)
 

@@ -1,8 +1,11 @@
-"""What should run: the target of a trigger, of an app, and how fast to follow it. Pure."""
+"""The target: how many instances a trigger and an app want. Pure."""
 
 from collections.abc import Iterable
 
-__all__ = ["app_target", "instances_for"]
+__all__ = ["PUBSUB_TARGET", "app_target", "instances_for"]
+
+#: Every subscriber receives every message, so a pub/sub trigger always wants exactly one instance.
+PUBSUB_TARGET = 1
 
 
 def instances_for(backlog: int, messages_per_worker: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from listeners.errors import ConfigurationError
-from scaler.legible import legible
+from listeners.text import printable
 from scaler.manifests.rendering import AppDeployment, quoted
 from scaler.triggers.app_triggers import declared_parameters, text_of
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
@@ -61,7 +61,7 @@ def drift(app: AppDeployment, file: Path) -> Drift:
         tofile=f"what {app.reference} declares",
         lineterm="",
     )
-    return Drift([legible(line, MAX_LINE) for line in lines], in_values)
+    return Drift([printable(line, MAX_LINE) for line in lines], in_values)
 
 
 def _lines(triggers: Iterable[ScaledTrigger], connections: set[str]) -> list[str]:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from listeners.functions.triggers import PubSubTrigger
 from listeners.settings import HostSettings
-from scaler.legible import legible
+from listeners.text import printable
 from scaler.triggers.app_triggers import declared_parameters, metadata_of, only_pubsub
 from scaler.triggers.metadata import ScaledTrigger
 
@@ -140,7 +140,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["comment"] = lambda text: _Comment(legible(text))
+    environment.filters["comment"] = lambda text: _Comment(printable(text))
     environment.tests["pubsub"] = lambda trigger: isinstance(trigger, PubSubTrigger)
     return environment
 

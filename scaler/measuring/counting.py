@@ -14,7 +14,7 @@ from scaler.measuring.backlog import KeyBacklog
 from scaler.measuring.lag import GroupState, Lag, StreamState
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["CountMemory"]
+__all__ = ["CountMemory", "StreamCount", "count_all", "first_error"]
 
 #: Entries read in one counting step (XRANGE COUNT): few at first, as one end is often near, and then up to STEP.
 FIRST_STEP = 10

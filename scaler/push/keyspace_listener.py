@@ -13,6 +13,7 @@ from listeners.keys import keyspace_channel
 from listeners.redis.client import Client
 from listeners.redis.cluster_subscription import ClusterSubscription
 from listeners.redis.keyspace import tells_of_entries
+from listeners.redis.node_subscription import NodeSubscription
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
 from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 from listeners.text import decode
@@ -124,13 +125,13 @@ class KeyspaceListener(Generic[Who]):
         finally:
             await client.aclose()
 
-    async def _subscription(self, client: Client) -> Subscription | ClusterSubscription:
+    async def _subscription(self, client: Client) -> Subscription:
         if client.is_cluster:
             return ClusterSubscription(client, self._received, self._woken.set)
         redis = await client.subscription(self._channel(""))
-        return Subscription(redis, self._received, self._woken.set)
+        return NodeSubscription(redis, self._received, self._woken.set)
 
-    async def _follow(self, client: Client, subscription: Subscription | ClusterSubscription) -> str:
+    async def _follow(self, client: Client, subscription: Subscription) -> str:
         """Keep the subscription as it is wanted, for as long as Redis tells of changes."""
         look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
         ping_at = math.inf  # there is no connection before the first key
@@ -149,7 +150,7 @@ class KeyspaceListener(Generic[Who]):
             await self._pause(min(PING_SECONDS, subscription.follow_seconds))
             subscription.raise_if_ended()
 
-    async def _settle(self, subscription: Subscription | ClusterSubscription) -> None:
+    async def _settle(self, subscription: Subscription) -> None:
         """Subscribe to what is wanted, and to nothing else."""
         unsettled, self._unsettled = self._unsettled, set()
         for keys in _batches(unsettled & self._wanted - self._subscribed):

@@ -72,7 +72,7 @@ class ScaledTrigger:
         return metric_name(self.trigger, self.function, self.from_env)
 
 
-def metric_name(trigger: Trigger, function: str, from_env: frozenset[str] = frozenset()) -> str:
+def metric_name(trigger: Trigger, function_name: str, from_env: frozenset[str] = frozenset()) -> str:
     """A name for the metric: lower case, the same for the same trigger, different for another one.
 
     KEDA keeps it in the HPA, so that it must never change for a deployed trigger: it depends on the kind, the
@@ -82,7 +82,7 @@ def metric_name(trigger: Trigger, function: str, from_env: frozenset[str] = froz
     """
     group = trigger.consumer_group if isinstance(trigger, StreamTrigger) else ""
     reads = {"channel": [trigger.channel]} if isinstance(trigger, PubSubTrigger) else {"keys": list(trigger.keys)}
-    parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function}
+    parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function_name}
     stable = [None if name in from_env else part for name, part in parts.items()]
     identity = json.dumps([trigger.kind, *stable])
     return f"{METRIC_PREFIX}{trigger.kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"

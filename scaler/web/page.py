@@ -11,10 +11,10 @@ from heapq import nsmallest
 
 from jinja2 import Environment, StrictUndefined
 
+from listeners.text import printable
 from listeners.version import __version__
 from scaler.evaluation.evaluator import TrackedTrigger
 from scaler.evaluation.history import HISTORY_SECONDS
-from scaler.legible import legible
 from scaler.monitoring.status import KeyStatus, TriggerStatus, trigger_status
 from scaler.web.backlog_chart import CHART_HEIGHT, CHART_WIDTH, Chart, chart
 from scaler.web.pages import page_part
@@ -81,7 +81,7 @@ class Row:
         keys = self.status.keys
         if len(keys) == 1:
             return [_parts(keys[0])]
-        lines = [f"{legible(key.key, 60)}: {_parts(key)}" for key in keys[:MAX_KEYS]]
+        lines = [f"{printable(key.key, 60)}: {_parts(key)}" for key in keys[:MAX_KEYS]]
         return lines if len(keys) <= MAX_KEYS else [*lines, f"and {len(keys) - MAX_KEYS} more keys"]
 
 
@@ -205,7 +205,7 @@ def _age(seconds: float) -> str:
 def _environment() -> Environment:
     """Everything that is put into the template is escaped, but our own style and script, which it marks as safe."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"age": _age, "legible": legible, "number": lambda number: f"{number:,}"}
+    environment.filters |= {"age": _age, "printable": printable, "number": lambda number: f"{number:,}"}
     return environment
 
 

@@ -17,8 +17,8 @@ from listeners.errors import ConfigurationError, SourceError, TriggerfishError
 from listeners.functions.app import App
 from listeners.functions.loading import load_app
 from listeners.host.host import Host
+from listeners.text import printable
 from listeners.version import __version__
-from scaler.legible import legible
 from scaler.settings import Settings
 from scaler.triggers.scaled_objects import metadata_from
 from triggerfish.cli.dead import dead
@@ -189,7 +189,7 @@ def explain(
         work = explain_app(load_app(str(app)), settings_from(config, connection))
     explained = asyncio.run(work)
     for problem in explained.problems:
-        errors.print(legible(problem, MAX_LINE), style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(printable(problem, MAX_LINE), style="red", markup=False, highlight=False, soft_wrap=True)
     if explained.triggers:
         console.print(trigger_table(explained.triggers))
     elif scaler_url is not None and not explained.problems:

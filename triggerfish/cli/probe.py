@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from listeners.errors import ConfigurationError
-from scaler.legible import legible
+from listeners.text import printable
 from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger, metadata_from, triggers_in
 from triggerfish.cli.options import MetadataOption
 from triggerfish.cli.tables import console_for_tables
@@ -126,7 +126,7 @@ def _table(answers: "list[CallReport]") -> Table:
         said.add(answer.seen)
         took = f"{answer.seconds * 1000:.0f} ms" if answer.seconds is not None else "-"
         table.add_row(
-            answer.call, took, Text(answer.status, "red" if answer.failed else "green"), Text(legible(seen, 500))
+            answer.call, took, Text(answer.status, "red" if answer.failed else "green"), Text(printable(seen, 500))
         )
     return table
 
@@ -146,4 +146,4 @@ def _check_address(address: str) -> None:
 
 
 def _say(line: str) -> None:
-    console.print(legible(line, 500), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(line, 500), markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from scaler.legible import legible
+from listeners.text import printable
 from scaler.monitoring.status import KeyStatus, TriggerStatus
 
 __all__ = ["console_for_tables", "instances_line", "trigger_table"]
@@ -38,7 +38,7 @@ def trigger_table(triggers: Iterable[TriggerStatus]) -> Table:
     for status in shown:
         for number, row in enumerate(_rows(status)):
             owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
-            table.add_row(*(Text(legible(cell)) for cell in ((owner, *row) if owned else row)))
+            table.add_row(*(Text(printable(cell)) for cell in ((owner, *row) if owned else row)))
     return table
 
 

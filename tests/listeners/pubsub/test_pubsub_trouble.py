@@ -152,7 +152,7 @@ async def test_more_than_functions_can_do(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When messages come too fast for long, the server does not cut us off: each is handled, or counted as dropped."""
-    monkeypatch.setattr("listeners.redis.subscription.BEHIND_SECONDS", 0.1)
+    monkeypatch.setattr("listeners.redis.node_subscription.BEHIND_SECONDS", 0.1)
     monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 1000)
     app, handled = App("test"), 0
 

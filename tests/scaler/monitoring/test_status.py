@@ -14,7 +14,7 @@ from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.legible import legible
+from listeners.text import printable
 from scaler.monitoring.status import TriggerStatus, api_path, owner_and_metric
 from scaler.triggers.owner import Owner
 from tests.support.running_scaler import Running, failure, running_scaler
@@ -127,10 +127,10 @@ async def test_a_connection_that_does_not_exist(scaler: Running) -> None:
     assert not {"target", "active", "backlog"} & set(page)
 
 
-def test_legible() -> None:
+def test_printable() -> None:
     """Text in one line, with what would be obeyed written out, and never longer than asked for."""
-    assert legible("orders [red]{1}\u4e2d\U0001f421") == "orders [red]{1}\u4e2d\U0001f421"
-    assert legible("a\nb\x1b[2J\u202ec\x00") == r"a\nb\x1b[2J\u202ec\x00"
-    assert legible("x" * 120) == "x" * 120
-    assert legible("x" * 121) == "x" * 119 + "\u2026"
-    assert len(legible("\U000e0001" * 10**6, 20)) == 20
+    assert printable("orders [red]{1}\u4e2d\U0001f421") == "orders [red]{1}\u4e2d\U0001f421"
+    assert printable("a\nb\x1b[2J\u202ec\x00") == r"a\nb\x1b[2J\u202ec\x00"
+    assert printable("x" * 120) == "x" * 120
+    assert printable("x" * 121) == "x" * 119 + "\u2026"
+    assert len(printable("\U000e0001" * 10**6, 20)) == 20
