@@ -18,11 +18,11 @@ COPY listeners listeners
 COPY scaler scaler
 COPY triggerfish triggerfish
 RUN python -m venv /opt/triggerfish \
-    && /opt/triggerfish/bin/pip install ".${EXTRAS:+[${EXTRAS}]}"
+    && /opt/triggerfish/bin/pip install ".[scaler${EXTRAS:+,${EXTRAS}}]"
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="triggerfish" \
-      org.opencontainers.image.description="Python functions triggered by Redis, scaled by what is waiting" \
+      org.opencontainers.image.description="Python functions triggered by Redis, scaled by their backlog" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/triggerfish/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench bench-scaler bench-peers chaos charts servers lint format dashboard clean
+.PHONY: help demo test bench bench-scaler bench-peers chaos charts servers lint format package dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ lint: .venv/dev  ## Check style, types and import rules
 format: .venv/dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+package: .venv/dev  ## Build the wheel, install it into empty environments, and run the demo from another folder
+	@$(BIN)/python -m tests.packaging
 
 dashboard: .venv/dev  ## Write the chart's Grafana dashboard from its code, and a picture of it (a minute)
 	@$(BIN)/python -m charts.dashboard

@@ -2,8 +2,8 @@
 
 import os
 
-from listeners import App
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from triggerfish import App
 
 app = App("idle")
 

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from listeners import App
+from triggerfish import App
 
 app = App("latency")
 

@@ -1,8 +1,72 @@
-"""Triggerfish: Python functions triggered by Redis lists, streams and pub/sub."""
+"""Triggerfish's function host: calls Python functions for entries of Redis lists, streams and pub/sub channels.
 
-from listeners.errors import Reject, Retry
-from listeners.functions.app import App
-from listeners.functions.entries import RedisMessage
-from listeners.host.host import Host
+Packages, from the top layer down; each may import those below it:
 
-__all__ = ["App", "Host", "RedisMessage", "Reject", "Retry"]
+- `checks`: what `triggerfish check` reports
+- `host`: an app as a process
+- `lists`, `streams`, `pubsub`: one source for each kind of trigger; none imports another
+- `leases`, `dead_letters`: pub/sub in one instance; entries that were given up on
+- `engine`, `redis`: taking, calling and settling; the only code that uses redis-py
+- `functions`, `connections`: what an app declares; where Redis is and who may use it
+- `runtime`: clocks, tasks, signals, files and HTTP, without Redis or functions
+- `errors`, `keys`, `settings`, `text`, `version`: single modules that everything may import
+
+User code imports these names from `triggerfish`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from listeners.connections.named import Connections as Connections
+    from listeners.errors import ConfigurationError as ConfigurationError
+    from listeners.errors import Reject as Reject
+    from listeners.errors import Retry as Retry
+    from listeners.errors import TriggerfishError as TriggerfishError
+    from listeners.functions.app import App as App
+    from listeners.functions.entries import RedisMessage as RedisMessage
+    from listeners.host.host import Host as Host
+    from listeners.settings import HostSettings as HostSettings
+    from listeners.version import __version__ as __version__
+
+#: Where each public name is defined.
+_MODULES = {
+    "App": "listeners.functions.app",
+    "ConfigurationError": "listeners.errors",
+    "Connections": "listeners.connections.named",
+    "Host": "listeners.host.host",
+    "HostSettings": "listeners.settings",
+    "RedisMessage": "listeners.functions.entries",
+    "Reject": "listeners.errors",
+    "Retry": "listeners.errors",
+    "TriggerfishError": "listeners.errors",
+    "__version__": "listeners.version",
+}
+
+__all__ = [
+    "App",
+    "ConfigurationError",
+    "Connections",
+    "Host",
+    "HostSettings",
+    "RedisMessage",
+    "Reject",
+    "Retry",
+    "TriggerfishError",
+    "__version__",
+]
+
+
+if not TYPE_CHECKING:  # or type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used (PEP 562)."""
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(module), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,6 +7,7 @@
     │   ├── UnusableConnectionError     a named connection whose settings or files are wrong
     │   ├── ConnectionNotAllowedError   a connection that this namespace may not use
     │   ├── BindingError                a function whose parameter cannot be bound
+    │   ├── MissingExtraError           an optional package that a command needs
     │   └── AppLoadError                an app that cannot be imported
     ├── SourceError                     Redis (or Kubernetes, for a lease) did not do what was asked; try again later
     │   ├── SourceUnavailableError      not reachable, loading, failing over, out of memory
@@ -37,6 +38,7 @@ __all__ = [
     "ConnectionStringError",
     "FunctionSignal",
     "GroupMissingError",
+    "MissingExtraError",
     "Reject",
     "Retry",
     "SourceError",
@@ -65,7 +67,7 @@ class ConfigurationError(TriggerfishError):
         self.field = field
         self.value = value
         self.fix = fix
-        super().__init__(f"{field}: {_shown(value)} cannot be used. {fix}" if value is not None else f"{field}: {fix}")
+        super().__init__(f"invalid {field} {_shown(value)}: {fix}" if value is not None else f"{field}: {fix}")
 
 
 def _shown(value: object) -> str:
@@ -95,6 +97,10 @@ class ConnectionNotAllowedError(ConfigurationError):
 
 class BindingError(ConfigurationError):
     """A function's parameter cannot be bound to what the trigger delivers."""
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional package is needed that is not installed."""
 
 
 class AppLoadError(ConfigurationError):

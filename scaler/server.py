@@ -30,11 +30,8 @@ __all__ = ["ScalerServer"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-
 #: How often files that may be replaced are looked at. The kubelet takes up to a minute to bring a changed Secret.
 LOOK_SECONDS = 2.0
-
-
 #: Objects created before the young ones are looked through, and of such looks before those that survived some, and all.
 COLLECT_AFTER = (10_000, 10, 50)
 

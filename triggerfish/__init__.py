@@ -1,1 +1,58 @@
-"""Triggerfish: the public names and the command line."""
+"""Triggerfish: Python functions triggered by Redis lists, streams and pub/sub, scaled by their backlog.
+
+    from triggerfish import App
+
+    app = App()
+
+    @app.list_trigger(keys="orders")
+    async def handle_order(order: dict) -> None: ...
+
+Everything a user's code needs is here. `listeners` is the function host, `scaler` the scale controller and
+`triggerfish.cli` the command line, which uses both; `triggerfish.testing` helps to test functions.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from listeners import App as App
+    from listeners import ConfigurationError as ConfigurationError
+    from listeners import Connections as Connections
+    from listeners import Host as Host
+    from listeners import HostSettings as HostSettings
+    from listeners import RedisMessage as RedisMessage
+    from listeners import Reject as Reject
+    from listeners import Retry as Retry
+    from listeners import TriggerfishError as TriggerfishError
+    from listeners import __version__ as __version__
+
+__all__ = [
+    "App",
+    "ConfigurationError",
+    "Connections",
+    "Host",
+    "HostSettings",
+    "RedisMessage",
+    "Reject",
+    "Retry",
+    "TriggerfishError",
+    "__version__",
+]
+
+
+if not TYPE_CHECKING:  # or type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used (PEP 562): `import triggerfish` itself costs nothing."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from triggerfish.shadowing import shadowing_problem  # noqa: PLC0415
+
+        if problem := shadowing_problem():
+            raise ImportError(problem)
+        value = globals()[name] = getattr(importlib.import_module("listeners"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,6 +1,6 @@
 """`python -m triggerfish` is `triggerfish`."""
 
-from triggerfish.cli.main import main
+from triggerfish.cli import main
 
 if __name__ == "__main__":
     main()

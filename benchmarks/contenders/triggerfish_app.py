@@ -2,7 +2,7 @@
 
 from benchmarks.contenders.tally import Tally
 from benchmarks.scenarios import GROUP, KEY, Scenario
-from listeners import App
+from triggerfish import App
 
 app = App("bench")
 tally = Tally()

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from listeners.functions.loading import load_app
+from scaler.local_app import LocalApp
 from scaler.settings import Settings, load_settings
-from triggerfish.cli.tables import console_for_tables
-from triggerfish.cli.up import LocalApp, show_while
+from triggerfish.cli.output import stdout
+from triggerfish.cli.up import show_while, snapshot
 from triggerfish.testing.server import Server, embedded_binary
 
 APP = Path(__file__).with_name("app.py")
@@ -104,7 +105,7 @@ class Demo:
 
     async def _at_minimum(self) -> bool:
         instances = self.local.instances
-        return len(instances.running) == self.local.scaler.target and not instances.draining
+        return len(instances.running) == self.local.autoscaler.target and not instances.draining
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         while not await condition():  # noqa: ASYNC110  (what is waited for happens in Redis)
@@ -113,12 +114,12 @@ class Demo:
     def picture(self) -> RenderableType:
         """The live table, and what is going on."""
         phase = Text(f"{self.seconds:5.1f} s  {self.phase}", style="bold")
-        return Group(phase, Text(), self.local.picture())
+        return Group(phase, Text(), snapshot(self.local))
 
 
 async def main(keep: bool) -> int:
     """Play the demo; 0 if nothing was lost and nothing was handled twice."""
-    console = console_for_tables()
+    console = stdout()
     with Server(embedded_binary()) as server:
         # The app records what it handled over a connection of its own, with its own variable.
         os.environ["DEMO_REDIS"] = f"redis://{server.address}"

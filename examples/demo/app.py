@@ -6,7 +6,7 @@ import os
 import redis.asyncio
 from pydantic import BaseModel
 
-from listeners import App, RedisMessage
+from triggerfish import App, RedisMessage
 
 app = App("demo")
 

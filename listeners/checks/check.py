@@ -21,14 +21,12 @@ from listeners.settings import HostSettings
 __all__ = ["CheckResult", "acl_commands", "check"]
 
 CLIENT_NAME = "triggerfish:check"
-
-
 FIX = "allow what `triggerfish check --acl` prints"
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found of one function's trigger. `line` says how it will be read, or what is wrong.
+    """What was found of one function's trigger. `detail` says how it will be read, or what is wrong.
 
     `warnings` are sentences about the trigger, and about its server if no function before it has them already.
     """
@@ -36,7 +34,7 @@ class CheckResult:
     function: str
     reads: str
     address: str
-    line: str
+    detail: str
     works: bool
     warnings: tuple[str, ...] = ()
 

@@ -19,8 +19,6 @@ from listeners.runtime.files import FileStamp, file_stamp, read_file
 __all__ = ["folder_stamp", "read_folder"]
 
 MAX_FILES = 1_000
-
-
 FIELD = "connections_dir"
 
 

@@ -23,17 +23,10 @@ __all__ = ["EntraTokens", "PasswordFile", "entra_identity", "has_entra", "read_p
 
 log = logging.getLogger("triggerfish")
 
-
 ENTRA_SCOPE = "https://redis.azure.com/.default"
-
-
 #: The longest wait for a token, and how long after a failure the next one is asked for.
 TOKEN_SECONDS = 10.0
-
-
 RETRY_SECONDS = 5.0
-
-
 #: The part of a token's time after which it is replaced: Redis disconnects whoever still uses one that has expired.
 RENEW_AFTER = 0.7
 

@@ -13,22 +13,11 @@ from listeners.errors import ConnectionStringError
 __all__ = ["parse_connection_string"]
 
 DEFAULT_TLS_PORT = 6380
-
-
 DEFAULT_SENTINEL_PORT = 26379
-
-
 MAX_ENDPOINTS = 100
-
-
 _TRUE = ("true", "1", "yes")
-
-
 _FALSE = ("false", "0", "no")
-
-
 _OPTIONS = ("password", "user", "ssl", "defaultDatabase", "serviceName", "sentinelPassword", "sentinelUser")
-
 
 #: StackExchange options that change nothing here: they tune that client.
 _IGNORED_OPTIONS = frozenset(

@@ -17,12 +17,8 @@ __all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields
 
 #: The oldest are dropped beyond this (XADD MAXLEN ~).
 DEAD_LETTERS_KEPT = 10_000
-
-
 #: Dead letters read in one step.
 PAGE = 100
-
-
 #: Before the name of a stream entry's field, so that it cannot be mistaken for one of ours.
 FIELD_PREFIX = b"field:"
 

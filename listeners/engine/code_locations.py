@@ -11,18 +11,10 @@ from typing import Any
 __all__ = ["raised_at", "stands_at", "waits_at"]
 
 MAX_CHARACTERS = 300
-
-
 #: Coroutines that wait for each other are followed so far.
 MAX_DEPTH = 1000
-
-
 OURS = str(Path(__file__).parent.parent)
-
-
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-
-
 Frame = tuple[FrameType, int]
 
 

@@ -23,10 +23,7 @@ __all__ = ["CLEAN_UP_SECONDS", "Executor"]
 
 log = logging.getLogger("triggerfish.host")
 
-
 MAX_THREADS = 32
-
-
 #: How long a cancelled function may take to clean up.
 CLEAN_UP_SECONDS = 2.0
 

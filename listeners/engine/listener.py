@@ -22,19 +22,12 @@ __all__ = ["Listener"]
 
 log = logging.getLogger("triggerfish.host")
 
-
 #: Pub/sub has no batch size: so many messages are handled at once.
 PUBSUB_CONCURRENCY = 10
-
-
 #: How long a read that is under way at a drain may go on; it may have taken entries.
 LAST_TAKE_SECONDS = 2.0
-
-
 #: How long cancelled functions may take to clean up, and Redis to hear what became of the last entries.
 CLEAN_UP_SECONDS = 2.0
-
-
 FAILED: Final = object()
 
 

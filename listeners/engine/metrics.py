@@ -13,11 +13,7 @@ from listeners.functions.entries import Outcome
 __all__ = ["FunctionMetrics", "HostMetrics"]
 
 LABELS = ("app", "function")
-
-
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-
-
 #: Observations that may wait to be counted.
 MAX_OBSERVED = 1_000
 

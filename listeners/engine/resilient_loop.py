@@ -13,10 +13,7 @@ __all__ = ["ResilientLoop"]
 
 log = logging.getLogger("triggerfish.host")
 
-
 FIRST_PAUSE_SECONDS = 0.05
-
-
 LAST_PAUSE_SECONDS = 5.0
 
 

@@ -9,11 +9,7 @@ __all__ = ["after_failure", "deliveries_exhausted", "describe_exception", "lease
 
 #: The first retry waits about this long, each further one twice as long as the one before, up to the last figure.
 FIRST_RETRY_SECONDS = 1.0
-
-
 LAST_RETRY_SECONDS = 300.0
-
-
 #: What is kept of an exception's text: it may be a whole document.
 MAX_REASON_CHARACTERS = 1_000
 

@@ -11,7 +11,6 @@ __all__ = ["PooledTask", "TaskPool"]
 
 log = logging.getLogger("triggerfish.host")
 
-
 #: So many workers are woken for each job that waits while others stand behind it: with two their number doubles with
 #: each round of the loop, and so few are woken for nothing.
 WOKEN_BY_EACH = 2

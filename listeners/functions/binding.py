@@ -16,8 +16,6 @@ from listeners.functions.entries import Entry, RedisMessage
 __all__ = ["Binding", "bind", "function_name"]
 
 Converter = Callable[[Entry], Any]
-
-
 _ACCEPTED = "RedisMessage, str, bytes, dict, a pydantic model, a dataclass, or list[...] of one of these"
 
 

@@ -19,12 +19,10 @@ __all__ = ["load_app"]
 
 #: What a function needs in a declaration file, beside its trigger's parameters.
 REQUIRED = ("handler", "type")
-
-
 DECLARATIONS = (".yaml", ".yml", ".json")
-
-
 FILES = (".py", *DECLARATIONS)
+#: Names that a user's own module may have too.
+OUR_PACKAGES = ("listeners", "scaler", "triggerfish")
 
 
 def load_app(reference: str) -> App:
@@ -80,10 +78,25 @@ def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
         return load()
     except ConfigurationError:
         raise
-    except ModuleNotFoundError as error:
-        raise AppLoadError(field, reference, f"No module named {error.name!r} can be imported from here.") from error
     except (Exception, SystemExit) as error:
-        raise AppLoadError(field, reference, f"Importing it raised {type(error).__name__}: {error}.") from error
+        raise AppLoadError(field, reference, _import_problem(error)) from error
+
+
+def _import_problem(error: BaseException) -> str:
+    name = error.name or "" if isinstance(error, ImportError) else ""
+    package = name.partition(".")[0]
+    if package in OUR_PACKAGES and (hidden := _hidden_by_ours(package)) is not None:
+        return f"{hidden} has the name of a package of Triggerfish, which is imported instead of it: rename it."
+    if isinstance(error, ModuleNotFoundError):
+        return f"No module named {name!r} can be imported from here."
+    return f"Importing it raised {type(error).__name__}: {error}."
+
+
+def _hidden_by_ours(package: str) -> Path | None:
+    """A module or package on sys.path with the name of one of ours."""
+    ours = Path(__file__).parents[2]
+    candidates = [Path(folder, name) for folder in sys.path for name in (package, f"{package}.py")]
+    return next((path for path in candidates if path.parent != ours and path.exists()), None)
 
 
 def _app_in(module: ModuleType, attribute: str, reference: str) -> App:

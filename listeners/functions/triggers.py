@@ -38,20 +38,12 @@ DEFAULT_CONSUMER_GROUP = "AzureFunctionRedisExtension"
 DEFAULT_POLLING_INTERVAL_MS = 1000
 DEFAULT_MESSAGES_PER_WORKER = 100
 DEFAULT_BATCH_SIZE = 10
-DEFAULT_CALL_TIMEOUT_SECONDS = 1800.0
+DEFAULT_CALL_TIMEOUT_SECONDS = 1800
 # Ours.
 DEFAULT_MAX_DELIVERIES = 5
-
-
 MAX_BATCH_SIZE = 10_000
-
-
 MAX_POLLING_INTERVAL_MS = 3_600_000
-
-
 MAX_KEYS = 100
-
-
 MAX_CALL_TIMEOUT_SECONDS = 86_400
 
 
@@ -97,14 +89,8 @@ def _connection_name(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-
-
 Seconds = Annotated[float, BeforeValidator(_seconds)]
-
-
 Text = Annotated[str, BeforeValidator(_not_blank)]
-
-
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
 
 
@@ -213,7 +199,6 @@ class PubSubTrigger(_BaseTrigger):
 
 
 Trigger = ListTrigger | StreamTrigger | PubSubTrigger
-
 
 _TYPES: dict[str, type[Trigger]] = {
     spelling.lower(): cls

@@ -28,7 +28,6 @@ __all__ = ["Host", "instance_name"]
 
 log = logging.getLogger("triggerfish.host")
 
-
 #: Leases are renewed this often within their time, so that two renewals may fail.
 RENEWALS_PER_LEASE = 3
 
@@ -47,7 +46,7 @@ class Host:
     def __init__(
         self,
         app: App,
-        connections: Connections,
+        connections: Connections | None = None,
         settings: HostSettings | None = None,
         *,
         instance: str | None = None,
@@ -60,6 +59,7 @@ class Host:
         self._metrics = HostMetrics(self.registry)
         self._signals = 0
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
+        connections = connections or Connections()
         specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 

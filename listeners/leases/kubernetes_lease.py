@@ -36,23 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["KubernetesLease", "lease_name", "open_kubernetes_lease", "wants_kubernetes"]
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-
 #: How often an instance that stands by reads the lease: seldom enough for the API server, within a second of a release.
 STANDBY_SECONDS = 0.75
-
-
 #: The longest that one request may take; a third of the lease if that is shorter.
 REQUEST_SECONDS = 3.0
-
-
 #: A DNS label has 63 characters at most.
 MAX_NAME = 63
-
-
 HTTP_CONFLICT = 409
-
-
 Choice = Literal["auto", "redis", "kubernetes"]
 
 

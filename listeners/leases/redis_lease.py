@@ -18,8 +18,6 @@ __all__ = ["RedisLease", "concerns_a_lease"]
 
 #: How often an instance that stands by asks for the lease.
 STANDBY_SECONDS = 0.5
-
-
 #: How long after the end of somebody's lease it is asked for, as the server counts in milliseconds.
 AFTER_END_SECONDS = 0.002
 SCRIPTS = ("acquire", "offer", "release", "take_over")

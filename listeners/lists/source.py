@@ -17,12 +17,8 @@ __all__ = ["ListSource"]
 
 #: No blocking read waits longer, so that a dead connection is noticed.
 MAX_BLOCK_SECONDS = 1.0
-
-
 #: Before Redis 6.2 nothing can wake the listener: it polls, from this pause up to the polling interval.
 FIRST_POLL_SECONDS = 0.01
-
-
 SPARE_CONNECTIONS = 4
 
 

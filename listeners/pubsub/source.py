@@ -25,27 +25,15 @@ __all__ = ["QUEUE_SIZE", "PubSubSource"]
 
 #: Messages that wait for the function; more are dropped, and counted.
 QUEUE_SIZE = 10_000
-
-
 #: When more than so many wait, functions get their turn after each message that is read.
 MANY_WAIT = 200
-
-
 #: The holder renews this often within one lease time.
 RENEWALS_PER_LEASE = 10 / 3
-
-
 MAX_WAIT_SECONDS = 1.0
-
-
 #: How long a holder that drains waits for one that stands by.
 HAND_OVER_SECONDS = 0.5
-
-
 #: How long the marker may take from Redis to us.
 MARKER_SECONDS = 0.5
-
-
 #: The longest that the last steps against Redis may take.
 STOP_SECONDS = 1.5
 

@@ -10,28 +10,18 @@ __all__ = ["NO_ACL", "Permissions", "SampleCommand", "acl_setuser", "escape_glob
 
 #: A command with arguments that it could be run with.
 SampleCommand = tuple[str, ...]
-
-
 #: What is said where there is nothing to set.
 NO_ACL = "has no ACL, which came with Redis 6.0: every user may do everything"
-
-
 #: Commands whose first argument is a part of their name.
 CONTAINERS = ("CLIENT", "CLUSTER", "PUBSUB", "XGROUP", "XINFO")
-
-
 SHA = "0" * 40
-
-
 #: A script is sent whole to a server that does not know it yet.
 EVAL: SampleCommand = ("EVAL", "return 1", "0")
-
 
 #: Every connection says who it is; `check` tries commands in a transaction that it discards.
 CONNECTION: tuple[SampleCommand, ...] = (
     ("CLIENT", "SETNAME", "x"), ("INFO", "server"), ("PING",), ("MULTI",), ("EXEC",), ("DISCARD",),
 )  # fmt: skip
-
 
 #: Where a user gets a password that has to be replaced.
 PASSWORD = "CHANGE-ME"  # noqa: S105  (it opens nothing)

@@ -22,15 +22,9 @@ __all__ = ["Client"]
 
 #: Longer than any blocking read of ours, so that a read that waits is not taken for a server that hangs.
 SOCKET_TIMEOUT_SECONDS = 5.0
-
-
 MAX_CONNECTIONS = 8
-
-
 #: How often one command follows a slot to another node before it is given up.
 MAX_REDIRECTIONS = 3
-
-
 Command = tuple[Any, ...]
 
 

@@ -57,7 +57,6 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[SourceError]], ...] = (
     ),
 )
 
-
 #: By the code of an error reply, as a whole word (BUSYGROUP is not BUSY); inside a script's error the code stands in
 #: the middle of the text.
 _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (

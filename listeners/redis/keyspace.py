@@ -23,7 +23,6 @@ _EVENT_FLAGS = {
     "d": "",  # what modules publish
 }
 
-
 #: What the flag A stands for.
 _ALL = "g$lshztxed"
 

@@ -17,22 +17,13 @@ from listeners.text import decode
 
 __all__ = ["NodeSubscription"]
 
-
 #: How long the server may take to confirm a subscription.
 CONFIRM_SECONDS = 2.0
-
-
 #: A subscription that is silent for so long, its pings included, is taken for dead.
 SILENCE_SECONDS = 10.0
-
-
 MAX_WAIT_SECONDS = 1.0
-
-
 #: A ping whose answer is not there after so long stands behind messages that wait in the server.
 BEHIND_SECONDS = 1.0
-
-
 #: After so many messages everything else gets its turn.
 TURN_MESSAGES = 50
 

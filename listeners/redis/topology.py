@@ -21,8 +21,6 @@ __all__ = [
 ]
 
 CONNECT_TIMEOUT_SECONDS = 3.0
-
-
 _IDENTITY = ("username", "password", "credential_provider")
 
 

@@ -8,8 +8,6 @@ from typing import Generic, TypeVar
 __all__ = ["Deadlines"]
 
 Thing = TypeVar("Thing")
-
-
 #: A loop's clock is only so fine.
 RESOLUTION_SECONDS = 0.001
 

@@ -11,7 +11,6 @@ __all__ = ["FileStamp", "FileWatch", "file_stamp", "read_file"]
 
 #: More than any password, certificate chain or set of CAs needs.
 MAX_FILE_BYTES = 1024 * 1024
-
 FileStamp = tuple[int, ...] | None
 
 

@@ -19,8 +19,6 @@ __all__ = ["Consumer", "id_of"]
 
 #: How many pending entries are looked at in one step.
 RECLAIM_PAGE = 100
-
-
 #: Entries that one script keeps: Lua's unpack has a limit.
 KEEP_PAGE = 1000
 

@@ -25,30 +25,17 @@ __all__ = ["StreamSource"]
 
 log = logging.getLogger("triggerfish.host")
 
-
 #: No blocking read waits longer, so that a dead connection is noticed.
 MAX_BLOCK_MS = 1000
-
-
 #: How often entries of dead consumers are looked for.
 RECLAIM_SECONDS = 1.0
-
-
 #: How often dead consumers that hold nothing are removed, and after how many leases without a sign of life.
 TIDY_SECONDS = 60.0
-
-
 TIDY_LEASES = 10
-
-
 #: Entries that this process holds back for a retry; while there are more, nothing new is taken.
 MAX_HELD = 1000
-
-
 #: How long a blocking read may still take at the end: longer than it blocks.
 LAST_READ_SECONDS = 1.5
-
-
 SPARE_CONNECTIONS = 4
 
 

@@ -17,7 +17,6 @@ __all__ = ["ConnectionFiles"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-
 #: Among the problems by a connection's name, the name of the whole folder, which no file has.
 FOLDER = ""
 

@@ -20,11 +20,7 @@ __all__ = ["Evaluation", "Evaluator", "TrackedTrigger"]
 
 #: Triggers remembered at one time, and for how long after the last question.
 MAX_TRACKED = 10_000
-
-
 FORGET_SECONDS = 600.0
-
-
 #: How much is remembered of what an error says.
 MAX_ERROR_CHARACTERS = 500
 

@@ -7,17 +7,9 @@ __all__ = ["HISTORY_SECONDS", "History"]
 
 #: One number is kept for so long a time: the highest backlog in it.
 SLOT_SECONDS = 10.0
-
-
 SLOTS = 60
-
-
 HISTORY_SECONDS = SLOT_SECONDS * SLOTS
-
-
 MAX_ENTRIES = 2**63 - 1
-
-
 _NOTHING, _FAILED = -1, -2
 
 

@@ -22,7 +22,6 @@ __all__ = ["CallStatus", "Context", "UnknownMetricError"]
 log = logging.getLogger("triggerfish.scaler")
 
 Context = grpc.aio.ServicerContext[object, object]
-
 MAX_DETAIL_CHARACTERS = 1000
 
 

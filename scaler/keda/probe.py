@@ -20,18 +20,10 @@ __all__ = ["CallReport", "ClientTls", "client_tls", "probe"]
 
 #: KEDA sets no deadline; the scaler bounds itself at 2 s. A call that takes longer than this has failed.
 CALL_SECONDS = 5.0
-
-
 #: How long StreamIsActive is listened to.
 LISTEN_SECONDS = 1.0
-
-
 SERVICE = "externalscaler.ExternalScaler"
-
-
 MAX_CHARACTERS = 500
-
-
 #: The statuses of a scaler that cannot be reached: GetMetricSpec, which comes first, never waits for Redis.
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEEDED.name)
 
@@ -64,14 +56,16 @@ class _UnusableError(Exception):
     """An answer that came, but that KEDA cannot use."""
 
 
-def client_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ClientTls | None:
+def client_tls(ca_file: Path | None, certificate_file: Path | None, key_file: Path | None) -> ClientTls | None:
     """TLS with these files; None if there are none. Raises ConfigurationError that names the option."""
-    if (cert_file is None) != (key_file is None):
-        missing = "--cert-file" if cert_file is None else "--key-file"
-        raise ConfigurationError(missing, None, "A client certificate needs both --cert-file and --key-file.")
-    if ca_file is None and cert_file is None:
+    if (certificate_file is None) != (key_file is None):
+        missing = "--certificate-file" if certificate_file is None else "--key-file"
+        raise ConfigurationError(missing, None, "A client certificate needs both --certificate-file and --key-file.")
+    if ca_file is None and certificate_file is None:
         return None
-    return ClientTls(_pem("--ca-file", ca_file), _pem("--cert-file", cert_file), _pem("--key-file", key_file))
+    return ClientTls(
+        _pem("--ca-file", ca_file), _pem("--certificate-file", certificate_file), _pem("--key-file", key_file)
+    )
 
 
 async def probe(address: str, asked: RequestedTrigger, tls: ClientTls | None) -> list[CallReport]:

@@ -15,15 +15,10 @@ from scaler.triggers.owner import Owner
 
 __all__ = ["ExternalScaler"]
 
-
 #: We publish the instances wanted, one per unit, so that the HPA runs exactly so many.
 TARGET_SIZE = 1
-
-
 #: Before a stop: all calls are accepted once none was for this long. Waited for at most LAST_CALLS_SECONDS.
 QUIET_SECONDS = 0.2
-
-
 LAST_CALLS_SECONDS = 2.0
 
 

@@ -18,18 +18,11 @@ __all__ = ["Instance", "Instances", "instance_command"]
 
 log = logging.getLogger("triggerfish.local")
 
-
 #: The next process after a crash starts this much later, twice as long after each further crash, up to the last.
 FIRST_RESTART_SECONDS = 0.5
-
-
 LAST_RESTART_SECONDS = 30.0
-
-
 #: A process that lived so long starts the back-off anew.
 HEALTHY_SECONDS = 10.0
-
-
 #: How much longer than its own grace period a process may take to end.
 KILL_MARGIN_SECONDS = 5.0
 
@@ -137,7 +130,7 @@ class Instances:
 
 def instance_command(reference: str, config: str | None, *, http: bool = False) -> list[str]:
     """The command line of one instance: this Python, `triggerfish run`. `http`: each on a port of its own."""
-    command = [sys.executable, "-m", "triggerfish", "run", reference]
+    command = [sys.executable, "-P", "-m", "triggerfish", "run", reference]
     return command + (["--config", config] if config else []) + (["--http-port", "0"] if http else [])
 
 

@@ -21,8 +21,6 @@ from scaler.triggers.scaled_objects import documents, external_triggers
 __all__ = ["Drift", "drift"]
 
 OPTION = "--check"
-
-
 MAX_LINE = 1_000
 
 

@@ -18,12 +18,8 @@ __all__ = ["AppDeployment", "manifests", "quoted", "values"]
 
 #: How much longer than its functions a pod may take to end: the rest is handed back within it.
 END_MARGIN_SECONDS = 10
-
-
 #: Text that means itself in every YAML parser; what else there is stands in quotes.
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-
-
 #: Words that some parser takes for something else than text.
 WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 

@@ -18,23 +18,13 @@ __all__ = ["CountMemory", "StreamCount", "count_all", "first_error"]
 
 #: Entries read in one counting step (XRANGE COUNT): few at first, as one end is often near, and then up to STEP.
 FIRST_STEP = 10
-
-
 STEP = 1000
-
-
 #: XRANGE brings the payloads along: of big ones fewer are read, so that the steps of all streams bring about so much.
 STEP_BYTES = 2_000_000
-
-
 #: What counting may keep the other triggers of a round waiting for; then what was counted is told, as capped.
 COUNT_SECONDS = 0.5
-
-
 #: A count that read more than STEP entries, or so many bytes, is made at most so often for one stream.
 LONG_BYTES = 100_000
-
-
 COUNT_EVERY_SECONDS = 5.0
 
 

@@ -11,8 +11,6 @@ __all__ = ["Outage"]
 
 #: The last pause is what the end of an outage may be noticed late by: KEDA polls every 30 s, the HPA every 15 s.
 FIRST_PAUSE_SECONDS = 0.25
-
-
 LAST_PAUSE_SECONDS = 5.0
 
 

@@ -23,27 +23,16 @@ __all__ = ["Sample", "Sampler", "Samplers"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-
 #: A sample serves whoever asks within so long: GetMetrics and IsActive of one poll, and all who poll together. It is
 #: shorter than the interval of pushed activation, which would otherwise see each sample twice.
 FRESH_SECONDS = 0.05
-
-
 #: A round begins when nobody new asked for so long, but is not put off for longer than GATHER_SECONDS.
 QUIET_SECONDS = 0.005
-
-
 GATHER_SECONDS = 0.1
-
-
 #: Triggers measured in one round: writing and reading so many takes some 20 ms, for which others wait.
 MAX_ROUND = 500
-
-
 #: The part of a round's time that one answer may take: what other nodes of a cluster answered is told in the rest.
 NODE_SHARE = 0.8
-
-
 #: Redis servers known at one time.
 MAX_SERVERS = 1_000
 

@@ -12,15 +12,10 @@ __all__ = ["GuardedSamplers"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-
 #: Servers that strings name, at one time; of more, the one that was asked about longest ago is disconnected.
 MAX_SERVERS = 100
-
-
 #: Longer than KEDA's polling interval, as a rule (30 s).
 IDLE_SECONDS = 300.0
-
-
 #: Whoever may write a string must not learn from the answers what can be reached from here.
 CONCEALED = "connectionString: Redis cannot be measured with it. The scaler's log says why, at level debug."
 

@@ -13,14 +13,9 @@ from scaler.evaluation.evaluator import TrackedTrigger
 __all__ = ["FAMILIES", "TriggerCollector", "bounded"]
 
 LABELS = ("namespace", "scaledobject", "trigger", "function", "kind")
-
-
 MAX_LABEL_CHARACTERS = 100
-
-
 #: The part of a longer label that tells it from others with the same beginning.
 HASH_CHARACTERS = 12
-
 
 FAMILIES = {
     f"triggerfish_trigger_{name}": help_text

@@ -22,29 +22,16 @@ __all__ = ["KeyspaceListener"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-
 #: How often it is looked whether Redis tells of changes by now, or does so no more.
 LOOK_AGAIN_SECONDS = 30.0
-
-
 #: The longest between two pings of a subscription.
 PING_SECONDS = 5.0
-
-
 #: A key that changed is listened for again after so long: one that never rests costs no more than that.
 REST_SECONDS = 1.0
-
-
 #: Before the next try where it is denied (CONFIG by many hosted servers), and after a connection was lost.
 DENIED_SECONDS = 600.0
-
-
 LOST_SECONDS = 5.0
-
-
 TIMEOUT_SECONDS = 2.0
-
-
 Who = TypeVar("Who", bound=Hashable)
 
 

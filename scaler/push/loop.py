@@ -18,19 +18,12 @@ __all__ = ["PushLoop", "PushPace"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-
 #: Triggers looked at together: one round trip, and not much of the event loop's time.
 SLICE = 50
-
-
 #: Without a Redis nothing changes by itself; looking keeps the first `true` repeated and errors told.
 WITHOUT_REDIS_SECONDS = 1.0
-
-
 #: Of the budget, what looks out of turn may use: the others must get their turn whatever Redis tells.
 OUT_OF_TURN_SHARE = 0.5
-
-
 #: The longest that ending a loop takes.
 CLOSE_SECONDS = 5.0
 

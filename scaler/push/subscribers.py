@@ -10,8 +10,6 @@ __all__ = ["PushedTrigger", "Subscriber"]
 
 #: KEDA drops a `true` that comes before it has written the ScaledObject's status: the first one is said again.
 REPEAT_AFTER_SECONDS = (2.0, 10.0)
-
-
 #: At most one `true` per stream in so long.
 LEAST_GAP_SECONDS = 1.0
 

@@ -13,8 +13,6 @@ __all__ = ["app_triggers", "declared_parameters", "declared_triggers", "metadata
 
 #: What a trigger's scaling follows from; the other parameters are the host's business.
 SCALING = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
-
-
 #: What is said in a ScaledObject also where it is the default, as people look for it there.
 EXPLICIT = ("consumer_group", "messages_per_worker")
 

@@ -14,33 +14,19 @@ __all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read
 
 METRIC_PREFIX = "triggerfish-"
 
-
 #: KEDA's own keys of an external scaler, which it sends along.
 KEDA_KEYS = frozenset(
     {"scaleraddress", "enabletls", "unsafessl", "cacert", "tlsclientcert", "tlsclientkey", "tlscertfile"}
 )
 
-
 #: What a metric's name is made of.
 NAMING = frozenset({"connection", "keys", "channel", "consumergroup", "function"})
-
-
 MAX_INSTANCES_DEFAULT = 100
-
-
 MAX_NUMBER = 2**31
-
-
 MAX_DIGITS = 20
-
-
 MAX_KEY_CHARACTERS = 100
-
-
 #: What one trigger's metadata and names may hold: ten thousand of them are remembered.
 MAX_METADATA_CHARACTERS = 20_000
-
-
 MAX_NAME_CHARACTERS = 253
 
 

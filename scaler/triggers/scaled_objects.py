@@ -12,8 +12,6 @@ from listeners.errors import ConfigurationError
 __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
 
 EXTERNAL = ("external", "external-push")
-
-
 FROM_ENV = "FromEnv"
 
 

@@ -9,11 +9,7 @@ __all__ = ["Chart", "chart"]
 
 #: Samples that are further apart are not joined: what was between is not known. KEDA asks every 15 to 30 s.
 MAX_GAP_SLOTS = 6
-
-
 CHART_WIDTH, CHART_HEIGHT = 120, 28
-
-
 MARGIN = 2.0
 
 

@@ -23,16 +23,10 @@ __all__ = ["PAGE_HEADERS", "status_page"]
 
 #: The page shows so many triggers, the worst first, however many there are.
 MAX_TRIGGERS = 200
-
-
 #: Keys of one trigger that are shown one by one.
 MAX_KEYS = 8
-
-
 #: Whether it is declared, a namespace, and a ScaledObject or an app.
 GroupKey = tuple[bool, str, str]
-
-
 STYLE, SCRIPT = page_part("status.css"), page_part("status.js")
 
 

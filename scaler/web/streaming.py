@@ -10,11 +10,7 @@ __all__ = ["on_a_thread", "sliced", "stream"]
 
 #: What is made and sent at one time: of so many characters, or in so long.
 PART_CHARACTERS = 60_000
-
-
 SLICE_SECONDS = 0.002
-
-
 #: How long a client may take to read it all.
 READ_SECONDS = 60.0
 

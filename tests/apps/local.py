@@ -8,7 +8,7 @@ import os
 
 import redis.asyncio
 
-from listeners import App
+from triggerfish import App
 
 jobs = App("jobs")
 news = App("news")

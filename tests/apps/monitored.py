@@ -2,7 +2,7 @@
 
 import asyncio
 
-from listeners import App, RedisMessage
+from triggerfish import App, RedisMessage
 
 app = App("shop")
 

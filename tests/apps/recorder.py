@@ -8,7 +8,7 @@ import os
 
 import redis.asyncio
 
-from listeners import App, RedisMessage
+from triggerfish import App, RedisMessage
 
 app = App("recorder")
 client = redis.asyncio.Redis(port=int(os.environ["RECORDER_PORT"]), protocol=2)

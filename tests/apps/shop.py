@@ -4,7 +4,7 @@ import os
 
 import redis.asyncio
 
-from listeners import App, RedisMessage
+from triggerfish import App, RedisMessage
 
 app = App("shop")
 notes = redis.asyncio.Redis(port=int(os.environ.get("NOTES_PORT", "6379")), protocol=2)

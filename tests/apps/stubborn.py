@@ -6,7 +6,7 @@ import threading
 
 import redis.asyncio
 
-from listeners import App
+from triggerfish import App
 
 app = App("stubborn")
 client = redis.asyncio.Redis.from_url(f"redis://{os.environ.get('TRIGGERFISH_CONNECTION', '127.0.0.1')}", protocol=2)

@@ -20,7 +20,7 @@ from tests.chaos.standalone import Standalone
 from tests.chaos.under_sentinel import UnderSentinel
 from tests.chaos.verdict import judge
 from tests.servers.catalogue import RELEASES
-from triggerfish.cli.tables import console_for_tables
+from triggerfish.cli.output import stdout
 
 #: While a replica is away nothing is confirmed.
 FAIL_OVER_ENTRIES = 20_000
@@ -34,7 +34,7 @@ SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
 
 async def main(scenario: Scenario, plan: Plan, seed: int, repeat: str, keep: bool) -> int:
     """Run, print and judge, and say how to `repeat` it; 0 if all is as promised. If it is not, the records are kept."""
-    console = console_for_tables()
+    console = stdout()
     folder = Path(tempfile.mkdtemp(prefix=f"triggerfish-chaos-{seed}-"))
     console.print(f"{repeat}: {scenario.name}, {plan.entries:,} entries, {plan.hosts} hosts; records in {folder}")
     began = time.monotonic()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from listeners import App, RedisMessage, Reject, Retry
 from tests.chaos.records import Fate, Moment, Recorder, fate
+from triggerfish import App, RedisMessage, Reject, Retry
 
 LISTS = ("chaos:list:1", "chaos:list:2")
 STREAM = "chaos:stream:kept"

@@ -8,7 +8,7 @@ from tests.chaos.report import show
 from tests.chaos.run import SHORT, run
 from tests.chaos.standalone import Standalone
 from tests.chaos.verdict import judge
-from triggerfish.cli.tables import console_for_tables
+from triggerfish.cli.output import stdout
 
 
 async def test_nothing_is_lost_whatever_happens(tmp_path: Path) -> None:
@@ -17,5 +17,5 @@ async def test_nothing_is_lost_whatever_happens(tmp_path: Path) -> None:
     scenario = Standalone(random.Random(f"{seed} scenario"), release="valkey-9.1", stop_seconds=SHORT.stop_seconds)
     evidence = await run(scenario, SHORT, seed, tmp_path)
     verdict = judge(evidence)
-    show(evidence, verdict, console_for_tables(), title=f"seed {seed}, records in {tmp_path}")
+    show(evidence, verdict, stdout(), title=f"seed {seed}, records in {tmp_path}")
     assert verdict.good

@@ -12,7 +12,7 @@ from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import Refused, render
 
 APP = """
-from listeners import App
+from triggerfish import App
 
 app = App("My Shop")
 

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from listeners import App
 from listeners.connections.settings import ConnectionSettings
 from listeners.connections.strings import parse_connection_string
 from listeners.engine.metrics import HostMetrics
@@ -23,6 +22,7 @@ from scaler.settings import LocalSettings
 from scaler.triggers.metadata import read_metadata
 from tests.monitoring.files import ROOT, anchors
 from tests.monitoring.kube_state_metrics import NAMES
+from triggerfish import App
 
 #: What the scaler exports, letter by letter.
 EXPOSITIONS = sorted((ROOT / "tests/scaler/monitoring/expected").glob("*.prom"))

@@ -11,7 +11,6 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis import exceptions
 
-from listeners import errors
 from listeners.errors import (
     AccessDeniedError,
     CommandRefusedError,
@@ -25,6 +24,7 @@ from listeners.errors import (
     WrongTypeError,
 )
 from listeners.redis.error_translation import translate, translated
+from listeners import errors
 
 REASONS = {
     "access_denied": AccessDeniedError,
@@ -192,7 +192,7 @@ def test_the_cause_is_kept() -> None:
 def test_configuration_errors(kind: type[ConfigurationError]) -> None:
     """A ConfigurationError shows the field, the value and the fix, and keeps each."""
     error = kind("keys", "", "A key is empty.")
-    assert str(error) == "keys: '' cannot be used. A key is empty."
+    assert str(error) == "invalid keys '': A key is empty."
     assert (error.field, error.value, error.fix) == ("keys", "", "A key is empty.")
     assert str(kind("keys", None, "It is missing.")) == "keys: It is missing."
 

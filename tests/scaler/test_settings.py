@@ -8,8 +8,8 @@ import pytest
 
 from listeners.errors import ConfigurationError, UnknownConnectionError
 from listeners.functions.triggers import ListTrigger
+from scaler.local_app import instance_environment
 from scaler.settings import load_settings
-from triggerfish.cli.up import instance_environment
 
 WriteFile = Callable[[str], Path]
 SECRET = "hunter2"
@@ -41,7 +41,7 @@ def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: py
 def test_the_budget_is_a_number_of_commands(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     """A budget that cannot be kept is refused by its name."""
     monkeypatch.setenv("TRIGGERFISH_SCALER__SAMPLING_COMMANDS_PER_SECOND", given)
-    with pytest.raises(ConfigurationError, match=r"scaler\.sampling_commands_per_second: "):
+    with pytest.raises(ConfigurationError, match=r"scaler\.sampling_commands_per_second "):
         load_settings(None)
 
 
@@ -114,7 +114,7 @@ def test_wrong_settings_are_named(write_file: WriteFile, text: str, field: str) 
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown name or a wrong value in the environment is a ConfigurationError that names the setting."""
     monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "abc")
-    with pytest.raises(ConfigurationError, match=r"^scaler\.grpc_port: 'abc'"):
+    with pytest.raises(ConfigurationError, match=r"^invalid scaler\.grpc_port 'abc': "):
         load_settings(None)
     monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "1")
     monkeypatch.setenv("TRIGGERFISH_SCALER__BOGUS", "1")

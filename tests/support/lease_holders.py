@@ -2,10 +2,10 @@
 
 import redis.asyncio
 
-from listeners import App, Host, RedisMessage
 from listeners.keys import lease_key, lease_notices_channel
 from listeners.text import decode
 from tests.support.waiting import eventually
+from triggerfish import App, Host, RedisMessage
 
 #: The lease of the function on_message in an app that a test runs in its own process, and in the recorder.
 KEY = lease_key("test", "on_message")

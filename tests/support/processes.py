@@ -12,12 +12,12 @@ from pathlib import Path
 import redis.asyncio
 from pydantic import SecretStr
 
-from listeners import Host
 from listeners.connections.named import Connections
 from listeners.functions.loading import load_app
 from listeners.runtime.child_processes import die_with_parent
 from listeners.settings import HostSettings
 from tests.support.waiting import eventually
+from triggerfish import Host
 from triggerfish.testing.server import Server
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from listeners import App, Host
 from listeners.connections.named import Connections
 from listeners.settings import HostSettings
 from tests.support.waiting import eventually
+from triggerfish import App, Host
 
 __all__ = ["Addressed", "RunHost", "running_host"]
 

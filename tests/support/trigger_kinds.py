@@ -6,9 +6,9 @@ from typing import Any, Literal
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP
 from listeners.keys import dead_letters_key, inflight_key
+from triggerfish import App, RedisMessage
 
 Kind = Literal["list", "stream"]
 

@@ -1,0 +1,21 @@
+"""The command line, one module for each command. It may import everything.
+
+A command imports what it runs only when it runs: `--help` must be quick, and a plain host has neither gRPC nor jinja2.
+"""
+
+import sys
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line: the entry point of `triggerfish` and `python -m triggerfish`."""
+    from triggerfish.shadowing import shadowing_problem
+
+    if problem := shadowing_problem():
+        print(f"triggerfish: {problem}", file=sys.stderr)  # noqa: T201  (nothing else of ours can be imported)
+        sys.exit(2)
+    from triggerfish.cli.program import run_program
+
+    run_program()

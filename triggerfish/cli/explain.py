@@ -1,55 +1,117 @@
-"""Where `triggerfish explain` has its triggers from: an app, a ScaledObject's metadata, or a scaler that runs."""
+"""`triggerfish explain`: backlogs and targets of an app, of a ScaledObject's metadata, or of a running scaler."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-import aiohttp
-from pydantic import BaseModel, ValidationError
-from yarl import URL
+import typer
 
 from listeners.errors import ConfigurationError, SourceError
-from listeners.functions.app import App
-from scaler.access.access import Access
-from scaler.evaluation.evaluator import Evaluator
-from scaler.measuring.sampler import Samplers
-from scaler.monitoring.status import TriggerStatus, trigger_status
-from scaler.settings import Settings
-from scaler.triggers.metadata import ScaledTrigger, read_metadata
-from scaler.triggers.owner import Owner
+from triggerfish.cli.options import (
+    ConfigOption,
+    ConnectionOption,
+    JsonOption,
+    MetadataOption,
+    OptionalAppArgument,
+    load_settings_with,
+)
+from triggerfish.cli.output import error_line, print_json, print_line, stdout, trigger_table
 
-__all__ = ["Explanation", "explain_app", "explain_metadata", "explain_scaler"]
+if TYPE_CHECKING:
+    from scaler.monitoring.status import TriggerStatus
+    from scaler.settings import Settings
+    from scaler.triggers.metadata import ScaledTrigger
+    from scaler.triggers.owner import Owner
 
-#: A scaler that knows ten thousand triggers lists them within a second or two.
+__all__ = ["explain"]
+
+#: A scaler lists ten thousand triggers within a second or two.
 ANSWER_SECONDS = 10.0
+
+ScalerOption = Annotated[
+    str | None, typer.Option("--scaler", metavar="URL", help="A running scaler's HTTP address: http://host:8080.")
+]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of some triggers, and a line for each that is not known or could not be asked about."""
+    """Triggers, and a line for each one that could not be measured."""
 
-    triggers: list[TriggerStatus]
+    triggers: "list[TriggerStatus]"
     problems: list[str]
 
 
-class _Listed(BaseModel):
-    triggers: list[TriggerStatus]
+def explain(
+    app: OptionalAppArgument = None,
+    scaler: ScalerOption = None,
+    metadata: MetadataOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+) -> None:
+    """Show each trigger's backlog and the target that follows from it.
+
+    The triggers are those of an app; or the one that a ScaledObject's --metadata declares; or, with --scaler, all that
+    a running scaler knows, as it measured them last. Read-only.
+
+    Exits with status 1 if a trigger could not be measured.
+    """
+    if sum((app is not None, scaler is not None, bool(metadata))) != 1:
+        raise ConfigurationError("explain", None, "Say what to explain: an app, --scaler URL, or --metadata KEY=VALUE.")
+    if scaler is not None:
+        explanation = asyncio.run(_explain_scaler(scaler))
+    elif app is not None:
+        explanation = asyncio.run(_explain_app(app, load_settings_with(config, connection)))
+    else:
+        explanation = asyncio.run(_explain_metadata(metadata or [], load_settings_with(config, connection)))
+    if json:
+        triggers = [status.as_json() for status in explanation.triggers]
+        print_json({"triggers": triggers, "problems": explanation.problems})
+    else:
+        _print(explanation, of_scaler=scaler is not None)
+    if explanation.problems:
+        raise typer.Exit(1)
 
 
-async def explain_app(app: App, settings: Settings) -> Explanation:
-    """Measure the triggers of an app. Raises ConfigurationError."""
-    from scaler.triggers.app_triggers import app_triggers  # noqa: PLC0415
+def _print(explanation: Explanation, *, of_scaler: bool) -> None:
+    for problem in explanation.problems:
+        error_line(problem)
+    if explanation.triggers:
+        stdout().print(trigger_table(explanation.triggers))
+    elif of_scaler and not explanation.problems:
+        print_line(
+            "This scaler knows no triggers yet: create a ScaledObject for it, or declare triggers in its settings."
+        )
 
-    return await _measured(app_triggers(app, None), settings)
+
+async def _explain_app(reference: str, settings: "Settings") -> Explanation:
+    from listeners.functions.loading import load_app
+    from scaler.triggers.app_triggers import app_triggers
+
+    return await _measured(app_triggers(load_app(reference), None), settings)
 
 
-async def explain_metadata(metadata: Mapping[str, str], settings: Settings) -> Explanation:
-    """Measure the trigger of a ScaledObject's metadata. Raises ConfigurationError."""
-    scaled = read_metadata(metadata, settings.scaler.ignored_metadata)
+async def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanation:
+    from scaler.triggers.metadata import read_metadata
+    from scaler.triggers.owner import Owner
+    from scaler.triggers.scaled_objects import metadata_from
+
+    scaled = read_metadata(metadata_from(pairs), settings.scaler.ignored_metadata)
     return await _measured({Owner("", scaled.function or scaled.metric_name, declared=True): scaled}, settings)
 
 
-async def explain_scaler(address: str) -> Explanation:
-    """What a scaler says at its HTTP address. Raises ConfigurationError for an address that is none."""
+async def _explain_scaler(address: str) -> Explanation:
+    """What a scaler reports at its HTTP address. Raises ConfigurationError if it is not an HTTP address."""
+    import aiohttp
+    from pydantic import BaseModel, ValidationError
+    from yarl import URL
+
+    from scaler.monitoring.status import TriggerStatus
+
+    class Listed(BaseModel):
+        triggers: list[TriggerStatus]
+
     try:
         url = URL(address)
     except ValueError:
@@ -63,7 +125,7 @@ async def explain_scaler(address: str) -> Explanation:
             session.get(url / "api/v1/triggers") as response,
         ):
             response.raise_for_status()
-            triggers = _Listed.model_validate_json(await response.read()).triggers
+            triggers = Listed.model_validate_json(await response.read()).triggers
     except aiohttp.ClientResponseError as error:
         return Explanation([], [f"{shown} answers with status {error.status}: is it the scaler's HTTP port (8080)?"])
     except ValidationError:
@@ -71,11 +133,16 @@ async def explain_scaler(address: str) -> Explanation:
     except TimeoutError:
         return Explanation([], [f"{shown} did not answer within {ANSWER_SECONDS:g} s"])
     except (aiohttp.ClientError, OSError) as error:
-        return Explanation([], [f"{shown} cannot be asked: {error}"])
-    return Explanation(triggers, [_problem(one) for one in triggers if not one.known])
+        return Explanation([], [f"{shown} cannot be reached: {error}"])
+    return Explanation(triggers, [_problem(status) for status in triggers if not status.known])
 
 
-async def _measured(triggers: Mapping[Owner, ScaledTrigger], settings: Settings) -> Explanation:
+async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settings") -> Explanation:
+    from scaler.access.access import Access
+    from scaler.evaluation.evaluator import Evaluator
+    from scaler.measuring.sampler import Samplers
+    from scaler.monitoring.status import trigger_status
+
     samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
     evaluator = Evaluator(Access(settings.redis_connections()), samplers)
     problems = []
@@ -90,6 +157,6 @@ async def _measured(triggers: Mapping[Owner, ScaledTrigger], settings: Settings)
     return Explanation([trigger_status(tracked) for tracked in evaluator.tracked()], problems)
 
 
-def _problem(status: TriggerStatus) -> str:
+def _problem(status: "TriggerStatus") -> str:
     owner = "/".join(part for part in (status.namespace, status.scaled_object) if part)
     return f"{owner}: {status.error or status.reason}"

@@ -1,4 +1,4 @@
-"""`triggerfish manifest`: what an app needs in Kubernetes, from its own declaration."""
+"""`triggerfish manifest`: what an app needs on Kubernetes, from its own declaration."""
 
 import contextlib
 import re
@@ -10,82 +10,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from listeners.errors import ConfigurationError
-from listeners.functions.loading import load_app
-from listeners.functions.triggers import PubSubTrigger
-from scaler.triggers.app_triggers import declared_triggers, only_pubsub
-from scaler.triggers.metadata import ScaledTrigger
-from triggerfish.cli.options import AppArgument
+from triggerfish.cli.extras import scaler_extra
+from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption
 
-if TYPE_CHECKING:  # templates are not needed to run functions
+if TYPE_CHECKING:
     from scaler.manifests.rendering import AppDeployment
+    from scaler.triggers.metadata import ScaledTrigger
 
-
-__all__ = ["HELP", "manifest"]
-
-HELP = "\n\n".join(
-    (
-        "Print what an app needs in Kubernetes: a Deployment, and a ScaledObject for KEDA with its triggers.",
-        "  triggerfish manifest shop.py --image registry.example/shop:1.0 | kubectl apply -f -",
-        "The comments in it say why, and what is left to fill in. The same app always gives the same text. With "
-        "--helm-values it is values for the chart instead. Redis is not asked, and nothing is changed.",
-        "An app with pub/sub triggers only is one instance without a ScaledObject; one that has others too never has "
-        "fewer than one.",
-        "--check FILE prints nothing and ends with code 0 if FILE, manifests or values, still has the app's triggers; "
-        "otherwise it prints a diff and ends with code 1. It compares for each function the type, connection, keys or "
-        "channel, consumer group, messages per worker and delivery, and in values whether the connections are there.",
-        "All else in FILE is yours: image, bounds, labels, addresses, behaviour, activationMessages, other scalers of "
-        "KEDA. Comments, order, spelling and defaults do not count.",
-    )
-)
-
+__all__ = ["manifest"]
 
 DEFAULT_SCALER = "triggerfish-scaler.triggerfish.svc:6000"
-
-
 #: KEDA's own default.
-DEFAULT_MAX = 100
-
-
-#: What Kubernetes takes for names and namespaces.
+DEFAULT_MAX_INSTANCES = 100
+#: What Kubernetes accepts for names and namespaces.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
-
-
 ImageOption = Annotated[str | None, typer.Option(metavar="IMAGE", help="The app's image: registry.example/shop:1.0.")]
-
-
 NameOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The name of the objects, if it is not to be the app's.")
+    str | None, typer.Option(metavar="NAME", help="Name of the objects, if it is not to be the app's.")
 ]
-
-
-NamespaceOption = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", metavar="NAME", help="Their namespace; else it is kubectl's or helm's."),
+ScalerAddressOption = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where KEDA finds the scaler; see above.")
 ]
-
-
-AddressOption = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help=f"Where KEDA finds the scaler; by default {DEFAULT_SCALER}.")
-]
-
-
-MinOption = Annotated[
-    int | None, typer.Option("--min", min=0, help="The fewest instances: 0, or 1 with a pub/sub trigger.")
-]
-
-
-MaxOption = Annotated[int | None, typer.Option("--max", min=1, help=f"The most instances: {DEFAULT_MAX}.")]
-
-
-ValuesOption = Annotated[bool, typer.Option("--helm-values", help="Print values for the chart.")]
-
-
+HelmValuesOption = Annotated[bool, typer.Option("--helm-values", help="Print values for the Helm chart.")]
 CheckOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Compare with manifests or values; of the other options only --name counts."),
+    Path | None, typer.Option(metavar="FILE", help="Compare FILE with the app instead of printing; see above.")
 ]
 
 
@@ -94,41 +43,58 @@ def manifest(
     image: ImageOption = None,
     name: NameOption = None,
     namespace: NamespaceOption = None,
-    scaler_address: AddressOption = None,
-    min_instances: MinOption = None,
-    max_instances: MaxOption = None,
-    helm_values: ValuesOption = False,
+    scaler_address: ScalerAddressOption = None,
+    min_instances: MinInstancesOption = None,
+    max_instances: MaxInstancesOption = None,
+    helm_values: HelmValuesOption = False,
     check: CheckOption = None,
 ) -> None:
-    """Print what an app needs in Kubernetes; see HELP."""
-    from scaler.manifests.rendering import AppDeployment, manifests, values  # noqa: PLC0415
+    """Print an app's Deployment and ScaledObject, or its Helm values.
 
-    with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is no YAML
+    Comments in the YAML say why, and what is left to fill in. The same app always gives the same text. Does not connect
+    to Redis. Without --scaler-address KEDA looks for the scaler at triggerfish-scaler.triggerfish.svc:6000.
+
+    Example:
+
+    - `triggerfish manifest shop.py --image registry.example/shop:1.0`
+
+    An app with pub/sub triggers only runs as one instance, without a ScaledObject. An app that has other triggers
+    too never runs fewer than one.
+
+    --check FILE compares FILE, manifests or values, with the app. It exits with status 0 if FILE still has the app's
+    triggers, and otherwise prints a diff and exits with status 1. Compared are, for each function, the type,
+    connection, keys or channel, consumer group, messages per worker and delivery; in values also whether the
+    connections are there. Everything else in FILE is yours, such as the image, bounds, labels and other scalers.
+    """
+    with scaler_extra("manifest"):
+        from scaler.manifests.rendering import AppDeployment, manifests, values
+    from listeners.functions.loading import load_app
+    from scaler.triggers.app_triggers import declared_triggers
+
+    with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is not YAML
         loaded = load_app(app)
-    triggers = declared_triggers(loaded)
-    least, most = _bounds(triggers, min_instances, max_instances)
-    deployed = AppDeployment(
+    least, most = _bounds(declared_triggers(loaded), min_instances, max_instances)
+    deployment = AppDeployment(
         app,
         _name(loaded.name or "app", name),
         declared_triggers(loaded, most),
         _matching("--image", image, IMAGE, "Give an image's name, such as registry.example/shop:1.0."),
-        _matching("--namespace", namespace, LABEL, "Kubernetes takes a-z, 0-9 and '-', at most 63 of them."),
+        _matching("--namespace", namespace, LABEL, "Kubernetes accepts a-z, 0-9 and '-', at most 63 characters."),
         least,
         most,
     )
     if check is not None:
-        _check(deployed, check, name)
-        return
-    if helm_values:
+        _check(deployment, check, name)
+    elif helm_values:
         _check_unused(namespace, scaler_address)
-        _print(values(deployed))
+        _print(values(deployment))
     else:
-        _print(manifests(deployed, _address(scaler_address)))
+        _print(manifests(deployment, _address(scaler_address)))
 
 
 def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
-    """Print what differs; end with code 1 if anything does."""
-    from scaler.manifests.drift import drift  # noqa: PLC0415
+    """Print what differs. Exits with status 1 if anything does."""
+    from scaler.manifests.drift import drift
 
     found = drift(app, file)
     if not found.lines:
@@ -137,17 +103,20 @@ def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
     words = ["triggerfish", "manifest", app.reference, *(("--name", name) if name else ())]
     again = shlex.join([*words, *(("--helm-values",) if found.in_values else ()), "..."])
     typer.echo(
-        f"{file} has other triggers than {app.reference}. Change its lines as + and - say, or write it anew with the "
-        f"options that it was written with: {again} > {file}",
+        f"{file} has other triggers than {app.reference}. Change the lines marked + and -, or write it again with the "
+        f"options it was written with: {again} > {file}",
         err=True,
     )
     raise typer.Exit(1)
 
 
-def _bounds(triggers: list[ScaledTrigger], least: int | None, most: int | None) -> tuple[int, int]:
+def _bounds(triggers: "list[ScaledTrigger]", least: int | None, most: int | None) -> tuple[int, int]:
     """The fewest and the most instances. Raises ConfigurationError."""
+    from listeners.functions.triggers import PubSubTrigger
+    from scaler.triggers.app_triggers import only_pubsub
+
     if only_pubsub(triggers):
-        for option, given in (("--min", least), ("--max", most)):
+        for option, given in (("--min-instances", least), ("--max-instances", most)):
             if given not in (None, 1):
                 fix = "The app has pub/sub triggers only, which run in one instance: leave it out."
                 raise ConfigurationError(option, given, fix)
@@ -155,11 +124,11 @@ def _bounds(triggers: list[ScaledTrigger], least: int | None, most: int | None) 
     listens = next((scaled for scaled in triggers if isinstance(scaled.trigger, PubSubTrigger)), None)
     if listens is not None and least == 0:
         fix = f"{listens.function} is a pub/sub trigger and hears only what comes while it runs: give 1 or more."
-        raise ConfigurationError("--min", least, fix)
+        raise ConfigurationError("--min-instances", least, fix)
     least = least if least is not None else int(listens is not None)
-    highest = most if most is not None else DEFAULT_MAX
+    highest = most if most is not None else DEFAULT_MAX_INSTANCES
     if least > highest:
-        raise ConfigurationError("--min", least, f"It is above --max, which is {highest}: lower it, or raise --max.")
+        raise ConfigurationError("--min-instances", least, f"It is above --max-instances, which is {highest}.")
     return least, highest
 
 

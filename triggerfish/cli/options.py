@@ -1,11 +1,13 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, each with one name and one meaning."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaler.settings import Settings, load_settings
+if TYPE_CHECKING:
+    from scaler.settings import Settings
 
 __all__ = [
     "AppArgument",
@@ -13,56 +15,70 @@ __all__ = [
     "ConnectionOption",
     "GrpcPortOption",
     "HttpPortOption",
-    "LogOption",
+    "JsonOption",
+    "LogLevel",
+    "LogLevelOption",
+    "MaxInstancesOption",
     "MetadataOption",
+    "MinInstancesOption",
+    "NamespaceOption",
     "OptionalAppArgument",
-    "settings_from",
+    "load_settings_with",
 ]
 
 APP_HELP = "The app: app.py, app.py:name, package.module:name, or app.yaml."
 
 
-AppArgument = Annotated[str, typer.Argument(metavar="APP", help=APP_HELP)]
+class LogLevel(StrEnum):
+    """The levels of --log-level."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
+AppArgument = Annotated[str, typer.Argument(metavar="APP", help=APP_HELP, show_default=False)]
 OptionalAppArgument = Annotated[str | None, typer.Argument(metavar="APP", help=APP_HELP, show_default=False)]
-
-
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML.", envvar="TRIGGERFISH_CONFIG")
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Settings file (YAML).", envvar="TRIGGERFISH_CONFIG"),
 ]
-
-
 ConnectionOption = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="The default Redis: host:port,option=value or a redis:// URL. Passwords belong in TRIGGERFISH_CONNECTION.",
+        help="Default Redis: host:port,option=value or a redis:// URL. Put passwords into TRIGGERFISH_CONNECTION.",
     ),
 ]
-
-
-GrpcPortOption = Annotated[int | None, typer.Option(help="Port for KEDA's calls (6000); 0: any that is free.")]
-
-
-HttpPortOption = Annotated[int | None, typer.Option(help="Port for metrics, probes and JSON; 0: any that is free.")]
-
-
-LogOption = Annotated[
-    str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
+LogLevelOption = Annotated[
+    LogLevel, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
 ]
-
-
+GrpcPortOption = Annotated[
+    int | None, typer.Option(metavar="PORT", help="gRPC port for KEDA (default 6000; 0 picks a free port).")
+]
+HttpPortOption = Annotated[
+    int | None, typer.Option(metavar="PORT", help="HTTP port for metrics and probes (0 picks a free port).")
+]
+MinInstancesOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="Lower bound for instances.")]
+MaxInstancesOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Upper bound for instances.")]
 MetadataOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--metadata", "-m", metavar="KEY=VALUE", help="Metadata of a trigger, as in a ScaledObject; repeatable."
-    ),
+    typer.Option("--metadata", "-m", metavar="KEY=VALUE", help="Trigger metadata, as in a ScaledObject; repeatable."),
 ]
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Kubernetes namespace.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def settings_from(config: Path | None, connection: str | None, **sections: dict[str, Any]) -> Settings:
-    """Load the settings; flags that were not given are left to the environment and the file."""
+def load_settings_with(config: Path | None, connection: str | None, **sections: dict[str, Any]) -> "Settings":
+    """Load the settings with the options that were given; the others are left to the environment and the file.
+
+    Raises ConfigurationError.
+    """
+    from scaler.settings import load_settings
+
     given = {name: {key: v for key, v in section.items() if v is not None} for name, section in sections.items()}
-    flags = {name: section for name, section in given.items() if section}
-    return load_settings(config, **flags, **({"connection": connection} if connection is not None else {}))
+    flags: dict[str, Any] = {name: section for name, section in given.items() if section}
+    if connection is not None:
+        flags["connection"] = connection
+    return load_settings(config, **flags)

@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,139 +13,164 @@ from rich.text import Text
 
 from listeners.errors import ConfigurationError
 from listeners.text import printable
-from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger, metadata_from, triggers_in
-from triggerfish.cli.options import MetadataOption
-from triggerfish.cli.tables import console_for_tables
+from triggerfish.cli.extras import scaler_extra
+from triggerfish.cli.options import JsonOption, MetadataOption, NamespaceOption
+from triggerfish.cli.output import print_json, print_line, stdout
 
-if TYPE_CHECKING:  # grpc is not needed to run functions
+if TYPE_CHECKING:
     from scaler.keda.probe import CallReport, ClientTls
+    from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger
 
+__all__ = ["probe"]
 
-__all__ = ["HELP", "probe"]
+DEFAULT_NAMESPACE = "default"
+MAX_CELL_CHARACTERS = 500
 
-console = console_for_tables()
-
-
-HELP = "\n\n".join(
-    (
-        "Ask a running scaler as KEDA does, and show what KEDA would see. Changes nothing.",
-        "In KEDA's order: GetMetricSpec (the metric's name and target size), GetMetrics (its value), IsActive; then "
-        "StreamIsActive for a second (it says something only while the trigger is active), StreamMetricSpec (KEDA "
-        "2.21), and the gRPC health check. Each takes 5 s at most.",
-        "  triggerfish probe localhost:6000 -m type=RedisListTrigger -m keys=orders",
-        "  kubectl get scaledobject shop -o yaml > so.yaml",
-        "  triggerfish probe localhost:6000 --file so.yaml",
-        "With --file, --metadata adds to each trigger's metadata: KEDA resolves xFromEnv, and here you do.",
-        "TLS is used with --ca-file or --cert-file, or if the metadata has enableTLS=true. The certificate must be for "
-        "the scalerAddress in the metadata; where there is none, for ADDRESS.",
-        "Ends with code 1 if a call fails.",
-    )
-)
-
-
+AddressArgument = Annotated[
+    str, typer.Argument(metavar="ADDRESS", help="The scaler's gRPC address: host:6000.", show_default=False)
+]
 FileOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="ScaledObjects in YAML: their external triggers that point at us are asked for."),
+    Path | None, typer.Option("--file", "-f", metavar="FILE", help="ScaledObjects (YAML) whose triggers to probe.")
 ]
-
-
-NamespaceOption = Annotated[
-    str, typer.Option("--namespace", "-n", metavar="NAME", help="The namespace to ask for, if the file names none.")
+CaFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="CA of the scaler's certificate (PEM); turns TLS on.")
 ]
-
-
-CaOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="PEM: who must have signed the scaler's certificate.")
+CertificateFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Client certificate for mutual TLS (PEM).")
 ]
-
-
-CertOption = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: our certificate, for mutual TLS.")]
-
-
-KeyOption = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: the key of our certificate.")]
+KeyFileOption = Annotated[Path | None, typer.Option(metavar="FILE", help="The client certificate's key (PEM).")]
 
 
 def probe(
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The scaler's gRPC address: host:6000.")],
+    address: AddressArgument,
     metadata: MetadataOption = None,
     file: FileOption = None,
-    namespace: NamespaceOption = "default",
-    ca_file: CaOption = None,
-    cert_file: CertOption = None,
-    key_file: KeyOption = None,
+    namespace: NamespaceOption = None,
+    ca_file: CaFileOption = None,
+    certificate_file: CertificateFileOption = None,
+    key_file: KeyFileOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Ask a running scaler as KEDA does, and show what KEDA would see; see HELP."""
-    from scaler.keda.probe import client_tls  # noqa: PLC0415
+    """Call a running scaler as KEDA does, and show what KEDA would see.
 
-    given = metadata_from(metadata or [])
-    _check_address(address)
-    if file is not None:
-        found = list(triggers_in(file, address, given, namespace))
-    elif given:
-        found = [RequestedTrigger(namespace, "triggerfish-probe", given)]
-    else:
-        raise ConfigurationError("--metadata", None, "Say what to ask for: --metadata KEY=VALUE, or --file FILE.")
-    asked = [one for one in found if isinstance(one, RequestedTrigger)]
-    for one in found:
-        if isinstance(one, SkippedTrigger):
-            _say(f"passed over {one.line}")
-    if not asked:
+    In KEDA's order: GetMetricSpec, GetMetrics, IsActive, StreamIsActive (for a second; it reports only active
+    triggers), StreamMetricSpec (KEDA 2.21), and the gRPC health check. Each call takes at most 5 s. Read-only.
+
+    Examples:
+
+    - `triggerfish probe localhost:6000 -m type=RedisListTrigger -m keys=orders`
+
+    - `triggerfish probe localhost:6000 --file scaledobject.yaml`
+
+    With --file, --metadata adds to each trigger's metadata: KEDA resolves `xFromEnv`, here you do.
+
+    TLS is on with --ca-file or --certificate-file, or if the metadata has `enableTLS=true`. The certificate must be for
+    the scalerAddress in the metadata, or for ADDRESS if there is none.
+
+    Exits with status 1 if a call fails.
+    """
+    with scaler_extra("probe"):
+        from scaler.keda.probe import client_tls
+
+    if not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
+        fix = "Give host:port of the scaler's gRPC port, such as localhost:6000."
+        raise ConfigurationError("ADDRESS", address, fix)
+    requested, skipped = _triggers(address, metadata or [], file, namespace or DEFAULT_NAMESPACE)
+    if not json:
+        for one in skipped:
+            print_line(f"skipped {one.line}")
+    if not requested:
         raise ConfigurationError("--file", str(file), f"No external trigger in it points at {address}.")
-    failed = asyncio.run(_probe_all(address, asked, client_tls(ca_file, cert_file, key_file)))
-    if failed:
+    tls = client_tls(ca_file, certificate_file, key_file)
+    work = _print_json(address, requested, skipped, tls) if json else _print_tables(address, requested, tls)
+    if asyncio.run(work):
         raise typer.Exit(1)
 
 
-async def _probe_all(address: str, asked: list[RequestedTrigger], tls: "ClientTls | None") -> int:
-    """Probe one trigger after the other and print a table for each; how many calls failed."""
-    from scaler.keda.probe import probe as probe_one  # noqa: PLC0415
+def _triggers(
+    address: str, metadata: list[str], file: Path | None, namespace: str
+) -> "tuple[list[RequestedTrigger], list[SkippedTrigger]]":
+    """The triggers to probe, and those of the file that do not point at the scaler."""
+    from scaler.triggers.scaled_objects import (
+        RequestedTrigger,
+        SkippedTrigger,
+        metadata_from,
+        triggers_in,
+    )
 
+    given = metadata_from(metadata)
+    if file is None:
+        if not given:
+            fix = "Say what to probe: --metadata KEY=VALUE, or --file FILE."
+            raise ConfigurationError("--metadata", None, fix)
+        return [RequestedTrigger(namespace, "triggerfish-probe", given)], []
+    found = list(triggers_in(file, address, given, namespace))
+    requested = [one for one in found if isinstance(one, RequestedTrigger)]
+    return requested, [one for one in found if isinstance(one, SkippedTrigger)]
+
+
+async def _probe_each(
+    address: str, requested: "list[RequestedTrigger]", tls: "ClientTls | None"
+) -> "AsyncIterator[tuple[RequestedTrigger, list[CallReport]]]":
+    """Probe one trigger after the other, until the scaler turns out to be unreachable."""
+    from scaler.keda.probe import probe as probe_trigger
+
+    for one in requested:
+        reports = await probe_trigger(address, one, tls)
+        yield one, reports
+        if len(reports) == 1:
+            return
+
+
+async def _print_tables(address: str, requested: "list[RequestedTrigger]", tls: "ClientTls | None") -> int:
+    """Probe the triggers and print a table for each. Returns how many calls failed."""
     failed = 0
-    for one in asked:
-        answers = await probe_one(address, one, tls)
-        console.print()
-        _say(f"{one.namespace}/{one.name}: {_what(one.metadata)}")
-        console.print(_table(answers))
-        failed += sum(answer.failed for answer in answers)
-        if len(answers) == 1:
-            _say(
-                f"{address} cannot be asked: the rest is left out. Is it the gRPC port (6000), and does TLS match? "
-                "Only --ca-file, --cert-file or the metadata enableTLS=true turn it on."
+    async for one, reports in _probe_each(address, requested, tls):
+        stdout().print()
+        print_line(f"{one.namespace}/{one.name}: {_summary(one.metadata)}")
+        stdout().print(_table(reports))
+        failed += sum(report.failed for report in reports)
+        if len(reports) == 1:
+            print_line(
+                f"{address} cannot be reached, so the other calls were skipped. Is it the gRPC port (6000), and does "
+                "TLS match? Only --ca-file, --certificate-file or the metadata enableTLS=true turn it on."
             )
-            break
-    console.print()
-    _say(f"{failed} call{'s' if failed > 1 else ''} failed" if failed else "KEDA can use all of it")
+    stdout().print()
+    print_line(f"{failed} call{'s' if failed > 1 else ''} failed" if failed else "KEDA can use every answer")
     return failed
 
 
-def _table(answers: "list[CallReport]") -> Table:
+async def _print_json(
+    address: str, requested: "list[RequestedTrigger]", skipped: "list[SkippedTrigger]", tls: "ClientTls | None"
+) -> int:
+    """Probe the triggers and print all reports. Returns how many calls failed."""
+    failed = 0
+    triggers: list[dict[str, Any]] = []
+    async for one, reports in _probe_each(address, requested, tls):
+        failed += sum(report.failed for report in reports)
+        calls = [{**asdict(report), "failed": report.failed} for report in reports]
+        summary = {"namespace": one.namespace, "name": one.name, "trigger": _summary(one.metadata)}
+        triggers.append({**summary, "calls": calls})
+    print_json({"triggers": triggers, "skipped": [one.line for one in skipped], "failed": failed})
+    return failed
+
+
+def _table(reports: "list[CallReport]") -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("call", "took", "status", "KEDA sees"):
         table.add_column(column, justify="right" if column == "took" else "left", no_wrap=column != "KEDA sees")
-    said: set[str] = set()
-    for answer in answers:
-        seen = "as above" if answer.failed and answer.seen in said else answer.seen
-        said.add(answer.seen)
-        took = f"{answer.seconds * 1000:.0f} ms" if answer.seconds is not None else "-"
-        table.add_row(
-            answer.call, took, Text(answer.status, "red" if answer.failed else "green"), Text(printable(seen, 500))
-        )
+    shown: set[str] = set()
+    for report in reports:
+        seen = "as above" if report.failed and report.seen in shown else report.seen
+        shown.add(report.seen)
+        took = f"{report.seconds * 1000:.0f} ms" if report.seconds is not None else "-"
+        status = Text(report.status, "red" if report.failed else "green")
+        table.add_row(report.call, took, status, Text(printable(seen, MAX_CELL_CHARACTERS)))
     return table
 
 
-def _what(metadata: dict[str, str]) -> str:
+def _summary(metadata: dict[str, str]) -> str:
     """What a trigger reads, without the values that may be secret."""
     folded = {key.lower(): value for key, value in metadata.items()}
     read = folded.get("keys") or folded.get("channel") or ""
     return " ".join(word for word in (folded.get("type", "no type"), read, folded.get("function", "")) if word)
-
-
-def _check_address(address: str) -> None:
-    if not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
-        raise ConfigurationError(
-            "ADDRESS", address, "Give host:port of the scaler's gRPC port, such as localhost:6000."
-        )
-
-
-def _say(line: str) -> None:
-    console.print(printable(line, 500), markup=False, highlight=False, soft_wrap=True)

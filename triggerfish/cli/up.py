@@ -1,99 +1,106 @@
-"""`triggerfish up`: the scaler and the instances of one app, on this machine."""
+"""`triggerfish up`: an app on this machine, with as many processes as its backlog needs."""
 
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+import typer
 
-from listeners.functions.app import App
-from listeners.runtime.signals import on_termination
-from scaler.access.access import Access
-from scaler.local.autoscaler import LocalAutoscaler
-from scaler.local.processes import Instances, instance_command
-from scaler.monitoring.status import trigger_status
-from scaler.server import ScalerServer
-from scaler.settings import Settings
-from triggerfish.cli.tables import instances_line, trigger_table
+from triggerfish.cli.extras import scaler_extra
+from triggerfish.cli.options import (
+    AppArgument,
+    ConfigOption,
+    ConnectionOption,
+    GrpcPortOption,
+    HttpPortOption,
+    LogLevel,
+    LogLevelOption,
+    MaxInstancesOption,
+    MinInstancesOption,
+    load_settings_with,
+)
+from triggerfish.cli.output import stdout
+from triggerfish.cli.serving import start_serving
 
-__all__ = ["LocalApp", "instance_environment", "run_up", "show_while"]
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from scaler.local_app import LocalApp
+
+__all__ = ["show_while", "snapshot", "up"]
 
 REFRESH_SECONDS = 0.25
 
+CooldownOption = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="SECONDS", help="Time without activity before the last process stops."),
+]
 
-class LocalApp:
-    """An app on this machine: the scaler's service, and the local scaler that drives its processes.
 
-    `reference` names the app for the processes, and `config` their settings file.
+def up(
+    app: AppArgument,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+    min_instances: MinInstancesOption = None,
+    max_instances: MaxInstancesOption = None,
+    cooldown: CooldownOption = None,
+    grpc_port: GrpcPortOption = None,
+    http_port: HttpPortOption = None,
+    log_level: LogLevelOption = LogLevel.INFO,
+) -> None:
+    """Run an app on this machine, scaled to its backlog.
+
+    Starts and stops processes as needed, and shows backlog and processes in a live table on a terminal. The scaler's
+    gRPC and HTTP ports listen on 127.0.0.1.
     """
+    with scaler_extra("up"):
+        from scaler.local_app import LocalApp
+    from listeners.functions.loading import load_app
 
-    def __init__(self, reference: str, app: App, settings: Settings, config: Path | None = None) -> None:
-        connections = settings.redis_connections()
-        settings = on_loopback(settings)
-        self.server = ScalerServer(settings, access=Access(connections))
-        command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)
-        self.instances = Instances(command, instance_environment(settings), settings.host.grace_period_seconds)
-        self.scaler = LocalAutoscaler(app, self.instances, self.server.evaluator, connections, settings.local)
-        self._stop = asyncio.Event()
-
-    def stop(self) -> None:
-        """Drain the processes, and let run() end."""
-        self._stop.set()
-
-    async def run(self) -> None:
-        """Run until stopped."""
-        serving = asyncio.create_task(self.server.run())
-        scaling = asyncio.create_task(self.scaler.run(self._stop))
-        try:
-            await asyncio.wait([serving, scaling], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._stop.set()
-            try:
-                await scaling
-            finally:
-                self.server.stop()
-                await serving
-
-    def picture(self) -> Group:
-        """What waits and what runs, as a table for a terminal."""
-        line = instances_line(
-            len(self.instances.running), len(self.instances.draining), self.scaler.target, self.instances.crashes
-        )
-        return Group(trigger_table(map(trigger_status, self.server.evaluator.tracked())), line)
+    on_terminal = stdout().is_terminal
+    start_serving(LogLevel.WARNING if on_terminal else log_level)
+    settings = load_settings_with(
+        config,
+        connection,
+        local={"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown},
+        scaler={"grpc_port": grpc_port, "http_port": http_port},
+    )
+    if connection is not None:
+        os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the processes: a command line would show it
+    asyncio.run(_run(LocalApp(app, load_app(app), settings, config), live=on_terminal))
 
 
-def instance_environment(settings: Settings) -> dict[str, str]:
-    """What the processes inherit. Their leases are in Redis unless chosen otherwise: the scaler reads them there."""
-    if settings.host.pubsub_lease != "auto":
-        return dict(os.environ)
-    return {**os.environ, "TRIGGERFISH_HOST__PUBSUB_LEASE": "redis"}
+async def _run(local: "LocalApp", *, live: bool) -> None:
+    from listeners.runtime.signals import on_termination
 
-
-def on_loopback(settings: Settings) -> Settings:
-    """The settings with ports that only this machine reaches, unless an address was chosen."""
-    chosen = settings.scaler.model_fields_set
-    addresses = {name: "127.0.0.1" for name in ("grpc_host", "http_host") if name not in chosen}
-    return settings.model_copy(update={"scaler": settings.scaler.model_copy(update=addresses)})
-
-
-async def run_up(reference: str, app: App, settings: Settings, config: Path | None, console: Console) -> None:
-    """Run the app until SIGTERM or SIGINT, with a live table if the console is a terminal."""
-    local = LocalApp(reference, app, settings, config)
     with on_termination(lambda _: local.stop()):
-        if console.is_terminal:
-            await show_while(local.run(), local.picture, console)
+        if live:
+            await show_while(local.run(), lambda: snapshot(local), stdout())
         else:
             await local.run()
 
 
-async def show_while(work: Coroutine[Any, Any, None], picture: Callable[[], RenderableType], console: Console) -> None:
-    """Keep a picture on the terminal up to date while some work goes on."""
+def snapshot(local: "LocalApp") -> "RenderableType":
+    """The backlog and the processes of an app as they are now."""
+    from rich.console import Group
+
+    from triggerfish.cli.output import instances_line, trigger_table
+
+    instances = local.instances
+    line = instances_line(len(instances.running), len(instances.draining), local.autoscaler.target, instances.crashes)
+    return Group(trigger_table(local.statuses()), line)
+
+
+async def show_while(
+    work: Coroutine[Any, Any, None], render: "Callable[[], RenderableType]", console: "Console"
+) -> None:
+    """Keep what `render` returns on the terminal while the work goes on."""
+    from rich.live import Live
+
     working = asyncio.create_task(work)
-    with Live(picture(), console=console, auto_refresh=False) as live:
+    with Live(render(), console=console, auto_refresh=False) as live:
         while not working.done():
             await asyncio.wait([working], timeout=REFRESH_SECONDS)
-            live.update(picture(), refresh=True)
+            live.update(render(), refresh=True)
     await working

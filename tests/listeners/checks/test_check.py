@@ -7,13 +7,13 @@ import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
-from listeners import App, RedisMessage
 from listeners.checks.check import CheckResult, acl_commands, check
 from listeners.connections.named import Connections
 from listeners.redis.acl import PASSWORD
 from listeners.settings import HostSettings
 from tests.servers.catalogue import RELEASES
 from tests.servers.sentinels import Sentinels
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 with_acl = pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
@@ -53,7 +53,7 @@ async def looked_at(connections: Connections) -> dict[str, CheckResult]:
 async def test_the_rule_is_for_exactly_these_names(client: redis.asyncio.Redis, user: Connections) -> None:
     """Keys with spaces, quotes and glob characters are covered by the rule, and `check` changes nothing."""
     findings = await looked_at(user)
-    assert [found.line for found in findings.values() if not found.works] == []
+    assert [found.detail for found in findings.values() if not found.works] == []
     assert await client.dbsize() == 0
 
 
@@ -82,10 +82,10 @@ async def test_a_command_that_is_denied(
     for rule, function, command in DENIED:
         await client.execute_command("ACL", "SETUSER", "shop", rule)
         findings = await looked_at(user)
-        broken = {name: found.line for name, found in findings.items() if not found.works}
+        broken = {name: found.detail for name, found in findings.items() if not found.works}
         assert command in broken.pop(function)
         assert all(command in line for line in broken.values()), (rule, broken)
-        assert "check --acl" in findings[function].line
+        assert "check --acl" in findings[function].detail
         restore = "+xgroup" if rule == "-xgroup" else rule.replace("-", "+")
         await client.execute_command("ACL", "SETUSER", "shop", restore)
     assert await client.dbsize() == 0
@@ -113,14 +113,14 @@ async def test_keys_and_channels_that_are_denied(
         "on_entry": True,
         "on_message": False,
     }
-    assert ("; SUBSCRIBE" in findings["on_message"].line) == (version >= (6, 2))
+    assert ("; SUBSCRIBE" in findings["on_message"].detail) == (version >= (6, 2))
 
 
 async def test_a_command_that_is_not_there() -> None:
     """A command that was renamed away is named too, also by servers without ACL."""
     with RELEASES["redis-5.0"].start("--rename-command", "EVALSHA", "") as server:
         findings = await looked_at(Connections(SecretStr(server.address)))
-    assert "EVALSHA denied" in findings["on_element"].line
+    assert "EVALSHA denied" in findings["on_element"].detail
     assert not findings["on_element"].works
 
 

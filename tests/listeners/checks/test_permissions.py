@@ -7,7 +7,6 @@ import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
-from listeners import App, Host, RedisMessage
 from listeners.checks.check import acl_commands, check
 from listeners.connections.named import Connections
 from listeners.connections.strings import parse_connection_string
@@ -24,6 +23,7 @@ from scaler.triggers.app_triggers import app_triggers
 from tests.servers.catalogue import RELEASES
 from tests.support.trigger_kinds import add, payload_of
 from tests.support.waiting import eventually
+from triggerfish import App, Host, RedisMessage
 from triggerfish.testing.server import Server
 
 pytestmark = [

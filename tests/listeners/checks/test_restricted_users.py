@@ -3,12 +3,12 @@
 import pytest
 import redis.asyncio
 
-from listeners import App, Host
 from listeners.keys import elements_key, inflight_key
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, settled
 from tests.support.waiting import eventually
+from triggerfish import App, Host
 from triggerfish.testing.server import Server
 
 pytestmark = [

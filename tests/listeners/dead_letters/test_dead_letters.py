@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from listeners.connections.strings import parse_connection_string
 from listeners.dead_letters.letters import DeadLetters
 from listeners.functions.triggers import ListTrigger, StreamTrigger
@@ -19,6 +18,7 @@ from listeners.redis.client import Client
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, KINDS, Kind, add, both_kinds, dead_letters, settled, trigger
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")

@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage, Retry
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage, Retry
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
 

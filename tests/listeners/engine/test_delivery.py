@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage, Reject, Retry
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
     KEY,
@@ -23,6 +22,7 @@ from tests.support.trigger_kinds import (
     unfinished,
 )
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage, Reject, Retry
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")

@@ -5,12 +5,12 @@ import threading
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from listeners.engine.executor import MAX_THREADS
 from listeners.runtime.clock import boot_seconds
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
 

@@ -114,7 +114,7 @@ async def test_back_off_is_jittered(pauses: list[float], monkeypatch: pytest.Mon
     """A pause is at least three quarters of what it could be, so that listeners do not come back all at once."""
     monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda low, _: low)
     await Watched(DOWN, DOWN, None).run()
-    assert pauses == [0.0375, 0.075]
+    assert pauses == pytest.approx([0.0375, 0.075])
 
 
 @pytest.mark.parametrize("error", [MISTAKE, RuntimeError("x"), AssertionError(), ExceptionGroup("several", [MISTAKE])])

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from listeners import App, RedisMessage
 from listeners.errors import BindingError, ConfigurationError
 from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from triggerfish import App, RedisMessage
 
 
 def handle(message: RedisMessage) -> None: ...
@@ -135,7 +135,7 @@ def test_two_functions_of_one_name() -> None:
     """A second function of the same name is refused and does not replace the first."""
     app = App()
     app.list_trigger(keys="a")(handle)
-    with pytest.raises(BindingError, match=r"^function: 'handle' cannot be used\. Two functions"):
+    with pytest.raises(BindingError, match=r"^invalid function 'handle': Two functions"):
         app.list_trigger(keys="b")(handle)
     assert [function.trigger.reads for function in app.functions.values()] == ["list a"]
 
@@ -168,7 +168,7 @@ def test_a_function_that_cannot_be_bound() -> None:
 )
 def test_a_batch_needs_a_second_delivery(trigger: Trigger) -> None:
     """A batch function with one delivery is refused: which entry failed shows only at the second."""
-    with pytest.raises(BindingError, match=r"^max_deliveries: 1 .* Give 2 or more\.$"):
+    with pytest.raises(BindingError, match=r"^invalid max_deliveries 1: .* Give 2 or more\.$"):
         App().add(handle_all, trigger)
 
 

@@ -213,5 +213,5 @@ def test_typed_dict_of_old_pythons() -> None:
     if sys.version_info >= (3, 12):
         assert bind(taking(OldReceipt)).convert(element(JSON)) == {"number": 5}
         return
-    with pytest.raises(BindingError, match=r"handle\(message\): 'OldReceipt'.*typing_extensions\.TypedDict"):
+    with pytest.raises(BindingError, match=r"handle\(message\) 'OldReceipt'.*typing_extensions\.TypedDict"):
         bind(taking(OldReceipt))

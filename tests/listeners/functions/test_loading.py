@@ -17,7 +17,7 @@ from listeners.functions.loading import load_app
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 
 APP = """
-from listeners import App, RedisMessage
+from triggerfish import App, RedisMessage
 app = App({name})
 
 @app.list_trigger(keys="{key}")
@@ -180,12 +180,12 @@ def test_a_declaration_without_a_name() -> None:
     ("source", "fix"),
     [
         ("app = 5", "It has 0 apps"),
-        ("from listeners import App\napp = App()", "It has no functions"),
+        ("from triggerfish import App\napp = App()", "It has no functions"),
         ("import not_to_be_found", "No module named 'not_to_be_found'"),
         ("1 / 0", "Importing it raised ZeroDivisionError"),
         ("import sys\nsys.exit(3)", "Importing it raised SystemExit: 3"),
         ("def", "Importing it raised SyntaxError"),
-        ("from listeners import Nothing", "Importing it raised ImportError"),
+        ("from triggerfish import Nothing", "Importing it raised ImportError"),
     ],
 )
 def test_files_that_hold_no_app(source: str, fix: str) -> None:
@@ -302,6 +302,6 @@ def test_exported_names_exist(module: str) -> None:
 
 
 def test_the_package_exports_what_an_app_needs() -> None:
-    """`from listeners import ...` has what the documents use."""
-    assert set(listeners.__all__) == {"App", "Host", "RedisMessage", "Reject", "Retry"}
+    """`from triggerfish import ...` has what the documents use."""
+    assert {"App", "Host", "RedisMessage", "Reject", "Retry"} <= set(listeners.__all__)
     assert all(hasattr(listeners, name) for name in listeners.__all__)

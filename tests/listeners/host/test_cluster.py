@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceUnavailableError
@@ -21,6 +20,7 @@ from tests.servers.catalogue import RELEASES, present
 from tests.servers.cluster import Cluster
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 
 #: Keys in different slots, on all three primaries.
 KEYS = ("a", "b", "c", "d", "e")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage, Retry
 from tests.support.processes import ended, host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
@@ -29,6 +28,7 @@ from tests.support.trigger_kinds import (
     unfinished,
 )
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage, Retry
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis.asyncio
 
-from listeners import App, Host, RedisMessage
 from listeners.redis.client import Client
 from tests.servers.catalogue import RELEASES, available
 from tests.support.running_host import RunHost, running_host
 from tests.support.trigger_kinds import Kind, add, both_kinds, trigger
 from tests.support.waiting import eventually
+from triggerfish import App, Host, RedisMessage
 from triggerfish.testing.server import Server
 
 

@@ -12,11 +12,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError
 
-from listeners import App, Host
 from listeners.keys import dead_letters_key, elements_key, inflight_key
 from tests.servers.catalogue import RELEASES, available, present
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
+from triggerfish import App, Host
 from triggerfish.testing.server import Server, free_port
 
 #: Elements big enough to be noticed by a limit on memory.

@@ -8,7 +8,6 @@ import pytest
 import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from listeners import App, RedisMessage
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceUnavailableError
 from listeners.functions.triggers import ListTrigger
@@ -21,6 +20,7 @@ from tests.servers.catalogue import RELEASES, present
 from tests.servers.sentinels import Sentinels, sentinel_of
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 

@@ -13,7 +13,6 @@ from typing import Self
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from tests.support.lease_holders import (
     RECORDER_KEY,
     holder,
@@ -29,6 +28,7 @@ from tests.support.processes import host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import recorded
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 #: More than a function could have waiting would only fill its queue, and prove nothing about hand-overs.

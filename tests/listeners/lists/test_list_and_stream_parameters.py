@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from tests.support.processes import host_processes
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KINDS, Kind, add, both_kinds, reached, recorded, settled, trigger
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.cluster import Cluster
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 
 #: Keys in different slots, on all three primaries.
 KEYS = ("a", "b", "c", "d", "e")

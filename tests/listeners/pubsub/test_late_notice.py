@@ -8,12 +8,12 @@ import pytest
 import redis.asyncio
 from redis.asyncio.client import PubSub
 
-from listeners import App
 from listeners.keys import lease_key
 from listeners.leases.redis_lease import RedisLease
 from tests.support.lease_holders import subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
+from triggerfish import App
 
 LEASE = lease_key("test", "on_message")
 CONCURRENCY = 10

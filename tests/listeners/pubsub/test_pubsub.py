@@ -6,12 +6,12 @@ import logging
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from listeners.keys import lease_key
 from listeners.redis.keyspace import missing_flags
 from tests.support.lease_holders import holds, sample, subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 
 
 def recording_app(*channels: str, name: str = "test", singleton: bool = True) -> tuple[App, list[tuple[str, str, str]]]:

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from listeners import App
 from tests.support.lease_holders import KEY, RECORDER_KEY, holds, listening, recording_app, sample, subscribed
 from tests.support.processes import host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import reached, recorded
 from tests.support.waiting import eventually
+from triggerfish import App
 from triggerfish.testing.server import Server
 
 LEASE_SECONDS = 2

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from listeners import App, RedisMessage
 from listeners.keys import dead_letters_key, inflight_key
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 
 ODD_KEYS = ["a{b}c", "a}b", "a{}b", "}{x}", "x{{y}}", "{}q", "plain"]
 

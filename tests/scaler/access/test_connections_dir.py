@@ -258,7 +258,7 @@ async def test_limits_that_appear_need_it_too(server: Server, tmp_path: Path) ->
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     """A folder that is missing at the start is an error that names it."""
-    with pytest.raises(ConfigurationError, match=r"^connections_dir: .*nowhere"):
+    with pytest.raises(ConfigurationError, match=r"^invalid connections_dir .*nowhere"):
         ScalerServer(scaler_settings(connections_dir=tmp_path / "nowhere"))
 
 

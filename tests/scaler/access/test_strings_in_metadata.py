@@ -150,5 +150,5 @@ async def test_idle_ones_are_closed(reachable: Server, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("pattern", ["*", "10.*", "cache.*", ""])
 def test_patterns(pattern: str) -> None:
     """A pattern that would mean too much is an error at the start that names it."""
-    with pytest.raises(ConfigurationError, match=r"^scaler\.allowed_hosts\.0: .*network such as"):
+    with pytest.raises(ConfigurationError, match=r"^invalid scaler\.allowed_hosts\.0 .*network such as"):
         load_settings(None, scaler={"allowed_hosts": [pattern]})

@@ -15,7 +15,6 @@ import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
-from listeners import App
 from listeners.connections.named import Connections
 from listeners.runtime.child_processes import die_with_parent
 from scaler.access.access import Access
@@ -26,6 +25,7 @@ from scaler.measuring.sampler import Samplers
 from scaler.settings import LocalSettings
 from tests.apps import local
 from tests.support.waiting import eventually
+from triggerfish import App
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")

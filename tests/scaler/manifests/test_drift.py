@@ -11,7 +11,7 @@ from listeners.errors import ConfigurationError
 from triggerfish.cli.manifest import manifest
 
 APP = """
-from listeners import App
+from triggerfish import App
 app = App("shop")
 
 @app.list_trigger(keys="orders", connection="cache", messages_per_worker=50)
@@ -233,15 +233,15 @@ def test_the_terminal_is_safe(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("helm_values", "pattern", "replacement", "words"),
     [
-        (False, "name: shop", "name: till", r"--check: 'shop\.yaml'.*called shop, but till: give --name"),
-        (True, "\n  shop:\n", "\n  till:\n", r"--check: 'shop\.yaml'.*called shop, but till: give --name"),
-        (False, r"(?s).*", "", r"--check: 'shop\.yaml'.*but none"),
-        (False, "metadata:", "{", r"--check: .*not YAML"),
-        (False, "-push", "-push\n      metricType: Value", r"spec\.triggers\[0\]\.metricType: 'Value'.*remove"),
+        (False, "name: shop", "name: till", r"invalid --check 'shop\.yaml'.*called shop, but till: give --name"),
+        (True, "\n  shop:\n", "\n  till:\n", r"invalid --check 'shop\.yaml'.*called shop, but till: give --name"),
+        (False, r"(?s).*", "", r"invalid --check 'shop\.yaml'.*but none"),
+        (False, "metadata:", "{", r"invalid --check .*not YAML"),
+        (False, "-push", "-push\n      metricType: Value", r"spec\.triggers\[0\]\.metricType 'Value': .*remove"),
         (False, "keys: orders", "kyes: orders", r"spec\.triggers\[0\]\.metadata\.kyes"),
-        (False, '"50"', "50", r"spec\.triggers\[0\]\.metadata\.messagesPerWorker: 50 .*in quotes"),
-        (False, '"50"', '"many"', r"spec\.triggers\[0\]\.metadata\.messages_per_worker: 'many'"),
-        (True, "50", "many", r"apps\.shop\.triggers\.handle\.messages_per_worker: 'many'"),
+        (False, '"50"', "50", r"spec\.triggers\[0\]\.metadata\.messagesPerWorker 50: .*in quotes"),
+        (False, '"50"', '"many"', r"spec\.triggers\[0\]\.metadata\.messages_per_worker 'many': "),
+        (True, "50", "many", r"apps\.shop\.triggers\.handle\.messages_per_worker 'many': "),
         (True, r"(?s)triggers:.*?scaling", "triggers: []\n    scaling", r"apps\.shop\.triggers: .*for each function"),
     ],
 )
@@ -255,7 +255,7 @@ def test_files_that_cannot_be_used(shop: Shop, helm_values: bool, pattern: str, 
 
 def test_a_missing_file(shop: Shop) -> None:
     """A file that is not there is an error, not drift."""
-    with pytest.raises(ConfigurationError, match=r"--check: 'shop\.yaml' .*cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"invalid --check 'shop\.yaml': .*cannot be read"):
         shop.check()
 
 

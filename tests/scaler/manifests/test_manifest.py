@@ -39,7 +39,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.
     monkeypatch.chdir(tmp_path)
 
     def write(functions: str, *, app: str = "shop", **options: Any) -> str:
-        Path("shop.py").write_text(f"from listeners import App\napp = App({app!r})\n{functions}")
+        Path("shop.py").write_text(f"from triggerfish import App\napp = App({app!r})\n{functions}")
         for name in ("shop", str(tmp_path / "shop.py")):
             sys.modules.pop(name, None)
         manifest("shop.py", **options)
@@ -166,29 +166,29 @@ def test_what_the_app_prints(write: Write) -> None:
             {},
             r"f\.connection_string: .*Name a connection",
         ),
-        ('@app.list_trigger(keys="a", connection="a/b")\ndef f(x: str): ...', {}, r"f\.connection: 'a/b'.*Secret"),
-        ('@app.list_trigger(keys="a", connection=".a")\ndef f(x: str): ...', {}, r"f\.connection: '\.a'.*Secret"),
-        ('@app.list_trigger(keys=["a b"])\ndef f(x: str): ...', {}, r"f\.keys: 'a b'.*taken apart"),
-        ('@app.list_trigger(keys=["a\\xa0b"])\ndef f(x: str): ...', {}, r"f\.keys: .*taken apart"),
-        ('@app.list_trigger(keys=["\\udcff"])\ndef f(x: str): ...', {}, r"f\.keys: .*Unicode"),
-        ('@app.pubsub_trigger(channel="\\ud800")\ndef f(x: str): ...', {}, r"f\.channel: .*Unicode"),
+        ('@app.list_trigger(keys="a", connection="a/b")\ndef f(x: str): ...', {}, r"f\.connection 'a/b'.*Secret"),
+        ('@app.list_trigger(keys="a", connection=".a")\ndef f(x: str): ...', {}, r"f\.connection '\.a'.*Secret"),
+        ('@app.list_trigger(keys=["a b"])\ndef f(x: str): ...', {}, r"f\.keys 'a b'.*taken apart"),
+        ('@app.list_trigger(keys=["a\\xa0b"])\ndef f(x: str): ...', {}, r"f\.keys .*taken apart"),
+        ('@app.list_trigger(keys=["\\udcff"])\ndef f(x: str): ...', {}, r"f\.keys .*Unicode"),
+        ('@app.pubsub_trigger(channel="\\ud800")\ndef f(x: str): ...', {}, r"f\.channel .*Unicode"),
         ('@app.list_trigger(keys="a" * 20000)\ndef f(x: str): ...', {}, r"f\.keys: .*20000 characters"),
         ('@app.list_trigger(keys="a" * 20000)\ndef f(x: str): ...', {"helm_values": True}, r"f\.keys: .*20000"),
         ("", {}, r"no functions"),
-        (LIST, {"app": "My_Shop"}, r"app: 'My_Shop'.*say --name my-shop"),
-        (LIST, {"app": "_"}, r"app: '_'.*say --name NAME"),
-        (LIST, {"name": "a.b"}, r"--name: 'a\.b'.*a-z"),
-        (LIST, {"name": "a" * 64}, r"--name: .*at most 63"),
-        (LIST, {"namespace": "Till"}, r"--namespace: 'Till'"),
-        (LIST, {"image": "a b"}, r"--image: 'a b'"),
-        (LIST, {"scaler_address": "http://a:1"}, r"--scaler-address: 'http://a:1'.*host:port"),
-        (LIST, {"min_instances": 3, "max_instances": 2}, r"--min: 3 .*above --max, which is 2"),
-        (LIST, {"min_instances": 101}, r"--min: 101 .*raise --max"),
-        (LIST + PUBSUB, {"min_instances": 0}, r"--min: 0 .*reprice is a pub/sub trigger.*1 or more"),
-        (PUBSUB, {"min_instances": 0}, r"--min: 0 .*one instance"),
-        (PUBSUB, {"max_instances": 2}, r"--max: 2 .*one instance"),
-        (LIST, {"helm_values": True, "namespace": "till"}, r"--namespace: 'till'.*helm"),
-        (LIST, {"helm_values": True, "scaler_address": "a:1"}, r"--scaler-address: 'a:1'.*chart"),
+        (LIST, {"app": "My_Shop"}, r"app 'My_Shop'.*say --name my-shop"),
+        (LIST, {"app": "_"}, r"app '_'.*say --name NAME"),
+        (LIST, {"name": "a.b"}, r"--name 'a\.b'.*a-z"),
+        (LIST, {"name": "a" * 64}, r"--name .*at most 63"),
+        (LIST, {"namespace": "Till"}, r"--namespace 'Till'"),
+        (LIST, {"image": "a b"}, r"--image 'a b'"),
+        (LIST, {"scaler_address": "http://a:1"}, r"--scaler-address 'http://a:1'.*host:port"),
+        (LIST, {"min_instances": 3, "max_instances": 2}, r"--min-instances 3: .*above --max-instances, which is 2"),
+        (LIST, {"min_instances": 101}, r"--min-instances 101: .*above --max-instances, which is 100"),
+        (LIST + PUBSUB, {"min_instances": 0}, r"--min-instances 0: .*reprice is a pub/sub trigger.*1 or more"),
+        (PUBSUB, {"min_instances": 0}, r"--min-instances 0: .*one instance"),
+        (PUBSUB, {"max_instances": 2}, r"--max-instances 2: .*one instance"),
+        (LIST, {"helm_values": True, "namespace": "till"}, r"--namespace 'till'.*helm"),
+        (LIST, {"helm_values": True, "scaler_address": "a:1"}, r"--scaler-address 'a:1'.*chart"),
     ],
 )
 def test_what_cannot_be_written(write: Write, functions: str, options: dict[str, Any], words: str) -> None:

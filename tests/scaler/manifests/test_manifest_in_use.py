@@ -26,7 +26,7 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 
 ROOT = Path(__file__).parents[3]
 APP = """
-from listeners import App
+from triggerfish import App
 app = App()
 
 @app.list_trigger(keys="orders", connection="Cache")
@@ -129,4 +129,4 @@ async def test_drift_ends_with_one(tmp_path: Path) -> None:
     changed = await triggerfish("manifest", str(app), "--check", str(file))
     assert changed.code == 1
     assert "-  keys: orders\n+  keys: returns\n" in changed.said
-    assert "write it anew" in changed.errors
+    assert "or write it again with the options it was written with" in changed.errors

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from listeners import App, RedisMessage
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, WrongTypeError
 from listeners.functions.triggers import ListTrigger, StreamTrigger, Trigger
@@ -22,6 +21,7 @@ from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
+from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 ONE = ("redis-7.2",)

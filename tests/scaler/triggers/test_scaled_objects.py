@@ -46,10 +46,13 @@ def test_what_keda_would_resolve(tmp_path: Path) -> None:
         ("{", r"--file.*not YAML"),
         ("", r"kind: ScaledObject"),
         ("{kind: ScaledObject, metadata: {}, spec: {}}", r"spec\.triggers"),
-        ("{kind: ScaledObject, metadata: {}, spec: [1]}", r"spec: \[1\]"),
-        ("{kind: ScaledObject, metadata: {}, spec: {triggers: [1]}}", r"spec\.triggers\[0\]: 1"),
+        ("{kind: ScaledObject, metadata: {}, spec: [1]}", r"spec \[1\]: "),
+        ("{kind: ScaledObject, metadata: {}, spec: {triggers: [1]}}", r"spec\.triggers\[0\] 1: "),
         (scaled_object("[]"), r"spec\.triggers\[0\]\.metadata"),
-        (scaled_object("{type: redisListTrigger, keys: a, messagesPerWorker: 100}"), r"messagesPerWorker: 100.*quotes"),
+        (
+            scaled_object("{type: redisListTrigger, keys: a, messagesPerWorker: 100}"),
+            r"messagesPerWorker 100: .*quotes",
+        ),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:

@@ -193,7 +193,7 @@ async def _has_backlog(scaler: Running) -> bool:
 def test_a_bad_declaration_is_named() -> None:
     """A declared trigger that cannot be used is a ConfigurationError that names the setting."""
     settings = scaler_settings(triggers={"orders": {"type": "RedisListTrigger", "keys": "k", "batchSize": 0}})
-    with pytest.raises(ConfigurationError, match=r"^triggers\.orders\.batch_size: '0'"):
+    with pytest.raises(ConfigurationError, match=r"^invalid triggers\.orders\.batch_size '0': "):
         ScalerServer(settings)
 
 

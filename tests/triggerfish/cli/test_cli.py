@@ -22,7 +22,7 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 SECONDS = 30
 SECRET = "hunter2"
 APP = """
-from listeners import App, RedisMessage
+from triggerfish import App, RedisMessage
 app = App("shop")
 
 @app.list_trigger(keys="orders returns", messages_per_worker=10)
@@ -85,7 +85,7 @@ def is_a_mistake(finished: Finished, *words: str) -> bool:
 def test_commands_that_start_often_import_nothing_slow_that_they_do_not_use() -> None:
     """An instance without an HTTP port serves nothing, and takes no lease in Kubernetes unless it runs there."""
     slow = "{'aiohttp', 'grpc', 'jinja2', 'kubernetes'}"
-    program = f"import sys, triggerfish.cli.main; print(sorted({slow} & set(sys.modules)))"
+    program = f"import sys, triggerfish.cli.program; print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=SECONDS)
     assert done.stdout == "[]\n"
 
@@ -94,19 +94,19 @@ def test_help(triggerfish: Triggerfish) -> None:
     """`--help` names every command and ends with code 0."""
     shown = triggerfish("--help")
     assert shown.returncode == 0
-    for command in ("run", "check", "explain", "probe", "up", "scaler", "version"):
+    for command in ("up", "run", "check", "dead", "scaler", "explain", "probe", "manifest"):
         assert re.search(rf"\b{command}\b", shown.stdout)
 
 
 def test_version(triggerfish: Triggerfish) -> None:
-    """`version` prints the version and nothing else."""
-    assert triggerfish("version").stdout == f"{__version__}\n"
+    """`--version` prints the version and nothing else."""
+    assert triggerfish("--version").stdout == f"{__version__}\n"
 
 
 def test_the_installed_command() -> None:
     """The package installs `triggerfish`, which is the same command line."""
     command = Path(sys.executable).with_name("triggerfish")
-    shown = subprocess.run([command, "version"], capture_output=True, text=True, timeout=SECONDS, check=True)
+    shown = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=SECONDS, check=True)
     assert shown.stdout == f"{__version__}\n"
 
 
@@ -123,7 +123,7 @@ def test_an_app_that_does_not_exist(triggerfish: Triggerfish, command: str) -> N
         ("def broken(:", ["SyntaxError"]),
         ("raise ValueError('first line\\nsecond line')", ["ValueError", "first line second line"]),
         ("x = 1", ["0 apps"]),
-        ("from listeners import App\napp = App()", ["no functions"]),
+        ("from triggerfish import App\napp = App()", ["no functions"]),
         (APP.replace("order: str", ""), ["handle", "exactly one parameter"]),
         (APP.replace("order: str", "order: int"), ["order", "RedisMessage"]),
         (APP.replace("messages_per_worker=10", "messages_per_worker=0"), ["messages_per_worker", "0"]),
@@ -183,7 +183,7 @@ def test_a_log_level_that_does_not_exist(triggerfish: Triggerfish, app: Path) ->
     """An unknown log level is code 2 with the levels that exist."""
     finished = triggerfish("run", app.name, "--log-level", "loud")
     assert finished.returncode == 2
-    assert "debug, info, warning or error" in " ".join(finished.stderr.replace("│", " ").split())
+    assert "'debug', 'info', 'warning', 'error'" in " ".join(finished.stderr.replace("│", " ").split())
 
 
 def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from listeners import App, Reject
 from listeners.keys import dead_letters_key
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
+from triggerfish import App, Reject
 from triggerfish.testing.server import Server
 
 SOME = ("redis-5.0", "redis-7.0", "valkey-9.1")
 
 APP = """
-from listeners import App
+from triggerfish import App
 
 app = App("graves")
 
@@ -130,8 +130,8 @@ async def test_requeued_entries_are_back_unharmed(
 ) -> None:
     """`requeue --all` puts list elements and stream entries back byte for byte, and removes the dead letters."""
     await bury(client, run_host)
-    assert "2 put back" in dead(server, app_file, "requeue", "on_list", "--all").stdout
-    assert "1 put back" in dead(server, app_file, "requeue", "on_stream", "--all").stdout
+    assert "2 requeued" in dead(server, app_file, "requeue", "on_list", "--all").stdout
+    assert "1 requeued" in dead(server, app_file, "requeue", "on_stream", "--all").stdout
     assert await client.lrange("q", 0, -1) == [b"first \xff", b"second"]
     (_, fields) = (await client.execute_command("XRANGE", "s", "-", "+"))[-1]
     assert fields == {b"a": b"\xfe", b"b": b"2"}

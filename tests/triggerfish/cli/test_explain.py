@@ -50,7 +50,7 @@ async def test_a_scaler_that_does_not_know(scaler: Running) -> None:
         await scaler.keda.target({**LIST, "connection": "queue"}, name="till")
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 1
-    assert explained.errors.startswith("shop/till: connection: 'queue'")
+    assert explained.errors.startswith("shop/till: invalid connection 'queue'")
     assert "configuration ? ? ? ? ? 10 held" in rows(explained.said)[1]
 
 
@@ -58,7 +58,7 @@ async def test_a_scaler_that_nobody_asks(scaler: Running) -> None:
     """Where there is nothing to explain, what to do next is said; code 0."""
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 0
-    assert "point a ScaledObject at it" in explained.said
+    assert "create a ScaledObject" in explained.said
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_what_is_no_scaler(other_page: str) -> None:
     addresses = {
         other_page: "status 404",
         f"{other_page}/json": "something else",
-        f"http://someone:hunter2@127.0.0.1:{free_port()}": "cannot be asked",
+        f"http://someone:hunter2@127.0.0.1:{free_port()}": "cannot be reached",
     }
     for address, words in addresses.items():
         explained = await triggerfish("explain", "--scaler", address)

@@ -132,8 +132,8 @@ async def test_nothing_answers() -> None:
         (["localhost:6000", "-m", "keys=hunter2", "-m", "keys=b"], ["--metadata", "'keys'", "twice"]),
         (["localhost:6000", "--file", "missing.yaml"], ["--file", "'missing.yaml'", "cannot be read"]),
         (["localhost:6000", *LIST, "--ca-file", "missing.pem"], ["--ca-file", "'missing.pem'", "No such file"]),
-        (["localhost:6000", *LIST, "--cert-file", "a.pem"], ["--key-file", "both"]),
-        (["localhost:6000", *LIST, "--key-file", "a.pem"], ["--cert-file", "both"]),
+        (["localhost:6000", *LIST, "--certificate-file", "a.pem"], ["--key-file", "both"]),
+        (["localhost:6000", *LIST, "--key-file", "a.pem"], ["--certificate-file", "both"]),
     ],
 )
 async def test_mistakes(arguments: list[str], words: list[str]) -> None:
@@ -155,8 +155,8 @@ async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Pa
     assert [row[0] for row in probed.rows()] == CALLS * 2
     assert "till/shop: RedisListTrigger orders handle" in probed.said
     assert "till/shop: RedisStreamTrigger payments" in probed.said
-    assert "passed over spec.triggers[0]: a trigger of KEDA's own type cpu" in probed.said
-    assert "passed over spec.triggers[1]: external at other:9090" in probed.said
+    assert "skipped spec.triggers[0]: a trigger of KEDA's own type cpu" in probed.said
+    assert "skipped spec.triggers[1]: external at other:9090" in probed.said
     asked = {(one.owner.namespace, one.owner.name) for one in scaler.server.evaluator.tracked()}
     assert asked == {("till", "shop")}
 
@@ -183,13 +183,13 @@ async def test_tls(scaler: Running, tmp_path: Path) -> None:
 
 
 async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
-    """With --cert-file and --key-file a scaler that wants client certificates can be asked; without it cannot."""
+    """A scaler that wants client certificates can be probed with --certificate-file and --key-file only."""
     server, client = tmp_path / "server", tmp_path / "client"
     Authority().write(server).write(client, "keda")
     async with tls_door(scaler.server.grpc_port, server, server / "ca.crt") as port:
         address = f"localhost:{port}"
         verified = ("--ca-file", str(server / "ca.crt"))
-        certificate = ("--cert-file", str(client / "tls.crt"), "--key-file", str(client / "tls.key"))
+        certificate = ("--certificate-file", str(client / "tls.crt"), "--key-file", str(client / "tls.key"))
         good = await triggerfish("probe", address, *LIST, *verified, *certificate)
         assert (good.code, set(good.statuses.values())) == (0, {"OK"}), good
         refused = await triggerfish("probe", address, *LIST, *verified)

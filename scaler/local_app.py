@@ -1,0 +1,69 @@
+"""An app on this machine: the scaler's service, and the autoscaler that starts and stops the app's processes."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from listeners.functions.app import App
+from scaler.access.access import Access
+from scaler.local.autoscaler import LocalAutoscaler
+from scaler.local.processes import Instances, instance_command
+from scaler.monitoring.status import TriggerStatus, trigger_status
+from scaler.server import ScalerServer
+from scaler.settings import Settings
+
+__all__ = ["LocalApp", "instance_environment"]
+
+
+class LocalApp:
+    """Runs an app with as many processes as its backlog needs.
+
+    The processes load the app by `reference`, and their settings from the file `config`. Raises ConfigurationError for
+    settings that cannot be used.
+    """
+
+    def __init__(self, reference: str, app: App, settings: Settings, config: Path | None = None) -> None:
+        connections = settings.redis_connections()
+        settings = _on_loopback(settings)
+        self.server = ScalerServer(settings, access=Access(connections))
+        command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)
+        self.instances = Instances(command, instance_environment(settings), settings.host.grace_period_seconds)
+        self.autoscaler = LocalAutoscaler(app, self.instances, self.server.evaluator, connections, settings.local)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Drain the processes; run() then returns."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until stopped."""
+        serving = asyncio.create_task(self.server.run())
+        scaling = asyncio.create_task(self.autoscaler.run(self._stop))
+        try:
+            await asyncio.wait([serving, scaling], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stop.set()
+            try:
+                await scaling
+            finally:
+                self.server.stop()
+                await serving
+
+    def statuses(self) -> Iterator[TriggerStatus]:
+        """What is known of each trigger now."""
+        return map(trigger_status, self.server.evaluator.tracked())
+
+
+def instance_environment(settings: Settings) -> dict[str, str]:
+    """What the processes inherit. Leases are in Redis unless chosen otherwise: the autoscaler reads them there."""
+    if settings.host.pubsub_lease != "auto":
+        return dict(os.environ)
+    return {**os.environ, "TRIGGERFISH_HOST__PUBSUB_LEASE": "redis"}
+
+
+def _on_loopback(settings: Settings) -> Settings:
+    """The settings with ports that only this machine reaches, unless an address was chosen."""
+    chosen = settings.scaler.model_fields_set
+    addresses = {name: "127.0.0.1" for name in ("grpc_host", "http_host") if name not in chosen}
+    return settings.model_copy(update={"scaler": settings.scaler.model_copy(update=addresses)})

@@ -1,0 +1,139 @@
+"""`make package`: builds the wheel, installs it into empty environments, and runs it from a folder of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis as redis_client
+
+from triggerfish.testing.server import Server, embedded_binary
+
+ROOT = Path(__file__).parents[2]
+COMMAND_SECONDS = 300
+#: Another package that installs `scaler`.
+OTHER_SCALER = "scaler==1.9.9"
+APP = """
+from triggerfish import App
+
+app = App()
+
+@app.list_trigger(keys="orders")
+def handle_order(order: dict) -> None:
+    print("handled", order, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment. Its commands run in `folder`, where nothing of the project is."""
+
+    path: Path
+    folder: Path
+
+    def run(self, *command: str, code: int = 0, expected: str = "") -> None:
+        """Run a command to its end. Raises SystemExit if it ends with another code, or does not print `expected`."""
+        print("$", *command, flush=True)
+        done = subprocess.run(
+            [str(self.path / "bin" / command[0]), *command[1:]],
+            cwd=self.folder,
+            env={**_clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        printed = done.stdout + done.stderr
+        if done.returncode != code or expected not in printed:
+            raise SystemExit(f"code {done.returncode} instead of {code}, or without {expected!r}:\n{printed}")
+
+
+def main() -> None:
+    """Check the wheel; ends with code 1 and what went wrong, if something did."""
+    with tempfile.TemporaryDirectory(prefix="triggerfish-package-") as temporary:
+        folder = Path(temporary)
+        wheel = _build(folder / "dist")
+        with _environment(folder / "bare", str(wheel)) as bare, Server(embedded_binary()) as server:
+            _check_bare(bare, server.address)
+            _check_other_scaler(bare)
+        with _environment(folder / "demo", f"{wheel}[demo]") as demo:
+            shutil.copytree(ROOT / "examples" / "demo", demo.folder / "demo")
+            demo.run("python", "-m", "demo", expected="done after")
+    print("the wheel works")
+
+
+def _build(folder: Path) -> Path:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
+        check=True,
+        timeout=COMMAND_SECONDS,
+    )
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@contextmanager
+def _environment(path: Path, requirement: str) -> Iterator[Environment]:
+    venv.create(path, with_pip=True)
+    folder = path / "elsewhere"
+    folder.mkdir()
+    environment = Environment(path, folder)
+    environment.run("pip", "install", "--quiet", requirement)
+    yield environment
+
+
+def _check_bare(bare: Environment, redis: str) -> None:
+    """Without extras functions run; every other command names the extra that it needs."""
+    (bare.folder / "shop.py").write_text(APP)
+    bare.run("python", "-c", "import importlib.util as u; assert not u.find_spec('grpc') and not u.find_spec('jinja2')")
+    bare.run("triggerfish", "--version")
+    bare.run("triggerfish", "check", "shop.py", "--connection", redis, expected="handle_order")
+    bare.run(
+        "triggerfish", "dead", "list", "shop.py", "handle_order", "--connection", redis, expected="no dead letters"
+    )
+    bare.run("triggerfish", "explain", "shop.py", "--connection", redis, expected="orders")
+    _check_run(bare, redis)
+    for command in (
+        ["scaler"],
+        ["up", "shop.py"],
+        ["probe", "localhost:6000", "-m", "keys=a"],
+        ["manifest", "shop.py"],
+    ):
+        bare.run("triggerfish", *command, code=2, expected="pip install 'triggerfish[scaler]'")
+
+
+def _check_run(bare: Environment, redis: str) -> None:
+    """An instance handles an element and drains at SIGTERM."""
+    command = [str(bare.path / "bin" / "triggerfish"), "run", "shop.py", "--connection", redis]
+    print("$", *command, flush=True)
+    with subprocess.Popen(
+        command, cwd=bare.folder, env=_clean_environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        with redis_client.from_url(f"redis://{redis}", protocol=2) as client:
+            client.rpush("orders", '{"number": 1}')
+        line = process.stdout.readline() if process.stdout else ""
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(COMMAND_SECONDS)
+    if (line, code) != ("handled {'number': 1}\n", 0):
+        raise SystemExit(f"code {code}, printed {line!r}")
+
+
+def _check_other_scaler(bare: Environment) -> None:
+    """Another distribution that has replaced our `scaler` is named."""
+    bare.run("pip", "install", "--quiet", "--no-deps", OTHER_SCALER)
+    bare.run("triggerfish", "check", "shop.py", code=2, expected="belongs to another distribution")
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Other packages that are called as ours are: each is named in one line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 60
+APP = """
+from triggerfish import App
+from listeners.orders import handle
+
+app = App()
+app.list_trigger(keys="orders")(handle)
+"""
+HANDLER = "def handle(order: str) -> None: ...\n"
+
+
+def run(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run this Python in a folder; `path` comes first on sys.path."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["listeners", "scaler"])
+@pytest.mark.parametrize("kind", ["package", "module"])
+def test_a_package_of_the_user_hides_ours(tmp_path: Path, name: str, kind: str) -> None:
+    """`python -m triggerfish` beside a package or module of the same name says in one line which file that is."""
+    hiding = tmp_path / name / "__init__.py" if kind == "package" else tmp_path / f"{name}.py"
+    hiding.parent.mkdir(exist_ok=True)
+    hiding.write_text("raise SystemExit('it was run')\n")
+    done = run(tmp_path, "-m", "triggerfish", "--version")
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"triggerfish: {hiding} hides Triggerfish's package {name!r}: rename it")
+
+
+def test_the_installed_command_is_not_hidden(tmp_path: Path) -> None:
+    """`triggerfish` does not look for packages in the folder that it is run in."""
+    (tmp_path / "listeners.py").write_text("raise SystemExit('it was run')\n")
+    command = Path(sys.executable).with_name("triggerfish")
+    done = subprocess.run(
+        [command, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_importing_a_public_name(tmp_path: Path) -> None:
+    """`from triggerfish import App` beside a package that hides ours is an ImportError that names it."""
+    (tmp_path / "listeners.py").touch()
+    done = run(tmp_path, "-c", "from triggerfish import App")
+    assert done.returncode == 1
+    expected = f"ImportError: {tmp_path / 'listeners.py'} hides Triggerfish's package 'listeners': rename it"
+    assert done.stderr.splitlines()[-1].startswith(expected)
+
+
+def test_a_distribution_that_replaced_ours(tmp_path: Path) -> None:
+    """A file of another distribution in the place of ours is named, with what to do."""
+    for name in ("listeners", "scaler", "triggerfish"):
+        shutil.copytree(ROOT / name, tmp_path / "site" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    replaced = tmp_path / "site" / "scaler" / "__init__.py"
+    replaced.write_text('"""A scaler for something else."""\n')
+    done = run(tmp_path, "-P", "-m", "triggerfish", "--version", path=tmp_path / "site")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"triggerfish: {replaced} belongs to another distribution")
+    assert "uninstall" in line
+
+
+def test_a_package_of_the_app_that_ours_hides(tmp_path: Path) -> None:
+    """An app that imports its own `listeners` gets ours; the error names the folder to rename."""
+    (tmp_path / "listeners").mkdir()
+    (tmp_path / "listeners" / "orders.py").write_text(HANDLER)
+    (tmp_path / "shop.py").write_text(APP)
+    done = run(tmp_path, "-P", "-m", "triggerfish", "check", "shop.py")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert f"{tmp_path / 'listeners'} has the name of a package of Triggerfish" in line
+    assert "rename it" in line

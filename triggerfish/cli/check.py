@@ -1,0 +1,76 @@
+"""`triggerfish check`: whether an app's triggers can be read."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triggerfish.cli.options import AppArgument, ConfigOption, ConnectionOption, JsonOption, load_settings_with
+from triggerfish.cli.output import print_json, print_line, stderr, stdout
+
+if TYPE_CHECKING:
+    from listeners.checks.check import CheckResult
+    from listeners.functions.app import App
+    from scaler.settings import Settings
+
+__all__ = ["check"]
+
+AclOption = Annotated[bool, typer.Option("--acl", help="Print only the ACL SETUSER command that the app's user needs.")]
+
+
+def check(
+    app: AppArgument,
+    acl: AclOption = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+) -> None:
+    """Check that an app's triggers can be read.
+
+    Loads the app, connects to its Redis, and reports for each trigger how it will be read. Warns of server settings
+    that may lose entries, such as eviction or no persistence. Read-only.
+
+    Exits with status 1 if a trigger cannot be read, for example because the user may not run a command that it needs.
+    """
+    from listeners.functions.loading import load_app
+
+    settings = load_settings_with(config, connection)
+    if acl:
+        asyncio.run(_print_acl(load_app(app), settings))
+    elif not asyncio.run(_check(load_app(app), settings, as_json=json)):
+        raise typer.Exit(1)
+
+
+async def _check(app: "App", settings: "Settings", *, as_json: bool) -> bool:
+    from listeners.checks.check import check as check_app
+
+    results = check_app(app, settings.redis_connections(), settings.host)
+    return await (_report_json(results) if as_json else _report(results))
+
+
+async def _report(results: "AsyncIterator[CheckResult]") -> bool:
+    works = True
+    async for result in results:
+        stdout().print("[green]ok  [/green]" if result.works else "[red]FAIL[/red]", end=" ")
+        print_line(f"{result.function}: {result.reads} on {result.address}: {result.detail}", max_characters=2000)
+        for warning in result.warnings:
+            stdout().print("[yellow]warn[/yellow]", end=" ")
+            print_line(warning, max_characters=2000)
+        works = works and result.works
+    return works
+
+
+async def _report_json(results: "AsyncIterator[CheckResult]") -> bool:
+    found = [result async for result in results]
+    print_json({"triggers": [asdict(result) for result in found]})
+    return all(result.works for result in found)
+
+
+async def _print_acl(app: "App", settings: "Settings") -> None:
+    from listeners.checks.check import acl_commands
+
+    async for address, line in acl_commands(app, settings.redis_connections()):
+        print_line(f"for the Redis at {address}:", console=stderr())
+        stdout().print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""`triggerfish run`: one instance of an app."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from triggerfish.cli.options import (
+    AppArgument,
+    ConfigOption,
+    ConnectionOption,
+    HttpPortOption,
+    LogLevel,
+    LogLevelOption,
+    load_settings_with,
+)
+from triggerfish.cli.serving import start_serving
+
+if TYPE_CHECKING:
+    from listeners.host.host import Host
+
+__all__ = ["run"]
+
+
+def run(
+    app: AppArgument,
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+    http_port: HttpPortOption = None,
+    log_level: LogLevelOption = LogLevel.INFO,
+) -> None:
+    """Run one instance of an app in this process.
+
+    The command of a container. SIGTERM or Ctrl-C drains: running calls finish, other entries are released. A second
+    signal exits at once.
+    """
+    from listeners.functions.loading import load_app
+    from listeners.host.host import Host
+
+    start_serving(log_level)
+    settings = load_settings_with(config, connection, host={"http_port": http_port})
+    host = Host(load_app(app), settings.redis_connections(), settings.host)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run_and_exit(host))
+
+
+def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """uvloop where there is one: it takes a third less time for each command to Redis."""
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return None
+    return uvloop.new_event_loop
+
+
+async def _run_and_exit(host: "Host") -> NoReturn:
+    """Run until signalled, then exit without waiting for functions that never return: their entries were released.
+
+    Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
+    """
+    await host.run_until_signalled()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)

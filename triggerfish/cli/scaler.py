@@ -1,0 +1,36 @@
+"""`triggerfish scaler`: the scale controller."""
+
+import asyncio
+
+from triggerfish.cli.extras import scaler_extra
+from triggerfish.cli.options import (
+    ConfigOption,
+    ConnectionOption,
+    GrpcPortOption,
+    HttpPortOption,
+    LogLevel,
+    LogLevelOption,
+    load_settings_with,
+)
+from triggerfish.cli.serving import start_serving
+
+__all__ = ["scaler"]
+
+
+def scaler(
+    config: ConfigOption = None,
+    connection: ConnectionOption = None,
+    grpc_port: GrpcPortOption = None,
+    http_port: HttpPortOption = None,
+    log_level: LogLevelOption = LogLevel.INFO,
+) -> None:
+    """Run the scale controller.
+
+    It answers KEDA over gRPC, and serves Prometheus metrics, JSON and a status page over HTTP (default port 8080).
+    """
+    with scaler_extra("scaler"):
+        from scaler.server import ScalerServer
+
+    start_serving(log_level)
+    settings = load_settings_with(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
+    asyncio.run(ScalerServer(settings).run_until_signalled())

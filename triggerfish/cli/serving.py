@@ -1,0 +1,15 @@
+"""What the commands that keep running do first."""
+
+import logging
+
+from triggerfish.cli.options import LogLevel
+
+__all__ = ["start_serving"]
+
+
+def start_serving(log_level: LogLevel) -> None:
+    """Log to the standard error output, and leave out the metrics' `_created` series, one for each counter."""
+    from prometheus_client import disable_created_metrics
+
+    disable_created_metrics()
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
