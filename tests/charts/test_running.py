@@ -124,7 +124,7 @@ async def test_mutual_tls_works_as_the_release_says(
         plain = render({**given, "tls": {**more["tls"], "mutual": False}})
         stranger = Node(plain, secrets, tmp_path / "stranger", CODE, node.addresses)
         code, said = stranger.run("triggerfish-scaler-test")
-        assert (code, "cannot be asked" in said) == (1, True), said
+        assert (code, "cannot be reached" in said) == (1, True), said
 
 
 async def test_the_trials_valkey_is_reached_by_its_address(
