@@ -1,8 +1,8 @@
-# The image of the scaler, and the base of every app's image:
+# The scaler's image, and the base image for apps:
 #   FROM registry.example/triggerfish:0.1.0
 #   COPY shop.py .
-# Python is the version that the tests run on. `--build-arg EXTRAS=` leaves out what Leases in Kubernetes and Entra ID need,
-# which is 150 of 260 MB.
+# The Python version is the one that the tests run on. `--build-arg EXTRAS=` omits the dependencies for Leases in Kubernetes
+# and for Entra ID, which are 150 of 260 MB.
 ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -29,7 +29,7 @@ ENV PATH=/opt/triggerfish/bin:$PATH \
     PYTHONUNBUFFERED=1
 COPY --from=build /opt/triggerfish /opt/triggerfish
 WORKDIR /app
-# A number, so that Kubernetes can see that it is not root.
+# A numeric ID lets Kubernetes verify that the user is not root.
 USER 65532:65532
 EXPOSE 6000 8080
 ENTRYPOINT ["triggerfish"]

@@ -1,4 +1,4 @@
-"""The machine, the time and the versions that results belong to."""
+"""Describes the machine, the time and the versions of a benchmark run."""
 
 import datetime
 import os
@@ -15,31 +15,31 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def machine() -> str:
-    """When, on what, and how busy it was."""
-    return f"{now()}, {system()}, load {os.getloadavg()[0]:.1f} before"
+    """Describe the time, the machine and its load average."""
+    return f"{now()}, {system()}, load average {os.getloadavg()[0]:.1f} before the start"
 
 
 def now() -> str:
-    """The time."""
+    """Return the current time in UTC."""
     return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def system() -> str:
-    """The processors and the system."""
+    """Describe the CPUs and the operating system."""
     return f"{os.cpu_count()} CPUs ({_processor()}), {platform.system()} {platform.release()}"
 
 
 def versions(client: redis.Redis, *packages: str) -> str:
-    """The server, Python, and packages."""
+    """Return the versions of the server, Python and the given packages."""
     release = client.info("server")["valkey_version"]
     installed = ", ".join(f"{name} {version(name)}" for name in packages)
     return f"Valkey {release}, Python {platform.python_version()}, {installed}"
 
 
 def _processor() -> str:
-    """What the processor calls itself."""
+    """Return the processor's model name, or its architecture where the model is not known."""
     if CPU_INFO.exists():
-        named = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)
-        if named is not None:
-            return named[1].strip()
+        model = re.search(r"^model name\s*: (.*)$", CPU_INFO.read_text(), re.MULTILINE)
+        if model is not None:
+            return model[1].strip()
     return platform.machine()

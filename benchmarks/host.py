@@ -1,6 +1,7 @@
-"""`make bench`: the function host beside loops written by hand: throughput, processes, latency, idle triggers.
+"""Runs `make bench`: compares the function host with hand-written loops.
 
-Shows tables, and writes them and a plot to docs/benchmarks.
+Measures throughput, scaling over processes, latency and idle triggers. Prints tables, and writes them and a plot to
+docs/benchmarks.
 """
 
 import argparse
@@ -18,9 +19,9 @@ from triggerfish.testing.server import Server, embedded_binary
 
 FOLDER = Path("docs/benchmarks")
 
-HEAD = """# The function host, measured
+HEAD = """# Function host benchmark
 
-Written by `make bench`; [benchmarks.md](../benchmarks.md) says what is measured, how, and what limits it.
+Written by `make bench`. [benchmarks.md](../benchmarks.md) describes what is measured, how, and what limits it.
 
 {about}
 
@@ -30,14 +31,14 @@ Written by `make bench`; [benchmarks.md](../benchmarks.md) says what is measured
 
 
 def main(folder: Path) -> None:
-    """Measure, show and write."""
+    """Run all benchmarks of the host, print their tables and write them to `folder`."""
     console = Console(width=150)
     with Server(embedded_binary()) as server, server.client() as client:
         about = [
             machine(),
             versions(client, "triggerfish", "redis", "hiredis", "uvloop"),
-            f"{throughput.ENTRIES:,} entries of 128 bytes, {throughput.ROUNDS} rounds in turns, an async handler that "
-            "only counts",
+            f"{throughput.ENTRIES:,} entries of 128 bytes, {throughput.ROUNDS} interleaved rounds, an async handler "
+            "that only counts",
         ]
     runs = throughput.measure()
     tables = [
@@ -53,7 +54,7 @@ def main(folder: Path) -> None:
 
 
 def write(about: list[str], runs: throughput.Runs, tables: list[Table], folder: Path) -> None:
-    """Write host.md and host.svg into a folder, which need not exist."""
+    """Write host.md and host.svg into a folder, which is created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     draw(runs, folder / "host.svg")
     body = "\n".join(table.markdown() for table in tables)
@@ -61,8 +62,8 @@ def write(about: list[str], runs: throughput.Runs, tables: list[Table], folder: 
 
 
 def draw(runs: throughput.Runs, path: Path) -> None:
-    """Entries per second as bars, one group for each scenario."""
-    # Texts as texts, and the same results make the same file.
+    """Draw entries per second as bars, one group for each scenario."""
+    # Keep text as text, and write the same file for the same results.
     with mpl.rc_context({"svg.hashsalt": "triggerfish", "svg.fonttype": "none"}):
         scenarios = list(dict.fromkeys(scenario for scenario, _ in runs))
         figure = Figure(figsize=(11, 1 + 0.7 * len(scenarios)), layout="constrained")
@@ -72,20 +73,22 @@ def draw(runs: throughput.Runs, path: Path) -> None:
             bars = [(at, runs[scenario, name]) for at, scenario in enumerate(scenarios) if (scenario, name) in runs]
             drawn = axes.barh(
                 [at + number * height for at, _ in bars],
-                [throughput.median_rate(each) for _, each in bars],
+                [throughput.median_rate(group) for _, group in bars],
                 height,
                 label=name,
             )
             axes.bar_label(drawn, fmt="{:,.0f}", padding=3, fontsize="x-small")
-        axes.set_yticks([at + 0.4 - height / 2 for at in range(len(scenarios))], [each.described for each in scenarios])
+        axes.set_yticks(
+            [at + 0.4 - height / 2 for at in range(len(scenarios))], [each.description for each in scenarios]
+        )
         axes.invert_yaxis()
         axes.margins(x=0.1, y=0.01)
-        axes.set_xlabel("entries per second, one process, median")
+        axes.set_xlabel("entries per second of one process (median)")
         axes.legend(loc="lower right")
         figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.host", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the page and plot are written")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the page and the plot")
     main(parser.parse_args().folder)

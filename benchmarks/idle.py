@@ -1,4 +1,4 @@
-"""What idle triggers cost: processor time, connections and memory of one host with 1, 10 and 100 of them."""
+"""Measures the cost of idle triggers: CPU time, connections and memory of one host with 1, 10 and 100 of them."""
 
 import argparse
 import os
@@ -20,14 +20,14 @@ ROOT = Path(__file__).parents[1]
 KINDS = ("list", "stream", "pubsub")
 NUMBERS = (1, 10, 100)
 START_SECONDS = 30.0
-#: After the start, until everything has come to rest.
+#: Pause after the start, for CPU use to settle.
 SETTLE_SECONDS = 3.0
 SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Rest:
-    """One host at rest; CPU in milliseconds of each second."""
+class IdleCost:
+    """The cost of one idle host. CPU is in milliseconds per second."""
 
     connections: int
     cpu_ms: float
@@ -35,43 +35,43 @@ class Rest:
     memory_mb: float
 
 
-Found = dict[tuple[str, int], Rest]
+Costs = dict[tuple[str, int], IdleCost]
 
 
-def measure(seconds: float = SECONDS) -> Found:
-    """Measure each kind and number for so long, with progress on the terminal."""
-    turns = [(kind, number) for kind in KINDS for number in NUMBERS]
+def measure(seconds: float = SECONDS) -> Costs:
+    """Measure each kind and number of triggers for `seconds`, with progress on the terminal."""
+    cases = [(kind, number) for kind in KINDS for number in NUMBERS]
     with Server(embedded_binary()) as server:
-        return {turn: measured(server, *turn, seconds) for turn in track(turns, description="idle")}
+        return {case: measure_host(server, *case, seconds) for case in track(cases, description="idle")}
 
 
-def measured(server: Server, kind: str, number: int, seconds: float) -> Rest:
-    """The figures of one host."""
-    told = {"IDLE_KIND": kind, "IDLE_TRIGGERS": str(number), "TRIGGERFISH_CONNECTION": server.address}
+def measure_host(server: Server, kind: str, number: int, seconds: float) -> IdleCost:
+    """Start one host, let it settle, and measure it for `seconds`."""
+    variables = {"IDLE_KIND": kind, "IDLE_TRIGGERS": str(number), "TRIGGERFISH_CONNECTION": server.address}
     command = [sys.executable, "-m", "triggerfish", "run", "benchmarks/idle_app.py"]
     with server.client() as client:
         client.flushall()
         process = subprocess.Popen(  # noqa: S603  (our own command line)
             command,
             cwd=ROOT,
-            env={**os.environ, **told},
+            env={**os.environ, **variables},
             stderr=subprocess.DEVNULL,
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
         )
         try:
-            wait_until_all_are_read(client, number)
+            wait_until_connected(client, number)
             before = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
             time.sleep(seconds)
             after = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
             host_ms, server_ms = ((late - early) / seconds * 1000 for early, late in zip(before, after, strict=True))
-            return Rest(len(connections(client)), host_ms, server_ms, memory_mb(process.pid))
+            return IdleCost(len(connections(client)), host_ms, server_ms, memory_mb(process.pid))
         finally:
             process.kill()
             process.wait()
 
 
-def wait_until_all_are_read(client: redis.Redis, number: int) -> None:
-    """Return when each trigger has its connection, and the start is over."""
+def wait_until_connected(client: redis.Redis, number: int) -> None:
+    """Wait until each trigger has its connection and CPU use has settled."""
     deadline = time.monotonic() + START_SECONDS
     while len(connections(client)) < number:
         if time.monotonic() > deadline:
@@ -81,38 +81,38 @@ def wait_until_all_are_read(client: redis.Redis, number: int) -> None:
 
 
 def connections(client: redis.Redis) -> list[str]:
-    """The names of the host's connections."""
+    """Return the names of the host's connections."""
     return [str(one["name"]) for one in client.client_list() if one["name"].startswith("triggerfish:host:")]
 
 
 def cpu_seconds(pid: int) -> float:
-    """The processor's time that a process has used (Linux)."""
+    """Return the CPU time that a process has used (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> float:
-    """The memory that a process has resident (Linux)."""
+    """Return the resident memory of a process (Linux)."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def table(found: Found) -> Table:
-    """All of it."""
+def table(costs: Costs) -> Table:
+    """Return the costs as a table."""
     return Table(
         "Idle triggers",
-        "One host, all connections to one server. A trigger has at most its keys and four more connections, whatever "
-        "it does. CPU in milliseconds of each second.",
+        "One host, connected to one server. A trigger never has more than one connection per key plus four. CPU is in "
+        "milliseconds per second.",
         ("kind", "triggers", "connections", "host CPU ms", "server CPU ms", "host memory MB"),
         [
             (
                 kind,
                 str(number),
-                str(rest.connections),
-                f"{rest.cpu_ms:.1f}",
-                f"{rest.server_cpu_ms:.1f}",
-                f"{rest.memory_mb:.0f}",
+                str(cost.connections),
+                f"{cost.cpu_ms:.1f}",
+                f"{cost.server_cpu_ms:.1f}",
+                f"{cost.memory_mb:.0f}",
             )
-            for (kind, number), rest in found.items()
+            for (kind, number), cost in costs.items()
         ],
         texts=1,
     )
@@ -120,5 +120,5 @@ def table(found: Found) -> Table:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.idle", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="duration of each measurement")
     Console(width=150).print(table(measure(parser.parse_args().seconds)).rich())

@@ -1,4 +1,4 @@
-"""The app whose idleness is measured: IDLE_TRIGGERS functions of the kind IDLE_KIND."""
+"""The app that `benchmarks.idle` measures: IDLE_TRIGGERS functions with triggers of the kind IDLE_KIND."""
 
 import os
 
@@ -9,11 +9,11 @@ app = App("idle")
 
 
 async def handle(_message: str) -> None:
-    """Never called."""
+    """Do nothing; no entry ever arrives."""
 
 
 def trigger(kind: str, number: int) -> Trigger:
-    """A trigger of its own."""
+    """Return a trigger of this kind on a key that no other trigger reads."""
     key = f"idle:{number}"
     if kind == "list":
         return ListTrigger(keys=(key,))

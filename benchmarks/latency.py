@@ -1,7 +1,7 @@
-"""Idle-to-handler latency: from sending one message to an idle host to the start of its function's call.
+"""Measures idle-to-handler latency: from sending a message to an idle host to the start of its function's call.
 
-Ours and a hand-written blocking loop take turns, each in a process of its own, on one real server; messages come one at
-a time, after a pause in which everything is idle. Part of `make bench`.
+Triggerfish and a hand-written blocking loop take turns, each as a separate process, on one real server. Messages are
+sent one at a time, after a pause in which everything is idle. Part of `make bench`.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5
-#: Of each kind, for each host.
+#: For each kind of trigger and each host.
 MESSAGES = 2000
 ANSWER_SECONDS = 5.0
 START_SECONDS = 30.0
-#: The pause before each message, in seconds: long enough for the host to be waiting again.
-PAUSES = (0.002, 0.02)
+#: Shortest and longest pause before a message: long enough for the host to be waiting again.
+PAUSE_SECONDS = (0.002, 0.02)
 
 Send = Callable[[redis.Redis, int], object]
 
@@ -50,20 +50,20 @@ Latencies = dict[tuple[str, str], list[float]]
 
 
 def measure(messages: int = MESSAGES) -> Latencies:
-    """Measure `messages` of each kind for each host in all, with progress on the terminal."""
+    """Measure `messages` of each kind for each host, with progress on the terminal."""
     found: Latencies = {(host, kind): [] for host in HOSTS for kind in SENDERS}
-    with Server(embedded_binary()) as server, answers() as receiver:
+    with Server(embedded_binary()) as server, report_socket() as receiver:
         for number in track(range(2 * ROUNDS), description="latency"):
             host = list(HOSTS)[number % 2]
             with running(host, server, receiver):
                 for kind in SENDERS:
-                    found[host, kind] += measured(kind, server, receiver, messages // ROUNDS)
+                    found[host, kind] += measure_latencies(kind, server, receiver, messages // ROUNDS)
     return found
 
 
 @contextlib.contextmanager
-def answers() -> Iterator[socket.socket]:
-    """Where the functions send their figures."""
+def report_socket() -> Iterator[socket.socket]:
+    """Open the socket to which the functions send their latencies."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(Path(folder, "answers")))
         yield receiver
@@ -71,7 +71,7 @@ def answers() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def running(host: str, server: Server, receiver: socket.socket) -> Iterator[None]:
-    """One of the hosts, answering to all three kinds."""
+    """Run one of the hosts during the block; it handles messages of all three kinds."""
     with server.client() as client:
         client.flushall()
     process = subprocess.Popen(  # noqa: S603  (our own command line)
@@ -82,35 +82,35 @@ def running(host: str, server: Server, receiver: socket.socket) -> Iterator[None
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
     )
     try:
-        wait_until_it_answers(server, receiver)
+        wait_until_ready(server, receiver)
         yield
     finally:
         process.kill()
         process.wait()
 
 
-def wait_until_it_answers(server: Server, receiver: socket.socket) -> None:
-    """Send messages of each kind until they are answered; then take no notice of those."""
+def wait_until_ready(server: Server, receiver: socket.socket) -> None:
+    """Send messages of each kind until one is handled, then discard the latencies."""
     deadline = time.monotonic() + START_SECONDS
     for kind in SENDERS:
-        while not measured(kind, server, receiver, 1, seconds=0.2):
+        while not measure_latencies(kind, server, receiver, 1, seconds=0.2):
             if time.monotonic() > deadline:
-                raise SystemExit(f"the host did not answer to a {kind} message within {START_SECONDS:g} s")
+                raise SystemExit(f"the host did not handle a {kind} message within {START_SECONDS:g} s")
     receiver.settimeout(0.2)
     with contextlib.suppress(TimeoutError):
         while True:
             receiver.recv(64)
 
 
-def measured(
+def measure_latencies(
     kind: str, server: Server, receiver: socket.socket, messages: int, seconds: float = ANSWER_SECONDS
 ) -> list[float]:
-    """The latencies of so many messages, in ms; fewer if one was not answered within `seconds`."""
+    """Return the latencies of `messages` messages in ms; fewer if one was not handled within `seconds`."""
     receiver.settimeout(seconds)
     latencies: list[float] = []
     with redis.Redis(port=server.port, protocol=2) as client:
         for _ in range(messages):
-            time.sleep(random.uniform(*PAUSES))
+            time.sleep(random.uniform(*PAUSE_SECONDS))
             SENDERS[kind](client, time.monotonic_ns())
             try:
                 latencies.append(int(receiver.recv(64)) / 1e6)
@@ -120,26 +120,26 @@ def measured(
 
 
 def table(found: Latencies) -> Table:
-    """p50 and p99 of both, and how far ours is from the raw loop."""
+    """Return p50 and p99 of both hosts, the ratio of the medians and the difference of the p99."""
     rows = []
     for kind in SENDERS:
-        (ours_50, ours_99), (raw_50, raw_99) = (quantiles(found[host, kind]) for host in HOSTS)
-        figures = (ours_50, ours_99, raw_50, raw_99, ours_50 / raw_50, ours_99 - raw_99)
+        (own_50, own_99), (raw_50, raw_99) = (quantiles(found[host, kind]) for host in HOSTS)
+        figures = (own_50, own_99, raw_50, raw_99, own_50 / raw_50, own_99 - raw_99)
         rows.append((kind, f"{len(found['triggerfish', kind]):,}", *(f"{figure:.2f}" for figure in figures)))
     return Table(
         "Idle to handler",
-        "From sending one message to an idle host to the start of its function's call, beside a raw blocking loop. A "
-        "list costs two round trips, a peek that waits and the script that takes; the raw loop's BLPOP is one, and at "
-        "most once.",
+        "Time from sending one message to an idle host to the start of its function's call, compared with a raw "
+        "blocking loop. A list takes two round trips: a blocking peek and the script that claims the element. The raw "
+        "loop's BLPOP takes one, and delivers at most once.",
         (
             "trigger",
             "messages",
-            "ours p50 ms",
-            "ours p99 ms",
+            "host p50 ms",
+            "host p99 ms",
             "raw p50 ms",
             "raw p99 ms",
             "p50 ratio",
-            "p99 more by ms",
+            "p99 difference ms",
         ),
         rows,
         texts=1,
@@ -148,5 +148,5 @@ def table(found: Latencies) -> Table:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.latency", description=__doc__)
-    parser.add_argument("--messages", type=int, default=MESSAGES, help="of each kind, for each host")
+    parser.add_argument("--messages", type=int, default=MESSAGES, help="number of messages for each kind and host")
     Console(width=150).print(table(measure(parser.parse_args().messages)).rich())

@@ -1,4 +1,4 @@
-"""The app whose latency is measured: each function answers with the time from the sending to its call."""
+"""The app that `benchmarks.latency` measures: each function reports the time from sending to its call."""
 
 import os
 import socket
@@ -8,26 +8,26 @@ from triggerfish import App
 
 app = App("latency")
 
-_answers = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-_answers.setblocking(False)
+_reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+_reports.setblocking(False)
 _address = os.environ.get("LATENCY_SOCKET", "")
 
 
-def answer(sent_ns: str) -> None:
-    """Tell the benchmark how long it took, in nanoseconds of the clock that all processes of a machine share."""
-    _answers.sendto(str(time.monotonic_ns() - int(sent_ns)).encode(), _address)
+def report(sent_ns: str) -> None:
+    """Send the latency to the benchmark, in nanoseconds of the clock that all processes of a machine share."""
+    _reports.sendto(str(time.monotonic_ns() - int(sent_ns)).encode(), _address)
 
 
 @app.list_trigger(keys="latency:list")
 async def on_element(element: str) -> None:
-    answer(element)
+    report(element)
 
 
 @app.stream_trigger(keys="latency:stream", consumer_group="latency", delete_after_process=True)
 async def on_entry(entry: dict[str, str]) -> None:
-    answer(entry["sent"])
+    report(entry["sent"])
 
 
 @app.pubsub_trigger(channel="latency:channel")
 async def on_message(message: str) -> None:
-    answer(message)
+    report(message)

@@ -1,7 +1,7 @@
-"""Scale: entries per second of 1, 2 and 4 processes that share one list or stream, beside loops written by hand.
+"""Measures scaling: entries per second of 1, 2 and 4 processes that share a list or a stream.
 
-The processes are started and warm before the backlog is there; it is handled when nothing waits on the server and
-nothing is in flight. Part of `make bench`.
+Compares Triggerfish with a hand-written loop. The processes are warmed up before the backlog is added. A run ends when
+the server has no entry that waits or is in flight. Part of `make bench`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SCENARIOS = [
 NAMES = (OURS, "plain")
 BATCHES = 1500
 ROUNDS = 3
-#: What a process must have handled to be warm.
+#: Entries that warm up one process.
 WARM_ENTRIES = 500
 POLL_SECONDS = 0.005
 
@@ -43,8 +43,8 @@ Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
-class Work:
-    """What the processes did together, and what the processors gave for it, in seconds."""
+class Run:
+    """The result of one group of processes; `cpu_seconds` is the sum over the group."""
 
     entries: int
     seconds: float
@@ -57,21 +57,21 @@ class Work:
         return self.entries / self.seconds
 
 
-Found = dict[tuple[Scenario, str, int], list[Work]]
+Runs = dict[tuple[Scenario, str, int], list[Run]]
 
 
-def measure(*, batches: int = BATCHES, rounds: int = ROUNDS) -> Found:
-    """Measure with backlogs of so many batches, with progress on the terminal."""
-    turns = [(scenario, name, number) for scenario in SCENARIOS for name in NAMES for number in NUMBERS]
-    found: Found = {turn: [] for turn in turns}
+def measure(*, batches: int = BATCHES, rounds: int = ROUNDS) -> Runs:
+    """Measure with backlogs of `batches` batches, with progress on the terminal."""
+    cases = [(scenario, name, number) for scenario in SCENARIOS for name in NAMES for number in NUMBERS]
+    runs: Runs = {case: [] for case in cases}
     with Server(embedded_binary()) as server:
-        for turn in track(turns * rounds, description="processes"):
-            found[turn].append(measured(server, *turn, batches * turn[0].batch))
-    return found
+        for case in track(cases * rounds, description="processes"):
+            runs[case].append(measure_run(server, *case, batches * case[0].batch))
+    return runs
 
 
-def measured(server: Server, scenario: Scenario, name: str, number: int, entries: int) -> Work:
-    """So many processes, from a backlog to none."""
+def measure_run(server: Server, scenario: Scenario, name: str, number: int, entries: int) -> Run:
+    """Let `number` processes work off a backlog of `entries`."""
     what = f"{scenario.name} with {number} of {name}"
     with server.client() as client, contextlib.ExitStack() as stack:
         client.flushall()
@@ -85,18 +85,18 @@ def measured(server: Server, scenario: Scenario, name: str, number: int, entries
         wait_until_done(client, scenario, what)
         seconds, after = time.monotonic() - began, [cpu_seconds(pid) for pid in pids]
         server_cpu, *cpu = (late - early for early, late in zip(before, after, strict=True))
-        return Work(entries, seconds, sum(cpu), server_cpu)
+        return Run(entries, seconds, sum(cpu), server_cpu)
 
 
 def warm_up(client: redis.Redis, scenario: Scenario, processes: Sequence[Process], what: str) -> None:
-    """Give them work until each has reported, so that none starts while others are measured."""
+    """Add entries until each process has reported, so that none is still starting while others are measured."""
     deadline = time.monotonic() + START_SECONDS
     with selectors.DefaultSelector() as reports:
         for process in processes:
             reports.register(process.stdout or -1, selectors.EVENT_READ)
         while reports.get_map():
             if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
-                raise NoReport(f"{what}: not all of them handled {WARM_ENTRIES} entries within {START_SECONDS:g} s")
+                raise NoReport(f"{what}: not all processes handled {WARM_ENTRIES} entries within {START_SECONDS:g} s")
             fill(client, scenario, WARM_ENTRIES)
             for report, _ in reports.select(timeout=0.1):
                 reports.unregister(report.fileobj)
@@ -104,7 +104,7 @@ def warm_up(client: redis.Redis, scenario: Scenario, processes: Sequence[Process
 
 
 def wait_until_done(client: redis.Redis, scenario: Scenario, what: str) -> None:
-    """Return when nothing waits and nothing is in flight."""
+    """Wait until no entry waits or is in flight."""
     deadline = time.monotonic() + RUN_SECONDS
     while unsettled(client, scenario) != 0:
         if time.monotonic() > deadline:
@@ -113,7 +113,7 @@ def wait_until_done(client: redis.Redis, scenario: Scenario, what: str) -> None:
 
 
 def unsettled(client: redis.Redis, scenario: Scenario) -> int | None:
-    """How many entries are not settled, counted by the server; None while it does not know."""
+    """Return the server's count of entries that are not settled; None while the server does not know it."""
     if scenario.kind == "list":
         with client.pipeline(transaction=True) as pipeline:
             pipeline.llen(KEY)
@@ -125,25 +125,26 @@ def unsettled(client: redis.Redis, scenario: Scenario) -> int | None:
     return None
 
 
-def rows_of(works: Sequence[Work], alone: Sequence[Work]) -> tuple[str, ...]:
-    """The figures of one number of processes; the ratios are those of runs of the same round."""
-    rate = statistics.median(work.rate for work in works)
-    times = "" if works is alone else spread(work.rate / one.rate for work, one in zip(works, alone, strict=True))
-    cpu = statistics.median(work.cpu_seconds / work.entries * 1e6 for work in works)
-    busy = statistics.median(work.server_cpu_seconds / work.seconds for work in works)
-    return f"{rate:,.0f}", times, f"{cpu:.1f}", f"{busy:.0%}"
+def cells(runs: Sequence[Run], single: Sequence[Run]) -> tuple[str, ...]:
+    """Return the figures of a number of processes; ratios compare runs of the same round with the `single` process."""
+    rate = statistics.median(run.rate for run in runs)
+    ratio = "" if runs is single else spread(run.rate / one.rate for run, one in zip(runs, single, strict=True))
+    cpu = statistics.median(run.cpu_seconds / run.entries * 1e6 for run in runs)
+    busy = statistics.median(run.server_cpu_seconds / run.seconds for run in runs)
+    return f"{rate:,.0f}", ratio, f"{cpu:.1f}", f"{busy:.0%}"
 
 
-def table(found: Found) -> Table:
-    """Medians."""
+def table(found: Runs) -> Table:
+    """Return the medians as a table."""
     return Table(
         "Processes that share a list or a stream",
-        "They are warm before the backlog is there, and it is done when the server counts nothing that waits and "
-        f"nothing in flight. They share {os.cpu_count()} CPUs with the server. `server busy` is its part of one CPU.",
-        ("reads", "contender", "processes", "entries/s", "times one process's", "CPU s per million", "server busy"),
+        "The processes are warmed up before the backlog is added. A run ends when the server has no entry that waits "
+        f"or is in flight. The processes share {os.cpu_count()} CPUs with the server. Scaling is the rate divided by "
+        "that of one process; `server busy` is the server's share of one CPU.",
+        ("reads", "contender", "processes", "entries/s", "scaling", "CPU s per million", "server busy"),
         [
-            (scenario.described, name, str(number), *rows_of(works, found[scenario, name, 1]))
-            for (scenario, name, number), works in found.items()
+            (scenario.description, name, str(number), *cells(runs, found[scenario, name, 1]))
+            for (scenario, name, number), runs in found.items()
         ],
         texts=2,
     )
@@ -151,7 +152,7 @@ def table(found: Found) -> Table:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.processes", description=__doc__)
-    parser.add_argument("--batches", type=int, default=BATCHES, help="in a backlog")
+    parser.add_argument("--batches", type=int, default=BATCHES, help="number of batches in each backlog")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    given = parser.parse_args()
-    Console(width=150).print(table(measure(batches=given.batches, rounds=given.rounds)).rich())
+    options = parser.parse_args()
+    Console(width=150).print(table(measure(batches=options.batches, rounds=options.rounds)).rich())

@@ -1,4 +1,4 @@
-"""The floor: what one would write by hand with redis-py, a blocking loop for each kind. Run as a process."""
+"""The baseline of `benchmarks.latency`: hand-written blocking loops with redis-py, run as a process."""
 
 import asyncio
 import sys
@@ -6,41 +6,41 @@ from typing import Any
 
 import redis.asyncio
 
-from benchmarks.latency_app import answer
+from benchmarks.latency_app import report
 
 GROUP = "raw"
 
 
 async def lists(client: redis.asyncio.Redis) -> None:
-    """BLPOP: at most once, and so less work than ours."""
+    """Read with BLPOP: at most once, so less work than Triggerfish does."""
     while True:
         element = await client.execute_command("BLPOP", "latency:list", 0)
-        answer(element[1].decode())
+        report(element[1].decode())
 
 
 async def streams(client: redis.asyncio.Redis) -> None:
-    """XREADGROUP, XACK and XDEL."""
+    """Read with XREADGROUP, XACK and XDEL."""
     await client.xgroup_create("latency:stream", GROUP, mkstream=True)
     while True:
         reply: Any = await client.xreadgroup(GROUP, "raw", {"latency:stream": ">"}, block=0)
         for _, entries in reply:
             for entry_id, fields in entries:
-                answer(fields[b"sent"].decode())
+                report(fields[b"sent"].decode())
                 await client.xack("latency:stream", GROUP, entry_id)
                 await client.xdel("latency:stream", entry_id)
 
 
 async def pubsub(client: redis.asyncio.Redis) -> None:
-    """SUBSCRIBE."""
+    """Read with SUBSCRIBE."""
     subscription = client.pubsub()
     await subscription.subscribe("latency:channel")
     async for message in subscription.listen():
         if message["type"] == "message":
-            answer(message["data"].decode())
+            report(message["data"].decode())
 
 
 async def main(port: int) -> None:
-    """All three, side by side, until the process is killed."""
+    """Run all three loops concurrently until the process is killed."""
     async with redis.asyncio.Redis(port=port, protocol=2, socket_timeout=None) as client:
         await asyncio.gather(lists(client), streams(client), pubsub(client))
 

@@ -1,22 +1,22 @@
-"""What the contenders of `benchmarks.throughput` do: read a backlog of one kind in one way."""
+"""Scenarios: what the contenders of `benchmarks.throughput` read, and how."""
 
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the peers have environments of their own, some without redis-py
+if TYPE_CHECKING:  # each peer has its own environment, some without redis-py
     import redis
 
 __all__ = ["GROUP", "KEY", "PAYLOAD", "SCENARIOS", "Scenario", "fill"]
 
-#: The list, the stream or the channel.
+#: The name of the list, the stream or the channel.
 KEY = "bench"
 GROUP = "bench"
 PAYLOAD = "x" * 128
-#: Messages published in one step: whoever is subscribed reads between the steps.
+#: Messages published by one script call; subscribers read between the calls.
 PAGE = 1000
 
-#: By scripts: sending entries one by one would take a processor away from who reads.
+#: Scripts, because a client that sends entries one by one would take CPU time from the readers.
 _FILL = {
     "list": "for _ = 1, ARGV[1] do redis.call('RPUSH', KEYS[1], ARGV[2]) end",
     "stream": "for _ = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'payload', ARGV[2]) end",
@@ -26,7 +26,11 @@ _FILL = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """One way of reading: `kind` (list, stream, pubsub), `delivery`, entries taken at one time, one call per batch."""
+    """One way of reading.
+
+    `kind` is list, stream or pubsub; `delivery` is the guarantee; `batch` is the number of entries taken together;
+    `batch_calls`: one call per batch instead of one per entry.
+    """
 
     kind: str
     delivery: str
@@ -35,18 +39,18 @@ class Scenario:
 
     @property
     def name(self) -> str:
-        """As it is given on the command line and to the contenders."""
+        """The name on the command line and in the contenders' environment."""
         calls = "batches" if self.batch_calls else "entries"
         return f"{self.kind}:{self.delivery}:{calls}:{self.batch}"
 
     @property
     def settles_each(self) -> bool:
-        """Whether each entry has something to be settled after a call of its own."""
+        """Whether each entry has its own call and is settled after it."""
         return self.delivery == "at-least-once" and not self.batch_calls
 
     @property
-    def described(self) -> str:
-        """For people."""
+    def description(self) -> str:
+        """The description in tables and plots."""
         if self.kind == "pubsub":
             return "pub/sub"
         calls = f"batch of {self.batch} per call" if self.batch_calls else f"entry per call, batch {self.batch}"
@@ -54,13 +58,13 @@ class Scenario:
 
     @classmethod
     def parse(cls, name: str) -> "Scenario":
-        """The scenario of a name."""
+        """Return the scenario with this name."""
         kind, delivery, calls, batch = name.split(":")
         return cls(kind, delivery, int(batch), calls == "batches")
 
     @classmethod
     def from_environment(cls) -> "Scenario":
-        """What this process has to do."""
+        """Return the scenario that BENCH_SCENARIO names."""
         return cls.parse(os.environ["BENCH_SCENARIO"])
 
 
@@ -76,7 +80,7 @@ SCENARIOS = [
 
 
 def fill(client: "redis.Redis", scenario: Scenario, entries: int) -> None:
-    """Put the backlog there, in one step, or publish it to whoever is subscribed."""
+    """Add the backlog in one script call, or publish the messages to all subscribers."""
     page = PAGE if scenario.kind == "pubsub" else entries
     for at in range(0, entries, page):
         client.eval(_FILL[scenario.kind], 1, KEY, min(page, entries - at), PAYLOAD)

@@ -1,4 +1,4 @@
-"""Results as tables: for a terminal and for a page."""
+"""Renders results as tables for the terminal and in Markdown."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ UNKNOWN = "-"
 
 @dataclass
 class Table:
-    """A title, what it says of itself (Markdown), and cells of text; all but the first `texts` columns are numbers."""
+    """A title, a note in Markdown, and cells of text. All columns but the first `texts` hold numbers."""
 
     title: str
     note: str
@@ -22,7 +22,7 @@ class Table:
     texts: int = 0
 
     def rich(self) -> RichTable:
-        """For a terminal."""
+        """Return the table for a terminal."""
         shown = RichTable(title=self.title, caption=self.note, caption_justify="left", caption_style="")
         for at, column in enumerate(self.columns):
             justify = "left" if at < self.texts else "right"
@@ -32,18 +32,18 @@ class Table:
         return shown
 
     def markdown(self) -> str:
-        """For a page."""
+        """Return the table as a section of a Markdown page."""
         rules = ["---" if at < self.texts else "---:" for at in range(len(self.columns))]
         body = "\n".join(f"| {' | '.join(line)} |" for line in (self.columns, rules, *self.rows))
         return f"## {self.title}\n\n{body}\n\n{self.note}\n"
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """Lines as a list, for a note."""
+    """Return the lines as a Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def spread(ratios: Iterable[float]) -> str:
-    """The median, and between what it lies; UNKNOWN of nothing."""
-    found = sorted(ratios)
-    return f"{statistics.median(found):.2f} ({found[0]:.2f}-{found[-1]:.2f})" if found else UNKNOWN
+    """Return the median with the minimum and the maximum, or UNKNOWN if there are no ratios."""
+    values = sorted(ratios)
+    return f"{statistics.median(values):.2f} ({values[0]:.2f}-{values[-1]:.2f})" if values else UNKNOWN

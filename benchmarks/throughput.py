@@ -1,7 +1,7 @@
-"""Throughput: entries per second, and processor time per entry, of ours beside loops written by hand.
+"""Measures throughput: entries per second and CPU time per entry of Triggerfish and of hand-written loops.
 
-Each contender is a process of its own that reads a backlog on one real server; they take turns, and figures are
-compared within a turn, as a shared machine is never equally fast. Part of `make bench`.
+Each contender is a separate process that reads a backlog on one real server. Contenders take turns, and figures are
+compared within a round because the speed of a shared machine varies. Part of `make bench`.
 """
 
 import argparse
@@ -27,22 +27,22 @@ from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[1]
-#: What the others are compared with.
+#: The contender that the others are compared with.
 OURS = "triggerfish"
 RUN_SECONDS = 120.0
 START_SECONDS = 30.0
-#: In each backlog; the loop that settles one by one needs four seconds for these.
+#: Size of each backlog. The loop that settles entries one by one takes four seconds for it.
 ENTRIES = 20_000
 ROUNDS = 5
 
 
 class NoReport(SystemExit):
-    """A contender ended, or took too long: there is no figure, and so no table."""
+    """A contender ended or took too long, so the benchmark cannot finish."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one process reported."""
+    """The report of one process."""
 
     entries: int
     seconds: float
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def cpu_per_million(self) -> float:
-        """Seconds of the processor for a million entries, the server's not counted."""
+        """CPU seconds per million entries, without those of the server."""
         return self.cpu_seconds / self.entries * 1e6
 
 
@@ -69,18 +69,21 @@ def measure(
     entries: int = ENTRIES,
     rounds: int = ROUNDS,
 ) -> Runs:
-    """Let the contenders take turns, with progress on the terminal."""
+    """Run the contenders in turns, with progress on the terminal."""
     pairs = [(s, name) for s in scenarios for name in contenders if CONTENDERS[name].can(s)]
     found: Runs = {pair: [] for pair in pairs}
     with Server(embedded_binary(), "--client-output-buffer-limit", "pubsub 0 0 0") as server:
         for number in track(range(rounds), description="throughput"):
             for scenario, name in pairs if number % 2 == 0 else reversed(pairs):
-                found[scenario, name].append(measured(server, scenario, CONTENDERS[name], entries))
+                found[scenario, name].append(measure_run(server, scenario, CONTENDERS[name], entries))
     return found
 
 
-def measured(server: Server, scenario: Scenario, contender: Contender, entries: int) -> Run:
-    """One process, from its start to its report. Not more messages than may wait in ours, which drops the rest."""
+def measure_run(server: Server, scenario: Scenario, contender: Contender, entries: int) -> Run:
+    """Run one process from its start to its report.
+
+    Publishes at most QUEUE_SIZE messages, because Triggerfish drops messages that exceed its queue.
+    """
     entries = min(entries, QUEUE_SIZE) if scenario.kind == "pubsub" else entries
     with server.client() as client:
         client.flushall()
@@ -99,12 +102,12 @@ def measured(server: Server, scenario: Scenario, contender: Contender, entries: 
 def running(
     server: Server, scenario: Scenario, contender: Contender, entries: int
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A contender's process."""
-    told = {"BENCH_PORT": str(server.port), "BENCH_SCENARIO": scenario.name, "BENCH_ENTRIES": str(entries)}
+    """Run a contender's process during the block."""
+    variables = {"BENCH_PORT": str(server.port), "BENCH_SCENARIO": scenario.name, "BENCH_ENTRIES": str(entries)}
     process = subprocess.Popen(  # noqa: S603  (our own command line)
         contender.command,
         cwd=ROOT,
-        env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, **told, **contender.environment},
+        env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, **variables, **contender.environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
@@ -117,7 +120,7 @@ def running(
 
 
 def first_line(process: "subprocess.Popen[bytes]", what: str) -> bytes:
-    """What the process prints; ends everything if it ends or takes too long."""
+    """Return the first line that the process prints. Raise NoReport if it ends or takes too long."""
     if process.stdout is None:
         raise RuntimeError("the process was started without a pipe")
     with selectors.DefaultSelector() as selector:
@@ -129,24 +132,25 @@ def first_line(process: "subprocess.Popen[bytes]", what: str) -> bytes:
 
 
 def median_rate(runs: Sequence[Run]) -> float:
-    """Entries per second."""
+    """Return the median of the entries per second."""
     return statistics.median(run.rate for run in runs)
 
 
 def table(found: Runs) -> Table:
-    """Medians; the ratios are those of runs of the same round."""
+    """Return medians; ratios compare runs of the same round."""
     rows = []
     for (scenario, name), runs in found.items():
         cpu = statistics.median(run.cpu_per_million for run in runs)
-        turns = [] if name == OURS else list(zip(found[scenario, OURS], runs, strict=True))
-        faster = spread(own.rate / run.rate for own, run in turns)
-        less = spread(run.cpu_per_million / own.cpu_per_million for own, run in turns)
-        rows.append((scenario.described, name, f"{median_rate(runs):,.0f}", f"{cpu:.1f}", faster, less))
+        pairs = [] if name == OURS else list(zip(found[scenario, OURS], runs, strict=True))
+        speed_up = spread(own.rate / run.rate for own, run in pairs)
+        cpu_ratio = spread(run.cpu_per_million / own.cpu_per_million for own, run in pairs)
+        rows.append((scenario.description, name, f"{median_rate(runs):,.0f}", f"{cpu:.1f}", speed_up, cpu_ratio))
     return Table(
         "Throughput of one process",
-        "Medians; in brackets the smallest and the largest. `plain` takes, calls, and settles each entry after its "
-        "call; `grouped` settles what it took together. CPU is that of the process, not the server's.",
-        ("reads", "contender", "entries/s", "CPU s per million", "ours: times as fast", "times less CPU"),
+        "Medians, with minimum and maximum in brackets. `plain` settles each entry after its call; `grouped` settles a "
+        "batch at once. CPU is that of the process, without the server. Speed-up is Triggerfish's rate divided by the "
+        "contender's; CPU ratio is the contender's CPU time per entry divided by Triggerfish's.",
+        ("reads", "contender", "entries/s", "CPU s per million", "speed-up", "CPU ratio"),
         rows,
         texts=2,
     )
@@ -154,13 +158,11 @@ def table(found: Runs) -> Table:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
-    parser.add_argument("--entries", type=int, default=ENTRIES, help="in each backlog")
+    parser.add_argument("--entries", type=int, default=ENTRIES, help="number of entries in each backlog")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", default="", help="scenarios whose name contains this")
-    parser.add_argument(
-        "--with", dest="contenders", default=",".join(CONTENDERS), help="contenders, with commas between"
-    )
-    given = parser.parse_args()
-    chosen = [scenario for scenario in SCENARIOS if given.only in scenario.name]
-    names = [OURS, *(name for name in given.contenders.split(",") if name != OURS)]
-    Console(width=150).print(table(measure(chosen, names, entries=given.entries, rounds=given.rounds)).rich())
+    parser.add_argument("--only", default="", help="run only scenarios whose name contains this text")
+    parser.add_argument("--with", dest="contenders", default=",".join(CONTENDERS), help="comma-separated contenders")
+    options = parser.parse_args()
+    chosen = [scenario for scenario in SCENARIOS if options.only in scenario.name]
+    names = [OURS, *(name for name in options.contenders.split(",") if name != OURS)]
+    Console(width=150).print(table(measure(chosen, names, entries=options.entries, rounds=options.rounds)).rich())

@@ -1,0 +1,1 @@
+"""Examples. `demo` is the app of `make demo`."""

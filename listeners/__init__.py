@@ -5,8 +5,8 @@ Packages, from the top layer down; each may import those below it:
 - `checks`: what `triggerfish check` reports
 - `host`: an app as a process
 - `lists`, `streams`, `pubsub`: one source for each kind of trigger; none imports another
-- `leases`, `dead_letters`: pub/sub in one instance; entries that were given up on
-- `engine`, `redis`: taking, calling and settling; the only code that uses redis-py
+- `leases`, `dead_letters`: pub/sub in one instance; entries that failed for good
+- `engine`, `redis`: taking, calling and settling; talking to Redis through redis-py
 - `functions`, `connections`: what an app declares; where Redis is and who may use it
 - `runtime`: clocks, tasks, signals, files and HTTP, without Redis or functions
 - `errors`, `keys`, `settings`, `text`, `version`: single modules that everything may import

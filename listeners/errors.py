@@ -1,28 +1,28 @@
-"""Every error that Triggerfish raises.
+"""All errors that Triggerfish raises.
 
     TriggerfishError
-    ├── ConfigurationError              what the user declared is wrong; nothing was started
-    │   ├── ConnectionStringError       a connection string that does not parse
+    ├── ConfigurationError              an invalid declaration or setting
+    │   ├── ConnectionStringError       a malformed connection string
     │   ├── UnknownConnectionError      a named connection that the settings do not define
-    │   ├── UnusableConnectionError     a named connection whose settings or files are wrong
+    │   ├── UnusableConnectionError     a named connection with invalid settings or files
     │   ├── ConnectionNotAllowedError   a connection that this namespace may not use
-    │   ├── BindingError                a function whose parameter cannot be bound
-    │   ├── MissingExtraError           an optional package that a command needs
+    │   ├── BindingError                a function that cannot be called by its trigger
+    │   ├── MissingExtraError           a missing optional package that a feature requires
     │   └── AppLoadError                an app that cannot be imported
-    ├── SourceError                     Redis (or Kubernetes, for a lease) did not do what was asked; try again later
-    │   ├── SourceUnavailableError      not reachable, loading, failing over, out of memory
-    │   ├── SourceTimeoutError          no answer within the bound
-    │   ├── AccessDeniedError           wrong password, or the ACL denies the command or key
-    │   ├── WrongTypeError              the key holds another type
-    │   ├── GroupMissingError           the stream or its consumer group is gone
+    ├── SourceError                     a failed operation on Redis (or Kubernetes, for a lease); retried later
+    │   ├── SourceUnavailableError      unreachable, loading, failing over or out of memory
+    │   ├── SourceTimeoutError          no reply within the timeout
+    │   ├── AccessDeniedError           wrong credentials, or the ACL denies the command or key
+    │   ├── WrongTypeError              the key holds a value of another type
+    │   ├── GroupMissingError           the stream or its consumer group does not exist
     │   └── CommandRefusedError         any other error reply
-    ├── CallTimeoutError                a call took longer than its limit, and counts as failed
-    └── FunctionSignal                  what a user's function may raise about its entry
-        ├── Retry                       deliver it again later
-        └── Reject                      never deliver it again: dead-letter it
+    ├── CallTimeoutError                a call exceeded its time limit and counts as failed
+    └── FunctionSignal                  raised by a user's function to decide what happens to its entry
+        ├── Retry                       deliver the entry again later
+        └── Reject                      dead-letter the entry now
 
-Errors of redis-py become SourceErrors in `listeners.translation`, and nowhere else; those of the Kubernetes client in
-`listeners.kubernetes_lease`.
+Only `listeners.redis.error_translation` turns errors of redis-py into SourceErrors, and only
+`listeners.leases.kubernetes_lease` those of the Kubernetes client.
 """
 
 import math
@@ -50,17 +50,18 @@ __all__ = [
     "WrongTypeError",
 ]
 
-MAX_SHOWN = 120
+MAX_SHOWN_CHARACTERS = 120
 
 
 class TriggerfishError(Exception):
-    """The root of every error that Triggerfish raises."""
+    """The base class of all errors that Triggerfish raises."""
 
 
 class ConfigurationError(TriggerfishError):
-    """Something declared is wrong: names the field, the value and the fix.
+    """A declaration or setting is invalid. The message names the field, the value and the fix.
 
-    `field` is the declared name, `value` what was given (never a secret), `fix` a sentence that says what to write.
+    `field` is the name of the field or setting, `value` the given value (never a secret; None: no value to show), and
+    `fix` one or two sentences that explain how to correct it.
     """
 
     def __init__(self, field: str, value: object, fix: str) -> None:
@@ -71,13 +72,13 @@ class ConfigurationError(TriggerfishError):
 
 
 def _shown(value: object) -> str:
-    """A value as an error shows it: a megabyte of metadata must not become a megabyte of log."""
+    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log."""
     shown = repr(value)
-    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
+    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
 
 
 class ConnectionStringError(ConfigurationError):
-    """A connection string does not parse. Its value is never shown, as it may hold a password."""
+    """A connection string is malformed. Its value is never shown, because it may contain a password."""
 
     def __init__(self, fix: str, field: str = "connection_string") -> None:
         super().__init__(field, None, fix)
@@ -88,52 +89,52 @@ class UnknownConnectionError(ConfigurationError):
 
 
 class UnusableConnectionError(ConfigurationError):
-    """A named connection contradicts itself, or a file of it cannot be used."""
+    """A named connection has contradictory settings, or one of its files cannot be used."""
 
 
 class ConnectionNotAllowedError(ConfigurationError):
-    """A connection is limited to other namespaces, or connection strings are not accepted here."""
+    """A connection is restricted to other namespaces, or connection strings are not accepted here."""
 
 
 class BindingError(ConfigurationError):
-    """A function's parameter cannot be bound to what the trigger delivers."""
+    """A function cannot be called with what its trigger delivers, or cannot be registered under its name."""
 
 
 class MissingExtraError(ConfigurationError):
-    """An optional package is needed that is not installed."""
+    """An optional package is required but not installed."""
 
 
 class AppLoadError(ConfigurationError):
-    """An app cannot be imported, or is not an App."""
+    """An app cannot be imported, is not an App, or has an invalid declaration."""
 
 
 class SourceError(TriggerfishError):
-    """Redis did not do what was asked. The work is not lost: try again later."""
+    """An operation on Redis failed. The work is not lost, and can be retried later."""
 
-    #: A short, stable word for metrics and JSON.
+    #: A short, stable identifier for metrics and JSON.
     reason = "error"
 
 
 class SourceUnavailableError(SourceError):
-    """Redis cannot serve now: not reachable, loading, failing over, read-only or out of memory."""
+    """Redis cannot serve requests now: it is unreachable, loading, failing over, read-only or out of memory."""
 
     reason = "unavailable"
 
 
 class SourceTimeoutError(SourceError):
-    """Redis did not answer within the bound."""
+    """Redis did not reply within the timeout."""
 
     reason = "timeout"
 
 
 class AccessDeniedError(SourceError):
-    """Redis refused the user or password, or the ACL denies the command or the key."""
+    """Redis rejected the user or password, or the ACL denies the command or the key."""
 
     reason = "access_denied"
 
 
 class WrongTypeError(SourceError):
-    """The key holds another type than the trigger reads. Delete or rename the key, or change the trigger."""
+    """The key holds a value of another type than the trigger reads. Delete or rename the key, or change the trigger."""
 
     reason = "wrong_type"
 
@@ -145,13 +146,13 @@ class GroupMissingError(SourceError):
 
 
 class CommandRefusedError(SourceError):
-    """Redis answered a command with an error."""
+    """Redis replied with an error that no other class covers."""
 
     reason = "refused"
 
 
 class CallTimeoutError(TriggerfishError):
-    """A call took longer than `call_timeout_seconds`. Raise the limit, or bound what the function waits for.
+    """A call took longer than `call_timeout_seconds`. Raise the limit, or set timeouts inside the function.
 
     `limit_seconds` is the limit.
     """
@@ -161,27 +162,28 @@ class CallTimeoutError(TriggerfishError):
         super().__init__(f"took longer than {limit_seconds:g} s")
 
 
-class FunctionSignal(TriggerfishError):  # noqa: N818  (not an error: an answer)
-    """What a function may raise to say what should happen to its entry."""
+class FunctionSignal(TriggerfishError):  # noqa: N818  (a signal, not an error)
+    """Base class of exceptions that a function raises to decide what happens to its entry."""
 
 
 class Retry(FunctionSignal):
-    """Deliver this entry again later.
+    """Raised by a function to have its entry delivered again later.
 
-    `after_seconds` is the least time to wait; without it the usual back-off applies. The delivery counts.
+    `after_seconds` is the minimum delay, 0 or more; without it, the usual back-off applies. The delivery counts towards
+    `max_deliveries`.
+
+    Raises ValueError if `after_seconds` is negative, infinite or NaN.
     """
 
-    def __init__(
-        self, reason: str = "the function asked for another try", *, after_seconds: float | None = None
-    ) -> None:
+    def __init__(self, reason: str = "the function requested a retry", *, after_seconds: float | None = None) -> None:
         if after_seconds is not None and not (0 <= after_seconds < math.inf):
-            raise ValueError(f"after_seconds: {after_seconds!r} is no time to wait. Give seconds, 0 or more.")
+            raise ValueError(f"invalid after_seconds {after_seconds!r}: Give a number of seconds, 0 or more.")
         self.after_seconds = after_seconds
         super().__init__(reason)
 
 
 class Reject(FunctionSignal):
-    """Never deliver this entry again: dead-letter it now, with the reason."""
+    """Raised by a function to have its entry dead-lettered now, with the reason, and never delivered again."""
 
     def __init__(self, reason: str = "the function rejected the entry") -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""What an operator may set on a function host, with units, defaults and the reasons for them."""
+"""Settings of a function host."""
 
 from typing import Literal
 
@@ -8,10 +8,11 @@ __all__ = ["HostSettings"]
 
 
 class HostSettings(BaseModel):
-    """How functions are run.
+    """How a host runs functions.
 
-    The lease of lists and streams is long enough for a garbage collection pause or a slow network, and bounds how long
-    the entries of a killed process wait. The lease of pub/sub is shorter: while it runs out, messages are missed.
+    The lease of list and stream entries is long enough to survive a garbage collection pause or a slow network, and
+    bounds how long the entries of a killed process wait. The pub/sub lease is shorter, because messages are lost while
+    the lease of a killed process runs out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -20,26 +21,27 @@ class HostSettings(BaseModel):
         default=30.0,
         ge=1.0,
         le=3600,
-        description="how long entries in hand stay reserved without a sign of life",
+        description="how long list and stream entries in progress stay leased without renewal, in seconds",
     )
     pubsub_lease_seconds: float = Field(
         default=10.0,
         ge=1.0,
         le=3600,
-        description="how long a silent holder keeps a pub/sub subscription to itself",
+        description="how long an instance keeps a pub/sub lease without renewal, in seconds",
     )
     pubsub_lease: Literal["auto", "redis", "kubernetes"] = Field(
         default="auto",
-        description="where the leases of pub/sub are, the same for every instance of an app; auto: in Kubernetes "
-        "if the process runs in a cluster and has a service account's token, else in Redis",
+        description="where pub/sub leases are kept, the same for every instance of an app; auto: in Kubernetes if the "
+        "process runs in a cluster with a service account token, else in Redis",
     )
     grace_period_seconds: float = Field(
         default=25.0,
         ge=0,
         le=3600,
-        description="how long functions may go on after SIGTERM (Kubernetes kills at 30 s)",
+        description="time for functions to finish after SIGTERM, in seconds (by default, Kubernetes kills after 30 s)",
     )
     http_port: int | None = Field(
-        default=None, ge=0, le=65535, description="port for /metrics, /livez and /readyz; none by default"
+        default=None, ge=0, le=65535, description="port for /metrics, /livez and /readyz; not served by default"
     )
-    http_host: str = Field(default="0.0.0.0", description="address for it")  # noqa: S104  (probes come from outside)
+    # Probes come from outside.
+    http_host: str = Field(default="0.0.0.0", description="address that http_port is bound to")  # noqa: S104

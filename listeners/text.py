@@ -1,18 +1,18 @@
-"""Text from bytes, and text of unknown origin made safe to show."""
+"""Decoding of bytes, and escaping of untrusted text for display."""
 
 __all__ = ["decode", "printable"]
 
 
 def decode(raw: bytes) -> str:
-    """Decode UTF-8 so that other bytes survive the round trip (surrogateescape)."""
+    """Decode UTF-8; other bytes become surrogate escapes, so that they survive a round trip."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def printable(text: str, max_characters: int = 120) -> str:
-    """The text in one line of printable characters, shortened to `max_characters`.
+    """Return the text as one line of printable characters, truncated to `max_characters`.
 
-    What a terminal or a browser would obey (control characters, line breaks, bidirectional marks) is escaped, as in
-    \\n or \\u202e.
+    Characters that a terminal or browser would interpret (control characters, line breaks, bidirectional marks) are
+    escaped, as in \\n or \\u202e.
     """
     shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()

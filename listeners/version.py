@@ -1,4 +1,4 @@
-"""The installed version."""
+"""The installed version of Triggerfish."""
 
 from importlib.metadata import version
 

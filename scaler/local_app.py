@@ -1,4 +1,4 @@
-"""An app on this machine: the scaler's service, and the autoscaler that starts and stops the app's processes."""
+"""Runs an app on this machine: a scaler, and an autoscaler that starts and stops the app's processes."""
 
 import asyncio
 import os
@@ -19,8 +19,8 @@ __all__ = ["LocalApp", "instance_environment"]
 class LocalApp:
     """Runs an app with as many processes as its backlog needs.
 
-    The processes load the app by `reference`, and their settings from the file `config`. Raises ConfigurationError for
-    settings that cannot be used.
+    The processes load the app by `reference` and their settings from the file `config`. Raises ConfigurationError for
+    unusable settings.
     """
 
     def __init__(self, reference: str, app: App, settings: Settings, config: Path | None = None) -> None:
@@ -51,19 +51,19 @@ class LocalApp:
                 await serving
 
     def statuses(self) -> Iterator[TriggerStatus]:
-        """What is known of each trigger now."""
+        """Return the current status of each trigger."""
         return map(trigger_status, self.server.evaluator.tracked())
 
 
 def instance_environment(settings: Settings) -> dict[str, str]:
-    """What the processes inherit. Leases are in Redis unless chosen otherwise: the autoscaler reads them there."""
+    """Return the processes' environment. Unless set otherwise, leases are in Redis, where the autoscaler reads them."""
     if settings.host.pubsub_lease != "auto":
         return dict(os.environ)
     return {**os.environ, "TRIGGERFISH_HOST__PUBSUB_LEASE": "redis"}
 
 
 def _on_loopback(settings: Settings) -> Settings:
-    """The settings with ports that only this machine reaches, unless an address was chosen."""
-    chosen = settings.scaler.model_fields_set
-    addresses = {name: "127.0.0.1" for name in ("grpc_host", "http_host") if name not in chosen}
+    """Return the settings with the scaler's ports on the loopback address, unless an address is set."""
+    explicit = settings.scaler.model_fields_set
+    addresses = {name: "127.0.0.1" for name in ("grpc_host", "http_host") if name not in explicit}
     return settings.model_copy(update={"scaler": settings.scaler.model_copy(update=addresses)})

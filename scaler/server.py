@@ -1,4 +1,4 @@
-"""Runs the scaler: gRPC for KEDA, HTTP for Prometheus and people."""
+"""Runs the scaler: gRPC for KEDA; HTTP for metrics, JSON and the status page."""
 
 import asyncio
 import gc
@@ -30,16 +30,17 @@ __all__ = ["ScalerServer"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-#: How often files that may be replaced are looked at. The kubelet takes up to a minute to bring a changed Secret.
-LOOK_SECONDS = 2.0
-#: Objects created before the young ones are looked through, and of such looks before those that survived some, and all.
-COLLECT_AFTER = (10_000, 10, 50)
+#: How often replaceable files are checked. The kubelet takes up to a minute to update a mounted Secret.
+FILE_CHECK_SECONDS = 2.0
+#: The thresholds of gc.set_threshold(): allocations before the young generation is collected, and collections of each
+#: generation before the next older one is collected.
+GC_THRESHOLDS = (10_000, 10, 50)
 
 
 class ScalerServer:
-    """The scale controller as a service. `access` is what the settings allow, if it is not given.
+    """The scale controller as a service. `access` defaults to what the settings allow.
 
-    Raises ConfigurationError for settings that cannot be used.
+    Raises ConfigurationError for unusable settings.
     """
 
     def __init__(self, settings: Settings, *, access: Access | None = None) -> None:
@@ -50,7 +51,7 @@ class ScalerServer:
         self._samplers = GuardedSamplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
         self._files: ConnectionFiles | None = None
         if access is None:
-            self._files = ConnectionFiles(settings, self._broken("connection"))
+            self._files = ConnectionFiles(settings, self._reload_error_counter("connection"))
             access = self._files.access
         self.evaluator = Evaluator(access, self._samplers)
         self._hub = ActivationHub(self.evaluator, _push_pace(settings))
@@ -58,7 +59,7 @@ class ScalerServer:
         self._service = ExternalScaler(self.evaluator, self._hub, self.metrics, settings.scaler.ignored_metadata)
         self._certificates = self._read_certificates()
         self._declared = {
-            Owner("", name, declared=True): _declared(name, given) for name, given in settings.triggers.items()
+            Owner("", name, declared=True): _parse_declared(name, given) for name, given in settings.triggers.items()
         }
         for scaled in self._declared.values():
             self._check_connection(access, scaled)
@@ -68,7 +69,7 @@ class ScalerServer:
         self.http_port = settings.scaler.http_port
 
     def stop(self) -> None:
-        """Let run() end: streams end with OK, calls under way finish."""
+        """Make run() return: streams end with OK, and calls in progress finish."""
         self._stop.set()
 
     async def run(self) -> None:
@@ -78,11 +79,11 @@ class ScalerServer:
         self.grpc_port = grpc_server.port
         app = http_app(self.evaluator, self._registry, self.started.is_set)
         runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
-        background = [asyncio.create_task(work) for work in (self._sample_declared(), self._look_at_files())]
+        background = [asyncio.create_task(work) for work in (self._sample_declared(), self._reload_files())]
         try:
             await grpc_server.start()
             self.started.set()
-            log.info("KEDA's calls on port %d, metrics and JSON on port %d", self.grpc_port, self.http_port)
+            log.info("serving gRPC for KEDA on port %d, HTTP on port %d", self.grpc_port, self.http_port)
             await self._stop.wait()
         finally:
             await grpc_server.stop(settings.grace_period_seconds)
@@ -95,31 +96,33 @@ class ScalerServer:
 
     async def run_until_signalled(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        _collect_garbage_seldom()
+        _collect_garbage_rarely()
         with on_termination(lambda _: self.stop()):
             await self.run()
 
     def _read_certificates(self) -> Certificates | None:
         tls = self._settings.scaler.tls
-        return Certificates(tls, self._broken("certificate")) if tls is not None else None
+        return Certificates(tls, self._reload_error_counter("certificate")) if tls is not None else None
 
-    def _broken(self, what: str) -> Callable[[], None]:
-        """What counts a file that cannot be used."""
+    def _reload_error_counter(self, what: str) -> Callable[[], None]:
+        """Return a function that counts an unusable file."""
         return self.metrics.reload_errors.labels(what).inc
 
     def _check_connection(self, access: Access, scaled: ScaledTrigger) -> None:
-        """A connection that does not exist is a mistake to be told at once; in a folder it may appear later."""
+        """Raise ConfigurationError if a trigger has no usable connection. With `connections_dir`, only log a warning,
+        since the connection may appear later.
+        """
         try:
             access.resolve(scaled.trigger, None)
         except ConfigurationError as error:
             if self._settings.connections_dir is None:
                 raise
-            log.warning("a declared trigger cannot be measured for now: %s", error)
+            log.warning("a declared trigger cannot be measured yet: %s", error)
 
-    async def _look_at_files(self) -> None:
-        """Use files that were replaced, such as those of a mounted Secret, and let go what is idle."""
+    async def _reload_files(self) -> None:
+        """Reload files that were replaced, such as those of a mounted Secret, and close idle connections."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(FILE_CHECK_SECONDS)
             try:
                 if self._certificates is not None:
                     await asyncio.to_thread(self._certificates.check)
@@ -127,11 +130,11 @@ class ScalerServer:
                     self._samplers.retire(self._files.use(await asyncio.to_thread(self._files.read)))
                     self._hub.connections_changed()
                 self._samplers.close_idle()
-            except Exception:  # whatever a file holds, the next look must come
-                log.exception("looking at files failed in a way that was not foreseen")
+            except Exception:  # no content of a file may end this loop
+                log.exception("unexpected error while reloading files")
 
     async def _sample_declared(self) -> None:
-        """Sample the declared triggers whoever asks, so that metrics are complete also without KEDA."""
+        """Sample the declared triggers periodically, so that metrics are complete even without KEDA."""
         for owner, scaled in self._declared.items():
             self.evaluator.track(owner, scaled)
         while True:
@@ -142,26 +145,26 @@ class ScalerServer:
         try:
             await self.evaluator.evaluate(owner, scaled)
         except TriggerfishError as error:
-            log.debug("%s cannot be measured: %s", owner.name, error)
-        except Exception:  # one trigger's trouble must not end the sampling of all
-            log.exception("sampling %s failed in a way that was not foreseen", owner.name)
+            log.debug("cannot measure %s: %s", owner.name, error)
+        except Exception:  # one trigger must not end the sampling of all
+            log.exception("unexpected error while sampling %s", owner.name)
 
 
-def _collect_garbage_seldom() -> None:
-    """Let Python look through all objects seldom, and never through those that there are now: it stops everything for
-    100 ms, and would do so every second with a thousand streams. What is created and dropped by then is found as ever.
+def _collect_garbage_rarely() -> None:
+    """Make full garbage collections rare, and exempt the objects that exist now. A full collection blocks everything
+    for 100 ms, and with a thousand streams there would be one every second. Garbage created later is still collected.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _push_pace(settings: Settings) -> PushPace:
     return PushPace(settings.scaler.push_interval_seconds, settings.scaler.sampling_commands_per_second)
 
 
-def _declared(name: str, given: Mapping[str, Any]) -> ScaledTrigger:
-    """A trigger of the settings, which have lists and numbers where metadata has text."""
+def _parse_declared(name: str, given: Mapping[str, Any]) -> ScaledTrigger:
+    """Parse a trigger in the settings, which have lists and numbers where metadata has text."""
     metadata = {
         key: " ".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in given.items()
     }

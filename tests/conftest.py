@@ -1,11 +1,11 @@
-"""Fixtures: real servers by release, clients, hosts that run while a test looks on."""
+"""Fixtures: real servers by release, clients, and hosts and scalers that run during a test."""
 
 import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 
-# As in scaler.server, but before any test imports grpc: a server that is started while gRPC has threads can fail.
+# As in scaler.server, but before any test imports grpc: a process that is started while gRPC has threads can fail.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import hypothesis
@@ -19,7 +19,7 @@ from tests.support.running_host import RunHost, running_host
 from tests.support.running_scaler import Running, running_scaler
 from triggerfish.testing.server import Server
 
-# How long an example takes says nothing on a busy machine.
+# The duration of an example means nothing on a busy machine.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
@@ -27,7 +27,7 @@ _running: dict[str, Server] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "releases(*names): run on these server releases only, instead of on all")
+    config.addinivalue_line("markers", "releases(*names): run on these server releases only, instead of all")
 
 
 def pytest_report_header() -> str:
@@ -35,7 +35,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `server` runs once on every release, or on those of its `releases` mark."""
+    """Run a test that uses `server` once on every release, or on the releases of its `releases` mark."""
     if "server" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("releases")
         wanted = mark.args if mark else tuple(RELEASES)
@@ -51,7 +51,7 @@ def _stop_servers() -> Iterator[None]:
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Server:
-    """A running server of the release, empty and with its usual settings; shared by the tests of one process."""
+    """A running server of the release, empty and with default settings; shared by the tests of one process."""
     name: str = request.param
     if name not in _running:
         _running[name] = RELEASES[name].start()
@@ -64,7 +64,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """A server of the test's own, which it may kill or suspend."""
+    """A separate server, which the test may kill or suspend."""
     server = RELEASES["valkey-9.1"].start()
     yield server
     if server.process.poll() is None:
@@ -81,21 +81,21 @@ async def scaler(server: Server) -> AsyncIterator[Running]:
 
 @pytest.fixture
 def version(request: pytest.FixtureRequest, server: Server) -> tuple[int, ...]:
-    """The Redis version whose commands the server has."""
+    """The Redis version whose commands the server supports."""
     name: str = request.node.callspec.params["server"]
     return RELEASES[name].version if name.startswith("redis") else (7, 2, 4)
 
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
-    """A plain client of the test's own; its answers are bytes."""
+    """A plain client that does not decode replies."""
     async with redis.asyncio.Redis(port=server.port, protocol=2) as connected:
         yield connected
 
 
 @pytest.fixture
 async def ours(server: Server) -> AsyncIterator[Client]:
-    """A client as listeners and the scaler have it."""
+    """Triggerfish's own client."""
     connected = Client(parse_connection_string(server.address), "test")
     yield connected
     await connected.aclose()
@@ -103,17 +103,17 @@ async def ours(server: Server) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def run_host(server: Server) -> RunHost:
-    """`async with run_host(app) as host:` is `running_host` on the test's server."""
+    """`running_host` on the test's server: `async with run_host(app) as host:`."""
     return functools.partial(running_host, server)
 
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back-off between deliveries is short, so that a test need not wait for seconds."""
+    """Shorten the back-off between deliveries, so that tests need not wait for seconds."""
     monkeypatch.setattr("listeners.engine.retry_policy.FIRST_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture
 def quick_reclaims(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams look often for entries that nobody holds any more."""
+    """Shorten the interval at which streams claim abandoned entries."""
     monkeypatch.setattr("listeners.streams.source.RECLAIM_SECONDS", 0.02)

@@ -1,8 +1,12 @@
-"""Who is measured by `benchmarks.throughput`: each a process of its own that reports when it has handled everything.
+"""The contenders of `benchmarks.throughput`: processes that report when they have handled all entries.
 
-A contender gets BENCH_PORT (a server on 127.0.0.1), BENCH_SCENARIO (`Scenario.name`) and BENCH_ENTRIES, reads with as
-much care as the scenario says, calls an async handler that does nothing but count (`Tally`), and goes on until it is
-killed. To add one: a module here, and a line in CONTENDERS.
+- `triggerfish_app`: the function host
+- `plain_loop`: a hand-written loop
+- `tally`: counts entries and prints the report
+
+A contender gets BENCH_PORT (a server on 127.0.0.1), BENCH_SCENARIO (`Scenario.name`) and BENCH_ENTRIES. It reads with
+the scenario's delivery guarantee, calls an async handler that only counts (`Tally`), and runs until it is killed. To
+add one, add a module here and a line in CONTENDERS.
 """
 
 import sys
@@ -16,7 +20,7 @@ __all__ = ["CONTENDERS", "Contender"]
 
 @dataclass(frozen=True)
 class Contender:
-    """`command` starts it; `can` says which scenarios it knows; `environment` is added to the process's own."""
+    """A program: its `command`, the scenarios that it `can` run, and variables to add to its `environment`."""
 
     command: tuple[str, ...]
     can: Callable[[Scenario], bool] = lambda scenario: True
@@ -29,9 +33,9 @@ def _module(name: str, *arguments: str) -> tuple[str, ...]:
 
 CONTENDERS: dict[str, Contender] = {
     "triggerfish": Contender((sys.executable, "-m", "triggerfish", "run", "benchmarks/contenders/triggerfish_app.py")),
-    # What one would write by hand, on the loop that Python has: each entry is settled after its call ...
+    # A hand-written loop on asyncio's event loop that settles each entry after its call ...
     "plain": Contender(_module("plain_loop", "each")),
-    # ... or all that were taken together, and on uvloop.
+    # ... or a batch at once; also on uvloop.
     "grouped": Contender(_module("plain_loop", "together"), lambda scenario: scenario.settles_each),
     "grouped on uvloop": Contender(_module("plain_loop", "together", "uvloop")),
 }

@@ -1,7 +1,7 @@
-"""The floor: a loop written by hand with redis-py and hiredis that takes, calls and settles, one after the other.
+"""The baseline: a hand-written loop with redis-py and hiredis that takes, calls and settles in sequence.
 
-The same commands and guarantees as ours, our scripts included, but no time limits, renewals, retries or metrics.
-`each`: every entry is settled after its call; `together`: those that were taken together. `uvloop`: on that loop.
+It uses the same commands, scripts and guarantees as Triggerfish, but has no time limits, renewals, retries or metrics.
+Arguments: `each` settles every entry after its call; `together` settles a batch at once; `uvloop` runs on uvloop.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ tally = Tally()
 
 
 async def handle(_entry: object) -> None:
-    """One entry."""
+    """Handle one entry."""
     tally.handled()
 
 
 async def handle_batch(entries: list[Any]) -> None:
-    """Entries taken together."""
+    """Handle a batch."""
     tally.handled(len(entries))
 
 
 async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
-    """Our scripts: elements in flight are recorded, with a lease."""
+    """Read with Triggerfish's scripts, which record elements in flight with a lease."""
     scripts = [Script("listeners.lists", "common", name) for name in ("take", "settle")]
     take, settle = [await client.script_load(script.source) for script in scripts]
     while True:
@@ -59,7 +59,7 @@ async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool)
 
 
 async def popping(client: redis.asyncio.Redis, scenario: Scenario, _together: bool) -> None:
-    """LPOP with COUNT: at most once."""
+    """Read with LPOP and a count: at most once."""
     while True:
         popped: Any = await client.lpop(KEY, scenario.batch)
         elements = [element.decode() for element in popped or ()]
@@ -73,8 +73,8 @@ async def popping(client: redis.asyncio.Redis, scenario: Scenario, _together: bo
 
 
 async def streams(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
-    """XREADGROUP and XACK."""
-    with contextlib.suppress(ResponseError):  # another process has made it
+    """Read with XREADGROUP and XACK."""
+    with contextlib.suppress(ResponseError):  # another process has created it
         await client.xgroup_create(KEY, GROUP, "0", mkstream=True)
     while True:
         reply: Any = await client.xreadgroup(GROUP, "plain", {KEY: ">"}, count=scenario.batch, block=1000)
@@ -92,7 +92,7 @@ async def streams(client: redis.asyncio.Redis, scenario: Scenario, together: boo
 
 
 async def pubsub(client: redis.asyncio.Redis, _scenario: Scenario, _together: bool) -> None:
-    """SUBSCRIBE."""
+    """Read with SUBSCRIBE."""
     subscription = client.pubsub()
     await subscription.subscribe(KEY)
     async for message in subscription.listen():

@@ -1,4 +1,4 @@
-"""Counts what a contender has handled, the same way for all, and prints the result as one line of JSON."""
+"""Counts the entries that a contender has handled and prints the report as one line of JSON."""
 
 import json
 import os
@@ -8,7 +8,7 @@ __all__ = ["Tally"]
 
 
 class Tally:
-    """From the first handled to the last, time and the processor's time of this process (all threads)."""
+    """Measures wall-clock and CPU time of this process (all threads) from the first handled entry to the last."""
 
     def __init__(self) -> None:
         self._expected = int(os.environ.get("BENCH_ENTRIES", "0"))
@@ -17,7 +17,7 @@ class Tally:
         self._began = self._began_cpu = 0.0
 
     def handled(self, number: int = 1) -> None:
-        """Count entries that a handler got."""
+        """Count entries that a handler has received."""
         if not self._count:
             self._first = number
             self._began, self._began_cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Ours: the scenario as an app, run by `triggerfish run`."""
+"""The scenario as a Triggerfish app, run by `triggerfish run`."""
 
 from benchmarks.contenders.tally import Tally
 from benchmarks.scenarios import GROUP, KEY, Scenario
@@ -9,27 +9,27 @@ tally = Tally()
 
 
 async def handle_text(text: str) -> None:
-    """An element or a message."""
+    """Handle an element or a message."""
     tally.handled()
 
 
 async def handle_texts(texts: list[str]) -> None:
-    """Elements of one batch."""
+    """Handle a batch of elements."""
     tally.handled(len(texts))
 
 
 async def handle_fields(fields: dict[str, str]) -> None:
-    """An entry of the stream."""
+    """Handle a stream entry."""
     tally.handled()
 
 
 async def handle_many_fields(entries: list[dict[str, str]]) -> None:
-    """Entries of one batch."""
+    """Handle a batch of stream entries."""
     tally.handled(len(entries))
 
 
 def register(scenario: Scenario) -> None:
-    """Register the handler that the scenario wants."""
+    """Register the handler for the scenario."""
     if scenario.kind == "pubsub":
         app.pubsub_trigger(channel=KEY)(handle_text)
     elif scenario.kind == "list":

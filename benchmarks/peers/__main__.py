@@ -1,6 +1,6 @@
-"""`make bench-peers`: ours beside the libraries that one would pick instead, on one server, taking turns.
+"""Runs `make bench-peers`: compares Triggerfish with other libraries, in turns on one server.
 
-Installs what is missing, measures, shows tables, and writes them and a plot to docs/benchmarks.
+Installs missing peers, measures, prints tables, and writes them and a plot to docs/benchmarks.
 """
 
 import argparse
@@ -21,47 +21,53 @@ SETTINGS = ("--client-output-buffer-limit", "pubsub 0 0 0", "--databases", str(D
 
 
 def main() -> None:
-    """Measure, show and write."""
-    given = options().parse_args()
+    """Run the benchmark, print its tables and write them."""
+    options = parser().parse_args()
     console = Console(width=170)
-    results = measured(chosen(given.peers), given.entries, given.rounds, given.backlog, console)
+    results = measure(chosen(options.peers), options.entries, options.rounds, options.backlog, console)
     for line in results.about:
         console.print(line)
     for table in tables(results):
         console.print(table.rich())
-    write(results, given.folder)
-    console.print(f"written to {given.folder}: peers.md, peers.svg")
+    write(results, options.folder)
+    console.print(f"written to {options.folder}: peers.md, peers.svg")
 
 
-def options() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
-    parser.add_argument("--entries", type=int, default=20_000, help="for the fast ones; slow ones get a part of them")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--backlog", type=int, default=1_000_000, help="that waits while memory is looked at; 0: do not"
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    arguments = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
+    arguments.add_argument(
+        "--entries", type=int, default=20_000, help="number of entries for fast products; slow ones get a fraction"
     )
-    parser.add_argument("--peers", default="", help="FastStream,arq,...: only these beside ours; all if not given")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("docs/benchmarks"), help="where the page and plot are written"
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument(
+        "--backlog",
+        type=int,
+        default=1_000_000,
+        help="size of the backlog while memory is measured; 0 skips memory",
     )
-    return parser
+    arguments.add_argument("--peers", default="", help="compare with these peers only, such as FastStream,arq")
+    arguments.add_argument(
+        "--folder", type=Path, default=Path("docs/benchmarks"), help="folder for the page and the plot"
+    )
+    return arguments
 
 
 def chosen(peers: str) -> list[Entrant]:
-    """Ours and the loop written by hand, and the peers of these names."""
+    """Return Triggerfish, the hand-written loop and the peers with these names; all peers if there are none."""
     wanted = {name.strip().lower() for name in peers.split(",") if name.strip()}
     known = {one.product.lower() for one in ENTRANTS}
     if wanted - known:
         raise SystemExit(
-            f"--peers {peers}: unknown: {', '.join(sorted(wanted - known))}; known: {', '.join(sorted(known))}"
+            f"invalid --peers {peers!r}: unknown {', '.join(sorted(wanted - known))}; "
+            f"choose from {', '.join(sorted(known))}"
         )
     always = {OURS.lower(), HAND_WRITTEN}
     return [one for one in ENTRANTS if not wanted or one.product.lower() in wanted | always]
 
 
-def measured(entrants: list[Entrant], entries: int, rounds: int, backlog: int, console: Console) -> Results:
-    """One session on an embedded server."""
+def measure(entrants: list[Entrant], entries: int, rounds: int, backlog: int, console: Console) -> Results:
+    """Run one session on an embedded server."""
     with Server(embedded_binary(), *SETTINGS) as server:
         workers = list(dict.fromkeys(one.worker for one in entrants if one.worker))
         results = Results(about(server, workers, entries=entries, rounds=rounds), {one: [] for one in entrants})

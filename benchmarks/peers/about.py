@@ -1,4 +1,4 @@
-"""The machine, the date and the versions that results belong to."""
+"""Describes the machine, the date and the versions of a run."""
 
 import re
 
@@ -8,23 +8,23 @@ from triggerfish.testing.server import Server
 
 __all__ = ["about"]
 
-#: The requirement that a file is named for, if it is another than the file's name.
-NAMED = {"taskiq": "taskiq-redis"}
+#: The package that a requirements file is about, where its name differs from the file's.
+PACKAGES = {"taskiq": "taskiq-redis"}
 
 
 def about(server: Server, workers: list[str], *, entries: int, rounds: int) -> list[str]:
-    """Lines for the page."""
+    """Return the lines that describe the run on the page."""
     with server.client() as client:
         ours = versions(client, "triggerfish", "redis", "hiredis", "uvloop")
     return [
         machine(),
         ours,
         "Peers: " + ", ".join(_pinned(worker) for worker in workers),
-        f"{rounds} rounds; {entries:,} entries of 128 bytes for the fast, down to a fiftieth of that for the slow",
+        f"{rounds} rounds; {entries:,} entries of 128 bytes for fast products, down to 1/50 of that for slow ones",
     ]
 
 
 def _pinned(worker: str) -> str:
-    name = NAMED.get(worker, worker)
+    name = PACKAGES.get(worker, worker)
     found = re.search(rf"^{name}==(.*)$", (REQUIREMENTS / f"{worker}.txt").read_text(), re.MULTILINE)
     return f"{name} {found[1]}" if found else name

@@ -1,4 +1,4 @@
-"""Backlogs in each peer's own format: made once by the peer's own client, copied for each of its runs."""
+"""Backlogs in each peer's format: created once by the peer's own client, copied for each run."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ end
 
 
 class Backlogs:
-    """Database 0 is worked on; each of the others keeps the backlog of one peer and one kind of source."""
+    """Stores one backlog per peer and kind of source, each in its own database. Runs work on database 0."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -37,7 +37,7 @@ class Backlogs:
         self._messages: dict[str, bytes] = {"": PAYLOAD.encode()}
 
     def prepare(self, entrant: Entrant, entries: int) -> None:
-        """Keep so many entries for it, or the message that is published, unless that is done already."""
+        """Store `entries` entries for an entrant, or the message to publish, unless they are stored already."""
         place = (entrant.worker, entrant.scenario.kind)
         if entrant.scenario.kind == "pubsub":
             if entrant.worker not in self._messages:
@@ -51,7 +51,7 @@ class Backlogs:
                     fill(client, entrant.scenario, entries)
 
     def put(self, entrant: Entrant, entries: int) -> None:
-        """Copy what is kept to where it is worked on; if it is clonable, repeat its first message up to `entries`."""
+        """Copy the stored backlog to database 0; if it is clonable, repeat its first message up to `entries`."""
         with self._client(self._databases[entrant.worker, entrant.scenario.kind]) as client:
             copies = client.pipeline(transaction=False)
             keys = list(client.scan_iter(count=1000))
@@ -62,19 +62,19 @@ class Backlogs:
             self._repeat(keys[0], entries)
 
     def publish(self, entrant: Entrant, entries: int) -> None:
-        """Publish to whoever is subscribed, by a script: one by one would take a processor away from who reads."""
+        """Publish to all subscribers by script; a client would take CPU time from the readers."""
         with self._client() as client:
             for at in range(0, entries, PAGE):
                 client.eval(_PUBLISH, 1, KEY, min(PAGE, entries - at), self._messages[entrant.worker])
 
     def _repeat(self, key: bytes, entries: int) -> None:
         with self._client() as client:
-            there: int = client.llen(key) if client.type(key) == b"list" else client.xlen(key)
-            for at in range(there, entries, PAGE):
+            length: int = client.llen(key) if client.type(key) == b"list" else client.xlen(key)
+            for at in range(length, entries, PAGE):
                 client.eval(_REPEAT, 1, key, min(PAGE, entries - at))
 
     def _published_by(self, entrant: Entrant) -> bytes:
-        """The message that the peer's own client publishes."""
+        """Return the message that the peer's own client publishes."""
         with self._client() as client, client.pubsub(ignore_subscribe_messages=True) as subscription:
             subscription.subscribe(KEY)
             subscription.get_message(timeout=MESSAGE_SECONDS)
@@ -86,7 +86,7 @@ class Backlogs:
             return data
 
     def _run_client(self, entrant: Entrant, database: int, entries: int) -> None:
-        told = {
+        variables = {
             "BENCH_URL": f"redis://{self._server.address}/{database}",
             "BENCH_SCENARIO": entrant.scenario.name,
             "BENCH_ENTRIES": str(entries),
@@ -94,7 +94,7 @@ class Backlogs:
         subprocess.run(  # noqa: S603  (our own command line)
             [*entrant.contender.command[:-1], "fill"],
             cwd=ROOT,
-            env={**os.environ, **told},
+            env={**os.environ, **variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=FILL_SECONDS,

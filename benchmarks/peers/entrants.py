@@ -1,6 +1,6 @@
-"""Who is measured, in which ways: ours, the libraries that one would pick instead, and two floors.
+"""The entrants: Triggerfish, the hand-written loop and the peers, each in its modes.
 
-To add a library: its pins in requirements/, a program in workers/, and its entrants here.
+To add a library, add its pins to requirements/, a program to workers/ and its entrants here.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ __all__ = ["ENTRANTS", "HAND_WRITTEN", "OURS", "ROOT", "Entrant", "counterpart",
 ROOT = Path(__file__).parents[2]
 OURS = "Triggerfish"
 HAND_WRITTEN = "loop by hand"
-#: Contenders of `benchmarks.throughput` that run in our own environment.
-OWN = {OURS: "triggerfish", HAND_WRITTEN: "plain"}
+#: Products that run in the project's environment, by the name of their contender in `benchmarks.throughput`.
+LOCAL_CONTENDERS = {OURS: "triggerfish", HAND_WRITTEN: "plain"}
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """One product in one way of working.
+    """One product in one mode.
 
-    `scenario` says what it reads, with which guarantee, and how many at one time; `how` by which means. `worker` names
-    its program, its requirements and its environment; none: it is one of ours. `share` is how much of the entries that
-    are asked for it gets: slow ones need fewer for a rate. `in_memory`: its memory is measured; `clonable`: its
-    messages may be repeated on the server, as they hold nothing that must be unique.
+    `scenario` is what it reads, with which guarantee and concurrency or batch size; `how` describes the mode. `worker`
+    names the peer's program, requirements and environment; empty for products in the project's environment. `share` is
+    the fraction of the requested entries that it gets: slow products need fewer. `in_memory`: its memory is measured.
+    `clonable`: its messages hold nothing unique, so they may be repeated on the server.
     """
 
     product: str
@@ -38,26 +38,26 @@ class Entrant:
 
     @property
     def contender(self) -> Contender:
-        """How it is started."""
+        """The program that runs this entrant."""
         if not self.worker:
-            return CONTENDERS[OWN[self.product]]
+            return CONTENDERS[LOCAL_CONTENDERS[self.product]]
         return Contender(
             (str(interpreter(self.worker)), "-m", f"benchmarks.peers.workers.{self.worker}_worker", "work")
         )
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name in messages."""
         return f"{self.product}, {self.how}"
 
 
 def interpreter(worker: str) -> Path:
-    """The Python of a peer's environment."""
+    """Return the path of the Python interpreter in a peer's environment."""
     return ROOT / ".venv" / "peers" / worker / "bin" / "python"
 
 
 def counterpart(scenario: Scenario) -> Scenario:
-    """What ours does beside a peer: the same kind of source and of calls, always at least once where that exists."""
+    """Return Triggerfish's scenario to compare with: same source and kind of call, at least once where available."""
     if scenario.kind == "pubsub":
         return Scenario("pubsub", "at-most-once", 1, batch_calls=False)
     return Scenario(scenario.kind, "at-least-once", 100 if scenario.batch == 100 else 10, scenario.batch_calls)
@@ -75,14 +75,14 @@ def _faststream(name: str, how: str, *, in_memory: bool = False) -> Entrant:
 
 
 def _share(scenario: Scenario, of_entries: float) -> float:
-    """Calls with batches take little time for each entry."""
+    """Return the share of the entries; batches of more than 10 get more, because they take little time per entry."""
     return scenario.batch / 50 if scenario.batch_calls and scenario.batch > 10 else of_entries
 
 
 def _by_size(
     product: str, kind: str, delivery: str, how: str, *, share: float, clonable: bool = False
 ) -> list[Entrant]:
-    """One that runs single entries, with 10 and 100 at one time."""
+    """Return the entrants of a product that handles single entries, with a concurrency of 10 and of 100."""
     worker = product.split("-", maxsplit=1)[0].lower()
     return [
         Entrant(
@@ -110,8 +110,14 @@ ENTRANTS: list[Entrant] = [
     _ours("stream:at-least-once:batches:10", "stream, batch of 10 per call"),
     _ours("stream:at-least-once:batches:100", "stream, batch of 100 per call"),
     _ours("pubsub:at-most-once:entries:1", "pub/sub", in_memory=True),
-    _ours("list:at-least-once:entries:10", "our list scripts, entry per call, batch 10", product=HAND_WRITTEN),
-    _ours("list:at-least-once:batches:100", "our list scripts, batch of 100 per call", product=HAND_WRITTEN),
+    _ours(
+        "list:at-least-once:entries:10",
+        "list with Triggerfish's scripts, entry per call, batch 10",
+        product=HAND_WRITTEN,
+    ),
+    _ours(
+        "list:at-least-once:batches:100", "list with Triggerfish's scripts, batch of 100 per call", product=HAND_WRITTEN
+    ),
     _ours("stream:at-least-once:entries:10", "stream, entry per call, batch 10", product=HAND_WRITTEN),
     _ours("stream:at-least-once:batches:100", "stream, batch of 100 per call", product=HAND_WRITTEN),
     _faststream("list:at-most-once:entries:1", "list, message per call (BLPOP)", in_memory=True),

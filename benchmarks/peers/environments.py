@@ -1,4 +1,4 @@
-"""Environments of the peers, .venv/peers/NAME, with exactly what requirements/NAME.txt says."""
+"""Creates the peers' environments in .venv/peers/NAME, with exactly the pins of requirements/NAME.txt."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ INSTALL_SECONDS = 300.0
 
 
 def install(worker: str) -> str:
-    """Make a peer's environment unless it is there and as wanted; why it could not be made, or ""."""
+    """Create a peer's environment unless it is up to date. Return the reason of a failure, or ""."""
     wanted = (REQUIREMENTS / f"{worker}.txt").read_text()
     python = interpreter(worker)
     installed = python.parents[1] / "installed.txt"
@@ -30,8 +30,8 @@ def install(worker: str) -> str:
 
 
 def _failure(command: list[str]) -> str:
-    """Run a command; its last line if it fails."""
-    # Our own pins are not theirs.
+    """Run a command. Return the last line of its error output if it fails, or ""."""
+    # The project's constraints do not apply to the peers.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_CONSTRAINT")}
     try:
         done = subprocess.run(  # noqa: S603  (our own command line)

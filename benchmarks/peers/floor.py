@@ -1,4 +1,4 @@
-"""The other floor: what redis-benchmark, written in C, takes from a list on one connection."""
+"""A baseline: the rate at which redis-benchmark, written in C, pops from a list on one connection."""
 
 import csv
 import shutil
@@ -11,18 +11,18 @@ from triggerfish.testing.server import Server
 
 __all__ = ["PIPELINES", "benchmark", "taken_per_second"]
 
-#: LPOPs that are sent at one time.
+#: Numbers of LPOPs in one pipeline.
 PIPELINES = (1, 10)
 SECONDS = 60.0
 
 
 def benchmark() -> str | None:
-    """redis-benchmark or valkey-benchmark, where one is installed."""
+    """Return the path of redis-benchmark or valkey-benchmark, or None if neither is installed."""
     return shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
 
 
 def taken_per_second(program: str, server: Server, entries: int, pipeline: int) -> float:
-    """Elements per second, one by each LPOP."""
+    """Measure elements per second; each LPOP takes one."""
     with redis.Redis(port=server.port, protocol=2) as client:
         client.flushdb()
         fill(client, Scenario.parse("list:at-most-once:entries:1"), entries)

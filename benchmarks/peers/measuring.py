@@ -1,4 +1,4 @@
-"""One process of an entrant, from its start to its report: its rate, its start-up time and its memory."""
+"""Measures one process of an entrant: its rate, start-up time and memory."""
 
 import dataclasses
 import json
@@ -22,17 +22,21 @@ from triggerfish.testing.server import Server
 __all__ = ["Failed", "Measured", "Measuring", "Memory"]
 
 SUBSCRIBE_SECONDS = 30.0
-#: After its work, before we look at the memory that a process keeps.
+#: Pause between the end of a run and the measurement of memory at rest.
 REST_SECONDS = 1.0
 
 
 class Failed(Exception):  # noqa: N818  (it is a result)
-    """An entrant could not be measured; the text says why."""
+    """An entrant could not be measured; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """`start_seconds`: from the process's start to its first call; None where messages are sent later than that."""
+    """The result of one process.
+
+    `start_seconds` is the time from the process's start to its first call; None for pub/sub, where messages are sent
+    once the process has subscribed.
+    """
 
     run: Run
     start_seconds: float | None
@@ -40,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Memory:
-    """RSS in bytes: at rest after its work, and the most it had while `backlog` entries waited."""
+    """RSS in bytes: at rest after the run, and at its peak with a backlog of `backlog` entries."""
 
     at_rest: int
     peak: int
@@ -48,7 +52,7 @@ class Memory:
 
 
 class Measuring:
-    """Runs entrants on one server; `entries` are those of an entrant whose share is 1."""
+    """Runs entrants on one server; `entries` is the number for an entrant whose share is 1."""
 
     def __init__(self, server: Server, entries: int) -> None:
         self._server = server
@@ -56,24 +60,24 @@ class Measuring:
         self._backlogs = Backlogs(server)
 
     def entries(self, entrant: Entrant) -> int:
-        """How many an entrant handles; not more published messages than may wait in ours, which drops the rest."""
+        """Return how many entries an entrant handles: at most QUEUE_SIZE messages, as Triggerfish would drop more."""
         entries = max(10, int(self._entries * entrant.share))
         return min(entries, QUEUE_SIZE) if entrant.scenario.kind == "pubsub" else entries
 
     def prepare(self, entrant: Entrant) -> None:
-        """Make its backlog."""
+        """Create the entrant's backlog."""
         try:
             self._backlogs.prepare(entrant, self.entries(entrant))
         except (OSError, subprocess.SubprocessError, RuntimeError) as error:
             raise Failed(f"its client did not fill the backlog: {error}") from error
 
     def measure(self, entrant: Entrant) -> Measured:
-        """Rate, processor time and start-up time."""
+        """Measure rate, CPU time and start-up time."""
         with self._handled(entrant, self.entries(entrant)) as (measured, _):
             return measured
 
     def memory(self, entrant: Entrant, backlog: int) -> Memory:
-        """What it has after its work, and in another process while a long backlog waits: a part of it is handled."""
+        """Measure memory after a run, and in another process that handles the first part of a long backlog."""
         with self._handled(entrant, self.entries(entrant)) as (_, pid):
             time.sleep(REST_SECONDS)
             at_rest, peak = resident(pid)
@@ -84,7 +88,7 @@ class Measuring:
 
     @contextmanager
     def _handled(self, entrant: Entrant, backlog: int) -> Iterator[tuple[Measured, int]]:
-        """Its process, once it has handled its entries, with what it reported and its id."""
+        """Run a process until it has handled its entries; yield its report and process ID."""
         entries = self.entries(entrant)
         published = entrant.scenario.kind == "pubsub"
         with redis.Redis(port=self._server.port, protocol=2) as client:
@@ -117,8 +121,8 @@ class Measuring:
 
 
 def resident(pid: int) -> tuple[int, int]:
-    """RSS of a process in bytes: now, and at its most."""
+    """Return the current and the peak RSS of a process in bytes (Linux)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    now, most = (int(found[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
-    return now, most
+    fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    now, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return now, peak

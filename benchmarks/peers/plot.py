@@ -1,4 +1,4 @@
-"""Entries per second as bars, one picture for each kind of source."""
+"""Draws entries per second as bars, one panel for each kind of source."""
 
 from pathlib import Path
 
@@ -17,22 +17,22 @@ PEER_COLOR = "C1"
 
 
 def draw(results: Results, path: Path) -> None:
-    """Write the picture; a tenfold is one step of the axis."""
-    # Texts as texts, and the same results make the same file.
+    """Write the plot, with a logarithmic axis."""
+    # Keep text as text, and write the same file for the same results.
     with mpl.rc_context({"svg.hashsalt": "triggerfish", "svg.fonttype": "none"}):
-        found = {kind: [one for one in results.runs if one.scenario.kind == kind] for kind in KINDS}
-        shown = {kind: sorted(those, key=results.rate) for kind, those in found.items() if those}
+        by_kind = {kind: [one for one in results.runs if one.scenario.kind == kind] for kind in KINDS}
+        shown = {kind: sorted(entrants, key=results.rate) for kind, entrants in by_kind.items() if entrants}
         figure = Figure(figsize=(11, 2 + 0.26 * len(results.runs)), layout="constrained")
-        heights = [len(those) + 1 for those in shown.values()]
+        heights = [len(entrants) + 1 for entrants in shown.values()]
         panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
-        for axes, (kind, those) in zip(panels, shown.items(), strict=True):
-            _bars(axes, results, those)
+        for axes, (kind, entrants) in zip(panels, shown.items(), strict=True):
+            _draw_bars(axes, results, entrants)
             axes.set_title(KINDS[kind], loc="left")
-        panels[-1].set_xlabel("entries per second, one process, median")
+        panels[-1].set_xlabel("entries per second of one process (median)")
         figure.savefig(path, metadata={"Date": None})
 
 
-def _bars(axes: Axes, results: Results, entrants: list[Entrant]) -> None:
+def _draw_bars(axes: Axes, results: Results, entrants: list[Entrant]) -> None:
     bars = axes.barh(
         [_label(one) for one in entrants],
         [results.rate(one) for one in entrants],

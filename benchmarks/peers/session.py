@@ -1,4 +1,4 @@
-"""One run of it all: installing, filling, rounds in which entrants take turns, and memory."""
+"""One run of the benchmark: installs peers, fills backlogs, measures rounds in turns, then memory."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Adds to `results`. An entrant that fails is left out of the rest, and the results say why."""
+    """Adds to `results`. An entrant that fails is dropped, and the results give the reason."""
 
     def __init__(self, server: Server, results: Results, console: Console, *, entries: int) -> None:
         self._server = server
@@ -26,30 +26,30 @@ class Session:
         self._measuring = Measuring(server, entries)
 
     def install(self) -> None:
-        """Environments that are not there yet."""
-        failed: dict[str, str] = {}
+        """Install the peers that are not installed yet."""
+        failures: dict[str, str] = {}
         workers = list(dict.fromkeys(one.worker for one in self._results.runs if one.worker))
         for worker in track(workers, "installing peers", console=self._console):
-            failed[worker] = install(worker)
+            failures[worker] = install(worker)
         for entrant in list(self._results.runs):
-            if failed.get(entrant.worker):
-                self._results.drop(entrant, failed[entrant.worker])
+            if failures.get(entrant.worker):
+                self._results.drop(entrant, failures[entrant.worker])
 
     def fill(self) -> None:
-        """A backlog for each entrant."""
+        """Create a backlog for each entrant."""
         for entrant in track(list(self._results.runs), "filling", console=self._console):
             self._attempt(entrant, self._measuring.prepare)
 
     def measure(self, rounds: int) -> None:
-        """Rounds; every other one in reverse, as what comes later may find a warmer or a busier machine."""
+        """Measure rounds, every other one in reverse order: later runs may find a warmer or busier machine."""
         for number in range(rounds):
-            order = sorted(self._results.runs, key=_neighbours, reverse=bool(number % 2))
+            order = sorted(self._results.runs, key=_comparison_order, reverse=bool(number % 2))
             for entrant in track(order, f"round {number + 1} of {rounds}", console=self._console):
                 self._attempt(entrant, self._measure)
             self._measure_floor()
 
     def measure_memory(self, backlog: int) -> None:
-        """Memory of one entrant for each product and kind of source."""
+        """Measure the memory of one entrant per product and kind of source."""
 
         def measure(entrant: Entrant) -> None:
             self._results.memory[entrant] = self._measuring.memory(entrant, backlog)
@@ -64,7 +64,7 @@ class Session:
     def _measure_floor(self) -> None:
         program = benchmark()
         if program is None:
-            self._results.failures["redis-benchmark"] = "not installed: it is in redis-tools or Redis's own package"
+            self._results.failures["redis-benchmark"] = "not installed: install redis-tools or Redis's own package"
             return
         for pipeline in PIPELINES:
             rate = taken_per_second(program, self._server, self._entries, pipeline)
@@ -77,6 +77,6 @@ class Session:
             self._results.drop(entrant, str(failure))
 
 
-def _neighbours(entrant: Entrant) -> tuple[str, str]:
-    """Those that are compared come one after the other, ours first."""
+def _comparison_order(entrant: Entrant) -> tuple[str, str]:
+    """Return the sort key that puts compared entrants next to each other, Triggerfish first."""
     return counterpart(entrant.scenario).name, "" if entrant.product == OURS else entrant.product

@@ -1,4 +1,4 @@
-"""The results as tables, for a terminal and for a page."""
+"""Builds the tables of a session."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,30 +13,31 @@ COMPARED = "FastStream"
 
 
 def tables(results: Results) -> list[Table]:
-    """All of them, the short one first."""
+    """Return all tables that have rows, the short one first."""
     return [table for table in (aims(results), throughput(results), footprint(results)) if table.rows]
 
 
 def aims(results: Results) -> Table:
-    """Ours beside the fastest mode of the nearest relative, as far as both were measured."""
+    """Compare Triggerfish with the fastest mode of the most similar library, where both were measured."""
     rows = []
     for aim in AIMS:
         fastest = results.fastest(COMPARED, aim)
         if fastest is not None and results.ours(aim.scenario) is not None:
-            times = spread(results.ratios(fastest, aim.scenario))
-            less = spread(results.cpu_ratios(fastest, aim.scenario))
-            rows.append((aim.what, fastest.how, f"{aim.times:g}", times, less))
+            speed_up = spread(results.ratios(fastest, aim.scenario))
+            cpu_ratio = spread(results.cpu_ratios(fastest, aim.scenario))
+            rows.append((aim.what, fastest.how, f"{aim.times:g}", speed_up, cpu_ratio))
     return Table(
-        f"Beside {COMPARED}",
-        "Medians; in brackets the smallest and the largest of the rounds.",
-        (f"ours, beside {COMPARED}'s fastest of the kind", "that one", "aim", "times as fast", "times less CPU"),
+        f"Compared with {COMPARED}",
+        f"Each row compares Triggerfish with {COMPARED}'s fastest mode for the same source and kind of call. Medians, "
+        "with minimum and maximum of the rounds in brackets.",
+        ("Triggerfish", COMPARED, "target speed-up", "speed-up", "CPU ratio"),
         rows,
         texts=2,
     )
 
 
 def throughput(results: Results) -> Table:
-    """Every entrant, beside the one of ours that does the same."""
+    """Compare every entrant with Triggerfish's counterpart."""
     rows: list[Sequence[str]] = []
     for entrant in results.runs:
         figures = (f"{results.rate(entrant):,.0f}", f"{results.cpu_per_million(entrant):,.1f}")
@@ -44,33 +45,34 @@ def throughput(results: Results) -> Table:
         compared = ("", "") if ours else (spread(results.ratios(entrant)), spread(results.cpu_ratios(entrant)))
         rows.append((entrant.product, entrant.how, delivery(entrant), *figures, *compared))
     for pipeline, rates in results.floors.items():
-        how = f"LPOP on one connection, {pipeline} at one time"
+        how = f"LPOP on one connection, pipeline of {pipeline}"
         rows.append(("redis-benchmark", how, "at most once", f"{statistics.median(rates):,.0f}", UNKNOWN, "", ""))
     notes = [
-        "Medians; in brackets the smallest and the largest. CPU is that of the process, not the server's.",
-        "Ours is the one that reads the same kind of source in the same kind of call, at least once, in batches of 100 "
-        "beside those that take or run 100 at one time, of 10 beside all others.",
+        "Medians, with minimum and maximum in brackets. CPU is that of the process, without the server.",
+        "Speed-up is Triggerfish's rate divided by the product's; CPU ratio is the product's CPU time per entry "
+        "divided by Triggerfish's. Triggerfish reads the same kind of source with the same kind of call, at least "
+        "once, in batches of 100 where the product takes or runs 100 concurrently, else of 10.",
         *(f"Not measured: {name}: {why}" for name, why in results.failures.items()),
     ]
     return Table(
         "Throughput of one process",
         bullets(notes),
-        ("product", "reads", "delivery", "entries/s", "CPU s per million", "ours: times as fast", "times less CPU"),
+        ("product", "reads", "delivery", "entries/s", "CPU s per million", "speed-up", "CPU ratio"),
         rows,
         texts=3,
     )
 
 
 def footprint(results: Results) -> Table:
-    """What it costs to have it there."""
+    """Return start-up time and memory."""
     rows = []
     for entrant, memory in results.memory.items():
-        started = results.start_seconds(entrant.product)
+        start_seconds = results.start_seconds(entrant.product)
         rows.append(
             (
                 entrant.product,
                 entrant.how,
-                UNKNOWN if started is None else f"{started:.2f}",
+                UNKNOWN if start_seconds is None else f"{start_seconds:.2f}",
                 f"{memory.at_rest / 1e6:.0f}",
                 f"{memory.peak / 1e6:.0f}",
                 f"{memory.backlog:,}",
@@ -78,8 +80,9 @@ def footprint(results: Results) -> Table:
         )
     return Table(
         "Start and memory of one process",
-        "Start: from the process's start to its first call. At rest: after its work. Peak: while the backlog waited. "
-        "Backlogs are long where a message may be repeated, and those of the throughput runs where each needs an id.",
+        "Start: time from the process's start to its first call. At rest: after the run. Peak: with the backlog. The "
+        "backlog is long where messages may be repeated. Where each message needs its own ID, it is that of the "
+        "throughput runs.",
         ("product", "reads", "start s", "RSS at rest MB", "RSS peak MB", "backlog"),
         rows,
         texts=2,
@@ -87,5 +90,5 @@ def footprint(results: Results) -> Table:
 
 
 def delivery(entrant: Entrant) -> str:
-    """The guarantee in words."""
+    """Return the delivery guarantee in words."""
     return entrant.scenario.delivery.replace("-", " ")

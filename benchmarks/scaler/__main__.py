@@ -1,6 +1,6 @@
-"""`make bench-scaler`: how fast the scaler answers KEDA, what it costs Redis, and how both grow.
+"""Runs `make bench-scaler`: how fast the scaler answers KEDA, what that costs Redis, and how both grow.
 
-An embedded Valkey, `triggerfish scaler` and this client are processes of their own. Writes tables, JSON and a plot.
+An embedded Valkey, `triggerfish scaler` and this client run as separate processes. Writes tables, JSON and a plot.
 """
 
 import argparse
@@ -19,21 +19,21 @@ from benchmarks.scaler.tables import about_lines, tables
 from triggerfish.testing.server import Server, embedded_binary
 
 SIZES = (1, 100, 1_000, 10_000)
-#: The scaler remembers so many triggers.
-MOST = 10_000
+#: The scaler remembers at most this many triggers.
+MAX_SIZE = 10_000
 FOLDER = Path("docs/benchmarks")
-#: Lists and streams are measured each by themselves at the largest size up to this.
-LARGEST_BY_KIND = 1_000
+#: Lists and streams are also measured separately, at the largest size up to this.
+MAX_SIZE_BY_KIND = 1_000
 
 
 async def run(sizes: list[int], seconds: float, console: Console) -> Results:
-    """Measure all sizes on one server."""
+    """Measure every size on one server."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Server(embedded_binary()) as server, Progress(*columns, console=console, refresh_per_second=2) as progress:
         async with redis.asyncio.Redis(port=server.port, protocol=2) as client:
             results = Results(await about(client))
             task = progress.add_task("", total=len(sizes) * len(STEPS))
-            by_kind = max((size for size in sizes if 1 < size <= LARGEST_BY_KIND), default=None)
+            by_kind = max((size for size in sizes if 1 < size <= MAX_SIZE_BY_KIND), default=None)
             for at, size in enumerate(sizes):
 
                 def begin(step: str, at: int = at, size: int = size) -> None:
@@ -42,16 +42,18 @@ async def run(sizes: list[int], seconds: float, console: Console) -> Results:
 
                 measuring = Measuring(server, client, results, seconds=seconds, begin=begin)
                 await measuring.measure(size, by_kind=size == by_kind)
-            progress.update(task, completed=len(sizes) * len(STEPS), description="measured")
+            progress.update(task, completed=len(sizes) * len(STEPS), description="done")
     return results
 
 
 def main() -> None:
-    """Measure, show and write."""
+    """Run the benchmark, print its tables and write them."""
     parser = argparse.ArgumentParser(prog="benchmarks.scaler", description=__doc__)
-    parser.add_argument("--sizes", type=_sizes, default=list(SIZES), help="numbers of ScaledObjects: 1,100,1000")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long one measurement goes on at most")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where tables, JSON and plot are written")
+    parser.add_argument(
+        "--sizes", type=_sizes, default=list(SIZES), help="numbers of ScaledObjects, such as 1,100,1000"
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="longest duration of one measurement")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for tables, JSON and plot")
     arguments = parser.parse_args()
     console = Console(width=120)
     results = asyncio.run(run(arguments.sizes, arguments.seconds, console))
@@ -65,8 +67,8 @@ def main() -> None:
 
 def _sizes(text: str) -> list[int]:
     sizes = sorted({int(size) for size in text.split(",")})
-    if sizes[0] < 1 or sizes[-1] > MOST:
-        raise argparse.ArgumentTypeError(f"give numbers from 1 to {MOST:,}")
+    if sizes[0] < 1 or sizes[-1] > MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"give numbers from 1 to {MAX_SIZE:,}")
     return sizes
 
 

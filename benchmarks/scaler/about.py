@@ -1,4 +1,4 @@
-"""The machine and the versions that a result belongs to."""
+"""Describes the machine and the versions of a run."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ __all__ = ["about"]
 
 
 async def about(client: redis.asyncio.Redis) -> About:
-    """Everything that matters here and now."""
+    """Describe the current environment."""
     server = await client.info("server")
     return About(
         date=now(),

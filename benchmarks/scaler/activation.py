@@ -1,4 +1,4 @@
-"""Activation latency: from LPUSH or XADD to `true` on an open StreamIsActive, while many triggers are idle."""
+"""Measures activation latency: from LPUSH or XADD to `true` on an open StreamIsActive, with many idle triggers."""
 
 import asyncio
 import contextlib
@@ -13,20 +13,20 @@ import redis.asyncio
 from benchmarks.scaler.keda import CALL_SECONDS, Keda
 from benchmarks.scaler.scaled_objects import PAYLOAD, ScaledObject, make_idle, remove
 
-__all__ = ["Idle", "idle"]
+__all__ = ["IdleTriggers", "idle_triggers"]
 
-#: Streams that are opened at one time; KEDA opens all that it has.
-OPENING = 1_000
-#: A `true` that has not come within so long has been missed.
+#: Streams that are opened concurrently; KEDA opens all of its streams at once.
+MAX_OPENING = 1_000
+#: A `true` that has not arrived after this time counts as missed.
 MISSED_SECONDS = 15.0
-#: Samples begun in a second, at random times: the scaler's looks must not set their pace.
+#: Samples started per second, at random times: they must not be in step with the scaler's polls.
 SAMPLES_PER_SECOND = 20.0
-#: How long a stream has been open at least before its trigger's first entry comes, in seconds.
+#: Shortest and longest time that a stream is open before its trigger's first entry.
 SETTLE_SECONDS = (0.1, 0.4)
 
 
-class Idle:
-    """Idle ScaledObjects, each with an open stream that has said nothing yet."""
+class IdleTriggers:
+    """Idle ScaledObjects, each with an open stream that has sent nothing yet."""
 
     def __init__(self, client: redis.asyncio.Redis, keda: Keda) -> None:
         self._client = client
@@ -40,29 +40,29 @@ class Idle:
         self.opening_seconds = 0.0
 
     async def open(self, objects: Sequence[ScaledObject]) -> None:
-        """Open a stream for each."""
+        """Open a stream for each ScaledObject."""
         self.objects = objects
         await make_idle(self._client, objects)
-        left = iter(objects)
+        remaining = iter(objects)
 
         async def open_some() -> None:
-            for one in left:
+            for one in remaining:
                 await self._ready.put((one, await self._stream(one)))
 
         began = time.monotonic()
-        await asyncio.gather(*(open_some() for _ in range(OPENING)))
+        await asyncio.gather(*(open_some() for _ in range(MAX_OPENING)))
         self.opening_seconds = time.monotonic() - began
 
     async def wake(self, samples: int, seconds: float) -> None:
-        """Wake one of them, and up to so many in so long; the latencies are in ms."""
-        until = time.monotonic() + seconds
-        async with asyncio.TaskGroup() as under_way:
+        """Activate at least one and at most `samples` triggers, for about `seconds`; latencies are in ms."""
+        deadline = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as group:
             for number in range(samples):
                 await asyncio.sleep(random.expovariate(SAMPLES_PER_SECOND))
                 one, stream = await self._ready.get()
-                if number > 0 and time.monotonic() > until:
+                if number > 0 and time.monotonic() > deadline:
                     return
-                under_way.create_task(self._wake(one, stream))
+                group.create_task(self._wake(one, stream))
 
     def close(self) -> None:
         """Close all streams."""
@@ -70,13 +70,13 @@ class Idle:
             stream.cancel()
 
     async def _wake(self, one: ScaledObject, stream: Any) -> None:
-        said = asyncio.create_task(stream.read())
-        await asyncio.sleep(0)  # it listens before anything happens
+        answer = asyncio.create_task(stream.read())
+        await asyncio.sleep(0)  # let it start to read before the push
         began = time.monotonic()
         await self._push(one)
         try:
             async with asyncio.timeout(MISSED_SECONDS):
-                await said
+                await answer
             self.latencies.append((time.monotonic() - began) * 1000)
         except TimeoutError:
             self.missed += 1
@@ -89,7 +89,7 @@ class Idle:
             await self._client.xadd(one.key, {"payload": PAYLOAD})
 
     async def _replace(self, one: ScaledObject, stream: Any) -> None:
-        """Put an idle one in the place of one that is awake: a stream says at most one `true` in a second."""
+        """Replace an active ScaledObject with an idle one: a stream sends at most one `true` per second."""
         stream.cancel()
         self._open.discard(stream)
         await remove(self._client, [one])
@@ -108,10 +108,10 @@ class Idle:
 
 
 @contextlib.asynccontextmanager
-async def idle(client: redis.asyncio.Redis, keda: Keda) -> AsyncIterator[Idle]:
-    """None yet; their streams are closed after the block."""
-    ones = Idle(client, keda)
+async def idle_triggers(client: redis.asyncio.Redis, keda: Keda) -> AsyncIterator[IdleTriggers]:
+    """Yield an empty set of idle triggers; close its streams after the block."""
+    triggers = IdleTriggers(client, keda)
     try:
-        yield ones
+        yield triggers
     finally:
-        ones.close()
+        triggers.close()

@@ -1,4 +1,4 @@
-"""Writes the results where documentation is: a page, the plot, and the numbers."""
+"""Writes the page, the plot and the JSON to docs/benchmarks."""
 
 import dataclasses
 import json
@@ -10,18 +10,18 @@ from benchmarks.scaler.tables import about_lines, tables
 
 __all__ = ["write"]
 
-HEAD = """# The scaler, measured
+HEAD = """# Scaler benchmark
 
-Written by `make bench-scaler`; [benchmarks.md](../benchmarks.md) says what is measured and how.
+Written by `make bench-scaler`. [benchmarks.md](../benchmarks.md) describes what is measured and how.
 
 {about}
 
-![Latency, processor time and memory against the number of ScaledObjects](scaler.svg)
+![Latency, CPU time and memory by number of ScaledObjects](scaler.svg)
 """
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write scaler.md, scaler.json and scaler.svg into a folder, which need not exist."""
+    """Write scaler.md, scaler.json and scaler.svg into a folder, which is created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     draw(results, folder / "scaler.svg")
     (folder / "scaler.json").write_text(json.dumps(dataclasses.asdict(results), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Asks a scaler as KEDA does: a poll of a ScaledObject is GetMetricSpec, then GetMetrics, then IsActive."""
+"""A client that polls a scaler as KEDA does: GetMetricSpec, then GetMetrics, then IsActive for each ScaledObject."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# As in scaler.server: processes are started by fork and exec.
+# As in scaler.server, because processes are started by fork and exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
@@ -19,19 +19,20 @@ from benchmarks.scaler.scaled_objects import ScaledObject
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
 
-__all__ = ["CALLS", "CALL_SECONDS", "IN_FLIGHT", "Keda", "Polls", "keda_of"]
+__all__ = ["CALLS", "CALL_SECONDS", "IN_FLIGHT", "Keda", "Polls", "connect"]
 
 CALLS = ("GetMetricSpec", "GetMetrics", "IsActive")
-#: HTTP/2 connections, and polls under way at one time unless all are to be.
+#: Number of HTTP/2 connections.
 CONNECTIONS = 4
+#: Number of concurrent polls, unless all ScaledObjects are polled at once.
 IN_FLIGHT = 32
-#: KEDA sets no deadline; nothing here may hang.
+#: KEDA sets no deadline, but the benchmark must not hang.
 CALL_SECONDS = 60.0
 
 
 @dataclass
 class Polls:
-    """How polls went: for each call its latencies in ms, and failed polls by status; `seconds` without the pauses."""
+    """The results of polls: latencies in ms by call, failed polls by status, and `seconds` without pauses."""
 
     latencies: dict[str, list[float]] = field(default_factory=lambda: {call: [] for call in CALLS})
     polls: int = 0
@@ -40,12 +41,12 @@ class Polls:
 
     @property
     def answered(self) -> int:
-        """Polls that did not fail."""
+        """The number of polls that did not fail."""
         return self.polls - self.failures.total()
 
     @property
     def calls_per_second(self) -> float:
-        """Calls that were answered, of all kinds."""
+        """Answered calls of all kinds per second."""
         return sum(map(len, self.latencies.values())) / self.seconds
 
 
@@ -56,18 +57,18 @@ class Keda:
         self._stubs = itertools.cycle([externalscaler_pb2_grpc.ExternalScalerStub(channel) for channel in channels])
 
     async def poll(self, objects: Iterable[ScaledObject], in_flight: int, polls: Polls) -> None:
-        """Poll each of them once, so many at a time, and add to `polls`."""
-        left = iter(objects)
+        """Poll each ScaledObject once, `in_flight` concurrently, and add the results to `polls`."""
+        remaining = iter(objects)
         began = time.monotonic()
-        await asyncio.gather(*(self._poll_some(left, polls) for _ in range(in_flight)))
+        await asyncio.gather(*(self._poll_some(remaining, polls) for _ in range(in_flight)))
         polls.seconds += time.monotonic() - began
 
     def open_stream(self, one: ScaledObject) -> Any:
-        """StreamIsActive: a call with read() and cancel(), open once its initial_metadata() have come."""
+        """Start StreamIsActive: a call with read() and cancel(), open once its initial_metadata() have arrived."""
         return next(self._stubs).StreamIsActive(one.reference())
 
-    async def _poll_some(self, left: Iterable[ScaledObject], polls: Polls) -> None:
-        for one in left:
+    async def _poll_some(self, remaining: Iterable[ScaledObject], polls: Polls) -> None:
+        for one in remaining:
             polls.polls += 1
             try:
                 await self._poll(next(self._stubs), one.reference(), polls)
@@ -82,9 +83,9 @@ class Keda:
 
 
 @contextlib.asynccontextmanager
-async def keda_of(address: str) -> AsyncIterator[Keda]:
-    """Connected to the scaler at this address."""
-    # Without a pool of its own each channel would share one connection.
+async def connect(address: str) -> AsyncIterator[Keda]:
+    """Connect to the scaler at this address for the block."""
+    # By default all channels share one connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with contextlib.AsyncExitStack() as stack:
         channels = [grpc.aio.insecure_channel(address, options=options) for _ in range(CONNECTIONS)]

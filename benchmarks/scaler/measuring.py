@@ -1,4 +1,4 @@
-"""Measures one number of ScaledObjects after another: answers, cost, activation and memory, on fresh scalers."""
+"""Measures answers, cost, activation and memory with a number of ScaledObjects, on fresh scalers."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import redis.asyncio
 
 from benchmarks.quantiles import quantiles
-from benchmarks.scaler.activation import idle
-from benchmarks.scaler.keda import Keda, Polls, keda_of
+from benchmarks.scaler.activation import idle_triggers
+from benchmarks.scaler.keda import Keda, Polls, connect
 from benchmarks.scaler.meter import Meter
 from benchmarks.scaler.polling import Polling
 from benchmarks.scaler.process import ScalerProcess, running_scaler
@@ -19,25 +19,26 @@ from triggerfish.testing.server import Server
 
 __all__ = ["STEPS", "Measuring"]
 
-#: Triggers that are woken, if the time allows.
-WAKINGS = 200
-#: Polls while streams are open, and how many at a time.
-POLLED_MEANWHILE = 200
-FEW_IN_FLIGHT = 4
-#: The part of the time in which nothing happens, and is measured.
-QUIET_PART = 0.3
-#: `notify-keyspace-events`: none, and those of lists and streams.
+#: Number of triggers to activate, if time allows.
+ACTIVATIONS = 200
+#: Number of polls while streams are open, and how many of them are concurrent.
+POLLS_MEANWHILE = 200
+POLLS_MEANWHILE_IN_FLIGHT = 4
+#: The share of `seconds` for which idling is measured.
+IDLE_SHARE = 0.3
+#: Values of `notify-keyspace-events`: none, and the events of lists and streams.
 NOTIFICATIONS = {False: "", True: "Klt"}
-#: The steps in which one number of ScaledObjects is measured.
+#: The steps of measuring one number of ScaledObjects.
 STEPS = ("polls", "KEDA's own scalers", "all polled at once", "activation", "activation with notifications")
-#: The longest that the polls, or one kind of activation, may take with one number of ScaledObjects, whatever hangs.
+#: Time limit of the polls, and of each kind of activation, for one number of ScaledObjects.
 LIMIT_SECONDS = 90.0
 
 
 class Measuring:
-    """Measures on one server, and adds to `results`.
+    """Measures on one server and adds to `results`.
 
-    `seconds`: how long one measurement goes on, unless it has enough before. `begin` is called with each step's name.
+    `seconds` is the duration of one measurement, which ends earlier if it has enough samples. `begin` is called with
+    the name of each step.
     """
 
     def __init__(
@@ -56,14 +57,14 @@ class Measuring:
         self._begin = begin
 
     async def measure(self, count: int, *, by_kind: bool) -> None:
-        """Measure so many ScaledObjects; `by_kind`: lists and streams also each by themselves."""
-        await self._in_time(self._polls(count, by_kind=by_kind), f"polls of {count:,} ScaledObjects")
+        """Measure `count` ScaledObjects; with `by_kind`, also measure lists and streams separately."""
+        await self._within_limit(self._polls(count, by_kind=by_kind), f"polls of {count:,} ScaledObjects")
         for on in NOTIFICATIONS:
             what = f"{STEPS[3 + on]} of {count:,} ScaledObjects"
-            await self._in_time(self._activation(count, notifications=on), what)
+            await self._within_limit(self._activation(count, notifications=on), what)
 
-    async def _in_time(self, measurement: Awaitable[None], what: str) -> None:
-        """Measure, or take note that it took too long: the others count all the same."""
+    async def _within_limit(self, measurement: Awaitable[None], what: str) -> None:
+        """Measure, or record that the measurement took too long; the others go on."""
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
                 await measurement
@@ -71,7 +72,7 @@ class Measuring:
             self._results.unfinished.append(f"{what}: not done within {LIMIT_SECONDS:g} s")
 
     async def _polls(self, count: int, *, by_kind: bool) -> None:
-        """How the scaler answers, and what that costs."""
+        """Measure how the scaler answers polls, and what that costs."""
         self._begin(STEPS[0])
         objects = scaled_objects(count, "waiting")
         async with self._fresh_scaler() as (scaler, keda):
@@ -80,68 +81,68 @@ class Measuring:
             meter = Meter(self._client, scaler)
             polls = Polling(keda, self._client, meter, self._seconds)
             await polls.warm_up(objects)
-            await meter.calibrate(QUIET_PART * self._seconds)
+            await meter.calibrate(IDLE_SHARE * self._seconds)
             paced = await polls.through_the_scaler(objects, at_once=False)
             self._results.memory.append(Memory(count, False, at_rest, scaler.resident_bytes()))
             self._begin(STEPS[1])
-            alone = await polls.by_keda_alone(objects)
+            keda_cost = await polls.by_keda_scalers(objects)
             self._results.answering.append(paced)
-            self._results.redis.append(RedisCost("all", paced, alone))
+            self._results.redis.append(RedisCost("all", paced, keda_cost))
             self._begin(STEPS[2])
             if count > paced.in_flight:
                 at_once = await polls.through_the_scaler(objects, at_once=True)
                 self._results.answering.append(at_once)
-                self._results.redis.append(RedisCost("all", at_once, alone))
+                self._results.redis.append(RedisCost("all", at_once, keda_cost))
             if by_kind:
                 self._results.redis += await self._costs_by_kind(objects, polls)
 
     async def _costs_by_kind(self, objects: Sequence[ScaledObject], polls: Polling) -> list[RedisCost]:
-        """What lists cost Redis, and what streams cost."""
+        """Measure the cost of lists and of streams for Redis."""
         costs = []
         for reads, is_list in (("lists", True), ("streams", False)):
-            some = [one for one in objects if one.is_list == is_list]
-            ours = await polls.through_the_scaler(some, at_once=False)
-            costs.append(RedisCost(reads, ours, await polls.by_keda_alone(some)))
+            selected = [one for one in objects if one.is_list == is_list]
+            ours = await polls.through_the_scaler(selected, at_once=False)
+            costs.append(RedisCost(reads, ours, await polls.by_keda_scalers(selected)))
         return costs
 
     async def _activation(self, count: int, *, notifications: bool) -> None:
-        """How soon triggers are said to be active, and what watching those that are not costs."""
+        """Measure activation latency, and the cost of watching idle triggers."""
         self._begin(STEPS[3 + notifications])
         await self._client.config_set("notify-keyspace-events", NOTIFICATIONS[notifications])
-        async with self._fresh_scaler() as (scaler, keda), idle(self._client, keda) as ones:
+        async with self._fresh_scaler() as (scaler, keda), idle_triggers(self._client, keda) as triggers:
             at_rest = scaler.resident_bytes()
-            await ones.open(scaled_objects(count, "idle"))
+            await triggers.open(scaled_objects(count, "idle"))
             if not notifications:
                 self._results.memory.append(Memory(count, True, at_rest, scaler.resident_bytes()))
             meter = Meter(self._client, scaler)
-            quiet = await meter.calibrate(QUIET_PART * self._seconds)
-            meanwhile = await self._polls_meanwhile(keda, ones.objects)
-            await ones.wake(WAKINGS, self._seconds)
+            idling = await meter.calibrate(IDLE_SHARE * self._seconds)
+            meanwhile = await self._polls_meanwhile(keda, triggers.objects)
+            await triggers.wake(ACTIVATIONS, self._seconds)
             self._results.activation.append(
                 Activation(
                     scaled_objects=count,
                     notifications=notifications,
-                    samples=len(ones.latencies),
-                    missed=ones.missed,
-                    quantiles=quantiles(ones.latencies) if ones.latencies else None,
+                    samples=len(triggers.latencies),
+                    missed=triggers.missed,
+                    quantiles=quantiles(triggers.latencies) if triggers.latencies else None,
                     polls_meanwhile=meanwhile,
-                    opening_seconds=ones.opening_seconds,
-                    idle_redis_commands_per_second=quiet.commands / quiet.seconds,
-                    idle_scaler_cpu_percent=quiet.scaler_cpu / quiet.seconds * 100,
+                    opening_seconds=triggers.opening_seconds,
+                    idle_redis_commands_per_second=idling.commands / idling.seconds,
+                    idle_scaler_cpu_percent=idling.scaler_cpu / idling.seconds * 100,
                 )
             )
 
     async def _polls_meanwhile(self, keda: Keda, objects: Sequence[ScaledObject]) -> tuple[float, float] | None:
-        """GetMetrics while the streams are open: KEDA polls the same ScaledObjects too."""
+        """Measure GetMetrics while the streams are open, because KEDA also polls these ScaledObjects."""
         polls = Polls()
-        again = itertools.islice(itertools.cycle(objects), POLLED_MEANWHILE)
-        await keda.poll(again, FEW_IN_FLIGHT, polls)
+        repeated = itertools.islice(itertools.cycle(objects), POLLS_MEANWHILE)
+        await keda.poll(repeated, POLLS_MEANWHILE_IN_FLIGHT, polls)
         latencies = polls.latencies["GetMetrics"]
         return quantiles(latencies) if latencies else None
 
     @contextlib.asynccontextmanager
     async def _fresh_scaler(self) -> AsyncIterator[tuple[ScalerProcess, Keda]]:
-        """A scaler that has been asked nothing yet, and an empty server."""
+        """Empty the server and start a scaler that has had no calls yet."""
         await self._client.flushall()
-        async with running_scaler(self._server) as scaler, keda_of(scaler.address) as keda:
+        async with running_scaler(self._server) as scaler, connect(scaler.address) as keda:
             yield scaler, keda

@@ -1,4 +1,4 @@
-"""Counts what Redis and the scaler spend: commands, bytes, processor time."""
+"""Meters what Redis and the scaler spend: commands, bytes and CPU time."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ __all__ = ["Meter", "Spent"]
 
 @dataclass
 class Spent:
-    """What was spent in `seconds`: by the server commands, bytes (in and out) and CPU seconds; by the scaler CPU."""
+    """What was spent in `seconds`: the server's commands, bytes (in and out) and CPU seconds, and the scaler's CPU."""
 
     seconds: float = 0.0
     commands: float = 0.0
@@ -22,12 +22,12 @@ class Spent:
     scaler_cpu: float = 0.0
 
     def minus(self, other: "Spent", times: float = 1.0) -> "Spent":
-        """What is left without so many times another."""
-        return Spent(*(mine - times * its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+        """Return this minus `times` times the other."""
+        return Spent(*(a - times * b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Meter:
-    """Reads the counters of one server and one scaler. The counting itself is taken off."""
+    """Reads the counters of one server and one scaler, and subtracts the cost of reading them."""
 
     def __init__(self, client: redis.asyncio.Redis, scaler: ScalerProcess) -> None:
         self._client = client
@@ -36,7 +36,7 @@ class Meter:
         self._idle = Spent()
 
     async def calibrate(self, seconds: float) -> Spent:
-        """Learn what counting costs, and what both spend while nobody asks anything for so long; the latter."""
+        """Measure the cost of reading the counters, and what is spent in `seconds` without calls; return the latter."""
         self._counting = await self.since(await self.now())
         self._counting.seconds = 0.0
         started = await self.now()
@@ -45,17 +45,17 @@ class Meter:
         return self._idle
 
     async def since(self, started: Spent) -> Spent:
-        """What was spent since `now()` was read, idling included."""
+        """Return what was spent since the counters were `started`, idling included."""
         return (await self.now()).minus(started).minus(self._counting)
 
     async def beyond_idling(self, started: Spent) -> Spent:
-        """What was spent since then on top of what is spent anyway, and never less than nothing."""
+        """Return what was spent since the counters were `started`, without idling, and at least 0."""
         spent = await self.since(started)
-        more = spent.minus(self._idle, spent.seconds / self._idle.seconds)
-        return Spent(spent.seconds, *(max(0.0, figure) for figure in astuple(more)[1:]))
+        net = spent.minus(self._idle, spent.seconds / self._idle.seconds)
+        return Spent(spent.seconds, *(max(0.0, figure) for figure in astuple(net)[1:]))
 
     async def now(self) -> Spent:
-        """The counters."""
+        """Read the counters."""
         info = await self._client.info("commandstats", "stats", "cpu")
         return Spent(
             seconds=time.monotonic(),

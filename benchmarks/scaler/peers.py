@@ -1,9 +1,9 @@
-"""What KEDA itself does for as many ScaledObjects without an external scaler.
+"""Simulates KEDA's own redis scalers, which need no external scaler.
 
-The same commands as KEDA's redis scalers send (`pkg/scalers/redis_scaler.go`, and `redis_streams_scaler.go` with
-`lagCount`), written by hand: for a list a script that looks at the key's type and takes its length; for a stream INFO,
-to learn the version, and XINFO GROUPS. Each command is a round trip of its own; one poll serves metric and activity.
-KEDA has a client for each ScaledObject, and so more connections than this.
+Sends the same commands as `pkg/scalers/redis_scaler.go`, and as `redis_streams_scaler.go` with `lagCount`: for a list,
+a script that checks the key's type and returns its length; for a stream, INFO for the version, and XINFO GROUPS. Each
+command is a separate round trip. One poll serves both metric and activity. KEDA has a client for each ScaledObject, so
+it has more connections than this.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ return redis.call(commands[kind], KEYS[1])
 
 
 async def poll_as_keda_does(client: redis.asyncio.Redis, objects: Iterable[ScaledObject], in_flight: int) -> None:
-    """Poll each of them once, so many at a time."""
-    left = iter(objects)
-    await asyncio.gather(*(_poll_some(client, left) for _ in range(in_flight)))
+    """Poll each ScaledObject once, `in_flight` concurrently."""
+    remaining = iter(objects)
+    await asyncio.gather(*(_poll_some(client, remaining) for _ in range(in_flight)))
 
 
-async def _poll_some(client: redis.asyncio.Redis, left: Iterator[ScaledObject]) -> None:
-    for one in left:
+async def _poll_some(client: redis.asyncio.Redis, remaining: Iterator[ScaledObject]) -> None:
+    for one in remaining:
         if one.is_list:
             await client.execute_command("EVAL", LENGTH, 1, one.key)
         else:

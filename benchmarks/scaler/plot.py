@@ -1,4 +1,4 @@
-"""How latency, cost and memory grow with the number of ScaledObjects."""
+"""Plots latency, cost and memory by number of ScaledObjects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ from benchmarks.scaler.results import Results
 
 __all__ = ["draw"]
 
-#: By quantile: its place in the results, and how it is drawn.
+#: For each quantile, its index in the results and its line style.
 LINES = {"p50": (0, "-"), "p99": (1, "--")}
 
 Points = Sequence[tuple[float, float | None]]
 
 
 def draw(results: Results, path: Path) -> None:
-    """Write the picture; on both axes a tenfold is one step."""
-    # The same results make the same file, and text stays text.
+    """Write the plot, with logarithmic axes."""
+    # Keep text as text, and write the same file for the same results.
     mpl.rcParams.update({"svg.hashsalt": "triggerfish", "svg.fonttype": "none"})
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     answers, activation, cost, memory = figure.subplots(2, 2).flat
@@ -45,7 +45,7 @@ def _draw_answers(axes: Axes, results: Results) -> None:
 
 
 def _draw_activation(axes: Axes, results: Results) -> None:
-    axes.set(title="From an entry to `true`", ylabel="latency, ms")
+    axes.set(title="Activation latency", ylabel="latency, ms")
     for notified, color in ((False, "C0"), (True, "C2")):
         for quantile, (place, style) in LINES.items():
             found = [one for one in results.activation if one.notifications == notified and one.quantiles is not None]
@@ -54,7 +54,7 @@ def _draw_activation(axes: Axes, results: Results) -> None:
 
 
 def _draw_cost(axes: Axes, results: Results) -> None:
-    axes.set(title="Processor time of one poll", ylabel="µs")
+    axes.set(title="CPU time per poll", ylabel="µs")
     paced = [one for one in results.redis if one.reads == "all" and not one.ours.at_once]
     for label, color, style, points in (
         ("scaler", "C0", "-", [(one.ours.scaled_objects, one.ours.scaler_cpu_per_poll * 1000) for one in paced]),

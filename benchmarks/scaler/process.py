@@ -1,4 +1,4 @@
-"""`triggerfish scaler` as a process of its own, and what it uses of the machine."""
+"""Runs `triggerfish scaler` as a separate process and reads its resource usage."""
 
 import asyncio
 import contextlib
@@ -23,25 +23,25 @@ STOP_SECONDS = 10.0
 
 
 class ScalerProcess:
-    """A scaler that answers on `address`."""
+    """A running scaler whose gRPC port is at `address`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", address: str) -> None:
         self.address = address
         self._process = psutil.Process(process.pid)
 
     def cpu_seconds(self) -> float:
-        """Processor time that it has used, in user and system mode."""
+        """Return the CPU time that the scaler has used in user and system mode."""
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
     def resident_bytes(self) -> int:
-        """Memory that it holds now (RSS)."""
+        """Return the scaler's current memory (RSS)."""
         return int(self._process.memory_info().rss)
 
 
 @contextlib.asynccontextmanager
 async def running_scaler(server: Server) -> AsyncIterator[ScalerProcess]:
-    """A scaler on a server, with its usual settings, which answers when the block begins. Stopped after the block."""
+    """Run a scaler with default settings during the block; it accepts connections when the block begins."""
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220, S603  (it returns at once; our own command line)
@@ -53,7 +53,7 @@ async def running_scaler(server: Server) -> AsyncIterator[ScalerProcess]:
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
         )
         try:
-            if not await _answers(process, port):
+            if not await _accepts_connections(process, port):
                 log.seek(0)
                 raise SystemExit(f"the scaler did not start: {log.read().decode(errors='replace')[-500:]}")
             yield ScalerProcess(process, f"127.0.0.1:{port}")
@@ -61,7 +61,7 @@ async def running_scaler(server: Server) -> AsyncIterator[ScalerProcess]:
             await _stop(process)
 
 
-async def _answers(process: "subprocess.Popen[bytes]", port: int) -> bool:
+async def _accepts_connections(process: "subprocess.Popen[bytes]", port: int) -> bool:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""What the benchmark found, as it is written to JSON. Times are in ms unless the name says otherwise."""
+"""The results, as they are written to JSON. Times are in ms unless a name states another unit."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ __all__ = ["About", "Activation", "Answering", "Memory", "PerEvaluation", "Redis
 
 @dataclass(frozen=True)
 class About:
-    """Where and when."""
+    """The date, the machine and the versions of a run."""
 
     date: str
     machine: str
@@ -17,7 +17,7 @@ class About:
 
 @dataclass(frozen=True)
 class PerEvaluation:
-    """What Redis spends on one evaluation of one ScaledObject; CPU is None where it is too little to be measured."""
+    """What Redis spends on one evaluation of one ScaledObject; CPU is None where it is too little to measure."""
 
     commands: float
     bytes: float
@@ -26,8 +26,10 @@ class PerEvaluation:
 
 @dataclass(frozen=True)
 class Answering:
-    """How the scaler answers polls of so many ScaledObjects, `in_flight` of them at a time; `quantiles` are the p50 and
-    p99 of each call, `failures` polls by the status of the call that failed, `redis` what an evaluation costs there.
+    """How the scaler answers polls of `scaled_objects` ScaledObjects, `in_flight` of them concurrently.
+
+    `quantiles` are the p50 and p99 of each call, `failures` the failed polls by status, and `redis` the cost of an
+    evaluation for Redis.
     """
 
     scaled_objects: int
@@ -43,7 +45,10 @@ class Answering:
 
 @dataclass(frozen=True)
 class RedisCost:
-    """Ours beside KEDA's own redis scalers, for the same keys in the same run; `reads`: lists, streams or all."""
+    """The cost of Triggerfish's scaler and of KEDA's redis scalers for the same keys in the same run.
+
+    `reads` is lists, streams or all.
+    """
 
     reads: str
     ours: Answering
@@ -52,9 +57,10 @@ class RedisCost:
 
 @dataclass(frozen=True)
 class Activation:
-    """From an entry to `true`, and what is spent while nothing happens. No quantiles: all were missed, or failed.
+    """Activation latency, and what is spent while all triggers are idle.
 
-    `polls_meanwhile`: p50 and p99 of GetMetrics while the streams are open.
+    `quantiles` is None if every activation was missed. `polls_meanwhile` are the p50 and p99 of GetMetrics while the
+    streams are open, or None if every poll failed.
     """
 
     scaled_objects: int
@@ -70,7 +76,9 @@ class Activation:
 
 @dataclass(frozen=True)
 class Memory:
-    """RSS of a scaler in bytes: at rest, and when so many ScaledObjects were polled or, `streaming`, have a stream."""
+    """RSS of a scaler in bytes: at rest, and `then`, after all ScaledObjects were polled or, if `streaming`, opened
+    their streams.
+    """
 
     scaled_objects: int
     streaming: bool
@@ -79,18 +87,18 @@ class Memory:
 
     @property
     def each(self) -> float:
-        """Bytes for each ScaledObject."""
+        """The number of bytes per ScaledObject."""
         return (self.then - self.at_rest) / self.scaled_objects
 
 
 @dataclass
 class Results:
-    """All of it."""
+    """The results of one run."""
 
     about: About
     answering: list[Answering] = field(default_factory=list)
     redis: list[RedisCost] = field(default_factory=list)
     activation: list[Activation] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
-    #: What did not end in its time, and is missing above.
+    #: Measurements that exceeded their time limit and are missing above.
     unfinished: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The ScaledObjects that the benchmark asks about: half of them read lists, half streams."""
+"""The ScaledObjects of the benchmark: half of them read lists, half read streams."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ __all__ = ["GROUP", "ScaledObject", "fill", "make_idle", "remove", "scaled_objec
 
 GROUP = "workers"
 NAMESPACE = "benchmark"
-#: Entries that wait in each key, and what each holds.
+#: Number of entries in each key, and the payload of each.
 WAITING = 3
 PAYLOAD = b"x" * 100
-#: Keys that are prepared in one round trip.
+#: Number of keys that are prepared in one round trip.
 CHUNK = 500
 
 
 @dataclass(frozen=True)
 class ScaledObject:
-    """A ScaledObject with one trigger, on a key of its own."""
+    """A ScaledObject with one trigger, on a key that no other ScaledObject reads."""
 
     name: str
     is_list: bool
 
     @property
     def key(self) -> str:
-        """What its trigger reads."""
+        """The key that the trigger reads."""
         return f"queue:{self.name}"
 
     def reference(self) -> pb.ScaledObjectRef:
-        """What KEDA says of it: every key of the trigger's metadata, its own included."""
+        """Return the reference that KEDA sends: all of the trigger's metadata, KEDA's own keys included."""
         metadata = {
             "scalerAddress": "triggerfish-scaler.triggerfish.svc:6000",
             "type": "RedisListTrigger" if self.is_list else "RedisStreamTrigger",
@@ -45,12 +45,12 @@ class ScaledObject:
 
 
 def scaled_objects(count: int, prefix: str) -> list[ScaledObject]:
-    """So many, with names that begin with the prefix; lists and streams in turn, a list first."""
+    """Return `count` ScaledObjects whose names begin with the prefix, alternating lists and streams, a list first."""
     return [ScaledObject(f"{prefix}-{number:05}", is_list=number % 2 == 0) for number in range(count)]
 
 
 async def fill(client: redis.asyncio.Redis, objects: Sequence[ScaledObject]) -> None:
-    """Let entries wait in every key; each stream has one that is pending too."""
+    """Add entries to every key; in each stream one of them is pending."""
 
     def prepare(pipeline: Pipeline, one: ScaledObject) -> None:
         if one.is_list:
@@ -65,7 +65,7 @@ async def fill(client: redis.asyncio.Redis, objects: Sequence[ScaledObject]) -> 
 
 
 async def make_idle(client: redis.asyncio.Redis, objects: Sequence[ScaledObject]) -> None:
-    """Leave nothing to do in new keys: lists do not exist, streams have one entry, which their group has handled."""
+    """Prepare keys without a backlog: lists do not exist, and a stream's group starts after its only entry."""
 
     def prepare(pipeline: Pipeline, one: ScaledObject) -> None:
         if not one.is_list:
@@ -76,7 +76,7 @@ async def make_idle(client: redis.asyncio.Redis, objects: Sequence[ScaledObject]
 
 
 async def remove(client: redis.asyncio.Redis, objects: Iterable[ScaledObject]) -> None:
-    """Delete their keys."""
+    """Delete the keys of these ScaledObjects."""
     await client.delete(*(one.key for one in objects))
 
 

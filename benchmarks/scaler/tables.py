@@ -1,4 +1,4 @@
-"""The results as tables: for the terminal and for the documentation."""
+"""Builds the tables of a run."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,12 @@ from benchmarks.tables import UNKNOWN, Table
 __all__ = ["about_lines", "tables"]
 
 MEGABYTE = 1e6
-LEAST_OBJECTS_FOR_BYTES = 1_000
+#: With fewer ScaledObjects, their memory is lost in the memory of the process.
+MIN_OBJECTS_FOR_BYTES = 1_000
 
 
 def about_lines(results: Results) -> list[str]:
-    """Where and when, and what is missing."""
+    """Return lines with the date, the machine, the versions and the missing measurements."""
     about = results.about
     versions = ", ".join(f"{name} {version}" for name, version in about.versions.items())
     machine = f"{about.machine}; load average before the start {about.load_before:g}"
@@ -20,7 +21,7 @@ def about_lines(results: Results) -> list[str]:
 
 
 def tables(results: Results) -> list[Table]:
-    """All of them."""
+    """Return all tables."""
     return [
         _answering(results.answering),
         _redis(results.redis),
@@ -34,8 +35,8 @@ def _answering(found: Sequence[Answering]) -> Table:
     return Table(
         "Answering KEDA",
         "A poll is GetMetricSpec, GetMetrics and IsActive, over 4 HTTP/2 connections. Client and scaler are Python "
-        "processes on one machine: a latency has the client's work in it, and with many polls at a time their queue.",
-        ("ScaledObjects", "polls at a time", "calls/s", "GetMetrics p50 ms", "p99 ms", "IsActive p50 ms", "p99 ms",
+        "processes on one machine. Latencies include the client's work and, with many concurrent polls, queueing.",
+        ("ScaledObjects", "concurrent polls", "calls/s", "GetMetrics p50 ms", "p99 ms", "IsActive p50 ms", "p99 ms",
          "scaler CPU ms per poll", "polls", "failed"),
         [
             (
@@ -50,20 +51,20 @@ def _answering(found: Sequence[Answering]) -> Table:
 
 def _redis(found: Sequence[RedisCost]) -> Table:
     return Table(
-        "What one evaluation costs Redis",
-        "An evaluation is one poll of one ScaledObject: through the scaler, and by the commands that KEDA's own redis "
-        "scalers send (a script for a list; INFO and XINFO GROUPS for a stream). Commands inside of scripts and of "
-        "transactions count, MULTI and EXEC too; bytes are those in and out. KEDA's scalers do not count what is in "
+        "Cost of one evaluation for Redis",
+        "An evaluation is one poll of one ScaledObject. KEDA stands for the commands that KEDA's redis scalers send (a "
+        "script for a list; INFO and XINFO GROUPS for a stream). Commands include those inside scripts and "
+        "transactions, MULTI and EXEC. Bytes are input and output. KEDA's scalers do not count entries that are in "
         "flight in a list or pending in a stream.",
-        ("ScaledObjects", "polls at a time", "commands", "KEDA's", "ratio", "bytes", "KEDA's", "ratio", "CPU µs",
-         "KEDA's", "ratio"),
+        ("ScaledObjects", "concurrent polls", "commands", "KEDA", "ratio", "bytes", "KEDA", "ratio", "CPU µs",
+         "KEDA", "ratio"),
         [
             (
                 f"{one.ours.scaled_objects:,}{'' if one.reads == 'all' else f' ({one.reads})'}",
                 f"{one.ours.in_flight:,}",
-                *_beside(one.ours.redis.commands, one.keda.commands, "{:.1f}"),
-                *_beside(one.ours.redis.bytes, one.keda.bytes, "{:,.0f}"),
-                *_beside(one.ours.redis.cpu_microseconds, one.keda.cpu_microseconds, "{:.0f}"),
+                *_compared(one.ours.redis.commands, one.keda.commands, "{:.1f}"),
+                *_compared(one.ours.redis.bytes, one.keda.bytes, "{:,.0f}"),
+                *_compared(one.ours.redis.cpu_microseconds, one.keda.cpu_microseconds, "{:.0f}"),
             )
             for one in found
         ],
@@ -73,8 +74,8 @@ def _redis(found: Sequence[RedisCost]) -> Table:
 def _activation(found: Sequence[Activation]) -> Table:
     return Table(
         "Activation",
-        "From LPUSH or XADD to `true` on an open StreamIsActive, at random times, while the other triggers are idle. "
-        "Opening: until every ScaledObject has its stream. Notifications: `notify-keyspace-events Klt`.",
+        "Latency from LPUSH or XADD, at random times, to `true` on an open StreamIsActive, while the other triggers "
+        "are idle. Opening: time until every ScaledObject has its stream. Notifications: `notify-keyspace-events Klt`.",
         ("ScaledObjects", "notifications", "samples", "p50 ms", "p99 ms", "missed", "opening s"),
         [
             (
@@ -88,9 +89,9 @@ def _activation(found: Sequence[Activation]) -> Table:
 
 def _watching(found: Sequence[Activation]) -> Table:
     return Table(
-        "Watching while nothing happens",
-        "With a stream open for every ScaledObject and no entry anywhere: what the scaler and Redis spend, and how the "
-        "scaler answers polls of the same ScaledObjects, 4 at a time.",
+        "Cost of watching idle triggers",
+        "What the scaler and Redis spend with an open stream for every ScaledObject and no entries, and how the scaler "
+        "answers polls of the same ScaledObjects, 4 of them concurrently.",
         ("ScaledObjects", "notifications", "Redis commands/s", "scaler CPU %", "GetMetrics p50 ms", "p99 ms"),
         [
             (
@@ -105,14 +106,13 @@ def _watching(found: Sequence[Activation]) -> Table:
 def _memory(found: Sequence[Memory]) -> Table:
     return Table(
         "Memory of the scaler",
-        "RSS of the process, before and after every ScaledObject was polled, or has opened its StreamIsActive.",
-        ("ScaledObjects", "that have", "at rest MB", "then MB", "bytes each"),
+        "RSS of the process before and after every ScaledObject was polled, or opened its StreamIsActive.",
+        ("ScaledObjects", "workload", "before MB", "after MB", "bytes each"),
         [
             (
-                f"{one.scaled_objects:,}", "an open stream" if one.streaming else "been polled",
+                f"{one.scaled_objects:,}", "open streams" if one.streaming else "polls",
                 f"{one.at_rest / MEGABYTE:.1f}", f"{one.then / MEGABYTE:.1f}",
-                # What a few need drowns in what a process needs anyway.
-                f"{one.each:,.0f}" if one.scaled_objects >= LEAST_OBJECTS_FOR_BYTES else UNKNOWN,
+                f"{one.each:,.0f}" if one.scaled_objects >= MIN_OBJECTS_FOR_BYTES else UNKNOWN,
             )
             for one in found
         ],
@@ -123,8 +123,8 @@ def _failures(one: Answering) -> str:
     return ", ".join(f"{times:,} {status}" for status, times in one.failures.items()) or "0"
 
 
-def _beside(ours: float | None, others: float | None, shown: str) -> tuple[str, str, str]:
-    """Both, and ours divided by the other's."""
+def _compared(ours: float | None, others: float | None, shown: str) -> tuple[str, str, str]:
+    """Return both figures and their ratio."""
     if ours is None or others is None:
         return UNKNOWN, UNKNOWN, UNKNOWN
     return shown.format(ours), shown.format(others), f"{ours / others:.2f}" if others else UNKNOWN
@@ -139,5 +139,5 @@ def _both_ms(found: tuple[float, float] | None) -> tuple[str, str]:
 
 
 def _ms(value: float) -> str:
-    """Three digits."""
+    """Format with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Writes the dashboard."""
+"""Write the dashboard to the chart."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The dashboard: all triggers, one trigger in depth, and the scaler itself."""
+"""The dashboard's layout: a row for all triggers, one for a selected trigger, and one for the scaler."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
-from charts.dashboard.panels import DATASOURCE, Figure, chart, figure, of_triggers, shades
+from charts.dashboard.panels import DATASOURCE, Stat, line_chart, stat_panel, threshold_colors, trigger_table
 from charts.dashboard.queries import ALL, FUNCTION, ONE, deployment, hpa, known, quantiles, sample_age, trigger
 
 __all__ = ["dashboard_json"]
@@ -19,11 +19,11 @@ Panel = stat.Panel | table.Panel | timeseries.Panel
 
 
 def dashboard_json() -> str:
-    """The whole dashboard, the same at each call."""
+    """Return the dashboard as JSON. The output is deterministic."""
     board = (
         grafana.Dashboard("Triggerfish")
         .uid("triggerfish")
-        .description("What waits for functions that Redis triggers, and how many instances follow.")
+        .description("The backlog of Redis-triggered functions, and how many instances handle it.")
         .tags(["triggerfish", "keda", "redis"])
         .time("now-1h", "now")
         .refresh("30s")
@@ -32,35 +32,41 @@ def dashboard_json() -> str:
     for variable in variables():
         board.with_variable(variable)
     rows = {"All triggers": all_triggers(), "One trigger: $function": one_trigger(), "Scaler": scaler()}
-    numbers = itertools.count(1)
+    ids = itertools.count(1)
     for title, row in rows.items():
-        board.with_row(grafana.Row(title).id(next(numbers)))
+        board.with_row(grafana.Row(title).id(next(ids)))
         for panel in row:
-            board.with_panel(panel.id(next(numbers)))
+            board.with_panel(panel.id(next(ids)))
     return JSONEncoder(sort_keys=True, indent=2).encode(board.build()) + "\n"
 
 
 def variables() -> list[grafana.DatasourceVariable | grafana.QueryVariable]:
-    """What a reader chooses: the Prometheus, and from namespace to trigger; the function follows from the trigger."""
+    """Return the dashboard's variables: the data source, then namespace to trigger.
+
+    The function is derived from the trigger.
+    """
     series = "triggerfish_trigger_known"
     return [
         grafana.DatasourceVariable("datasource").label("Prometheus").type("prometheus"),
-        _choice("namespace", f"label_values({series}, namespace)").label("Namespace").include_all(True).all_value(".*"),
-        _choice("scaledobject", f'label_values({series}{{namespace=~"$namespace"}}, scaledobject)')
+        _query_variable("namespace", f"label_values({series}, namespace)")
+        .label("Namespace")
+        .include_all(True)
+        .all_value(".*"),
+        _query_variable("scaledobject", f'label_values({series}{{namespace=~"$namespace"}}, scaledobject)')
         .label("ScaledObject")
         .include_all(True)
         .all_value(".*"),
-        # Shown by its function, as the trigger's own name is a hash.
-        _choice("trigger", f"query_result({series}{{{ALL}}})")
+        # The menu shows the function, because a trigger's name is a hash.
+        _query_variable("trigger", f"query_result({series}{{{ALL}}})")
         .label("Trigger")
         .regex('/(?:function="(?<text>[^"]*)".*)?trigger="(?<value>[^"]+)"/'),
-        _choice("function", f'label_values({series}{{trigger="$trigger"}}, function)').hide(
+        _query_variable("function", f'label_values({series}{{trigger="$trigger"}}, function)').hide(
             model.VariableHide.HIDE_VARIABLE
         ),
     ]
 
 
-def _choice(name: str, query: str) -> grafana.QueryVariable:
+def _query_variable(name: str, query: str) -> grafana.QueryVariable:
     return (
         grafana.QueryVariable(name)
         .datasource(DATASOURCE)
@@ -71,10 +77,10 @@ def _choice(name: str, query: str) -> grafana.QueryVariable:
 
 
 def all_triggers() -> list[Panel]:
-    """The overview."""
+    """Return the panels for all triggers."""
     return [
-        *_figures(),
-        of_triggers(
+        *_summary_stats(),
+        trigger_table(
             {
                 "Known": known(ALL),
                 "Backlog": trigger("backlog", ALL),
@@ -84,47 +90,55 @@ def all_triggers() -> list[Panel]:
                 "Age": sample_age(ALL),
             }
         ),
-        chart("Backlog", {BY_TRIGGER: trigger("backlog", ALL)}, "Entries not finished yet."),
-        chart(
-            "Instances: wanted and running",
+        line_chart("Backlog", {BY_TRIGGER: trigger("backlog", ALL)}, "Entries that are not finished yet."),
+        line_chart(
+            "Instances: target and running",
             {
                 f"{BY_OBJECT} target": trigger("target_instances", ALL, by="namespace, scaledobject"),
                 f"{BY_OBJECT} running": hpa("status_current_replicas", ALL),
             },
-            "The largest target of a ScaledObject's triggers, and what its HPA sees running.",
+            "The largest target of a ScaledObject's triggers, and the replicas that its HPA reports.",
             decimals=0,
         ),
     ]
 
 
-def _figures() -> list[Panel]:
+def _summary_stats() -> list[Panel]:
     triggers = known(ALL)
     return [
-        figure(Figure("Number of triggers", f"count({triggers})", "What KEDA asks about, or the settings declare.")),
-        figure(
-            Figure("Not known", f"count({triggers}) - sum({triggers})", "Whose backlog cannot be measured now."),
-            shades(orange=1),
+        stat_panel(
+            Stat(
+                "Number of triggers", f"count({triggers})", "Triggers that KEDA polls or the scaler's settings declare."
+            )
         ),
-        figure(Figure("Waiting", f"sum({trigger('backlog', ALL)})", "Entries not finished yet, of all triggers.")),
-        figure(
-            Figure(
-                "At their maximum",
+        stat_panel(
+            Stat("Unknown", f"count({triggers}) - sum({triggers})", "Triggers whose backlog cannot be measured now."),
+            threshold_colors(orange=1),
+        ),
+        stat_panel(
+            Stat(
+                "Total backlog", f"sum({trigger('backlog', ALL)})", "Entries of all triggers that are not finished yet."
+            )
+        ),
+        stat_panel(
+            Stat(
+                "At maximum",
                 f"sum(({hpa('status_current_replicas', ALL)}) >= bool ({hpa('spec_max_replicas', ALL)}))",
-                "ScaledObjects that run as many instances as they may.",
+                "ScaledObjects that run their maximum number of instances.",
             ),
-            shades(orange=1),
+            threshold_colors(orange=1),
         ),
     ]
 
 
 def one_trigger() -> list[Panel]:
-    """One trigger in depth."""
-    return [*_what_waits(), *_what_is_done(), *_what_fails(), *_who_reads()]
+    """Return the panels for the selected trigger."""
+    return [*_backlog_charts(), *_throughput_charts(), *_failure_charts(), *_source_charts()]
 
 
-def _what_waits() -> list[Panel]:
+def _backlog_charts() -> list[Panel]:
     return [
-        chart(
+        line_chart(
             "Backlog by part",
             {
                 "waiting in the list": trigger("length", f'{ONE},kind="list"'),
@@ -132,99 +146,99 @@ def _what_waits() -> list[Panel]:
                 "not delivered (lag)": trigger("lag", ONE),
                 "delivered (pending)": trigger("pending", ONE),
             },
-            "Lists: elements, and those taken and not finished. Streams: lag, and entries that were not acknowledged.",
+            "Lists: waiting elements, and claimed elements that are not finished. Streams: lag, and pending entries.",
             stacked=True,
         ),
-        chart(
+        line_chart(
             "Target and instances",
             {
                 "target": trigger("target_instances", ONE),
-                "wanted by the HPA": hpa("status_desired_replicas", ONE),
+                "desired by the HPA": hpa("status_desired_replicas", ONE),
                 "ready": deployment("status_replicas_ready", ONE),
                 "maximum": hpa("spec_max_replicas", ONE),
             },
-            "What this trigger wants; the ScaledObject runs what the largest of its triggers wants.",
+            "The target of this trigger. A ScaledObject follows the largest target of its triggers.",
             decimals=0,
         ),
     ]
 
 
-def _what_is_done() -> list[Panel]:
+def _throughput_charts() -> list[Panel]:
     return [
-        chart(
+        line_chart(
             "Throughput",
             {
                 "received": f"sum(rate(triggerfish_entries_received_total{{{FUNCTION}}}[{RATE}]))",
                 "succeeded": f'sum(rate(triggerfish_entries_settled_total{{{FUNCTION},outcome="succeeded"}}[{RATE}]))',
-                "delivered again": f"sum(rate(triggerfish_entries_redelivered_total{{{FUNCTION}}}[{RATE}]))",
+                "redelivered": f"sum(rate(triggerfish_entries_redelivered_total{{{FUNCTION}}}[{RATE}]))",
             },
-            "Entries per second, of all instances.",
+            "Entries per second, over all instances.",
             unit="cps",
         ),
-        chart(
-            "Duration of calls",
+        line_chart(
+            "Call duration",
             quantiles("triggerfish_handler_duration_seconds", FUNCTION),
-            "How long the function takes.",
+            "The duration of the function's calls.",
             unit="s",
         ),
-        chart(
+        line_chart(
             "Wait of stream entries",
             quantiles("triggerfish_entry_wait_seconds", FUNCTION),
-            "From an entry's ID to its call.",
+            "The time from adding an entry to the stream (by its ID) to the start of its call.",
             unit="s",
         ),
-        chart(
+        line_chart(
             "In progress",
             {
                 "in progress": f"sum(triggerfish_entries_in_progress{{{FUNCTION}}})",
                 "overdue calls": f"sum(triggerfish_calls_overdue{{{FUNCTION}}})",
             },
-            "Entries taken and not settled yet; calls that took longer than their limit and still run.",
+            "Entries claimed and not settled yet, and timed-out calls that are still running.",
         ),
     ]
 
 
-def _what_fails() -> list[Panel]:
+def _failure_charts() -> list[Panel]:
     settled = f"triggerfish_entries_settled_total{{{FUNCTION}}}"
     failed = f'triggerfish_entries_settled_total{{{FUNCTION},outcome=~"retried|dead_lettered|dropped"}}'
     dead = f'triggerfish_entries_settled_total{{{FUNCTION},outcome="dead_lettered"}}'
     return [
-        chart(
+        line_chart(
             "Failures",
             {
                 "failed": f"sum(rate({failed}[{RATE}])) / sum(rate({settled}[{RATE}]))",
-                "of which dead letters": f"sum(rate({dead}[{RATE}])) / sum(rate({settled}[{RATE}]))",
+                "dead-lettered": f"sum(rate({dead}[{RATE}])) / sum(rate({settled}[{RATE}]))",
             },
             "The share of entries whose call failed.",
             unit="percentunit",
         ),
-        chart(
+        line_chart(
             "Dead letters and dropped messages",
             {
                 "dead letters": f"sum(increase({dead}[{RATE}]))",
                 "dropped": f"sum(increase(triggerfish_messages_dropped_total{{{FUNCTION}}}[{RATE}]))",
             },
-            "Entries given up on, and pub/sub messages that no call was made for.",
+            "Dead-lettered entries, and pub/sub messages dropped without a call.",
         ),
     ]
 
 
-def _who_reads() -> list[Panel]:
+def _source_charts() -> list[Panel]:
     return [
-        chart(
-            "Lease of pub/sub",
+        line_chart(
+            "Pub/sub lease",
             {
                 "{{pod}}": f"triggerfish_lease_held{{{FUNCTION}}}",
                 "holders": f"sum(triggerfish_lease_held{{{FUNCTION}}})",
             },
-            "Which instance is subscribed. There should always be one.",
+            "The instance that is subscribed. There should always be exactly one.",
             decimals=0,
         ),
-        chart(
-            "Redis, as the instances see it",
+        line_chart(
+            "Redis connectivity",
             {
                 "can read": f"sum(triggerfish_source_up{{{FUNCTION}}})",
-                "cannot": f"count(triggerfish_source_up{{{FUNCTION}}}) - sum(triggerfish_source_up{{{FUNCTION}}})",
+                "cannot read": f"count(triggerfish_source_up{{{FUNCTION}}}) - sum(triggerfish_source_up{{{FUNCTION}}})",
             },
             "Instances that can read the trigger, and those that cannot.",
             decimals=0,
@@ -234,45 +248,45 @@ def _who_reads() -> list[Panel]:
 
 
 def scaler() -> list[Panel]:
-    """The scaler itself."""
+    """Return the panels for the scaler itself."""
     return [
-        chart(
+        line_chart(
             "KEDA's calls",
             {"{{method}} {{code}}": f"sum by (method, code) (rate(triggerfish_grpc_requests_total[{RATE}]))"},
-            "By method and status.",
+            "Calls per second, by method and status.",
             unit="reqps",
         ),
-        chart(
-            "Measuring",
+        line_chart(
+            "Measurement duration",
             quantiles("triggerfish_sample_duration_seconds", ""),
-            "How long a round takes; one measures all that is asked about one Redis at one time.",
+            "The duration of a measurement round, which covers all concurrent requests about one Redis.",
             unit="s",
         ),
-        chart(
+        line_chart(
             "Errors",
             {
                 "measuring: {{reason}}": f"sum by (reason) (rate(triggerfish_sample_errors_total[{RATE}]))",
                 "reloading: {{what}}": f"sum by (what) (rate(triggerfish_reload_errors_total[{RATE}]))",
             },
-            "Rounds of measuring that failed, and changed files that cannot be used.",
+            "Failed measurement rounds, and changed files that could not be loaded.",
             unit="cps",
         ),
-        chart(
+        line_chart(
             "Open streams",
             {"{{method}}": "sum by (method) (triggerfish_open_streams)"},
             "KEDA keeps one StreamIsActive for each trigger of type external-push.",
             decimals=0,
         ),
-        chart(
-            "Age of samples",
+        line_chart(
+            "Sample age",
             {BY_TRIGGER: sample_age(ALL)},
-            "How old the youngest sample is. It grows where nobody asks any more.",
+            "The age of each trigger's newest sample. It grows if KEDA no longer polls the trigger.",
             unit="s",
         ),
-        chart(
+        line_chart(
             "Version",
             {"{{version}}": "count by (version) (triggerfish_build_info)"},
-            "Scalers and hosts by the version that they run.",
+            "The number of scalers and hosts by version.",
             decimals=0,
         ),
     ]

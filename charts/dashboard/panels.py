@@ -1,4 +1,4 @@
-"""How the dashboard's panels look."""
+"""Builders for the dashboard's panels: single values, a table of triggers and line charts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import common as shared
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-__all__ = ["DATASOURCE", "Figure", "chart", "figure", "of_triggers", "shades"]
+__all__ = ["DATASOURCE", "Stat", "line_chart", "stat_panel", "threshold_colors", "trigger_table"]
 
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
@@ -24,42 +24,45 @@ YES_OR_NO: list[model.ValueMap | model.RangeMap | model.RegexMap | model.Special
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number."""
+class Stat:
+    """A single value: its title, query and description."""
 
     title: str
     query: str
     description: str
 
 
-def shades(**limits: float) -> grafana.ThresholdsConfig:
-    """Green, and these colours from these values on."""
+def threshold_colors(**min_values: float) -> grafana.ThresholdsConfig:
+    """Return thresholds: green, then each given colour from its value upwards."""
     steps = [model.Threshold(color="green")]
-    steps += [model.Threshold(color=color, value=value) for color, value in limits.items()]
+    steps += [model.Threshold(color=color, value=value) for color, value in min_values.items()]
     return grafana.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def figure(shown: Figure, thresholds: grafana.ThresholdsConfig | None = None) -> stat.Panel:
-    """A panel with one number."""
+def stat_panel(value: Stat, thresholds: grafana.ThresholdsConfig | None = None) -> stat.Panel:
+    """Return a panel with a single value."""
     return (
         stat.Panel()
-        .title(shown.title)
-        .description(shown.description)
+        .title(value.title)
+        .description(value.description)
         .datasource(DATASOURCE)
-        .with_target(_instant("A", shown.query))
-        .thresholds(thresholds or shades())
-        .no_value("not known")
+        .with_target(_instant("A", value.query))
+        .thresholds(thresholds or threshold_colors())
+        .no_value("unknown")
         .height(4)
         .span(WIDTH // 4)
     )
 
 
-def of_triggers(columns: Mapping[str, str]) -> table.Panel:
-    """The table of all triggers: a query for each column, joined by the triggers' labels."""
+def trigger_table(columns: Mapping[str, str]) -> table.Panel:
+    """Return the table of all triggers.
+
+    `columns` maps each title to its query. The results are joined by the triggers' labels.
+    """
     panel = (
         table.Panel()
         .title("Triggers")
-        .description("What each trigger has waiting and wants. What is not known is empty.")
+        .description("The backlog and target of each trigger. Unknown values are empty.")
         .datasource(DATASOURCE)
         .height(9)
         .span(WIDTH)
@@ -88,7 +91,7 @@ def of_triggers(columns: Mapping[str, str]) -> table.Panel:
     return panel.override_by_name("Age", [model.DynamicConfigValue(id_val="unit", value="s")])
 
 
-def chart(
+def line_chart(
     title: str,
     lines: Mapping[str, str],
     description: str,
@@ -97,7 +100,7 @@ def chart(
     decimals: int | None = None,
     stacked: bool = False,
 ) -> timeseries.Panel:
-    """A panel with lines over time: by legend, the query of each."""
+    """Return a panel with lines over time. `lines` maps each legend to its query."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -107,7 +110,7 @@ def chart(
         .min(0)
         .fill_opacity(25 if stacked else 5)
         .line_width(1)
-        # A gap is what is not known: it is not bridged.
+        # A gap means unknown, so it is not bridged.
         .span_nulls(False)
         .show_points(shared.VisibilityMode.NEVER)
         .legend(

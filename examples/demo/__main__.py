@@ -1,4 +1,4 @@
-"""`make demo`: an embedded server, an app with all three triggers, a burst, and instances that follow it."""
+"""Runs `make demo`: an embedded server, an app with all three triggers, and a burst that the instances scale with."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ DEADLINE_SECONDS = 90.0
 
 @dataclass
 class Demo:
-    """What the demo has produced and seen."""
+    """The demo: its phase, and what it has produced."""
 
     client: redis.asyncio.Redis
     local: LocalApp
@@ -45,20 +45,20 @@ class Demo:
 
     @property
     def seconds(self) -> float:
-        """Time since the start."""
+        """The seconds since the start."""
         return time.monotonic() - self.began
 
     async def play(self) -> None:
-        """Run the app; produce; wait until all is handled and the instances are back at the minimum."""
+        """Run the app, produce, and wait until everything is handled and instances are back at the minimum."""
         running = asyncio.create_task(self.local.run())
         try:
             async with asyncio.timeout(None if self.keep else DEADLINE_SECONDS):
                 await self._script()
                 if self.keep:
-                    self.phase = f"it goes on with Redis on port {self.port}; Ctrl-C ends it"
+                    self.phase = f"still running, with Redis on port {self.port}; press Ctrl-C to stop"
                     await running
         except (TimeoutError, asyncio.CancelledError):
-            self.phase = "stopped before its end"
+            self.phase = "stopped early"
         finally:
             self.local.stop()
             await running
@@ -66,9 +66,9 @@ class Demo:
     async def _script(self) -> None:
         await self.local.server.started.wait()
         await self._until(self._subscribed)
-        self.phase = f"a burst: {BURST:,} list elements, {BURST:,} stream entries, {PRICES:,} messages"
+        self.phase = f"burst of {BURST:,} list elements, {BURST:,} stream entries and {PRICES:,} messages"
         await asyncio.gather(self._push_orders(), self._add_payments(), self._publish_prices())
-        self.phase = "working the backlog off"
+        self.phase = "working off the backlog"
         await self._until(self._all_handled)
         self.phase = "all handled; scaling back to the minimum"
         await self._until(self._at_minimum)
@@ -90,7 +90,7 @@ class Demo:
             self.produced["payments"] = first + 500
 
     async def _publish_prices(self) -> None:
-        """Publish over a while, so that instances come and go meanwhile."""
+        """Publish over PUBLISH_SECONDS, so that instances start and stop meanwhile."""
         for number in range(PRICES):
             await self.client.publish("prices.eur", str(number))
             self.produced["prices"] = number + 1
@@ -108,20 +108,20 @@ class Demo:
         return len(instances.running) == self.local.autoscaler.target and not instances.draining
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        while not await condition():  # noqa: ASYNC110  (what is waited for happens in Redis)
+        while not await condition():  # noqa: ASYNC110  (the condition changes in Redis)
             await asyncio.sleep(0.1)
 
     def picture(self) -> RenderableType:
-        """The live table, and what is going on."""
+        """Return the current phase and the live table."""
         phase = Text(f"{self.seconds:5.1f} s  {self.phase}", style="bold")
         return Group(phase, Text(), snapshot(self.local))
 
 
 async def main(keep: bool) -> int:
-    """Play the demo; 0 if nothing was lost and nothing was handled twice."""
+    """Play the demo. Return 0 with `keep`, or if nothing was lost or handled twice; otherwise 1."""
     console = stdout()
     with Server(embedded_binary()) as server:
-        # The app records what it handled over a connection of its own, with its own variable.
+        # The app records its calls over a separate connection, which has its own variable.
         os.environ["DEMO_REDIS"] = f"redis://{server.address}"
         os.environ["TRIGGERFISH_CONNECTION"] = server.address
         os.environ["TRIGGERFISH_LOG"] = "warning"
@@ -137,7 +137,7 @@ async def main(keep: bool) -> int:
 
 
 def settings_for_demo() -> Settings:
-    """Ports that are free, and times short enough to watch."""
+    """Return settings with free ports and short times."""
     return load_settings(
         None,
         scaler={"grpc_host": "127.0.0.1", "grpc_port": 0, "http_host": "127.0.0.1", "http_port": 0},
@@ -151,7 +151,7 @@ def settings_for_demo() -> Settings:
 
 
 async def narrate(demo: Demo, console: Console) -> None:
-    """Without a terminal: the table every five seconds."""
+    """Print the table every five seconds, for output that is not a terminal."""
     playing = asyncio.create_task(demo.play())
     while not playing.done():
         await asyncio.wait([playing], timeout=5)
@@ -160,7 +160,7 @@ async def narrate(demo: Demo, console: Console) -> None:
 
 
 async def summarize(demo: Demo, console: Console) -> int:
-    """Count from the records in Redis what really happened, and print it."""
+    """Count the calls recorded in Redis and print the summary."""
     table = Table("", "produced", "handled", "lost", "handled twice", "by instances", title="Summary")
     good = demo.phase == "done"
     calls_per_price = 0.0
@@ -181,5 +181,5 @@ async def summarize(demo: Demo, console: Console) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave it running after the burst")
+    parser.add_argument("--keep", action="store_true", help="keep running after the burst")
     sys.exit(asyncio.run(main(parser.parse_args().keep)))

@@ -1,4 +1,4 @@
-"""The demo's app: all three triggers. Each call leaves a record in Redis, so that the summary can be checked."""
+"""The demo's app, with all three triggers. Each call adds a record in Redis, which the summary counts."""
 
 import asyncio
 import os
@@ -10,21 +10,21 @@ from triggerfish import App, RedisMessage
 
 app = App("demo")
 
-#: Pretends to wait for a payment provider, a database, ...
+#: Simulates waiting for a payment provider or a database.
 WORK_SECONDS = 0.2
 _redis = redis.asyncio.Redis.from_url(os.environ.get("DEMO_REDIS", "redis://127.0.0.1:6379"), protocol=2)
 _instance = os.environ.get("TRIGGERFISH_INSTANCE", str(os.getpid()))
 
 
 class Order(BaseModel):
-    """What is pushed onto the list `orders`, as JSON."""
+    """An element of the list `orders`, as JSON."""
 
     number: int
     amount: float
 
 
 class Payment(BaseModel):
-    """What is added to the stream `payments`, as fields."""
+    """An entry of the stream `payments`, as fields."""
 
     number: int
     method: str
@@ -55,7 +55,7 @@ async def reprice(message: RedisMessage) -> None:
 
 
 async def _record(kind: str, *numbers: str) -> None:
-    """Count each entry's calls, and which instance handled how many."""
+    """Count the calls of each entry and the entries of each instance."""
     async with _redis.pipeline(transaction=False) as pipeline:
         for number in numbers:
             pipeline.hincrby(f"demo:handled:{kind}", number, 1)

@@ -1,4 +1,4 @@
-"""Looks at every trigger of an app without changing anything: can it be read, how, and what may go wrong."""
+"""Check every trigger of an app, read-only: whether it can be read, how, and what may go wrong."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from listeners.settings import HostSettings
 __all__ = ["CheckResult", "acl_commands", "check"]
 
 CLIENT_NAME = "triggerfish:check"
-FIX = "allow what `triggerfish check --acl` prints"
+FIX = "allow it with the command that `triggerfish check --acl` prints"
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found of one function's trigger. `detail` says how it will be read, or what is wrong.
+    """The result for one function's trigger. `detail` is how it will be read, or what is wrong.
 
-    `warnings` are sentences about the trigger, and about its server if no function before it has them already.
+    `warnings` concern the trigger, and also its server unless an earlier result has warned about the server.
     """
 
     function: str
@@ -40,30 +40,30 @@ class CheckResult:
 
 
 async def check(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
-    """Look at the triggers one after the other. Raises ConfigurationError for a connection that does not exist."""
+    """Check the triggers one after another. Raises ConfigurationError if a connection is unknown or unusable."""
     name = app.name or "app"
     specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
     advised: set[ConnectionSpec] = set()
     for function in app.functions.values():
         spec = specs[function.name]
         try:
-            line = await _described(function, spec, settings, name)
+            detail = await _describe(function, spec, settings, name)
             broken, warnings = await _permissions(function, spec, name)
             if spec not in advised:
                 sharing = [other for other in app.functions.values() if specs[other.name] == spec]
                 warnings += await _advice(spec, sharing)
                 advised.add(spec)
             works = not broken
-            line = f"{line}; {broken}" if broken else line
+            detail = f"{detail}; {broken}" if broken else detail
         except SourceError as error:
-            line, works, warnings = str(error), False, []
-        yield CheckResult(function.name, function.trigger.reads, spec.address, line, works, tuple(warnings))
+            detail, works, warnings = str(error), False, []
+        yield CheckResult(function.name, function.trigger.reads, spec.address, detail, works, tuple(warnings))
 
 
 async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tuple[str, str]]:
-    """For each Redis that the app uses its address and the ACL SETUSER command for the app's user.
+    """Yield the address of each Redis that the app uses, and the ACL SETUSER command for the app's user.
 
-    Raises SourceError if a server cannot be reached, ConfigurationError for a connection that does not exist.
+    Raises SourceError if a server cannot be reached, ConfigurationError if a connection is unknown or unusable.
     """
     name = app.name or "app"
     functions: dict[ConnectionSpec, list[Function]] = {}
@@ -82,7 +82,7 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
         yield spec.address, acl_setuser(spec.username, name, needs, server, database=spec.database)
 
 
-async def _described(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> str:
+async def _describe(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> str:
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app_name, function.name)
     source = source_for(function, spec, settings, app_name=app_name, instance=instance_name(), metrics=metrics)
     try:
@@ -92,7 +92,7 @@ async def _described(function: Function, spec: ConnectionSpec, settings: HostSet
 
 
 async def _permissions(function: Function, spec: ConnectionSpec, app_name: str) -> tuple[str, list[str]]:
-    """What keeps the trigger from being read, or nothing; and what else the user may not do."""
+    """Return what prevents the trigger from being read, empty if nothing, and warnings about other denied commands."""
     client = Client(spec, CLIENT_NAME)
     try:
         server = await client.server()
@@ -101,17 +101,17 @@ async def _permissions(function: Function, spec: ConnectionSpec, app_name: str) 
     finally:
         await client.aclose()
     essential = set(needs.host)
-    host = [(call, said) for call, said in denied if call in essential]
-    named = {call[0] for call, _ in host}
-    more = [(call, said) for call, said in denied if call not in essential and call[0] not in named]
-    broken = f"{_named(host)}: {FIX}" if host else ""
+    host = [(call, refusal) for call, refusal in denied if call in essential]
+    reported = {call[0] for call, _ in host}
+    more = [(call, refusal) for call, refusal in denied if call not in essential and call[0] not in reported]
+    broken = f"{_denials(host)}: {FIX}" if host else ""
     return broken, [
-        f"{function.name}: measuring or `triggerfish dead` will fail: {_named(more)}: {FIX}"
+        f"{function.name}: measuring or `triggerfish dead` will fail: {_denials(more)}: {FIX}"
     ] if more else []
 
 
-def _named(denied: list[tuple[SampleCommand, str]]) -> str:
-    """The denied commands, and what the server says of the first."""
+def _denials(denied: list[tuple[SampleCommand, str]]) -> str:
+    """Return the denied commands, and the server's error for the first."""
     commands = ", ".join(dict.fromkeys(call[0] for call, _ in denied))
     return f"{commands} denied ({denied[0][1]})"
 
@@ -123,4 +123,4 @@ async def _advice(spec: ConnectionSpec, functions: list[Function]) -> list[str]:
         advice = await server_advice(client.first_node, triggers, under_sentinel=spec.service is not None)
     finally:
         await client.aclose()
-    return [f"{spec.address}: {sentence}" for sentence in advice]
+    return [f"{spec.address}: {text}" for text in advice]

@@ -1,0 +1,13 @@
+"""Connections: where Redis is, how to connect to it, and with which credentials.
+
+- `allowed_hosts`: patterns for the hosts that a connection may lead to
+- `connections_dir`: named connections from a folder, such as a mounted Secret
+- `credentials`: password files and Entra ID tokens
+- `named`: the default connection and the named ones
+- `settings`: what can be set for a named connection
+- `spec`: one Redis, as a connection describes it
+- `strings`: connection strings, in both forms
+- `tls`: the TLS context of a connection
+
+It may import `functions`, `runtime` and the single modules of `listeners`.
+"""

@@ -1,4 +1,4 @@
-"""Which hosts a connection may lead to. No I/O."""
+"""Patterns for the hosts that a connection may lead to. No I/O."""
 
 import ipaddress
 import re
@@ -10,10 +10,10 @@ _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9
 
 
 def parse_host_pattern(pattern: str) -> str:
-    """A pattern in its one spelling. Raises ValueError that says what can be written.
+    """Return a pattern in canonical form. Raises ValueError with the accepted forms.
 
-    `*.` stands for one label or more before a name. A wildcard elsewhere is none: `10.1.*` would also match the name
-    10.1.example.com, which leads anywhere. Addresses are matched by networks, and by nothing else.
+    `*.` stands for one or more labels before a name. A wildcard anywhere else is refused: `10.1.*` would also match the
+    name 10.1.example.com, which may lead anywhere. Only networks match addresses.
     """
     folded = pattern.strip().lower().removesuffix(".")
     try:
@@ -21,12 +21,12 @@ def parse_host_pattern(pattern: str) -> str:
     except ValueError:
         pass
     if not _NAME.fullmatch(folded) or re.fullmatch(r"[0-9.]+", folded):
-        raise ValueError("it is not a host name, *. and a name, or a network such as 10.1.0.0/16")
+        raise ValueError("not a host name, *. followed by a host name, or a network such as 10.1.0.0/16")
     return folded
 
 
 def host_matches(host: str, patterns: Iterable[str]) -> bool:
-    """Whether a host, be it a name or an address, is one of those that the patterns (of host_pattern) mean."""
+    """Return whether a host, a name or an address, matches one of the patterns (see `parse_host_pattern`)."""
     address = _address(host)
     if address is not None:
         return any(address in network for network in map(_network, patterns) if network is not None)
@@ -39,11 +39,13 @@ def host_matches(host: str, patterns: Iterable[str]) -> bool:
 
 
 def is_remote_address(address: str) -> bool:
-    """Whether an IP address is neither loopback nor link-local, where machines keep what is only for themselves (the
-    metadata service of a cloud among it), nor one that stands for any or several.
+    """Return whether an IP address is neither loopback nor link-local, where machines keep services that are only for
+    themselves, such as a cloud's metadata service, nor unspecified or multicast.
     """
-    ours = _address(address)
-    return ours is not None and not (ours.is_loopback or ours.is_link_local or ours.is_unspecified or ours.is_multicast)
+    parsed = _address(address)
+    return parsed is not None and not (
+        parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast
+    )
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,9 +1,9 @@
-"""Named connections in a folder, such as a mounted Kubernetes Secret: one file for each.
+"""Read named connections from a folder, such as a mounted Kubernetes Secret, with one file per connection.
 
-A file is named as the connection, and holds what stands under `connections` in the settings: a connection string, or
-YAML with `connection_string` and more. One Secret then is enough for any number of connections, each a key of it, with
-everything that a connection can have, and there is one way to read both. A password that is in a Secret of its own is
-named by `password_file`, so that sub-folders are not needed.
+The file's name is the connection's name. Its content is the same as under `connections` in the settings: a connection
+string, or YAML with `connection_string` and other options. One Secret can therefore hold any number of connections, one
+per key, with all their options, and one parser reads both. A password in another Secret is referenced by
+`password_file`, so subfolders are not needed.
 """
 
 import re
@@ -23,15 +23,16 @@ FIELD = "connections_dir"
 
 
 def read_folder(folder: Path) -> dict[str, ConnectionSettings | ConfigurationError]:
-    """The connections in a folder by their names in lower case, or why a file is none; no error shows its content.
+    """Return the connections in a folder by name, in lower case. An unusable file has its error instead, which never
+    shows the file's content.
 
-    Raises ConfigurationError if there is no such folder.
+    Raises ConfigurationError if the folder cannot be read or has too many files.
     """
     found: dict[str, ConnectionSettings | ConfigurationError] = {}
     for file in _files(folder):
         name = file.name.lower()
         if name in found:
-            found[name] = ConfigurationError(f"{FIELD}.{name}", None, "Two files have this name: keep one.")
+            found[name] = ConfigurationError(f"{FIELD}.{name}", None, "Two files have this name. Keep one.")
             continue
         try:
             found[name] = _read(file, f"{FIELD}.{name}")
@@ -41,7 +42,9 @@ def read_folder(folder: Path) -> dict[str, ConnectionSettings | ConfigurationErr
 
 
 def folder_stamp(folder: Path) -> tuple[tuple[str, FileStamp], ...] | None:
-    """What changes when a file of the folder is added, removed or replaced; None: there is no such folder."""
+    """Return a value that changes when a file in the folder is added, removed or replaced; None if the folder cannot be
+    read or has too many files.
+    """
     try:
         return tuple((file.name, file_stamp(file)) for file in _files(folder))
     except ConfigurationError:
@@ -49,13 +52,13 @@ def folder_stamp(folder: Path) -> tuple[tuple[str, FileStamp], ...] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What stands for a connection: not what begins with a dot, as the links and folders of a Secret mount do."""
+    """Return the files that define connections. Names with a leading dot are links and folders of a Secret mount."""
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     except OSError as error:
         raise ConfigurationError(FIELD, str(folder), f"It cannot be read ({error.strerror}).") from None
     if len(files) > MAX_FILES:
-        raise ConfigurationError(FIELD, str(folder), f"It has more than {MAX_FILES} files.")
+        raise ConfigurationError(FIELD, str(folder), f"It has more than {MAX_FILES} files. Remove some.")
     return files
 
 
@@ -63,20 +66,22 @@ def _read(file: Path, field: str) -> ConnectionSettings:
     try:
         text = read_file(file, field).decode().strip()
     except UnicodeDecodeError:
-        raise ConfigurationError(field, None, "Its file is not text in UTF-8.") from None
-    # A password may have anything in it that means something in YAML: a string is taken as it is.
+        raise ConfigurationError(field, None, "Its file is not UTF-8 text.") from None
+    # A password may contain YAML syntax, so a connection string is not parsed as YAML.
     if not re.match(r"[{#]|\w+:(\s|$)", text):
         return ConnectionSettings.model_validate(text)
     try:
         return ConnectionSettings.model_validate(yaml.safe_load(text))
     except yaml.YAMLError:
-        raise ConfigurationError(field, None, "Its file is not YAML of names and values.") from None
+        raise ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.") from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         part = str(problem["loc"][0]) if problem["loc"] else ""
         if not part:
-            raise ConfigurationError(field, None, "Its file is not YAML of names and values.") from None
+            raise ConfigurationError(
+                field, None, "Its file is neither a connection string nor a YAML mapping."
+            ) from None
         if part not in ConnectionSettings.model_fields:
-            fix = f"Its file has an option that does not exist: use {', '.join(ConnectionSettings.model_fields)}."
+            fix = f"Its file has an unknown option. Use {', '.join(ConnectionSettings.model_fields)}."
             raise ConfigurationError(field, None, fix) from None
         raise ConfigurationError(f"{field}.{part}", None, f"{problem['msg']}.") from None

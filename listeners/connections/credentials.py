@@ -1,4 +1,4 @@
-"""As whom we speak to Redis, where it is not a password that stands in the settings."""
+"""Credential providers: password files and Entra ID tokens."""
 
 import asyncio
 import logging
@@ -24,22 +24,22 @@ __all__ = ["EntraTokens", "PasswordFile", "entra_identity", "has_entra", "read_p
 log = logging.getLogger("triggerfish")
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
-#: The longest wait for a token, and how long after a failure the next one is asked for.
+#: How long a connection waits for a token, and how long after a failure the next request is made.
 TOKEN_SECONDS = 10.0
 RETRY_SECONDS = 5.0
-#: The part of a token's time after which it is replaced: Redis disconnects whoever still uses one that has expired.
+#: The fraction of a token's lifetime after which it is renewed. Redis disconnects clients whose token has expired.
 RENEW_AFTER = 0.7
 
 
 class PasswordFile(CredentialProvider):
-    """The password that a file holds whenever a connection is made."""
+    """Reads the password from a file for each new connection."""
 
     def __init__(self, file: Path, username: str | None) -> None:
         self._file = file
         self._username = username
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """The user, if there is one, and the password."""
+        """Return the user, if there is one, and the password."""
         try:
             password = read_password(self._file, "password_file")
         except ConfigurationError as error:
@@ -48,21 +48,23 @@ class PasswordFile(CredentialProvider):
 
 
 def read_password(file: Path, field: str) -> str:
-    """A file's text without the line's end. Raises ConfigurationError that names `field` and shows no content."""
+    """Return a file's text without trailing line breaks. Raises ConfigurationError that names `field` and never shows
+    the file's content.
+    """
     try:
         password = read_file(file, field).decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigurationError(field, str(file), "It is not text in UTF-8.") from None
+        raise ConfigurationError(field, str(file), "It is not UTF-8 text.") from None
     if not password:
         raise ConfigurationError(field, str(file), "It is empty.")
     return password
 
 
 class EntraTokens(CredentialProvider):
-    """Tokens of Entra ID instead of a password, each used for a part of its time.
+    """Provides Entra ID tokens instead of a password and renews each before it expires.
 
-    The providers of redis-entraid ask for a token on the event loop, which may take seconds, and stop to renew at the
-    first failure: here a thread asks, and one that works is used until it expires while no newer one can be had.
+    The providers of redis-entraid request tokens on the event loop, which may block it for seconds, and stop renewing
+    at the first failure. This one requests them in a thread, and uses a token until it expires if it cannot be renewed.
     """
 
     def __init__(self, make_identity: "Callable[[], IdentityProviderInterface]", username: str | None) -> None:
@@ -70,27 +72,27 @@ class EntraTokens(CredentialProvider):
         self._identity: IdentityProviderInterface | None = None
         self._username = username
         self._token: TokenInterface | None = None
-        self._asking: asyncio.Task[None] | None = None
-        #: When connections made with the present token should be made anew (time.monotonic).
+        self._renewal: asyncio.Task[None] | None = None
+        #: When connections that use the current token should be replaced (time.monotonic).
         self.renew_at = 0.0
 
     async def get_credentials_async(self) -> tuple[str, str]:
-        """The user, which is the token's object ID if the connection names none, and the token."""
+        """Return the user, by default the token's object ID, and the token."""
         if time.monotonic() >= self.renew_at:
             await self._renew()
         if self._token is None or self._token.is_expired():
-            raise RedisConnectionError("Entra ID gives no token: see what this process may use as its identity.")
+            raise RedisConnectionError("no token from Entra ID: check the identity of this process")
         return self._username or str(self._token.try_get("oid")), self._token.get_value()
 
     async def _renew(self) -> None:
-        """Wait for a token that is being asked for; whoever waits at one time shares one thread, and the answer counts
-        also if nobody waits any more.
+        """Request a token and wait for it, at most TOKEN_SECONDS. Concurrent callers share one request, and its result
+        is kept even if all of them have stopped waiting.
         """
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask(), name="Entra ID")
-        await asyncio.wait({self._asking}, timeout=TOKEN_SECONDS)
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._fetch(), name="Entra ID")
+        await asyncio.wait({self._renewal}, timeout=TOKEN_SECONDS)
 
-    async def _ask(self) -> None:
+    async def _fetch(self) -> None:
         token = await asyncio.to_thread(self._request)
         seconds = RETRY_SECONDS
         if token is not None:
@@ -99,26 +101,26 @@ class EntraTokens(CredentialProvider):
         self.renew_at = time.monotonic() + seconds
 
     def _request(self) -> "TokenInterface | None":
-        """Blocks: its packages take a second to import, and the network what it takes. None: there is no token.
+        """Request a token; None if there is none. Blocks for the import of the packages (a second) and the request.
 
-        The error goes no further, as nobody knows what a provider says in it.
+        The error is not passed on, because a provider's message may contain a secret.
         """
         try:
             if self._identity is None:
                 self._identity = self._make_identity()
             return self._identity.request_token()
-        except Exception as error:  # noqa: BLE001  (several packages, each with errors of its own)
-            log.debug("Entra ID gives no token: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001  (several packages raise their own errors)
+            log.debug("no token from Entra ID: %s", type(error).__name__)
             return None
 
 
 def has_entra() -> bool:
-    """Whether the optional packages are there."""
+    """Return whether the optional packages are installed."""
     return find_spec("redis_entraid") is not None
 
 
 def entra_identity() -> "IdentityProviderInterface":
-    """Who this process is on Azure: a workload or managed identity, or what the environment names."""
+    """Return this process's identity on Azure: a workload or managed identity, or one from the environment."""
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415  (optional, and slow to import)
     from redis_entraid.identity_provider import DefaultAzureCredentialProvider  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Named: moved out of another file; say what belongs here."""
+"""The default connection and the named ones, and which of them a trigger uses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ DEFAULT_CONNECTION_STRING = "127.0.0.1:6379"
 
 
 class ConnectionReference(Protocol):
-    """What says which connection it wants: every trigger."""
+    """Refers to a connection by name or by string, as every trigger does."""
 
     @property
     def connection(self) -> str | None: ...
@@ -28,30 +28,30 @@ class ConnectionReference(Protocol):
 
 @dataclass(frozen=True)
 class Connections:
-    """The connections that the settings define: one default, and any number with names (in lower case).
+    """The connections that the settings define: one default, and any number of named ones (names in lower case).
 
-    A named one is a connection string, what was made of it, or the reason why it cannot be used.
+    A named connection is a connection string, the spec made from it, or the error that makes it unusable.
     """
 
     default: SecretStr = field(default_factory=lambda: SecretStr(DEFAULT_CONNECTION_STRING))
     named: Mapping[str, SecretStr | ConnectionSpec | ConfigurationError] = field(default_factory=dict)
 
-    def resolve(self, wanted: ConnectionReference) -> ConnectionSpec:
-        """The Redis that a trigger reads: its own string, the connection it names, or the default.
+    def resolve(self, reference: ConnectionReference) -> ConnectionSpec:
+        """Return the Redis that a trigger reads: from its own string, the connection it names, or the default.
 
         Raises UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
         """
-        if wanted.connection_string is not None:
-            return parse_connection_string(wanted.connection_string.get_secret_value())
-        if wanted.connection is None:
+        if reference.connection_string is not None:
+            return parse_connection_string(reference.connection_string.get_secret_value())
+        if reference.connection is None:
             return self._default
-        found = self.named.get(wanted.connection.lower())
+        found = self.named.get(reference.connection.lower())
         if found is None:
             known = ", ".join(sorted(self.named)) or "none"
             raise UnknownConnectionError(
                 "connection",
-                wanted.connection,
-                f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{wanted.connection.upper()}, "
+                reference.connection,
+                f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{reference.connection.upper()}, "
                 "in the settings file under connections, or as a file in connections_dir.",
             )
         if isinstance(found, ConfigurationError):
@@ -61,7 +61,7 @@ class Connections:
         try:
             return parse_connection_string(found.get_secret_value())
         except ConnectionStringError as error:
-            raise ConnectionStringError(error.fix, field=f"connections.{wanted.connection.lower()}") from None
+            raise ConnectionStringError(error.fix, field=f"connections.{reference.connection.lower()}") from None
 
     @cached_property
     def _default(self) -> ConnectionSpec:

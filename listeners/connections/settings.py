@@ -1,4 +1,4 @@
-"""Settings: moved out of another file; say what belongs here."""
+"""What can be set for a named connection, and the checks that it can be used."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,28 +24,30 @@ class ConnectionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     connection_string: SecretStr = Field(description="host:port,option=value or a redis:// URL")
-    password_file: Path | None = Field(default=None, description="a file with the password, such as a Secret's")
+    password_file: Path | None = Field(default=None, description="a file with the password, such as a mounted Secret")
     ca_file: Path | None = Field(
-        default=None, description="the authorities, in PEM, that the server's certificate may come from; no others then"
+        default=None, description="CA certificates in PEM that verify the server, instead of the system's"
     )
-    certificate_file: Path | None = Field(default=None, description="our certificate for a server that asks for one")
-    key_file: Path | None = Field(default=None, description="the certificate's key, not encrypted")
-    entra: bool = Field(default=False, description="use tokens of Microsoft Entra ID instead of a password")
+    certificate_file: Path | None = Field(
+        default=None, description="a client certificate in PEM, for a server that requires one"
+    )
+    key_file: Path | None = Field(default=None, description="the client certificate's private key, not encrypted")
+    entra: bool = Field(default=False, description="use Microsoft Entra ID tokens instead of a password")
     namespaces: list[str] = Field(
-        default=[], description="Kubernetes namespaces whose ScaledObjects may use it; none listed: all may"
+        default=[], description="Kubernetes namespaces whose ScaledObjects may use it; empty allows all"
     )
     key_prefixes: list[Annotated[str, Field(min_length=1)]] = Field(
-        default=[], description="what the keys and channels of ScaledObjects must begin with; none listed: anything"
+        default=[], description="allowed prefixes of the keys and channels of ScaledObjects; empty allows all"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
-        """A connection that is only a string has no limits."""
+        """Accept a plain connection string, which sets no other option."""
         return {"connection_string": value} if isinstance(value, str) else value
 
     def spec(self, field: str) -> ConnectionSpec:
-        """Where and how to connect. Looks into the files; raises ConfigurationError that names what is wrong."""
+        """Return where and how to connect. Checks the files. Raises ConfigurationError that names what is wrong."""
         try:
             spec = parse_connection_string(self.connection_string.get_secret_value())
         except ConnectionStringError as error:
@@ -60,19 +62,21 @@ class ConnectionSettings(BaseModel):
         return spec
 
     def _check_together(self, spec: ConnectionSpec, field: str) -> None:
-        """Refuse settings that contradict each other."""
+        """Raise ConfigurationError if options contradict each other."""
         if self.entra and not has_entra():
-            raise ConfigurationError(f"{field}.entra", None, "It needs packages: pip install 'triggerfish[entraid]'.")
+            raise ConfigurationError(
+                f"{field}.entra", None, "It needs packages that are not installed: pip install 'triggerfish[entraid]'."
+            )
         passwords = (spec.password is not None, self.password_file is not None, self.entra)
         if sum(passwords) > 1:
             raise ConfigurationError(
-                field, None, "It has more than one of a password in its string, password_file and entra: keep one."
+                field, None, "It has more than one of a password in its string, password_file and entra. Keep one."
             )
         if (self.certificate_file is None) != (self.key_file is None):
-            raise ConfigurationError(field, None, "certificate_file and key_file go together: give both or none.")
+            raise ConfigurationError(field, None, "certificate_file and key_file go together. Give both or neither.")
         if not spec.tls and (self.entra or self.ca_file is not None or self.certificate_file is not None):
             raise ConfigurationError(
-                field, None, "ca_file, certificate_file and entra need TLS: write ssl=True or rediss://."
+                field, None, "ca_file, certificate_file and entra need TLS. Use ssl=True or rediss://."
             )
 
 
@@ -81,10 +85,10 @@ def connections_from(
     named: Mapping[str, ConnectionSettings],
     mounted: Mapping[str, ConnectionSettings | ConfigurationError] | None = None,
 ) -> Connections:
-    """The connections that the settings define; names are the same in any case, as environment variables are.
+    """Return the connections that the settings define. Names ignore case, as environment variables do.
 
-    Of two with one name the one in the settings counts. Raises ConfigurationError that names the connection and what is
-    wrong with it; with one of `mounted`, whoever wants it is told.
+    A connection in the settings takes precedence over a mounted one of the same name. Raises ConfigurationError that
+    names a connection in the settings and what is wrong with it. The error of a mounted one is raised when it is used.
     """
     specs: dict[str, SecretStr | ConnectionSpec | ConfigurationError] = {
         name: _spec_or_error(connection, f"connections_dir.{name}") for name, connection in (mounted or {}).items()
@@ -105,7 +109,7 @@ def _spec_or_error(
 
 
 def _check_files(spec: ConnectionSpec, field: str) -> None:
-    """Tell now what the first connection would stumble over."""
+    """Check the files now, rather than when the first connection fails."""
     if spec.password_file is not None:
         read_password(Path(spec.password_file), f"{field}.password_file")
     for name in ("ca_file", "certificate_file", "key_file"):
@@ -119,6 +123,6 @@ def _check_files(spec: ConnectionSpec, field: str) -> None:
         raise ConfigurationError(
             field,
             None,
-            "Its ca_file holds no certificates in PEM, or its certificate_file no certificate in PEM that belongs to "
-            "the key in key_file (not encrypted).",
+            "Its ca_file holds no certificates in PEM, or its certificate_file holds no certificate in PEM that "
+            "belongs to the unencrypted key in key_file.",
         ) from None

@@ -1,4 +1,4 @@
-"""Where Redis is: connection strings in both forms, and named connections. No I/O."""
+"""One Redis, as a connection describes it. No I/O."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,7 +13,7 @@ DEFAULT_PORT = 6379
 
 
 class Endpoint(NamedTuple):
-    """Where one server listens."""
+    """The host and port of one server."""
 
     host: str
     port: int
@@ -24,15 +24,16 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class ConnectionSpec:
-    """One Redis, as a connection string names it. Its repr shows no secret.
+    """One Redis, as a connection string describes it. Its repr shows no secret.
 
-    `host` and `port`, or `unix_path`: a server, or any node of a cluster (the server says which); `others` are further
-    nodes. With a `service` all of them are Sentinels that know where its primary is.
+    `host` and `port`, or `unix_path`, are a server or any node of a cluster; the server reports which. `others` are
+    further nodes. With a `service`, all of them are Sentinels that monitor its primary.
 
-    No string can say what follows. `password_file`, `ca_file`, `certificate_file` and `key_file` are read whenever a
-    connection is made; `entra`: with tokens of Entra ID. `allowed_hosts` (see listeners.hosts): where it may lead,
-    whoever says so; None: anywhere. `files` is what they were when this was made (see listeners.files.stamp): a spec
-    whose files have been replaced is another one.
+    The other fields cannot be set in a string. `password_file`, `ca_file`, `certificate_file` and `key_file` are read
+    for each new connection. `entra` uses Entra ID tokens. `allowed_hosts` (see `listeners.connections.allowed_hosts`)
+    limits every host that is connected to, including those that Sentinels and cluster nodes report; None sets no limit.
+    `files` are the stamps of the files when the spec was made (see `listeners.runtime.files.file_stamp`), so a spec
+    whose files have been replaced differs from it.
     """
 
     host: str = "127.0.0.1"
@@ -61,7 +62,7 @@ class ConnectionSpec:
 
     @property
     def address(self) -> str:
-        """What people may see: where, never as whom."""
+        """The address for logs and pages, without user or password."""
         place = self.unix_path or ",".join(map(str, self.endpoints))
         if self.service is not None:
             place = f"{self.service}@{place}"

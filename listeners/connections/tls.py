@@ -1,4 +1,4 @@
-"""Tls: moved out of another file; say what belongs here."""
+"""The TLS context of a connection."""
 
 import ssl
 
@@ -8,12 +8,12 @@ __all__ = ["tls_context"]
 
 
 def tls_context(spec: ConnectionSpec) -> ssl.SSLContext:
-    """What verifies the server: by the system's authorities, or by the connection's own and no others.
+    """Return the context that verifies the server, by the system's CAs or only by those in `ca_file`.
 
-    Raises OSError (ssl.SSLError among it) if a file cannot be used.
+    Raises OSError, such as ssl.SSLError, if a file cannot be used.
     """
     context = ssl.create_default_context(cafile=spec.ca_file)
     if spec.certificate_file is not None:
-        # With a password, even a wrong one, a key that is encrypted is an error instead of a question.
+        # With a password, even a wrong one, OpenSSL fails on an encrypted key instead of prompting.
         context.load_cert_chain(spec.certificate_file, spec.key_file, password="")
     return context

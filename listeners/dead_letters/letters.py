@@ -1,4 +1,4 @@
-"""Entries that were given up on: what is kept of them, and how they are listed, put back and purged."""
+"""Dead letters: what is kept of an entry, and how dead letters are listed, requeued and purged."""
 
 import time
 from collections.abc import AsyncIterator
@@ -15,21 +15,21 @@ from listeners.text import decode
 
 __all__ = ["DEAD_LETTERS_KEPT", "DeadLetter", "DeadLetters", "dead_letter_fields"]
 
-#: The oldest are dropped beyond this (XADD MAXLEN ~).
+#: About how many dead letters a key keeps; the oldest are dropped (XADD MAXLEN ~).
 DEAD_LETTERS_KEPT = 10_000
-#: Dead letters read in one step.
+#: How many dead letters are read in one step.
 PAGE = 100
-#: Before the name of a stream entry's field, so that it cannot be mistaken for one of ours.
+#: Prefix of a stream entry's field names, so that they cannot collide with the fields of the dead letter itself.
 FIELD_PREFIX = b"field:"
 
 
 def dead_letter_fields(settlement: Settlement, function_name: str) -> list[bytes]:
-    """The fields of a dead letter, names and values in turn: the entry unharmed, and why it was given up on.
+    """Return the fields of a dead letter, alternating names and values: the unchanged entry, and why it failed.
 
-    What is said of the entry is of bounded length; the entry itself is kept whole, so that it can be put back.
+    The description is of bounded length. The entry itself is kept whole, so that it can be requeued.
     """
     entry = settlement.entry
-    described = {
+    description = {
         "function": function_name,
         "trigger": entry.key,
         "error": settlement.error,
@@ -38,7 +38,7 @@ def dead_letter_fields(settlement: Settlement, function_name: str) -> list[bytes
         "time_ms": str(time.time_ns() // 1_000_000),
         "id": entry.id or "",
     }
-    flat = [part.encode("utf-8", "surrogateescape") for pair in described.items() for part in pair]
+    flat = [part.encode("utf-8", "surrogateescape") for pair in description.items() for part in pair]
     if entry.payload is not None:
         return [*flat, b"payload", entry.payload]
     for name, value in entry.fields or ():
@@ -48,9 +48,9 @@ def dead_letter_fields(settlement: Settlement, function_name: str) -> list[bytes
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One entry that was given up on. `entry` is as it was; `id` is the dead letter's own; `time_ms`: when it died.
+    """One dead letter. `entry` is the original entry, `id` the dead letter's ID, `time_ms` when it was dead-lettered.
 
-    `where` is the line of the user's code that raised the error; empty if there is none.
+    `where` is the line of user code that raised the error; empty if there is none.
     """
 
     id: str
@@ -62,7 +62,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, raw: Any) -> "DeadLetter":
-        """Read one from its reply: [ID, [name, value, ...]]."""
+        """Parse a dead letter from a reply: [ID, [name, value, ...]]."""
         pairs = list(zip(raw[1][::2], raw[1][1::2], strict=True))
         known = {name: value for name, value in pairs if not name.startswith(FIELD_PREFIX)}
         fields = [(n.removeprefix(FIELD_PREFIX), v) for n, v in pairs if n.startswith(FIELD_PREFIX)]
@@ -88,7 +88,7 @@ class DeadLetters:
         self._requeue = Script("listeners.dead_letters", "requeue")
 
     async def letters(self) -> AsyncIterator[DeadLetter]:
-        """Each of them, key by key, the oldest first. Raises SourceError."""
+        """Yield the dead letters, key by key, oldest first. Raises SourceError."""
         for key in self._trigger.keys:
             dead, start = dead_letters_key(key), "-"
             while True:
@@ -103,7 +103,7 @@ class DeadLetters:
                 start = str(EntryId.parse(page[-1][0]).next())
 
     async def requeue(self, letter: DeadLetter) -> bool:
-        """Put the entry back, to be taken last; False if the dead letter is gone. Raises SourceError.
+        """Put the entry back, to be taken last. Return False if the dead letter is gone. Raises SourceError.
 
         In a stream it becomes a new entry, which every consumer group sees.
         """
@@ -113,7 +113,7 @@ class DeadLetters:
             arguments = ["RPUSH" if self._trigger.list_pop_from_beginning else "LPUSH", entry.payload]
         else:
             arguments = ["XADD", "*", *(entry.flat_fields or ())]
-        doing = f"putting a dead letter of {key!r} back"
+        doing = f"requeuing a dead letter of {key!r}"
         return bool(
             await self._client.run_script(
                 self._requeue, [dead_letters_key(key), key], [letter.id, *arguments], doing=doing
@@ -121,7 +121,7 @@ class DeadLetters:
         )
 
     async def purge(self, letter: DeadLetter) -> bool:
-        """Remove it for good; False if it is gone. Raises SourceError."""
+        """Delete the dead letter permanently. Return False if it is gone. Raises SourceError."""
         dead = dead_letters_key(letter.entry.key)
         doing = f"purging a dead letter of {letter.entry.key!r}"
         return bool(await self._client.command(dead, "XDEL", dead, letter.id, doing=doing))

@@ -1,4 +1,4 @@
-"""Permissions: moved out of another file; say what belongs here."""
+"""The Redis commands that `triggerfish dead` runs, as samples to derive permissions from."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ __all__ = ["dead_letter_commands"]
 
 
 def dead_letter_commands(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[SampleCommand]:
-    """What `triggerfish dead` runs."""
+    """Yield the commands that list, requeue and purge the dead letters of a key."""
     dead = dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "2", dead, key), ("XRANGE", dead, "-", "+"), ("XDEL", dead, "0-1"))
     if isinstance(trigger, StreamTrigger):

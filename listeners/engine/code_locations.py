@@ -1,4 +1,4 @@
-"""Finds the line of the user's code where a call failed, or where it is. No I/O."""
+"""Finds the line of user code where a call failed or currently is. No I/O."""
 
 import sys
 import sysconfig
@@ -8,37 +8,37 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["raised_at", "stands_at", "waits_at"]
+__all__ = ["raised_at", "running_at", "suspended_at"]
 
 MAX_CHARACTERS = 300
-#: Coroutines that wait for each other are followed so far.
+#: How many levels of nested coroutines are followed.
 MAX_DEPTH = 1000
-OURS = str(Path(__file__).parent.parent)
+OWN_PACKAGE = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 Frame = tuple[FrameType, int]
 
 
 def raised_at(error: BaseException, handler: Callable[..., Any]) -> str:
-    """Where an exception left the handler's code, as "file:line in function"; empty if it was not in it.
+    """Return where an exception left the handler's code, as "file:line in function"; empty if none of it was involved.
 
-    That is the innermost frame that belongs to no library. It shows no value of any variable.
+    That is the innermost frame that belongs to no library. It never contains the value of a variable.
     """
-    return _innermost(reversed(list(traceback.walk_tb(error.__traceback__))), handler)
+    return _innermost_user_frame(reversed(list(traceback.walk_tb(error.__traceback__))), handler)
 
 
-def stands_at(thread: int, handler: Callable[..., Any]) -> str:
-    """Where in the handler's code a running thread is now, as raised_at."""
+def running_at(thread: int, handler: Callable[..., Any]) -> str:
+    """Return where in the handler's code a thread currently is, in the format of raised_at."""
     frame = sys._current_frames().get(thread)
-    return _innermost(traceback.walk_stack(frame), handler) if frame is not None else ""
+    return _innermost_user_frame(traceback.walk_stack(frame), handler) if frame is not None else ""
 
 
-def waits_at(coroutine: Coroutine[Any, Any, Any], handler: Callable[..., Any]) -> str:
-    """Where in the handler's code a coroutine waits, as raised_at."""
-    return _innermost(reversed(list(_waiting(coroutine))), handler)
+def suspended_at(coroutine: Coroutine[Any, Any, Any], handler: Callable[..., Any]) -> str:
+    """Return where in the handler's code a coroutine is suspended, in the format of raised_at."""
+    return _innermost_user_frame(reversed(list(_frames(coroutine))), handler)
 
 
-def _waiting(coroutine: Any) -> Iterator[Frame]:
-    """The frames of a coroutine and of those that it waits for."""
+def _frames(coroutine: Any) -> Iterator[Frame]:
+    """Yield the frames of a coroutine and of the coroutines it awaits, outermost first."""
     for _ in range(MAX_DEPTH):
         frame = getattr(coroutine, "cr_frame", None)
         if frame is None:
@@ -47,7 +47,7 @@ def _waiting(coroutine: Any) -> Iterator[Frame]:
         coroutine = coroutine.cr_await
 
 
-def _innermost(innermost_first: Iterable[Frame], handler: Callable[..., Any]) -> str:
+def _innermost_user_frame(innermost_first: Iterable[Frame], handler: Callable[..., Any]) -> str:
     package = _package(getattr(handler, "__module__", None))
     for frame, line in innermost_first:
         code = frame.f_code
@@ -62,4 +62,4 @@ def _package(module: object) -> str:
 
 
 def _is_library(path: str) -> bool:
-    return path.startswith((*LIBRARIES, OURS, "<frozen")) or "site-packages" in path or "dist-packages" in path
+    return path.startswith((*LIBRARIES, OWN_PACKAGE, "<frozen")) or "site-packages" in path or "dist-packages" in path

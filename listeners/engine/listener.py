@@ -1,4 +1,4 @@
-"""Moves the entries of one function: taken from its source, handed to calls, settled."""
+"""Runs one function: takes entries from its source, starts calls, and settles the results."""
 
 import asyncio
 import logging
@@ -22,19 +22,20 @@ __all__ = ["Listener"]
 
 log = logging.getLogger("triggerfish.host")
 
-#: Pub/sub has no batch size: so many messages are handled at once.
+#: Pub/sub has no batch size; this many messages are handled concurrently.
 PUBSUB_CONCURRENCY = 10
-#: How long a read that is under way at a drain may go on; it may have taken entries.
+#: How long a read in progress may continue after a drain begins; it may have taken entries.
 LAST_TAKE_SECONDS = 2.0
-#: How long cancelled functions may take to clean up, and Redis to hear what became of the last entries.
+#: How long cancelled functions may take to clean up, and how long each last step against Redis may take.
 CLEAN_UP_SECONDS = 2.0
+#: What _within_bound() returns if a step failed.
 FAILED: Final = object()
 
 
 class Listener:
-    """Takes no more than functions finish: at most a batch is in hand, from the taking to the settling.
+    """Applies back-pressure: at most one batch is in progress, from taking to settling.
 
-    `renew_seconds`: how often the lease on what is in hand is renewed.
+    `renew_seconds`: how often the leases of entries in progress are renewed.
     """
 
     def __init__(self, function: Function, source: Source, metrics: FunctionMetrics, *, renew_seconds: float) -> None:
@@ -53,7 +54,7 @@ class Listener:
         self._draining = asyncio.Event()
         self._opened_or_draining = asyncio.Event()
         self._broken: set[str] = set()
-        #: Entries that must go back, as the function is blocked by calls that do not end.
+        #: Entries to release because the function is blocked by calls that do not end.
         self._not_started: list[Entry] = []
         self._executor = Executor(
             function,
@@ -63,19 +64,19 @@ class Listener:
             on_succeeded=self._in_progress.succeed,
             on_finished=self._in_progress.finish,
             on_change=self._slots_changed.set,
-            # A message cannot go back: it waits.
+            # A message cannot be released, so it waits.
             on_not_started=None if isinstance(trigger, PubSubTrigger) else self._keep_not_started,
         )
 
     def drain(self) -> None:
-        """Take nothing new. run() then finishes what is in hand and returns."""
+        """Stop taking entries. run() then finishes those in progress and returns."""
         self._draining.set()
         self._source.stop_waiting()
         self._opened_or_draining.set()
         self._slots_changed.set()
 
     async def run(self, grace_seconds: float) -> None:
-        """Work until drained, finish within `grace_seconds`, hand back the rest. Never raises SourceError."""
+        """Run until drained, finish within `grace_seconds`, and release the rest. Never raises SourceError."""
         await self._loop("opening", self._open).run(self._opened_or_draining)
         if self.ready.is_set():
             never = asyncio.Event()
@@ -102,10 +103,10 @@ class Listener:
         self._opened_or_draining.set()
 
     async def _take_until_drained(self) -> None:
-        taking = asyncio.create_task(self._loop("taking", self._take).run(self._draining))
+        taking = asyncio.create_task(self._loop("fetching", self._take).run(self._draining))
         try:
             await self._draining.wait()
-            # A read that is under way may have taken entries: let it end.
+            # A read in progress may have taken entries, so let it end.
             exchanging = asyncio.create_task(self._in_progress.nothing_reserved.wait())
             try:
                 await asyncio.wait([taking, exchanging], timeout=LAST_TAKE_SECONDS)
@@ -135,40 +136,42 @@ class Listener:
         self._slots_changed.set()
 
     async def _release_not_started(self) -> None:
-        """Leave to other instances what a blocked function cannot start, and what waits in its source."""
+        """Release what a blocked function cannot start, and what its source has queued, to other instances."""
         entries = list(self._not_started)
         await self._source.release(entries)
         self._not_started = self._not_started[len(entries) :]
         self._in_progress.remove(entries, None)
 
     def _free_slots(self) -> int:
-        """How many entries may be taken."""
+        """Return how many entries may be taken."""
         return 0 if self._executor.blocked else self._in_progress.free_slots()
 
     def _accept(self, entries: list[Entry]) -> None:
-        """Start the calls of entries that were taken."""
+        """Start calls for entries that were taken."""
         self._in_progress.add(entries)
-        if self._finishing:  # a read that took too long: they go back with the rest
+        if self._finishing:  # the read took too long; they are released with the rest
             return
-        again = [entry for entry in entries if entry.deliveries > 1]
-        self._in_progress.count_taken(entries, len(again))
-        given_up = [settlement for entry in again if (settlement := deliveries_exhausted(self.function.trigger, entry))]
-        if given_up:
-            self._in_progress.finish(given_up)
-            hopeless = {settlement.entry for settlement in given_up}
-            entries = [entry for entry in entries if entry not in hopeless]
+        redelivered = [entry for entry in entries if entry.deliveries > 1]
+        self._in_progress.count_taken(entries, len(redelivered))
+        exhausted = [
+            settlement for entry in redelivered if (settlement := deliveries_exhausted(self.function.trigger, entry))
+        ]
+        if exhausted:
+            self._in_progress.finish(exhausted)
+            poison = {settlement.entry for settlement in exhausted}
+            entries = [entry for entry in entries if entry not in poison]
         for group in self._grouped(entries):
             self._executor.start(group)
 
     def _grouped(self, entries: list[Entry]) -> list[list[Entry]]:
-        """The entries of each call: one, or for a batch function all that were never delivered before."""
+        """Return the entries of each call: one, or for a batch function all those delivered for the first time."""
         if not self.function.binding.batch:
             return [[entry] for entry in entries]
         new = [entry for entry in entries if entry.deliveries == 1]
         return ([new] if new else []) + [[entry] for entry in entries if entry.deliveries > 1]
 
     async def _settle(self) -> None:
-        """Settle all that has finished since the last time, in one go, and take as many new ones with it."""
+        """Settle everything that has finished since the last step, and take new entries in the same step."""
         await self._in_progress.something_finished.wait()
         self._in_progress.something_finished.clear()
         room = self._room_for_exchange()
@@ -177,19 +180,20 @@ class Listener:
         finished = self._in_progress.pop_finished()
         if finished:
             await self._settle_only(finished)
-        if self._free_slots() > 0 or self._executor.blocked:  # what is held for a retry must then be handed over
+        if self._free_slots() > 0 or self._executor.blocked:  # when blocked, entries held for a retry must be released
             self._slots_changed.set()
-        await asyncio.sleep(0)  # calls that never wait have ended then: no need to be woken for them
+        await asyncio.sleep(0)  # lets calls that never wait end, which saves a wake-up
 
     def _room_for_exchange(self) -> int:
-        """How many entries may be taken in the step that settles: none while take() is under way."""
+        """Return how many entries may be taken in the step that settles: none while take() is running."""
         blocked = self._is_taking or self._executor.blocked or self._not_started or self._draining.is_set()
         return 0 if blocked or self._exchange_failed else self._in_progress.free_slots_after_settling()
 
     async def _exchange(self, room: int) -> None:
         succeeded = self._in_progress.pop_succeeded()
         self._in_progress.reserve(room)
-        self._exchange_failed = True  # then they are settled alone first, or more and more would be in hand
+        # After a failure they are settled alone first. Otherwise ever more entries would be in progress.
+        self._exchange_failed = True
         try:
             entries = await self._source.settle_and_take(succeeded, room)
         except BaseException:
@@ -212,12 +216,12 @@ class Listener:
         self._in_progress.settled(finished)
 
     async def _renew(self) -> None:
-        # The pause comes last, so that a renewal that failed is tried again at once.
+        # The pause comes last, so that it does not delay the retry of a failed renewal.
         await self._source.renew(list(self._in_progress.entries))
         await asyncio.sleep(self._renew_seconds)
 
     async def _finish(self, deadline: float) -> None:
-        """Finish what is in hand until the deadline, then cancel."""
+        """Finish entries in progress until the deadline, then cancel."""
         stopped = await self._within_bound("stopping", self._source.stop())
         unread: list[Entry] = [] if stopped is FAILED else stopped
         while unread and time.monotonic() < deadline:
@@ -232,24 +236,24 @@ class Listener:
         await self._executor.cancel(CLEAN_UP_SECONDS)
 
     async def _settle_last(self) -> None:
-        """Tell Redis what became of the last entries, and hand back those that are not finished."""
+        """Settle the last entries, and release those that have not finished."""
         finished = self._in_progress.pop_finished()
         if finished and await self._within_bound("settling", self._source.settle(finished)) is not FAILED:
             self._in_progress.settled(finished)
         left = set(self._in_progress.entries) - {settlement.entry for settlement in finished}
         if left:
-            log.warning("%s: %d entries were not finished in time and are handed back", self.function.name, len(left))
-        await self._within_bound("handing back", self._source.release(list(left)))
+            log.warning("%s: releasing %d entries that did not finish in time", self.function.name, len(left))
+        await self._within_bound("releasing", self._source.release(list(left)))
 
     async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any]) -> Any:
-        """Do one last step against Redis; if it fails the leases run out, and others take over then."""
+        """Run one last step against Redis. If it fails, the leases expire and other instances take over."""
         try:
             async with asyncio.timeout(CLEAN_UP_SECONDS):
                 return await step
         except (SourceError, TimeoutError) as error:
-            log.warning("%s: %s at the end did not work: %s", self.function.name, doing, error or "no answer in time")
-        except Exception:  # a mistake of ours must not keep the other functions from draining
-            log.exception("%s: %s at the end failed in a way that was not foreseen", self.function.name, doing)
+            log.warning("%s: %s failed during shutdown: %s", self.function.name, doing, error or "no answer in time")
+        except Exception:  # a bug must not keep the other functions from draining
+            log.exception("%s: unexpected error while %s during shutdown", self.function.name, doing)
         return FAILED
 
     def _loop(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> ResilientLoop:

@@ -1,4 +1,4 @@
-"""The function host's metrics, all in one table."""
+"""All metrics of the function host."""
 
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -14,12 +14,12 @@ __all__ = ["FunctionMetrics", "HostMetrics"]
 
 LABELS = ("app", "function")
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-#: Observations that may wait to be counted.
+#: How many observations may wait to be counted.
 MAX_OBSERVED = 1_000
 
 
 class BatchedHistogram(Histogram):
-    """A histogram that counts its observations when it is read: one by one they cost more than calls that do little."""
+    """A histogram that counts its observations when it is read; one by one, they cost more than a small call."""
 
     def _metric_init(self) -> None:
         super()._metric_init()
@@ -27,13 +27,13 @@ class BatchedHistogram(Histogram):
         self._counting = Lock()
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        """Note one observation, in seconds."""
+        """Record one observation, in seconds."""
         self._observed.append(amount)
         if len(self._observed) >= MAX_OBSERVED:
             self._count()
 
     def observe_all(self, seconds: Iterable[float]) -> None:
-        """Note observations, in seconds."""
+        """Record observations, in seconds."""
         self._observed += seconds
         if len(self._observed) >= MAX_OBSERVED:
             self._count()
@@ -52,7 +52,7 @@ class BatchedHistogram(Histogram):
 
 
 class HostMetrics:
-    """Every series of the host. Label values come from the app's declaration and from fixed sets only."""
+    """All series of the host. Label values come only from the app's declaration and from fixed sets."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.received = Counter("triggerfish_entries_received", "Entries taken from Redis.", LABELS, registry=registry)
@@ -73,7 +73,7 @@ class HostMetrics:
         )
         self.overdue = Gauge(
             "triggerfish_calls_overdue",
-            "Calls that took longer than their limit, were given up on and still run.",
+            "Timed-out calls that were abandoned and are still running.",
             LABELS,
             registry=registry,
         )
@@ -102,20 +102,20 @@ class HostMetrics:
         )
         self.lease_held = Gauge(
             "triggerfish_lease_held",
-            "1 if this instance holds the lease of a pub/sub function; others have no series.",
+            "1 if this instance holds the lease of a pub/sub function. Functions without a lease have no series.",
             LABELS,
             registry=registry,
         )
         self.dropped = Counter(
             "triggerfish_messages_dropped",
-            "Pub/sub messages that no call was made for.",
+            "Pub/sub messages dropped without a call.",
             LABELS,
             registry=registry,
         )
 
 
 class FunctionMetrics:
-    """The series of one function, looked up once."""
+    """The series of one function, with their labels resolved once."""
 
     def __init__(self, metrics: HostMetrics, app_name: str, function_name: str) -> None:
         self._metrics = metrics
@@ -135,11 +135,12 @@ class FunctionMetrics:
         self._settled[outcome].inc(number)
 
     def lease_held(self, held: bool) -> None:
-        """Say whether this instance holds the lease. Only a function that has one may say so: a series of 0 everywhere
-        means that nobody is subscribed.
+        """Set whether this instance holds the lease. Call it only for a function with a lease.
+
+        A series that is 0 on every instance means that none is subscribed.
         """
         self._metrics.lease_held.labels(*self._labels).set(held)
 
     def source_error(self, reason: str) -> None:
-        """Count an error of Redis. `reason` is one of the fixed words of SourceError."""
+        """Count an error. `reason` is one of the fixed reasons of SourceError, or "internal"."""
         self._metrics.source_errors.labels(*self._labels, reason).inc()

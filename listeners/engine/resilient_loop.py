@@ -1,4 +1,4 @@
-"""Keeps what a listener does going through every trouble of Redis."""
+"""Keeps a listener running through every Redis failure."""
 
 import asyncio
 import logging
@@ -18,10 +18,10 @@ LAST_PAUSE_SECONDS = 5.0
 
 
 class ResilientLoop:
-    """One thing that is done again and again: taking, settling, renewing, maintaining.
+    """Repeats the step of one activity, such as fetching or settling.
 
-    A step that raises is logged once per change of state, counted, and tried again after a capped, jittered pause. An
-    activity never ends because of an error. `on_error` is told the reason, `on_state` whether the activity works.
+    A step that raises is counted, logged once per change of state, and retried after a capped, jittered pause. An error
+    never ends the activity. `on_error` is called with the reason, `on_state` with the name and whether it works.
     """
 
     def __init__(
@@ -32,29 +32,29 @@ class ResilientLoop:
         self._step = step
         self._on_error = on_error
         self._on_state = on_state
-        self._trouble: str | None = None
-        self._since = 0.0
+        self._failing_reason: str | None = None
+        self._failing_since = 0.0
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Repeat the step until `stop` is set. It is looked at between steps."""
+        """Repeat the step until `stop` is set. It is checked between steps, and ends a pause."""
         task = asyncio.current_task()
         while not stop.is_set():
-            worked = await self.run_once()
+            succeeded = await self.run_once()
             raise_if_cancelled(task)
-            if not worked:
+            if not succeeded:
                 await wait_for_event(stop, self._backoff.pause_seconds())
 
     async def run_once(self) -> bool:
-        """Do one step; whether it worked."""
+        """Run one step and return whether it succeeded."""
         try:
             await self._step()
         except SourceError as error:
             self._failed(error.reason, str(error))
             return False
-        except Exception as error:  # a mistake of ours must not end a listener either
-            if self._trouble != "internal":
-                log.exception("%s failed in a way that was not foreseen", self.name)
+        except Exception as error:  # a bug must not end a listener either
+            if self._failing_reason != "internal":
+                log.exception("%s: unexpected error", self.name)
             self._failed("internal", f"{type(error).__name__}: {error}")
             return False
         self._succeeded()
@@ -62,17 +62,17 @@ class ResilientLoop:
 
     def _failed(self, reason: str, message: str) -> None:
         self._on_error(reason)
-        if reason == self._trouble:
+        if reason == self._failing_reason:
             return
-        if self._trouble is None:
-            self._since = time.monotonic()
+        if self._failing_reason is None:
+            self._failing_since = time.monotonic()
             self._on_state(self.name, False)
-        self._trouble = reason
-        log.warning("%s: %s (%s); trying again until it works", self.name, message, reason)
+        self._failing_reason = reason
+        log.warning("%s: %s (%s); retrying until it succeeds", self.name, message, reason)
 
     def _succeeded(self) -> None:
         self._backoff.reset()
-        if self._trouble is not None:
-            log.warning("%s works again after %.1f s", self.name, time.monotonic() - self._since)
-            self._trouble = None
+        if self._failing_reason is not None:
+            log.warning("%s recovered after %.1f s", self.name, time.monotonic() - self._failing_since)
+            self._failing_reason = None
             self._on_state(self.name, True)

@@ -1,4 +1,4 @@
-"""Decides what becomes of an entry whose call failed. No I/O."""
+"""Decides what happens to an entry whose call failed. No I/O."""
 
 from listeners.errors import Reject, Retry
 from listeners.functions.entries import Entry, Outcome, Settlement
@@ -7,25 +7,25 @@ from listeners.runtime.backoff import backoff_seconds
 
 __all__ = ["after_failure", "deliveries_exhausted", "describe_exception", "lease_lapsed"]
 
-#: The first retry waits about this long, each further one twice as long as the one before, up to the last figure.
+#: The first retry waits about this long. The wait doubles with each delivery, up to LAST_RETRY_SECONDS.
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 300.0
-#: What is kept of an exception's text: it may be a whole document.
+#: How much of an exception's text is kept, as it may be a whole document.
 MAX_REASON_CHARACTERS = 1_000
 
 
 def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone: bool, where: str = "") -> Settlement:
-    """What becomes of an entry after its call raised `error`, in the line `where`.
+    """Return what happens to an entry after its call raised `error` at the line `where`.
 
-    `alone`: the call had no other entry. One that failed in company is always tried again, alone: only then is it
-    known to be the one that fails.
+    `alone`: the call had no other entry. An entry that can be retried and failed together with others is always retried
+    alone, because only then is it known which one fails.
     """
     reason = describe_exception(error)
     if isinstance(trigger, PubSubTrigger):
         return Settlement(entry, Outcome.DROPPED, error=reason, where=where)
     at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
-    given_up = isinstance(error, Reject) or entry.deliveries >= trigger.max_deliveries
-    if at_most_once or (alone and given_up):
+    is_final = isinstance(error, Reject) or entry.deliveries >= trigger.max_deliveries
+    if at_most_once or (alone and is_final):
         return Settlement(entry, Outcome.DEAD_LETTERED, error=reason, where=where)
     if isinstance(error, Retry) and error.after_seconds is not None:
         delay_seconds = error.after_seconds
@@ -35,22 +35,25 @@ def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone
 
 
 def deliveries_exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
-    """The end of an entry that was delivered too often without any call ending: its function kills the process."""
+    """Return the dead-letter settlement of a poison entry; None for any other entry.
+
+    A poison entry has exhausted its deliveries without a single call finishing: its function kills the process.
+    """
     if isinstance(trigger, PubSubTrigger) or entry.deliveries <= trigger.max_deliveries:
         return None
-    reason = f"delivered {entry.deliveries - 1} times and never finished: the process died or the lease ran out"
+    reason = f"delivered {entry.deliveries - 1} times and never finished: the process died or the lease expired"
     return Settlement(entry, Outcome.DEAD_LETTERED, error=reason)
 
 
 def lease_lapsed(entry: Entry) -> Settlement:
-    """The end of an entry here whose lease ran out before its call began."""
-    return Settlement(entry, Outcome.LAPSED, error="its lease ran out before its call began")
+    """Return the settlement of an entry whose lease expired before its call started."""
+    return Settlement(entry, Outcome.LAPSED, error="its lease expired before its call started")
 
 
 def describe_exception(error: BaseException) -> str:
-    """An exception as its class and its text, at most MAX_REASON_CHARACTERS."""
+    """Return an exception's class and text, at most MAX_REASON_CHARACTERS long."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001  (a user's exception may fail even at this)
+    except Exception:  # noqa: BLE001  (a user's __str__ may raise anything)
         text = ""
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:MAX_REASON_CHARACTERS]

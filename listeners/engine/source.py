@@ -1,4 +1,4 @@
-"""What the pump expects of every kind of source."""
+"""The protocol between a listener and the source of its entries."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,60 +11,60 @@ __all__ = ["Source"]
 class Source(Protocol):
     """Reads one trigger's entries from Redis and settles them.
 
-    Every method may raise SourceError; the pump waits and calls again. No method waits longer than it says.
+    Every method may raise SourceError; the listener then waits and retries. No method waits longer than documented.
     """
 
     async def describe(self) -> str:
-        """Reach Redis, change nothing, and return one line that says how the trigger will be read."""
+        """Connect to Redis, change nothing, and return one line that describes how the trigger will be read."""
         ...
 
     async def open(self) -> None:
-        """Reach Redis and prepare what reading needs. Comes before everything below."""
+        """Connect to Redis and prepare for reading. Called before all methods below."""
         ...
 
     async def maintain(self) -> None:
-        """One round of what has to go on beside taking (reclaiming, holding a lease). Returns when a pause is due."""
+        """Run one round of background work (reclaiming, holding a lease), and pause until the next one is due."""
         ...
 
     async def take(self, count: int) -> list[Entry]:
-        """Take about `count` entries, waiting for the first at most for the polling interval or a second."""
+        """Take about `count` entries. Wait for the first at most one second, or the polling interval if shorter."""
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Tell Redis what became of these entries. Settling an entry again does nothing."""
+        """Settle entries in Redis according to their outcome. Settling an entry again has no effect."""
         ...
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
-        """Settle entries whose calls succeeded and take up to `count` that are there now, in one step if possible.
+        """Settle entries whose calls succeeded and take up to `count` available ones, in one step if possible.
 
-        It never waits for entries, and may return none although there are some. If it raises, nothing was taken, and
-        what was settled is not known.
+        Never waits for entries, and may return none although some are available. If it raises, nothing was taken, and
+        it is unknown which entries were settled.
         """
         ...
 
     async def renew(self, entries: Sequence[Entry]) -> None:
-        """Extend the lease on entries that are still being worked on."""
+        """Extend the leases of entries that are still in progress."""
         ...
 
     def may_start(self, entry: Entry) -> bool:
-        """Whether a call with this entry may begin now: its lease has not run out."""
+        """Return whether a call with this entry may start now: its lease has not expired."""
         ...
 
     def stop_waiting(self) -> None:
-        """Let a take() that waits return soon, with what it has."""
+        """Make a waiting take() return soon, with what it has."""
         ...
 
     async def stop(self) -> list[Entry]:
-        """Take nothing new from now on. Returns what was read already and cannot be handed back."""
+        """Take nothing new from now on. Return the entries that were already read and cannot be released."""
         ...
 
     async def release(self, entries: Sequence[Entry]) -> None:
-        """Make entries that were taken and not finished available to others at once; the delivery does not count.
+        """Make unfinished entries available to others at once. Their delivery does not count.
 
-        What waits in the source for its turn is handed back too, without a call for it.
+        Entries queued in the source are released as well, without being passed in.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of everything held in Redis and disconnect. Never raises SourceError."""
+        """Release everything held in Redis and disconnect. Never raises SourceError."""
         ...

@@ -1,4 +1,4 @@
-"""Tasks that run one call after the other: one for each would cost more than most calls take."""
+"""Reusable asyncio tasks that run one call after another; a task per call costs more than most calls."""
 
 import asyncio
 import contextvars
@@ -11,13 +11,13 @@ __all__ = ["PooledTask", "TaskPool"]
 
 log = logging.getLogger("triggerfish.host")
 
-#: So many workers are woken for each job that waits while others stand behind it: with two their number doubles with
-#: each round of the loop, and so few are woken for nothing.
-WOKEN_BY_EACH = 2
+#: How many workers a job wakes when it waits while other jobs are queued. With two, the number of workers doubles in
+#: each iteration of the event loop, and few are woken for nothing.
+WOKEN_PER_WAITING_JOB = 2
 
 
 class PooledTask:
-    """A coroutine to be run; `task` is the one that runs it, as soon as it has begun."""
+    """A job: a coroutine to run. `task` is the asyncio task that runs it, once it has started."""
 
     __slots__ = ("coroutine", "task")
 
@@ -27,19 +27,19 @@ class PooledTask:
 
 
 class TaskPool:
-    """Runs jobs on tasks that are kept: soon, in their order, and however many at the same time.
+    """Runs jobs on reused tasks: soon, in order, and any number concurrently.
 
-    A job has a context of its own, and while it runs a task that it may cancel: a task that was cancelled ends with its
-    job. Jobs that never wait share one task, so there are as many tasks as jobs waited at the same time. Whoever keeps
-    a job's task and cancels it after the job has ended hits the job that has the task then.
+    Each job has its own context, and a task to itself while it runs. It may cancel that task, since a cancelled task
+    ends with its job. Jobs that never wait share one task, so there are only as many tasks as jobs waited concurrently.
+    Cancelling the task of a job that has ended cancels the job that runs on it by then.
     """
 
     def __init__(self) -> None:
         self._jobs: deque[PooledTask] = deque()
         self._idle: list[asyncio.Future[None]] = []
-        #: The loop itself would let go of a task that waits.
+        #: Keeps the tasks alive; the event loop holds only weak references.
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Workers that will look for a job in the next round of the loop.
+        #: How many workers will check for a job in the next iteration of the event loop.
         self._woken = 0
         self._closed = False
 
@@ -50,7 +50,7 @@ class TaskPool:
             self._wake()
 
     def withdraw(self) -> list[PooledTask]:
-        """Take back the jobs that have not begun."""
+        """Remove and return the jobs that have not started."""
         jobs = list(self._jobs)
         self._jobs.clear()
         for job in jobs:
@@ -58,7 +58,7 @@ class TaskPool:
         return jobs
 
     def close(self) -> None:
-        """End the tasks that have no job now, and the others as soon as theirs have ended."""
+        """End the tasks that have no job now, and the others as soon as their job has ended."""
         self._closed = True
         self.withdraw()
         for idle in self._idle:
@@ -68,7 +68,7 @@ class TaskPool:
         self._woken += 1
         while self._idle:
             idle = self._idle.pop()
-            if not idle.done():  # somebody may have cancelled its task
+            if not idle.done():  # its task may have been cancelled
                 idle.set_result(None)
                 return
         task = asyncio.create_task(self._work(), name="worker")
@@ -76,8 +76,8 @@ class TaskPool:
         task.add_done_callback(self._tasks.discard)
 
     def _wake_more(self) -> None:
-        """A job waits: those behind it must not."""
-        for _ in range(min(WOKEN_BY_EACH, len(self._jobs) - self._woken)):
+        """Wake workers for the jobs queued behind a job that waits."""
+        for _ in range(min(WOKEN_PER_WAITING_JOB, len(self._jobs) - self._woken)):
             self._wake()
 
     async def _work(self) -> None:
@@ -87,7 +87,7 @@ class TaskPool:
         try:
             while True:
                 while self._jobs:
-                    await self._do(self._jobs.popleft(), task)
+                    await self._run_job(self._jobs.popleft(), task)
                     if _was_cancelled(task):
                         return
                 if self._closed:
@@ -97,33 +97,33 @@ class TaskPool:
                 try:
                     await idle
                 finally:
-                    if idle.done() and not idle.cancelled():  # then we count as woken, even if we are cancelled now
+                    if idle.done() and not idle.cancelled():  # it counts as woken, even if it is being cancelled
                         self._woken -= 1
         finally:
             self._wake_more()
 
-    async def _do(self, job: PooledTask, task: "asyncio.Task[None] | None") -> None:
-        """Run one job to its end. A method of its own, so that a worker without a job keeps nothing of the last one."""
+    async def _run_job(self, job: PooledTask, task: "asyncio.Task[None] | None") -> None:
+        """Run one job to its end. A separate method, so that an idle worker keeps no reference to its last job."""
         job.task = task
         run = contextvars.copy_context().run
         try:
             try:
                 awaited = run(job.coroutine.send, None)
-            except StopIteration:  # it has ended, without having waited
+            except StopIteration:  # it has ended without waiting
                 return
             self._wake_more()
             await _Rest(job.coroutine, run, awaited)
-        except Exception:  # a mistake of ours must not keep the other jobs from running
-            log.exception("a call failed in a way that was not foreseen")
+        except Exception:  # a bug must not keep the other jobs from running
+            log.exception("unexpected error while running a call")
 
 
 def _was_cancelled(task: "asyncio.Task[None] | None") -> bool:
-    """Whether a task was cancelled; also one that took that back before it was noticed, as it will be regardless."""
+    """Return whether a task was cancelled, even if uncancel() was called, as the cancellation is raised regardless."""
     return task is not None and (task.cancelling() > 0 or getattr(task, "_must_cancel", False))
 
 
 class _Rest:
-    """Awaits the rest of a coroutine that waits for `awaited`; each of its steps is made by `run`, in its context."""
+    """Awaits the rest of a coroutine that waits for `awaited`. `run` makes each of its steps, in the job's context."""
 
     __slots__ = ("_awaited", "_coroutine", "_run")
 
@@ -142,7 +142,7 @@ class _Rest:
             except GeneratorExit:
                 run(coroutine.close)
                 raise
-            except BaseException as error:  # noqa: BLE001  (a cancellation above all; it is for the coroutine to handle)
+            except BaseException as error:  # noqa: BLE001  (above all a cancellation, which the coroutine handles)
                 step, value = coroutine.throw, error
             try:
                 awaited = run(step, value)

@@ -1,0 +1,10 @@
+"""Functions and triggers: what an app declares, and what its functions receive.
+
+- `app`: App, its decorators, and the functions that they register
+- `binding`: how entries become a function's argument
+- `entries`: entries, messages and settlements
+- `loading`: loads an app from a file, a module or a declaration
+- `triggers`: the parameters of list, stream and pub/sub triggers
+
+It may import `connections`, `runtime` and the single modules of `listeners`.
+"""

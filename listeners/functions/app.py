@@ -1,4 +1,4 @@
-"""An app: functions and the triggers that call them."""
+"""Apps: functions and their triggers, registered by decorators."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Function:
-    """A user's handler, its trigger, and how it is called."""
+    """A user's handler, its trigger, and how to call it."""
 
     name: str
     handler: Callable[..., Any]
@@ -37,10 +37,12 @@ class Function:
 
 
 class App:
-    """Functions and their triggers. `name` appears in metrics, client names and leases.
+    """A set of functions and their triggers.
 
-    Every instance of one app must use the same name, and two different apps on one Redis different names; it is
-    taken from the file's name if it is not given.
+    Args:
+        name: The app's name in metrics, Redis client names and leases. All instances of an app must use the same name,
+            and different apps on one Redis different names. Default: the name of the file or module that the app is
+            loaded from, or `app` if a Host is created without loading one.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -61,15 +63,32 @@ class App:
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
         call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
-        """Call the function for elements of Redis lists.
+        """Call the decorated function for elements of Redis lists.
 
-        `keys`: one or more keys, as text with spaces between, or as a list. `polling_interval_ms`: the longest that
-        an idle listener waits. `messages_per_worker`: waiting elements that one instance should get. `batch_size`:
-        elements taken at one time, and at most in hand. `list_pop_from_beginning`: from the beginning or the end.
-        `delivery`: "at-least-once" or "at-most-once". `max_deliveries`: tries in all before the dead letter.
-        `call_timeout_seconds`: a call that takes longer counts as failed. An `async def` function is cancelled then; a
-        `def` function cannot be stopped and goes on beside the next try.
-        Raises ConfigurationError that names the field, the value and the fix.
+        Args:
+            keys: Keys of the lists (at most 100), separated by spaces or as a sequence. With at-most-once delivery,
+                only the first is read before Redis 7.0.
+            connection: Name of a connection defined in the settings. Default: the default connection there.
+            connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
+            polling_interval_ms: Longest wait of an idle listener between two polls, in milliseconds (1 to 3,600,000).
+            messages_per_worker: Backlog per instance, in elements (1 or more). The scaler's target is the backlog
+                divided by this number, rounded up.
+            batch_size: Maximum number of elements taken at once and in progress in one instance (1 to 10,000). A
+                function that takes a list gets up to this many per call. Any other function has up to this many
+                concurrent calls, a `def` function at most 32.
+            list_pop_from_beginning: Whether elements are taken from the beginning of the list or from its end.
+            delivery: `"at-least-once"` leases elements until they are settled and retries failed calls.
+                `"at-most-once"` pops them (LPOP, RPOP or LMPOP) and dead-letters them when a call fails.
+            max_deliveries: Number of deliveries before an element is dead-lettered (1 or more; with at-least-once
+                delivery, 2 or more for a function that takes a list).
+            call_timeout_seconds: Time limit of one call, in seconds (0.1 to 86,400; default: 30 minutes). A call that
+                exceeds it counts as failed. An `async def` function is cancelled and has 2 s to clean up. A `def`
+                function cannot be stopped and keeps running alongside the retry.
+
+        Raises:
+            ConfigurationError: An argument is invalid. The message names the field, the value and the fix.
+            BindingError: Raised when the decorator is applied. The function cannot be called with what the trigger
+                delivers, or its name is already in use in this app.
         """
         return self._register(ListTrigger, _given(locals()))
 
@@ -87,11 +106,35 @@ class App:
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
         call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
-        """Call the function for entries of Redis streams, as a member of a consumer group.
+        """Call the decorated function for entries of Redis streams, as a consumer in a consumer group.
 
-        `consumer_group`: functions with different groups all see every entry; with the same group they share.
-        `delete_after_process`: delete an entry once it was handled. The rest is as for `list_trigger`.
-        Raises ConfigurationError that names the field, the value and the fix.
+        Delivery is at least once: an entry stays pending until it is acknowledged or dead-lettered.
+
+        Args:
+            keys: Keys of the streams (at most 100), separated by spaces or as a sequence.
+            connection: Name of a connection defined in the settings. Default: the default connection there.
+            connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
+            polling_interval_ms: Longest wait of an idle listener between two polls, in milliseconds (1 to 3,600,000).
+            messages_per_worker: Backlog per instance, in entries (1 or more). The scaler's target is the backlog
+                divided by this number, rounded up.
+            batch_size: Maximum number of entries taken at once and in progress in one instance (1 to 10,000). A
+                function that takes a list gets up to this many per call. Any other function has up to this many
+                concurrent calls, a `def` function at most 32.
+            consumer_group: Name of the consumer group, which is created if it does not exist. Functions with different
+                groups each receive every entry; functions with the same group share the entries. Default: the group
+                of Azure Functions.
+            delete_after_process: Whether an entry is deleted from the stream (XDEL) when it is acknowledged, after a
+                successful call or as a dead letter.
+            max_deliveries: Number of deliveries before an entry is dead-lettered (1 or more; 2 or more for a function
+                that takes a list).
+            call_timeout_seconds: Time limit of one call, in seconds (0.1 to 86,400; default: 30 minutes). A call that
+                exceeds it counts as failed. An `async def` function is cancelled and has 2 s to clean up. A `def`
+                function cannot be stopped and keeps running alongside the retry.
+
+        Raises:
+            ConfigurationError: An argument is invalid. The message names the field, the value and the fix.
+            BindingError: Raised when the decorator is applied. The function cannot be called with what the trigger
+                delivers, or its name is already in use in this app.
         """
         return self._register(StreamTrigger, _given(locals()))
 
@@ -105,29 +148,49 @@ class App:
         singleton: bool = True,
         call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
-        """Call the function for messages on a pub/sub channel, keyspace and keyevent notifications included.
+        """Call the decorated function for messages on a pub/sub channel, including keyspace and keyevent notifications.
 
-        `channel`: a name, or a pattern as PSUBSCRIBE has it; `pattern` forces one or the other. `singleton`: only
-        one instance subscribes, the others stand by. `call_timeout_seconds` is as for `list_trigger`.
-        Raises ConfigurationError that names the field, the value and the fix.
+        Messages are never delivered again: a message whose call fails is dropped.
+
+        Args:
+            channel: Name of the channel, or a glob pattern as in PSUBSCRIBE.
+            connection: Name of a connection defined in the settings. Default: the default connection there.
+            connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
+            pattern: Whether `channel` is a pattern. Default: it is if it contains an unescaped `*`, `?` or `[`.
+            singleton: Whether only one instance subscribes, the one that holds a lease, while the others stand by. If
+                False, every instance receives every message.
+            call_timeout_seconds: Time limit of one call, in seconds (0.1 to 86,400; default: 30 minutes). A call that
+                exceeds it counts as failed. An `async def` function is cancelled and has 2 s to clean up. A `def`
+                function cannot be stopped and keeps running.
+
+        Raises:
+            ConfigurationError: An argument is invalid. The message names the field, the value and the fix.
+            BindingError: Raised when the decorator is applied. The function cannot be called with what the trigger
+                delivers, or its name is already in use in this app.
         """
         return self._register(PubSubTrigger, _given(locals()))
 
     def add(self, handler: Callable[..., Any], trigger: Trigger, name: str | None = None) -> None:
         """Register a function for a trigger, as the decorators do.
 
-        Raises BindingError if the function cannot be called with what the trigger delivers, or its name is taken.
+        Args:
+            handler: The function to call.
+            trigger: The trigger that calls it.
+            name: Name of the function in this app. Default: the handler's own name.
+
+        Raises:
+            BindingError: The function cannot be called with what the trigger delivers, or the name is already in use.
         """
         name = name or function_name(handler)
         if name in self.functions:
-            raise BindingError("function", name, "Two functions of one app need different names.")
+            raise BindingError("function", name, "Another function in this app has this name. Rename one of them.")
         binding = bind(handler)
         at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
         if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1 and not at_most_once:
             raise BindingError(
                 "max_deliveries",
                 1,
-                f"{name} takes a list: a batch that fails is delivered again one by one. Give 2 or more.",
+                f"{name} takes a list, and entries of a failed batch are retried one by one. Give 2 or more.",
             )
         self.functions[name] = Function(name, handler, trigger, binding)
 
@@ -142,5 +205,5 @@ class App:
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
-    """A decorator's arguments without `self` and those left out."""
+    """Return the arguments of a decorator, without `self` and those that are None."""
     return {name: value for name, value in arguments.items() if name != "self" and value is not None}

@@ -1,4 +1,4 @@
-"""Decides, once per function, how entries become its argument."""
+"""Binding: how entries become a function's argument, decided once per function from its annotation."""
 
 import functools
 import inspect
@@ -21,10 +21,10 @@ _ACCEPTED = "RedisMessage, str, bytes, dict, a pydantic model, a dataclass, or l
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How a function is called.
+    """How to call a function.
 
-    `convert` makes the argument of one entry and raises Reject if the entry cannot become one.
-    `batch`: the function takes a list, one call per batch. `is_async`: it runs on the loop, else on a thread.
+    `convert` turns an entry into an argument and raises Reject if that is not possible. `batch`: the function takes a
+    list, with one call per batch. `is_async`: the function runs on the event loop, otherwise on a thread.
     """
 
     convert: Converter
@@ -33,9 +33,9 @@ class Binding:
 
 
 def bind(function: Callable[..., Any]) -> Binding:
-    """Read the function's parameter and its annotation.
+    """Bind a function by its parameter and that parameter's annotation.
 
-    Raises BindingError if there is not exactly one parameter to fill, or its annotation is none that we can make.
+    Raises BindingError if the function does not take exactly one argument, or its annotation is not supported.
     """
     parameter = _only_parameter(function)
     annotation = _annotation(function, parameter)
@@ -48,22 +48,22 @@ def bind(function: Callable[..., Any]) -> Binding:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """The name that a function has in an app: its own, that of a partial's function, or that of an object's class."""
+    """Return a function's name in an app: its own, that of a partial's function or of a callable object's class."""
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__name__", None) or type(function).__name__
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
-    """Whether to call it on the loop. The outermost wrapper decides: it is what gets called.
+    """Return whether to call a function on the event loop. The outermost wrapper decides, as it is what gets called.
 
-    Raises BindingError for a generator, whose body a call does not run.
+    Raises BindingError for a generator function, as calling it does not run its body.
     """
     while isinstance(function, functools.partial):
         function = function.func
     called = function if inspect.isroutine(function) else type(function).__call__
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
-        raise BindingError(_name(function), None, "It has a yield, so that calling it does nothing: use return.")
+        raise BindingError(_name(function), None, "It is a generator, so calling it runs nothing. Remove the yield.")
     return inspect.iscoroutinefunction(called)
 
 
@@ -71,7 +71,7 @@ def _only_parameter(function: Callable[..., Any]) -> inspect.Parameter:
     try:
         signature = inspect.signature(function)
     except ValueError:
-        raise BindingError(_name(function), None, "Its parameters are not known: wrap it in a def.") from None
+        raise BindingError(_name(function), None, "Its parameters cannot be inspected. Wrap it in a def.") from None
     parameters = [
         parameter
         for parameter in signature.parameters.values()
@@ -88,13 +88,13 @@ def _only_parameter(function: Callable[..., Any]) -> inspect.Parameter:
         raise BindingError(
             _name(function),
             names,
-            "A function takes exactly one parameter: the message, or the list of messages.",
+            "A function takes exactly one parameter: a message or a list of messages.",
         )
     return (required or parameters)[0]
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """What the parameter is annotated with. No other annotation is looked at: they need not exist at run time."""
+    """Resolve the parameter's annotation, and no other: the types of others need not exist at run time."""
     if parameter.annotation is parameter.empty:
         return RedisMessage
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
@@ -109,7 +109,7 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
 
 
 def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function behind wrappers, partials and callable objects, where the annotations were written."""
+    """Return the function behind partials, wrappers and callable objects, where the annotation was written."""
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function)
@@ -134,17 +134,19 @@ def _to_text(entry: Entry) -> str:
     try:
         return entry.body().decode()
     except UnicodeDecodeError as error:
-        raise Reject(f"the entry is not UTF-8 ({error.reason} at byte {error.start}): take it as bytes") from None
+        raise Reject(
+            f"the entry is not UTF-8 ({error.reason} at byte {error.start}): annotate the parameter as bytes"
+        ) from None
 
 
 def _to_structure(annotation: Any, place: str) -> Converter:
     try:
         adapter = TypeAdapter(annotation)
-        adapter.validate_json(b"")  # a type that names another one not defined yet shows only when it is used
+        adapter.validate_json(b"")  # an undefined forward reference is only detected on use
     except ValidationError:
         pass
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-        raise BindingError(place, _type_name(annotation), f"pydantic cannot read it: {error.message}") from None
+        raise BindingError(place, _type_name(annotation), f"pydantic cannot validate it: {error.message}") from None
 
     takes_fields = annotation in (dict[str, Any], dict[str, str])
 
@@ -152,7 +154,7 @@ def _to_structure(annotation: Any, place: str) -> Converter:
         try:
             if entry.payload is not None:
                 return adapter.validate_json(entry.payload)
-            if takes_fields:  # nothing to be validated
+            if takes_fields:  # nothing to validate
                 return _utf8_fields(entry)
             return adapter.validate_python(_utf8_fields(entry))
         except ValidationError as error:
@@ -165,15 +167,17 @@ def _utf8_fields(entry: Entry) -> dict[str, str]:
     try:
         parts = iter([part.decode() for part in entry.flat_fields or ()])
     except UnicodeDecodeError as error:
-        raise Reject(f"a field is not UTF-8 ({error.reason}): take the entry as bytes or RedisMessage") from None
+        raise Reject(
+            f"a field is not UTF-8 ({error.reason}): annotate the parameter as bytes or RedisMessage"
+        ) from None
     return dict(zip(parts, parts, strict=True))
 
 
 def _summary(annotation: Any, error: ValidationError) -> str:
-    """The first problem, without the payload: it may hold what a log must not."""
+    """Describe the first problem, without the payload, which may contain what must not be logged."""
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in problem["loc"]) or "the entry"
-    return f"not a {_type_name(annotation)}: {place}: {problem['msg']} ({error.error_count()} in all)"
+    return f"not a valid {_type_name(annotation)}: {place}: {problem['msg']} (errors: {error.error_count()})"
 
 
 def _type_name(annotation: Any) -> str:

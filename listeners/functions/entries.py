@@ -1,4 +1,4 @@
-"""What a function receives (`RedisMessage`), what a source takes (`Entry`), and what became of it (`Settlement`)."""
+"""Entries taken from Redis (`Entry`), what a function receives (`RedisMessage`), and the result (`Settlement`)."""
 
 import json
 import math
@@ -17,14 +17,17 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class RedisMessage:
-    """One list element, stream entry or pub/sub message, as a function sees it (the seed's RedisMessageModel).
+    """A list element, stream entry or pub/sub message as a function receives it (RedisMessageModel in Azure Functions).
 
-    `trigger`: the list key, the stream key, or the channel that the message was published on.
-    `message`: the text; for a stream, a JSON object of the entry's fields. Bytes that are not UTF-8 are kept as
-    surrogate escapes; annotate the parameter with `bytes` to get them as they are.
-    `id`: the stream entry ID. `fields`: the stream entry's fields, in order, duplicates included.
-    `pattern`: the pub/sub pattern that matched. `deliveries`: how often this entry has been delivered, now included.
-    `epoch`: for pub/sub, the lease's fencing token: it grows with every change of holder.
+    Attributes:
+        trigger: Key of the list or stream, or the channel that the message was published on.
+        message: The text; for a stream, a JSON object of the entry's fields. Bytes that are not UTF-8 become surrogate
+            escapes; annotate the parameter as `bytes` to get the raw bytes.
+        id: ID of the stream entry.
+        fields: Fields of the stream entry, in order and with duplicates.
+        pattern: The pub/sub pattern that matched.
+        deliveries: Number of deliveries of this entry, including this one.
+        epoch: Fencing token of the pub/sub lease, which increases with every change of holder.
     """
 
     trigger: str
@@ -36,17 +39,17 @@ class RedisMessage:
     epoch: int | None = None
 
     def to_json(self) -> str:
-        """The message as JSON: exactly `{"Trigger": ..., "Message": ...}`."""
+        """Return the message as JSON: exactly `{"Trigger": ..., "Message": ...}`."""
         return json.dumps({"Trigger": self.trigger, "Message": self.message}, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One thing taken from Redis and not settled yet.
+    """A list element, stream entry or pub/sub message taken from Redis and not settled yet.
 
-    `receipt` belongs to the source: what it needs to settle the entry. It has a `payload` (list, pub/sub) or
-    `flat_fields` (stream: name, value, name, value, ...). `started`: a call with it was begun. `lease_ends_at`: no call
-    may begin after that time (boot_seconds), as the entry may be another instance's by then.
+    It has either a `payload` (list, pub/sub) or `flat_fields` (stream: name, value, name, value, ...). `receipt` holds
+    whatever its source needs to settle it. `started`: a call with it has started. `lease_ends_at`: the time
+    (boot_seconds) after which no call may start, because another instance may have taken the entry.
     """
 
     key: str
@@ -62,24 +65,24 @@ class Entry:
 
     @property
     def fields(self) -> Fields | None:
-        """The fields as pairs, made only for those who ask: most functions want something else."""
+        """The fields as pairs, built on access, as most functions need another form."""
         if self.flat_fields is None:
             return None
         parts = iter(self.flat_fields)
         return tuple(zip(parts, parts, strict=True))
 
     def body(self) -> bytes:
-        """The entry as bytes: the payload as it is, or the fields as a JSON object (the last of duplicates wins)."""
+        """Return the raw payload, or the fields as a JSON object in bytes; of duplicate names the last one wins."""
         if self.payload is not None:
             return self.payload
         return self._fields_json().encode("utf-8", "surrogateescape")
 
     def field_map(self) -> dict[str, str]:
-        """The fields as a dict; of duplicate names the last one wins."""
+        """Return the fields as a dict; of duplicate names the last one wins."""
         return {decode(name): decode(value) for name, value in self.fields or ()}
 
     def message(self) -> RedisMessage:
-        """The entry as the function's RedisMessage."""
+        """Return the entry as a RedisMessage."""
         body = decode(self.payload) if self.payload is not None else self._fields_json()
         return RedisMessage(
             trigger=self.key,
@@ -96,23 +99,23 @@ class Entry:
 
 
 class Outcome(Enum):
-    """What became of an entry."""
+    """The result of an entry's delivery."""
 
     SUCCEEDED = "succeeded"
     RETRIED = "retried"
     DEAD_LETTERED = "dead_lettered"
-    #: Failed, and nothing keeps it: a pub/sub message.
+    #: The call failed and the entry is lost, as Redis does not keep pub/sub messages.
     DROPPED = "dropped"
-    #: No call was made: its lease ran out before, and another instance may have it.
+    #: No call was made: the lease expired first, and another instance may have taken the entry.
     LAPSED = "lapsed"
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """An entry and what became of it.
+    """An entry and the outcome of its delivery.
 
-    `delay_ms` is the time until the next delivery (retried); `error` says why (retried, dead-lettered), and `where` in
-    which line of the user's code it was raised, if it was in one.
+    `delay_ms` is the delay before the next delivery (retried), `error` the reason (any outcome but succeeded), and
+    `where` the line of the user's code that raised it, if any.
     """
 
     entry: Entry
@@ -123,7 +126,7 @@ class Settlement:
 
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
-    """The entries of each list or stream, in their order."""
+    """Group entries by the key of their list or stream, in order."""
     groups: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.key].append(entry)

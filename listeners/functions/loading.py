@@ -1,4 +1,4 @@
-"""Finds the app that a command line names: a Python file, a module, or a YAML or JSON declaration."""
+"""Loads the app that a command line names: a Python file, a module, or a YAML or JSON declaration."""
 
 import importlib
 import importlib.util
@@ -17,7 +17,7 @@ from listeners.functions.triggers import parse_declaration
 
 __all__ = ["load_app"]
 
-#: What a function needs in a declaration file, beside its trigger's parameters.
+#: What each function in a declaration file must have, besides its trigger's parameters.
 REQUIRED = ("handler", "type")
 DECLARATIONS = (".yaml", ".yml", ".json")
 FILES = (".py", *DECLARATIONS)
@@ -26,10 +26,12 @@ OUR_PACKAGES = ("listeners", "scaler", "triggerfish")
 
 
 def load_app(reference: str) -> App:
-    """Load `file.py[:name]`, `package.module[:name]`, `file.yaml` or `file.json`; name it if it has no name.
+    """Load an app from `file.py[:name]`, `package.module[:name]`, `file.yaml` or `file.json`.
 
-    A declaration file has `functions`: per name a `handler` (module:function), a `type` and the trigger's parameters
-    with the seed's names. Raises AppLoadError or another ConfigurationError, with the field, the value and the fix.
+    An app without a name is named after its file or module. A declaration file has `functions`: for each name a
+    `handler` (module:function), a `type` and the trigger's parameters, in any spelling that Azure Functions uses.
+
+    Raises AppLoadError or another ConfigurationError with the field, the value and the fix.
     """
     place, _, attribute = reference.partition(":")
     path = Path(place)
@@ -38,7 +40,7 @@ def load_app(reference: str) -> App:
     else:
         app = _app_in(_import(lambda: _module(place), reference), attribute, reference)
     if not app.functions:
-        raise AppLoadError("app", reference, "It has no functions: decorate one with @app.list_trigger(...).")
+        raise AppLoadError("app", reference, "It has no functions. Decorate one with @app.list_trigger(...).")
     app.name = app.name or (path.stem if path.suffix in FILES else place.rpartition(".")[2])
     return app
 
@@ -49,12 +51,12 @@ def _module(place: str) -> ModuleType:
         sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(place)
     if not path.is_file():
-        raise AppLoadError("app", place, "There is no such file: give a path that exists from here.")
+        raise AppLoadError("app", place, "There is no such file. Relative paths start in the current directory.")
     return _module_of_file(path.resolve())
 
 
 def _module_of_file(path: Path) -> ModuleType:
-    """The module of exactly this file, whatever other module has its name (queue.py, or app.py in another folder)."""
+    """Import exactly this file, even if another module has its name (queue.py, or app.py in another folder)."""
     sys.path.insert(0, str(path.parent))
     for name in (path.stem, str(path)):
         if getattr(sys.modules.get(name), "__file__", None) == str(path):
@@ -62,7 +64,7 @@ def _module_of_file(path: Path) -> ModuleType:
     name = str(path) if path.stem in sys.modules else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError("no loader takes it")
+        raise ImportError("Python has no loader for this file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -73,7 +75,7 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
-    """Run an import; whatever the user's module raises becomes one clear error."""
+    """Run an import. Anything but a ConfigurationError that the user's module raises becomes an AppLoadError."""
     try:
         return load()
     except ConfigurationError:
@@ -86,14 +88,14 @@ def _import_problem(error: BaseException) -> str:
     name = error.name or "" if isinstance(error, ImportError) else ""
     package = name.partition(".")[0]
     if package in OUR_PACKAGES and (hidden := _hidden_by_ours(package)) is not None:
-        return f"{hidden} has the name of a package of Triggerfish, which is imported instead of it: rename it."
+        return f"{hidden} has the same name as a package of Triggerfish, which is imported instead. Rename it."
     if isinstance(error, ModuleNotFoundError):
-        return f"No module named {name!r} can be imported from here."
+        return f"No module named {name!r} was found. Install it, or run in the folder that contains it."
     return f"Importing it raised {type(error).__name__}: {error}."
 
 
 def _hidden_by_ours(package: str) -> Path | None:
-    """A module or package on sys.path with the name of one of ours."""
+    """Return a module or package on sys.path that Triggerfish's package of the same name hides."""
     ours = Path(__file__).parents[2]
     candidates = [Path(folder, name) for folder in sys.path for name in (package, f"{package}.py")]
     return next((path for path in candidates if path.parent != ours and path.exists()), None)
@@ -104,10 +106,10 @@ def _app_in(module: ModuleType, attribute: str, reference: str) -> App:
         app = getattr(module, attribute, None)
         if isinstance(app, App):
             return app
-        raise AppLoadError("app", reference, f"{attribute!r} there is not an App: write {attribute} = App().")
+        raise AppLoadError("app", reference, f"{attribute!r} is not an App. Define it as {attribute} = App().")
     apps = list({id(value): value for value in vars(module).values() if isinstance(value, App)}.values())
     if len(apps) != 1:
-        raise AppLoadError("app", reference, f"It has {len(apps)} apps: have one, or name it as {reference}:name.")
+        raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {reference}:NAME.")
     return apps[0]
 
 
@@ -133,7 +135,7 @@ def _handler(field: str, reference: object) -> Callable[..., Any]:
         raise AppLoadError(field, reference, "Write it as module:function.")
     handler = getattr(_import(lambda: importlib.import_module(module_name), str(reference), field), attribute, None)
     if not callable(handler):
-        raise AppLoadError(field, reference, f"{module_name} has no function {attribute!r}: check the name.")
+        raise AppLoadError(field, reference, f"{module_name} has no function {attribute!r}. Check the name.")
     return handler  # type: ignore[no-any-return]  # callable() narrows to an object of unknown signature
 
 
@@ -146,10 +148,10 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError) as error:
         raise AppLoadError("app", str(path), f"It does not parse: {str(error).splitlines()[0]}.") from None
     if not isinstance(declared, dict) or not isinstance(declared.get("functions"), dict) or not declared["functions"]:
-        raise AppLoadError("app", str(path), "It needs `functions:`, with a handler, a type and parameters for each.")
+        raise AppLoadError("app", str(path), "It needs `functions:` with a handler, a type and parameters for each.")
     unknown = sorted(str(key) for key in set(declared) - {"name", "functions"})
     if unknown:
-        raise AppLoadError(unknown[0], None, "A declaration file has `name` and `functions` only.")
+        raise AppLoadError(unknown[0], None, "A declaration file may have only `name` and `functions`.")
     if not isinstance(declared.get("name", ""), str):
-        raise AppLoadError("name", declared["name"], "The app's name is text: write it in quotes.")
+        raise AppLoadError("name", declared["name"], "The app's name must be text. Write it in quotes.")
     return declared

@@ -1,4 +1,4 @@
-"""The three triggers: their parameters, defaults and limits (the seed's, in both spellings)."""
+"""The three triggers: their parameters, with the names and defaults of Azure Functions' Redis extension, and limits."""
 
 import re
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ __all__ = [
     "parse_trigger",
 ]
 
-# What Azure Functions has.
+# As in Azure Functions.
 DEFAULT_CONSUMER_GROUP = "AzureFunctionRedisExtension"
 DEFAULT_POLLING_INTERVAL_MS = 1000
 DEFAULT_MESSAGES_PER_WORKER = 100
 DEFAULT_BATCH_SIZE = 10
 DEFAULT_CALL_TIMEOUT_SECONDS = 1800
-# Ours.
+# Without a counterpart there.
 DEFAULT_MAX_DELIVERIES = 5
 MAX_BATCH_SIZE = 10_000
 MAX_POLLING_INTERVAL_MS = 3_600_000
@@ -48,30 +48,30 @@ MAX_CALL_TIMEOUT_SECONDS = 86_400
 
 
 def _whole_number(value: object) -> object:
-    """Refuse what pydantic would quietly turn into a number: true, 1.0, ' 5 '."""
+    """Reject what pydantic would silently convert to an integer: true, 1.0, ' 5 '."""
     if isinstance(value, bool | float):
-        raise ValueError("it is not a whole number")
+        raise ValueError("give a whole number")
     if isinstance(value, str) and not value.isdecimal() and not (value[:1] == "-" and value[1:].isdecimal()):
-        raise ValueError("it is not a whole number")
+        raise ValueError("give a whole number")
     return value
 
 
 def _seconds(value: object) -> object:
-    """Refuse what pydantic would quietly turn into a time: true, ' 5 ', '1e3'."""
+    """Reject what pydantic would silently convert to a number: true, ' 5 ', '1e3'."""
     if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value)):
-        raise ValueError("it is not a number of seconds")
+        raise ValueError("give a number of seconds")
     return value
 
 
 def _split_keys(value: object) -> object:
-    """Keys are space-delimited text or a list; no blank, no key twice."""
+    """Split keys given as text separated by spaces; reject blank and repeated keys."""
     keys = value.split() if isinstance(value, str) else value
     if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("it is neither text nor a list of text")
+        raise ValueError("give text with spaces between the keys, or a list of text")
     if not keys or not all(key.strip() for key in keys):
         raise ValueError("a key is empty")
     if len(set(keys)) != len(keys):
-        raise ValueError("a key is named twice")
+        raise ValueError("a key is listed twice")
     return tuple(keys)
 
 
@@ -82,9 +82,9 @@ def _not_blank(value: object) -> object:
 
 
 def _connection_name(value: object) -> object:
-    """Refuse a connection string where a name belongs: errors and pages show names."""
+    """Reject a connection string given as a name, because errors and pages show names."""
     if isinstance(value, str) and re.search(r"[\s=:,@]", value.strip()):
-        raise ValueError("it is no name; what says where Redis is goes into connection_string")
+        raise ValueError("it is not a connection name; use connection_string for an address")
     return _not_blank(value)
 
 
@@ -98,18 +98,18 @@ class _BaseTrigger(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     connection_string: Annotated[SecretStr | None, BeforeValidator(_not_blank)] = Field(
-        default=None, description="where Redis is, as host:port,option=value or as a URL"
+        default=None, description="the address of Redis, as host:port,option=value or a URL"
     )
     connection: Annotated[str | None, BeforeValidator(_connection_name)] = Field(
-        default=None, description="the name of a connection that the settings define"
+        default=None, description="the name of a connection defined in the settings"
     )
-    # Azure Functions' functionTimeout is 30 minutes by default, and whoever comes from there relies on it.
+    # Functions migrated from Azure may rely on its default functionTimeout, 30 minutes.
     call_timeout_seconds: Seconds = Field(
         default=DEFAULT_CALL_TIMEOUT_SECONDS,
         ge=0.1,
         le=MAX_CALL_TIMEOUT_SECONDS,
-        description="how long one call may take before it counts as failed, in seconds; 30 minutes by default, as "
-        "Azure's functionTimeout",
+        description="the time limit of one call, in seconds, after which it counts as failed; 30 minutes by default, "
+        "like functionTimeout in Azure Functions",
     )
 
     @model_validator(mode="after")
@@ -120,81 +120,94 @@ class _BaseTrigger(BaseModel):
 
 
 class PolledTrigger(_BaseTrigger):
-    """What list and stream triggers share."""
+    """Parameters shared by list and stream triggers."""
 
-    keys: Keys = Field(description="the keys to read, as text with spaces between, or as a list")
+    keys: Keys = Field(description="the list of keys to read, or text with spaces between them")
     polling_interval_ms: WholeNumber = Field(
         default=DEFAULT_POLLING_INTERVAL_MS,
         ge=1,
         le=MAX_POLLING_INTERVAL_MS,
-        description="the longest that an idle listener waits before it looks again, in milliseconds",
+        description="the longest wait of an idle listener between two polls, in milliseconds",
     )
     messages_per_worker: WholeNumber = Field(
-        default=DEFAULT_MESSAGES_PER_WORKER, ge=1, description="how many waiting entries one instance should get"
+        default=DEFAULT_MESSAGES_PER_WORKER,
+        ge=1,
+        description="the backlog per instance that the scaler aims for, in entries",
     )
     batch_size: WholeNumber = Field(
-        default=DEFAULT_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE, description="how many entries are taken at one time"
+        default=DEFAULT_BATCH_SIZE,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        description="the maximum number of entries taken at once and in progress in one instance",
     )
     max_deliveries: WholeNumber = Field(
         default=DEFAULT_MAX_DELIVERIES,
         ge=1,
-        description="how often an entry is delivered before it is dead-lettered",
+        description="the number of deliveries before an entry is dead-lettered",
     )
 
 
 class ListTrigger(PolledTrigger):
-    """Calls the function for elements of one or more lists (the seed's RedisListTrigger)."""
+    """Calls a function for elements of one or more lists (RedisListTrigger in Azure Functions)."""
 
     kind: ClassVar[Literal["list"]] = "list"
     type_name: ClassVar[str] = "RedisListTrigger"
 
-    list_pop_from_beginning: bool = Field(default=True, description="take from the beginning, or from the end")
+    list_pop_from_beginning: bool = Field(
+        default=True, description="whether to take elements from the beginning of the list or from its end"
+    )
     delivery: Literal["at-least-once", "at-most-once"] = Field(
-        default="at-least-once", description="at-most-once is the seed's plain LPOP, RPOP or LMPOP"
+        default="at-least-once",
+        description="the delivery guarantee: at-least-once leases elements until they are settled, at-most-once pops "
+        "them (LPOP, RPOP or LMPOP, as in Azure Functions)",
     )
 
     @property
     def reads(self) -> str:
-        """What it reads, for people."""
+        """A short description of what it reads."""
         return f"list {' '.join(self.keys)}"
 
 
 class StreamTrigger(PolledTrigger):
-    """Calls the function for entries of one or more streams, as a consumer group (the seed's RedisStreamTrigger)."""
+    """Calls a function for entries of one or more streams, read by a consumer group (RedisStreamTrigger in Azure)."""
 
     kind: ClassVar[Literal["stream"]] = "stream"
     type_name: ClassVar[str] = "RedisStreamTrigger"
 
     consumer_group: Text = Field(default=DEFAULT_CONSUMER_GROUP, description="the name of the consumer group")
-    delete_after_process: bool = Field(default=False, description="delete an entry once it was handled")
+    delete_after_process: bool = Field(
+        default=False, description="whether to delete an entry from its stream when it is acknowledged or dead-lettered"
+    )
 
     @property
     def reads(self) -> str:
-        """What it reads, for people."""
+        """A short description of what it reads."""
         return f"stream {' '.join(self.keys)} as {self.consumer_group}"
 
 
 class PubSubTrigger(_BaseTrigger):
-    """Calls the function for messages on a channel or on all that match a pattern (the seed's RedisPubSubTrigger)."""
+    """Calls a function for messages on a channel, or on all that match a pattern (RedisPubSubTrigger in Azure)."""
 
     kind: ClassVar[Literal["pubsub"]] = "pubsub"
     type_name: ClassVar[str] = "RedisPubSubTrigger"
 
-    channel: Text = Field(description="the channel, or a glob pattern as PSUBSCRIBE has it")
+    channel: Text = Field(description="the name of the channel, or a glob pattern as in PSUBSCRIBE")
     pattern: bool | None = Field(
         default=None,
-        description="whether channel is a pattern; by default it is if it has an unescaped *, ? or [",
+        description="whether channel is a pattern; by default, it is if it contains an unescaped *, ? or [",
     )
-    singleton: bool = Field(default=True, description="subscribe in one instance only, by a lease")
+    singleton: bool = Field(
+        default=True, description="whether only one instance subscribes, the one that holds a lease"
+    )
 
     @property
     def reads(self) -> str:
-        """What it reads, for people."""
+        """A short description of what it reads."""
         return f"{'pattern' if self.is_pattern else 'channel'} {self.channel}"
 
     @property
     def is_pattern(self) -> bool:
-        """Whether to PSUBSCRIBE."""
+        """Whether to subscribe with PSUBSCRIBE."""
         return self.pattern if self.pattern is not None else _has_glob(self.channel)
 
 
@@ -212,9 +225,9 @@ _TYPES: dict[str, type[Trigger]] = {
 
 
 def parse_declaration(type_name: object, parameters: Mapping[str, Any]) -> Trigger:
-    """Make a trigger from its type name, in any of Azure Functions' spellings and any case, and its parameters.
+    """Create a trigger from its parameters and its type name, in any of Azure Functions' spellings and any case.
 
-    Raises ConfigurationError that names the field, the value and the fix.
+    Raises ConfigurationError with the field, the value and the fix.
     """
     cls = _TYPES.get(str(type_name).lower())
     if cls is None:
@@ -224,25 +237,25 @@ def parse_declaration(type_name: object, parameters: Mapping[str, Any]) -> Trigg
 
 
 def field_name(cls: type[BaseModel], spelling: str) -> str | None:
-    """The field that a PascalCase, camelCase or snake_case name means, or None."""
+    """Return the field with a PascalCase, camelCase or snake_case name, or None."""
     folded = spelling.replace("_", "").lower()
-    if folded == "pollingintervalinms":  # the seed's name; ours leaves out the "in"
+    if folded == "pollingintervalinms":  # the name in Azure Functions
         folded = "pollingintervalms"
     return next((name for name in cls.model_fields if name.replace("_", "") == folded), None)
 
 
 def parse_trigger(cls: type[Trigger], parameters: Mapping[str, Any]) -> Trigger:
-    """Make a trigger of a class from parameters, as JSON, YAML, KEDA metadata or a decorator gives them.
+    """Create a trigger of a class from parameters given in JSON, YAML, KEDA metadata or a decorator.
 
-    Raises ConfigurationError that names the field, the value and the fix.
+    Raises ConfigurationError with the field, the value and the fix.
     """
     values: dict[str, Any] = {}
     for spelling, value in ((str(given), value) for given, value in parameters.items()):
         name = field_name(cls, spelling)
         if name is None:
             known = ", ".join(cls.model_fields)
-            # The value is not shown: an option that we do not know may be a misspelt password.
-            raise ConfigurationError(spelling, None, f"A {cls.type_name} has no such option; it has {known}.")
+            # The value is not shown, as an unknown option may be a misspelt password.
+            raise ConfigurationError(spelling, None, f"A {cls.type_name} has no such option. Use one of {known}.")
         if name in values:
             raise ConfigurationError(spelling, None, f"{name} is given twice: keep one.")
         values[name] = value
@@ -259,9 +272,9 @@ def _first_problem(cls: type[Trigger], values: Mapping[str, Any], error: Validat
     meaning = f"{name} is {field.description}"
     if problem["type"] == "missing":
         return ConfigurationError(name, None, f"A {cls.type_name} needs it: {meaning}.")
-    # A connection that was refused may be a connection string in the wrong place.
-    refused_name = name == "connection" and bool(problem["loc"]) and str(values.get(name)).strip() != ""
-    secret = name == "connection_string" or refused_name
+    # A rejected connection name may be a misplaced connection string.
+    rejected_name = name == "connection" and bool(problem["loc"]) and str(values.get(name)).strip() != ""
+    secret = name == "connection_string" or rejected_name
     shown = "***" if secret else values.get(name)
     reason = problem["msg"].removeprefix("Value error, ")
     return ConfigurationError(name, shown, f"{reason[:1].upper()}{reason[1:]} ({meaning}).")
@@ -280,5 +293,5 @@ def _has_glob(channel: str) -> bool:
 
 
 def keys_read(trigger: ListTrigger, *, multi_pop: bool) -> tuple[str, ...]:
-    """The keys that are really read: plain pops before Redis 7.0 (no LMPOP) read only the first, as the seed says."""
+    """Return the keys that are read: at-most-once delivery without LMPOP (before Redis 7.0) reads only the first."""
     return trigger.keys if trigger.delivery == "at-least-once" or multi_pop else trigger.keys[:1]

@@ -1,0 +1,9 @@
+"""The function host: runs an app as a process.
+
+- `host`: runs every function until the process is signalled
+- `sources`: creates the source of each trigger
+- `http`: serves /metrics, /livez and /readyz
+- `permissions`: the Redis commands, keys and channels that each function needs
+
+It may import every other package of `listeners` except `checks`.
+"""

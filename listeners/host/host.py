@@ -1,4 +1,4 @@
-"""Runs every function of an app until it is told to stop."""
+"""Runs every function of an app until the host is drained or signalled."""
 
 import asyncio
 import logging
@@ -28,19 +28,19 @@ __all__ = ["Host", "instance_name"]
 
 log = logging.getLogger("triggerfish.host")
 
-#: Leases are renewed this often within their time, so that two renewals may fail.
+#: Renewals within one lease time, so that two may fail.
 RENEWALS_PER_LEASE = 3
 
 
 def instance_name() -> str:
-    """A name that no other process has: TRIGGERFISH_INSTANCE, else host, process and chance."""
+    """Return a unique name for this process: TRIGGERFISH_INSTANCE, or host name, process ID and a random suffix."""
     return os.environ.get("TRIGGERFISH_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class Host:
-    """Runs an app's functions side by side; the trouble of one never stops another.
+    """Runs an app's functions concurrently; the failure of one never stops another.
 
-    `connections` resolve what the triggers name. Raises ConfigurationError for a connection that does not exist.
+    `connections` resolves the connections that triggers name. Raises ConfigurationError for an unknown connection.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Host:
         self.settings = settings or HostSettings()
         self.registry = registry or CollectorRegistry()
         self._metrics = HostMetrics(self.registry)
-        self._signals = 0
+        self._signal_count = 0
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
         specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
@@ -65,11 +65,11 @@ class Host:
 
     @property
     def ready(self) -> bool:
-        """Whether every trigger has been reached once."""
+        """Whether every trigger's Redis has been reached once."""
         return all(listener.ready.is_set() for listener in self.listeners)
 
     def drain(self) -> None:
-        """Take nothing new; run() returns when what is in hand is finished or handed back."""
+        """Stop taking entries. run() returns when those in progress are finished or handed back."""
         for listener in self.listeners:
             listener.drain()
 
@@ -92,17 +92,20 @@ class Host:
         log.info("%s has drained", self.instance)
 
     async def run_until_signalled(self) -> None:
-        """Run; SIGTERM or SIGINT once drains, twice ends the process at once (what is in hand waits for its lease)."""
+        """Run until drained. The first SIGTERM or SIGINT drains the host, and the second exits the process at once.
+
+        After an immediate exit, entries in progress become available again when their leases end.
+        """
         with on_termination(self._signalled):
             await self.run()
 
     def _signalled(self, number: signal.Signals) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            log.warning("signalled again: ending now")
+        self._signal_count += 1
+        if self._signal_count > 1:
+            log.warning("second signal: exiting now")
             os._exit(128 + number)
         log.info(
-            "%s: finishing what is in hand, at most %g s",
+            "%s: draining; entries in progress have up to %g s to finish",
             number.name,
             self.settings.grace_period_seconds,
         )
@@ -116,7 +119,7 @@ class Host:
 
         app = health_app(self.registry, lambda: self.ready)
         runner, port = await serve(app, self.settings.http_host, self.settings.http_port, setting="host.http_port")
-        log.info("metrics and probes on port %d", port)
+        log.info("serving metrics and probes on port %d", port)
         return runner
 
     def _listener(self, function: Function, spec: ConnectionSpec) -> Listener:

@@ -14,11 +14,11 @@ __all__ = ["health_app"]
 
 
 def health_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
-    """The host's application: the probes and /metrics."""
+    """Return the web application of the host: probes and /metrics."""
 
     async def metrics(_: web.Request) -> web.Response:
-        # Written on a thread: thousands of series take so long that calls would wait.
-        body = await asyncio.to_thread(generate_latest, _Collected(list(registry.collect())))
+        # On a thread, as thousands of series take long enough to delay calls.
+        body = await asyncio.to_thread(generate_latest, _Snapshot(list(registry.collect())))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
@@ -27,8 +27,8 @@ def health_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Ap
     return app
 
 
-class _Collected(Collector):
-    """Metrics as they were at one time."""
+class _Snapshot(Collector):
+    """A snapshot of the metrics."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics

@@ -1,11 +1,11 @@
-"""What an app's user must be allowed to do in Redis: commands, keys and channels, and the ACL rule that says so."""
+"""The Redis commands, keys and channels that a function's user must be allowed to use."""
 
 from collections.abc import Iterator
 
 from listeners.dead_letters.permissions import dead_letter_commands
 from listeners.functions.app import Function
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, keys_read
-from listeners.keys import inflight_key, prefix_beside
+from listeners.keys import derived_key_prefix, inflight_key
 from listeners.lists.permissions import at_least_once_commands, at_most_once_commands
 from listeners.pubsub.permissions import pubsub_permissions
 from listeners.redis.acl import Permissions, SampleCommand, escape_glob
@@ -16,7 +16,7 @@ __all__ = ["permissions_for"]
 
 
 def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Permissions:
-    """What a function needs of this server."""
+    """Return what a function needs on this server."""
     trigger = function.trigger
     if isinstance(trigger, PubSubTrigger):
         return pubsub_permissions(trigger, app_name, function.name)
@@ -25,7 +25,7 @@ def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Pe
     more = [call for key in read for call in _measuring_calls(trigger, key)]
     more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]
     patterns = [
-        pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(prefix_beside(key))}*")
+        pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(derived_key_prefix(key))}*")
     ]
     return Permissions(tuple(host), tuple(more), tuple(patterns))
 

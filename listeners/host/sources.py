@@ -1,4 +1,4 @@
-"""Makes the source that a trigger needs."""
+"""Creates the source of each kind of trigger."""
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics
@@ -28,7 +28,7 @@ def source_for(
     instance: str,
     metrics: FunctionMetrics,
 ) -> Source:
-    """The source of a function's trigger. It connects when it is first used."""
+    """Return the source of a function's trigger. It connects on first use."""
     trigger, name = function.trigger, function.name
     client_name = f"triggerfish:host:{app_name}:{name}:{instance}"
     if isinstance(trigger, ListTrigger):
@@ -39,7 +39,7 @@ def source_for(
         )
     client = Client(spec, client_name)
     if trigger.singleton:
-        metrics.lease_held(False)  # from the start, so that it can be seen when no instance ever gets it
+        metrics.lease_held(False)  # from the start, to show if no instance ever acquires it
     lease, handover = _lease_for(trigger, client, settings, app_name=app_name, function_name=name, instance=instance)
     return PubSubSource(
         trigger,
@@ -55,7 +55,7 @@ def source_for(
 def _lease_for(
     trigger: PubSubTrigger, client: Client, settings: HostSettings, *, app_name: str, function_name: str, instance: str
 ) -> tuple[Lease | None, Handover | None]:
-    """What keeps a pub/sub function to one instance, and how it passes on; a Kubernetes lease is just released."""
+    """Return a pub/sub function's lease and handover, if any. A Kubernetes lease is only released, not handed over."""
     if not trigger.singleton:
         return None, None
     if wants_kubernetes(settings.pubsub_lease):

@@ -1,9 +1,9 @@
--- Acquires or renews a lease on the server's clock.
--- KEYS: the lease, its epoch, the mark of a holder that drains. ARGV: holder, time to live in ms.
--- Answers {1, epoch} for the holder, else {0, ms until it ends, 1 if its holder drains}.
+-- Acquires or renews a lease, which expires by the server's clock.
+-- KEYS: the lease, its epoch, its draining key. ARGV: holder, time to live in ms.
+-- Returns {1, epoch} to the holder, else {0, ms until the lease ends, 1 if its holder drains, else 0}.
 local holder = redis.call('GET', KEYS[1])
 if not holder then
-  -- The epoch first: if it is of another type the script is refused while it has changed nothing.
+  -- The epoch comes first: if it is of the wrong type, the script fails before it has changed anything.
   local epoch = redis.call('INCR', KEYS[2])
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   redis.call('DEL', KEYS[3])

@@ -1,4 +1,4 @@
-"""Lease: moved out of another file; say what belongs here."""
+"""The protocol of a lease."""
 
 from typing import Protocol
 
@@ -6,24 +6,24 @@ __all__ = ["Lease"]
 
 
 class Lease(Protocol):
-    """The right to subscribe for one function. Methods may raise SourceError; each ends within seconds."""
+    """One instance's right to subscribe for a function. Methods may raise SourceError; each ends within seconds."""
 
-    #: The fencing token: it grows with every change of holder.
+    #: The fencing token, which grows with every change of holder.
     epoch: int
-    #: How long to wait before the next acquire() if the last one failed.
+    #: How long to wait before the next acquire() after one that returned False.
     retry_seconds: float
 
     @property
     def held(self) -> bool:
-        """Whether a call may be started now. Ends by itself if the lease is not renewed."""
+        """Whether a call may start now. Becomes False by itself if the lease is not renewed."""
         ...
 
     async def acquire(self) -> bool:
-        """Acquire the lease, or renew it; whether it is ours now. If it raises, the lease runs on to its end."""
+        """Acquire or renew the lease. Return whether it is held. If this raises, a held lease runs until it expires."""
         ...
 
     async def release(self) -> bool:
-        """End the lease now, if it is ours, so that another instance need not wait for its end; whether it was."""
+        """Release the lease if held, so that another instance need not wait for its end. Return whether it was held."""
         ...
 
     async def close(self) -> None:
@@ -31,5 +31,5 @@ class Lease(Protocol):
         ...
 
     async def describe(self) -> str:
-        """Look whether it can be reached, change nothing, and say where it is."""
+        """Check that the lease can be reached, without changing it, and return where it is."""
         ...

@@ -1,4 +1,4 @@
-"""Leases: at most one instance subscribes at a time. The one in Redis goes by the server's clock."""
+"""A lease in Redis, which expires by the server's clock."""
 
 from listeners.errors import WrongTypeError
 from listeners.keys import (
@@ -16,25 +16,25 @@ from listeners.text import decode
 
 __all__ = ["RedisLease", "concerns_a_lease"]
 
-#: How often an instance that stands by asks for the lease.
+#: How often a standby tries to acquire the lease.
 STANDBY_SECONDS = 0.5
-#: How long after the end of somebody's lease it is asked for, as the server counts in milliseconds.
+#: How long after the holder's lease ends a standby tries again; the server counts in milliseconds.
 AFTER_END_SECONDS = 0.002
 SCRIPTS = ("acquire", "offer", "release", "take_over")
 
 
 def concerns_a_lease(channel: str, payload: bytes) -> bool:
-    """Whether a message tells of a lease: functions ask for what others do, not for what we tell each other."""
+    """Return whether a message concerns a lease. Such messages are internal, so functions do not get them."""
     if channel.startswith("__keyevent@"):
         return is_lease_name(decode(payload))
     return is_lease_name(channel.partition("__:")[2] if is_keyspace_channel(channel) else channel)
 
 
 class RedisLease(Lease):
-    """A lease in the Redis that the function's channel is in.
+    """A lease in the same Redis as the function's channel.
 
-    `holder` names this instance. `ttl_seconds`: the lease ends so long after the last renewal that Redis saw; this
-    side counts from before it sent the renewal, so it always believes the lease to end earlier than Redis does.
+    `holder` is the name of this instance. Redis ends the lease `ttl_seconds` after the last renewal that it received.
+    This side counts from before it sent the renewal, so it always considers the lease ended before Redis does.
     """
 
     def __init__(self, client: Client, key: str, holder: str, ttl_seconds: float) -> None:
@@ -51,16 +51,16 @@ class RedisLease(Lease):
         self._scripts = {name: Script("listeners.leases", name) for name in SCRIPTS}
 
     async def describe(self) -> str:
-        """Nothing to look at: the source has reached this Redis."""
+        """Return where the lease is. No check is needed, as the source has reached this Redis."""
         return "a lease in Redis"
 
     @property
     def held(self) -> bool:
-        """Whether a call may be started now."""
+        """Whether a call may start now."""
         return boot_seconds() < self._ends_at
 
     async def acquire(self) -> bool:
-        """Acquire or renew it. If it is another's, `holder_drains` says whether that one is on its way out."""
+        """Acquire or renew the lease. If another instance holds it, set `holder_drains` to whether that one drains."""
         sent_at = boot_seconds()
         granted, detail, *drains = await self.run("acquire")
         if granted:
@@ -72,27 +72,27 @@ class RedisLease(Lease):
         return False
 
     def granted(self, epoch: int, sent_at: float) -> None:
-        """Take note that Redis granted what was asked for at this time (boot_seconds)."""
+        """Record that Redis granted a request that was sent at `sent_at` (boot_seconds)."""
         self.epoch = epoch
         self._ends_at = max(self._ends_at, lease_end(sent_at, self._ttl_seconds))
 
     async def release(self) -> bool:
-        """End the lease, and tell those who stand by."""
+        """Release the lease and notify the standbys."""
         self._ends_at = 0.0
         return bool(await self.run("release"))
 
     async def close(self) -> None:
-        """Nothing: the connection is the source's."""
+        """Do nothing: the connection belongs to the source."""
 
     async def run(self, name: str) -> list[int]:
-        """Run one of the lease's scripts and return its answer as a list of numbers."""
+        """Run one of the lease's scripts and return its reply as a list of numbers."""
         try:
-            answer = await self._client.run_script(
+            reply = await self._client.run_script(
                 self._scripts[name], self._keys, self._arguments, doing=f"lease {self.key!r}"
             )
         except WrongTypeError:
             raise WrongTypeError(
-                f"lease {self.key!r}: this key or one beside it ({', '.join(self._keys[1:])}) holds another type, so "
-                "no instance may subscribe. Delete it, or name the app differently"
+                f"lease {self.key!r}: this key or a related one ({', '.join(self._keys[1:])}) is of the wrong type, so "
+                "no instance can subscribe. Delete it, or rename the app"
             ) from None
-        return answer if isinstance(answer, list) else [answer]
+        return reply if isinstance(reply, list) else [reply]

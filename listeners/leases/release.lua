@@ -1,5 +1,5 @@
--- Ends a lease, if the caller holds it, and says so to those who stand by.
--- KEYS: the lease, its epoch, the mark. ARGV: holder, time to live in ms (not used), channel for notices.
+-- Releases a lease if the caller holds it, and notifies the standbys.
+-- KEYS: the lease, its epoch, its draining key. ARGV: holder, time to live in ms (unused), channel for notices.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1], KEYS[3])
 redis.call('PUBLISH', ARGV[3], 'released ' .. (redis.call('GET', KEYS[2]) or '0') .. ' ' .. ARGV[1])

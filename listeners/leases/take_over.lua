@@ -1,7 +1,7 @@
--- Takes a lease over from a holder that drains (or from nobody), and publishes the marker in the same step: what was
--- published before it is the old holder's, what is published after it the new one's.
--- KEYS: the lease, its epoch, the mark. ARGV: successor, time to live in ms, channel for notices.
--- Answers {1, epoch}, or {0} if somebody else was quicker.
+-- Takes over a lease that is free or whose holder drains, and publishes the marker in the same step. The old holder
+-- handles what was published before the marker, the new one what is published after it.
+-- KEYS: the lease, its epoch, its draining key. ARGV: successor, time to live in ms, channel for notices.
+-- Returns {1, epoch}, or {0} if another instance was faster.
 local holder = redis.call('GET', KEYS[1])
 if holder and redis.call('GET', KEYS[3]) ~= holder then return {0} end
 local epoch = redis.call('INCR', KEYS[2])

@@ -1,5 +1,5 @@
--- An element in flight is its id in the sorted set `inflight`, with the time (server clock, ms) at which it becomes
--- available again as the score, and "deliveries:payload" in the hash `elements`. The list does not hold it meanwhile.
+-- An element in flight has its id in the sorted set `inflight`, scored with the time (server clock, ms) at which it
+-- becomes available again, and "deliveries:payload" in the hash `elements`. Meanwhile it is not in the list.
 local list, inflight, elements = KEYS[1], KEYS[2], KEYS[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -9,12 +9,12 @@ local function read(record)
   return tonumber(string.sub(record, 1, colon - 1)), string.sub(record, colon + 1)
 end
 
--- Whether the delivery that the caller speaks of is still the latest one. It leaves the payload alone, which takes time.
+-- Returns whether the caller's delivery is still the latest one. Does not copy the payload, which would take time.
 local function is_latest(record, deliveries)
   return record and string.sub(record, 1, #deliveries + 1) == deliveries .. ':'
 end
 
--- The payload of an element, if the delivery that the caller speaks of is still the latest one.
+-- Returns the payload of an element if the caller's delivery is still the latest one.
 local function held(id, deliveries)
   local record = redis.call('HMGET', elements, id)[1]
   return is_latest(record, deliveries) and string.sub(record, #deliveries + 2) or nil
@@ -25,11 +25,10 @@ local function forget(id)
   redis.call('HDEL', elements, id)
 end
 
--- Settles elements in flight; one that a later delivery holds is left alone.
--- From ARGV[first] on: id, deliveries, action, argument for each. Actions: done; retry (delay in ms); renew (lease in
--- ms); back (available at once, and this delivery does not count). With `all_done` only id, deliveries for each.
--- Answers the ids of those left alone. A call costs more than an argument, so calls are for up to 1,000 elements, as
--- Lua's unpack has a limit.
+-- Settles elements in flight, except those that a later delivery holds. Returns the ids of the latter.
+-- ARGV from `first` on: id, deliveries, action, argument for each. Actions: done; retry (delay in ms); renew (lease in
+-- ms); back (available at once, and this delivery does not count). With `all_done`, only id and deliveries for each.
+-- A command costs more than an argument, so each command covers up to 1,000 elements; Lua's unpack has a limit.
 local function settle(first, all_done)
   local lost, width = {}, all_done and 2 or 4
   for page = first, #ARGV, 1000 * width do

@@ -1,4 +1,4 @@
-"""The two ways to take elements from a list: at least once, with a lease, and at most once, with a plain pop."""
+"""The two ways to take elements from a list: at least once with a lease, or at most once with a plain pop."""
 
 import functools
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ __all__ = ["AtLeastOnce", "AtMostOnce", "Delivery", "delivery_for"]
 
 
 class Delivery(Protocol):
-    """How elements leave a list, and what happens to them then."""
+    """How elements are taken from a list, and what happens to them afterwards."""
 
     def describe(self) -> str:
-        """The commands used, for people."""
+        """Return a readable description of the commands used."""
         ...
 
     async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
-        """Take up to `count` elements; and the seconds until one in flight becomes available again, if one will.
+        """Take up to `count` elements. Also return the seconds until one in flight becomes available again, or None.
 
-        Before, in the same step, elements of this list that `succeeded` are settled.
+        Elements of this list in `succeeded` are settled first, in the same step.
         """
         ...
 
@@ -41,21 +41,21 @@ class Delivery(Protocol):
 def delivery_for(
     trigger: ListTrigger, function_name: str, client: Client, server: ServerInfo, lease_seconds: float
 ) -> Delivery:
-    """The way that the trigger asks for, with the commands that the server has."""
+    """Return the delivery that the trigger requests, with commands that the server supports."""
     if trigger.delivery == "at-most-once":
         return AtMostOnce(trigger, function_name, client, server)
     return AtLeastOnce(trigger, function_name, client, lease_seconds)
 
 
 class AtLeastOnce(Delivery):
-    """At least once: an element stays recorded until it is settled, and comes back when its lease runs out.
+    """At least once: an element stays recorded until it is settled, and is delivered again when its lease expires.
 
-    One script per key and step; needs EVALSHA, and no newer command than Redis 5.0 has.
+    Runs one script per key and step. Needs EVALSHA, and no command newer than Redis 5.0.
     """
 
     def __init__(self, trigger: ListTrigger, function_name: str, client: Client, lease_seconds: float) -> None:
         self._function_name = function_name
-        self._beginning = int(trigger.list_pop_from_beginning)
+        self._from_beginning = int(trigger.list_pop_from_beginning)
         self._lease_ms = int(lease_seconds * 1000)
         self._client = client
         self._take = Script("listeners.lists", "common", "take")
@@ -67,7 +67,7 @@ class AtLeastOnce(Delivery):
 
     async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
         sent_at = boot_seconds()
-        arguments: list[Any] = [self._lease_ms, count, self._beginning]
+        arguments: list[Any] = [self._lease_ms, count, self._from_beginning]
         for entry in succeeded:
             arguments += (entry.receipt, entry.deliveries)
         due_ms, taken = await self._client.run_script(
@@ -104,20 +104,20 @@ class AtLeastOnce(Delivery):
             entry.lease_ends_at = 0.0 if entry.receipt in lost else lease_end(sent_at, self._lease_ms / 1000)
 
     async def release(self, key: str, entries: Sequence[Entry]) -> None:
-        await self._run(key, [part for e in entries for part in (e.receipt, e.deliveries, "back", 0)])
+        await self._run(key, [p for e in entries for p in (e.receipt, e.deliveries, "back", 0)])
 
     async def _run(self, key: str, steps: list[Any]) -> list[bytes]:
-        """Do steps; the receipts of those elements that are another instance's by now."""
+        """Run settle.lua. Return the receipts of elements that a later delivery holds by now."""
         if not steps:
             return []
         lost: list[bytes] = await self._client.run_script(
-            self._settle, _keys(key), steps, doing=f"settling list {key!r}"
+            self._settle, _keys(key), steps, doing=f"settling elements of list {key!r}"
         )
         return lost
 
 
 class AtMostOnce(Delivery):
-    """At most once: the seed's LPOP and RPOP, with COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
+    """At most once, as in Azure Functions: LPOP or RPOP, COUNT from Redis 6.2, and LMPOP for several keys from 7.0."""
 
     def __init__(self, trigger: ListTrigger, function_name: str, client: Client, server: ServerInfo) -> None:
         self._trigger = trigger
@@ -138,19 +138,19 @@ class AtMostOnce(Delivery):
         return "LPOP" if self._trigger.list_pop_from_beginning else "RPOP"
 
     async def take(self, key: str, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
-        popped_from, payloads = await self._popped(key, count)
+        popped_from, payloads = await self._pop_elements(key, count)
         return [Entry(popped_from, payload=payload) for payload in payloads], None
 
-    async def _popped(self, key: str, count: int) -> tuple[str, list[bytes]]:
+    async def _pop_elements(self, key: str, count: int) -> tuple[str, list[bytes]]:
         doing = f"taking from list {key!r}"
-        together = next(group for group in self._client.group_by_slot(self._keys) if key in group)
-        if len(together) > 1:
-            # LMPOP takes from the first key that has elements: beginning at `key` keeps the turn fair.
-            at = together.index(key)
-            order = together[at:] + together[:at]
+        same_slot = next(group for group in self._client.group_by_slot(self._keys) if key in group)
+        if len(same_slot) > 1:
+            # LMPOP takes from the first key that has elements. Starting at `key` keeps the rotation fair.
+            at = same_slot.index(key)
+            order = same_slot[at:] + same_slot[:at]
             end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-            answer = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
-            return (decode(answer[0]), answer[1]) if answer else (key, [])
+            reply = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
+            return (decode(reply[0]), reply[1]) if reply else (key, [])
         if self._server.supports(6, 2):
             return key, await self._client.command(key, self._pop, key, count, doing=doing) or []
         payload = await self._client.command(key, self._pop, key, doing=doing)
@@ -167,14 +167,14 @@ class AtMostOnce(Delivery):
                 )  # fmt: skip
 
     async def renew(self, key: str, entries: Sequence[Entry]) -> None:
-        """Nothing: a popped element has no lease."""
+        """Do nothing: a popped element has no lease."""
 
     async def release(self, key: str, entries: Sequence[Entry]) -> None:
-        """Push back, in their old order, what no call was started for: the others had their one delivery."""
+        """Push back elements whose call did not start, in their original order. The others had their one delivery."""
         payloads = [entry.payload for entry in reversed(entries) if not entry.started]
         if payloads:
             push = "LPUSH" if self._trigger.list_pop_from_beginning else "RPUSH"
-            await self._client.command(key, push, key, *payloads, doing=f"handing back to list {key!r}")
+            await self._client.command(key, push, key, *payloads, doing=f"returning elements to list {key!r}")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""Permissions: moved out of another file; say what belongs here."""
+"""The Redis commands that list triggers run, as samples to derive permissions from."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ __all__ = ["at_least_once_commands", "at_most_once_commands"]
 
 
 def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
-    """EVALSHA, and what the scripts run."""
+    """Yield EVALSHA and the commands that the scripts run."""
     inflight, elements, dead = inflight_key(key), elements_key(key), dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "4", key, inflight, elements, dead), ("TIME",))
     yield from (("LRANGE", key, "0", "0"), ("LTRIM", key, "0", "-1"))
@@ -22,6 +22,7 @@ def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
 
 
 def at_most_once_commands(trigger: ListTrigger, key: str, several: bool) -> Iterator[SampleCommand]:
+    """Yield the commands that pop, push back and dead-letter. `several`: LMPOP reads several keys."""
     side = "L" if trigger.list_pop_from_beginning else "R"
     yield ("LMPOP", "1", key, "LEFT") if several else (f"{side}POP", key)
     yield (f"{side}PUSH", key, "v")

@@ -1,2 +1,2 @@
--- Settles elements in flight. ARGV: as settle() reads them. Answers the ids of those left alone.
+-- Settles elements in flight. ARGV: see settle(). Returns the ids of elements that a later delivery holds.
 return settle(1)

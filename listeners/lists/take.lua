@@ -1,13 +1,13 @@
--- Takes elements and records them as in flight: first those whose lease ran out or whose retry is due, then new ones.
--- ARGV: lease in ms, how many, 1 to take from the beginning; then id, deliveries of each that is done; those that a
--- later delivery holds are left alone.
--- Answers {ms until the next one in flight becomes available, or -1; {id, deliveries, payload, id, ...}}; the first is of
--- use only if nothing was taken.
+-- Takes elements and records them as in flight: first those whose lease expired or whose retry is due, then new ones.
+-- ARGV: lease in ms, maximum count, 1 to take from the beginning; then id and deliveries of each element that is done.
+-- Done elements that a later delivery holds are left alone.
+-- Returns {ms until the next element in flight becomes available, or -1; {id, deliveries, payload, id, ...}}. The first
+-- value is valid only if nothing was taken.
 settle(4, true)
 local lease, count, beginning = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 
--- From here on everything is read before anything is written, and what is recorded is written before the list is cut: a key of
--- another type or a server out of memory refuses the script while it has changed nothing.
+-- From here on, all reads come before all writes, and elements are recorded before the list is trimmed. A key of the
+-- wrong type or a server out of memory then fails the script before it has changed anything.
 local nearest = redis.call('ZRANGE', inflight, 0, 0, 'WITHSCORES')
 local due = redis.call('ZRANGEBYSCORE', inflight, '-inf', now, 'LIMIT', 0, count)
 local wanted = count - #due
@@ -18,8 +18,8 @@ elseif wanted > 0 then
   fresh = redis.call('LRANGE', list, -wanted, -1)
 end
 
--- A user who may run only a part of the commands would leave elements both in the list and in flight: after a refusal
--- nothing more is written, and what was written is undone.
+-- A user with permission for only some of the commands could leave elements both in the list and in flight. After a
+-- refusal, nothing more is written, and earlier writes are undone.
 local refusal
 local function write(...)
   if refusal then return end
@@ -37,8 +37,8 @@ local function hand_out(id, deliveries, payload)
   taken[triple + 1], taken[triple + 2], taken[triple + 3] = id, deliveries, payload
 end
 
--- A call costs more than an argument; Lua's unpack has a limit.
-local function write_down()
+-- A command costs more than an argument; Lua's unpack has a limit.
+local function record_taken()
   for at = 1, #records, 1000 do
     local last = math.min(at + 999, #records)
     write('HSET', elements, unpack(records, at, last))
@@ -78,7 +78,7 @@ if number > 0 and not refusal then
     hand_out(string.format('%.0f', last - number + at), 1, payload)
   end
 end
-write_down()
+record_taken()
 if number > 0 then
   if beginning then
     write('LTRIM', list, number, -1)

@@ -1,4 +1,4 @@
-"""Permissions: moved out of another file; say what belongs here."""
+"""The Redis commands, keys and channels that a pub/sub trigger needs."""
 
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import lease_epoch_key, lease_key, lease_notices_channel
@@ -8,8 +8,9 @@ __all__ = ["pubsub_permissions"]
 
 
 def pubsub_permissions(trigger: PubSubTrigger, app_name: str, function_name: str) -> Permissions:
+    """Return what a function with this trigger must be allowed to do."""
     subscribe: SampleCommand = ("PSUBSCRIBE" if trigger.is_pattern else "SUBSCRIBE", trigger.channel)
-    # Redis compares a pattern with the rule letter by letter, and a channel as the rule's glob has it.
+    # Redis compares a subscribed pattern with the ACL rule literally, and matches a channel against it as a glob.
     channel = without_spaces(trigger.channel) if trigger.is_pattern else escape_glob(trigger.channel)
     if not trigger.singleton:
         return Permissions((subscribe, ("PING",)), (), (), (channel,))

@@ -1,4 +1,4 @@
-"""Messages that wait for their function: a bounded queue in which nothing disappears uncounted."""
+"""A bounded queue of messages that wait for their function; every dropped message is counted."""
 
 import asyncio
 from collections import deque
@@ -11,13 +11,13 @@ __all__ = ["MessageQueue"]
 
 
 class MessageQueue:
-    """Messages in the order in which they came, at most `size`; `on_drop` is told how many were dropped."""
+    """At most `size` messages, in order of arrival. `on_drop` is called with the number of messages dropped."""
 
     def __init__(self, size: int, on_drop: Callable[[int], object]) -> None:
         self._size = size
         self._on_drop = on_drop
         self._entries: deque[Entry] = deque()
-        self._woken = asyncio.Event()
+        self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -28,26 +28,26 @@ class MessageQueue:
             self._on_drop(1)
             return
         self._entries.append(entry)
-        self._woken.set()
+        self._wake.set()
 
     async def wait(self, seconds: float) -> None:
-        """Wait for a message, until stirred or at most so long."""
+        """Wait until there is a message or wake() is called, at most `seconds`."""
         if self._entries:
             return
-        self._woken.clear()
-        await wait_for_event(self._woken, seconds)
+        self._wake.clear()
+        await wait_for_event(self._wake, seconds)
 
     def wake(self) -> None:
-        """Let wait() return now."""
-        self._woken.set()
+        """Make wait() return now."""
+        self._wake.set()
 
     def take(self, count: int | None = None) -> list[Entry]:
-        """The oldest messages, at most `count`; all without it."""
+        """Remove and return the oldest messages: at most `count`, or all by default."""
         number = len(self._entries) if count is None else min(count, len(self._entries))
         return [self._entries.popleft() for _ in range(number)]
 
     def drop(self, entries: Iterable[Entry] | None = None) -> None:
-        """Count messages that were taken as dropped; without them, drop all that wait."""
+        """Count `entries`, which were taken, as dropped. Without them, drop every message in the queue."""
         number = len(self.take() if entries is None else list(entries))
         if number:
             self._on_drop(number)

@@ -1,4 +1,4 @@
-"""Reads pub/sub triggers: subscribes while it holds the lease, and hands messages over through a bounded queue."""
+"""Reads pub/sub triggers: subscribes while it holds the lease, and buffers messages in a bounded queue."""
 
 import asyncio
 import contextlib
@@ -23,27 +23,29 @@ from listeners.text import decode
 
 __all__ = ["QUEUE_SIZE", "PubSubSource"]
 
-#: Messages that wait for the function; more are dropped, and counted.
+#: Messages that may wait for the function; more are dropped and counted.
 QUEUE_SIZE = 10_000
-#: When more than so many wait, functions get their turn after each message that is read.
-MANY_WAIT = 200
-#: The holder renews this often within one lease time.
+#: While more messages than this wait, functions get a turn after each message that is read.
+YIELD_ABOVE_LENGTH = 200
+#: Renewals by the holder within one lease time.
 RENEWALS_PER_LEASE = 10 / 3
+#: The longest that take() waits for a message.
 MAX_WAIT_SECONDS = 1.0
-#: How long a holder that drains waits for one that stands by.
-HAND_OVER_SECONDS = 0.5
-#: How long the marker may take from Redis to us.
+#: How long a draining holder waits for a standby to take over.
+HANDOVER_SECONDS = 0.5
+#: How long the marker may take to arrive from Redis.
 MARKER_SECONDS = 0.5
-#: The longest that the last steps against Redis may take.
+#: The longest that stop() may take to pass on or release the lease.
 STOP_SECONDS = 1.5
 
 
 class PubSubSource(Source):
-    """The channel of one trigger.
+    """Reads the channel or pattern of one trigger.
 
-    Without a `lease` every instance subscribes. With `handover` the lease passes from one instance to the next
-    without a gap, else it is released at a drain and acquired by another soon after. `lease_seconds` is the lease's
-    time to live. `on_drop` is told how many messages were dropped, `on_lease` whether the lease is held.
+    Without a `lease` every instance subscribes. With `handover` a draining holder passes the lease to another instance
+    without a gap; without it, the holder releases the lease and another instance acquires it soon after.
+    `lease_seconds` is the lease's time to live. `on_drop` is called with the number of messages dropped, `on_lease`
+    with whether the lease is held.
     """
 
     def __init__(
@@ -65,49 +67,50 @@ class PubSubSource(Source):
         self._on_lease = on_lease
         self._queue = MessageQueue(QUEUE_SIZE, on_drop)
         self._subscription: Subscription | None = None
-        #: One step at a time changes who holds the lease and what is subscribed to.
-        self._changing = asyncio.Lock()
+        #: Serializes changes of the lease and of the subscription.
+        self._change_lock = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._begun = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._holder = False
+        self._marker_received = asyncio.Event()
+        self._lease_ended = asyncio.Event()
+        self._is_holder = False
         self._accepting = False
         self._draining = False
         self._stopped = False
-        self._ours_to_the_end = True
+        #: Whether the queued messages belong to this instance alone; stop() decides it.
+        self._owns_queue = True
         self._released = False
-        self._may_hold = False
+        self._may_hold_lease = False
 
     async def open(self) -> None:
-        """Find out what Redis is; maintain() subscribes when it holds the lease."""
+        """Detect the kind of server. maintain() subscribes once the lease is held."""
         await self._client.server()
         if self._client.is_cluster:
-            self._handover = None  # it needs one order of all that is published
+            self._handover = None  # it needs a single order of everything published
 
     async def describe(self) -> str:
         server = await self._client.server()
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
-        once = f"in one instance, by {await self._lease.describe()}" if self._lease else "in every instance"
+        once = f"in one instance, with {await self._lease.describe()}" if self._lease else "in every instance"
         warning = await self._keyspace_warning() if is_keyspace_channel(self._trigger.channel) else ""
         return f"{server}, {command} {self._trigger.channel}, {once}{warning}"
 
     async def maintain(self) -> None:
-        """Acquire or renew the lease, subscribe while it is held, and see that the subscription is alive."""
-        async with self._changing:
+        """Acquire or renew the lease, stay subscribed while it is held, and check that the subscription is alive."""
+        async with self._change_lock:
             if not self._stopped:
-                await self._look()
-        seconds = self._renew_seconds if self._holder or not self._lease else self._lease.retry_seconds
+                await self._update_role()
+        seconds = self._renew_seconds if self._is_holder or not self._lease else self._lease.retry_seconds
         await self._pause(min(seconds, self._subscription.follow_seconds if self._subscription else seconds))
 
     async def take(self, count: int) -> list[Entry]:
-        """Messages from the queue, if the lease is held: no call may start after its end."""
+        """Take messages from the queue if the lease is held. No call may start after the lease ends."""
         await self._queue.wait(MAX_WAIT_SECONDS)
-        return self._taken(count)
+        return self._dequeue(count)
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
-        return self._taken(count)
+        return self._dequeue(count)
 
-    def _taken(self, count: int) -> list[Entry]:
+    def _dequeue(self, count: int) -> list[Entry]:
         entries = self._queue.take(count)
         if self._lease and not self._lease.held:
             self._queue.drop(entries)
@@ -115,129 +118,132 @@ class PubSubSource(Source):
         return entries
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Redis keeps no message: those that no call was made for are counted as dropped."""
+        """Count messages that lapsed without a call as dropped. Redis keeps no messages that could be settled."""
         self._queue.drop(settlement.entry for settlement in settlements if settlement.outcome is Outcome.LAPSED)
 
     async def renew(self, entries: Sequence[Entry]) -> None:
-        """Nothing: a message has no lease of its own."""
+        """Do nothing: messages have no leases."""
 
     def may_start(self, entry: Entry) -> bool:
-        """Whether the lease is held, which the message came under; after stop(), whether it was ours to the end."""
+        """Return whether the lease under which the message arrived is still held.
+
+        After stop(), return whether the queued messages belong to this instance alone.
+        """
         if self._lease is None or self._stopped:
-            return self._ours_to_the_end
+            return self._owns_queue
         return self._lease.held and self._lease.epoch == entry.epoch
 
     def stop_waiting(self) -> None:
-        """Become the holder no more. One that holds the lease keeps it until stop() passes it on."""
+        """End waits and stop acquiring the lease. A current holder keeps it until stop()."""
         self._draining = True
         self._queue.wake()
         self._wake.set()
 
     async def stop(self) -> list[Entry]:
-        """Pass the lease on or end it, unsubscribe, and return what has come so far: no other instance will get it."""
-        self._ours_to_the_end = self._lease is None or self._lease.held
-        ours: bool | None = None
+        """Pass on or release the lease, unsubscribe, and return the messages so far, which no other instance gets."""
+        self._owns_queue = self._lease is None or self._lease.held
+        owns_queue: bool | None = None
         with contextlib.suppress(TimeoutError, SourceError):
-            async with asyncio.timeout(STOP_SECONDS), self._changing:
+            async with asyncio.timeout(STOP_SECONDS), self._change_lock:
                 self._stopped = True
-                if self._lease and self._holder:
-                    ours = await self._let_go(self._lease)
+                if self._lease and self._is_holder:
+                    owns_queue = await self._hand_over_or_release(self._lease)
         self._stopped = True
         await self._unsubscribe()
         self._on_lease(False)
-        if ours is None:
-            # Redis did not answer in time. Up to the end of the lease nobody else can have been subscribed.
-            ours = self._lease is None or self._lease.held or self._ended.is_set() or self._released
-        self._ours_to_the_end = ours
-        if not ours:
+        if owns_queue is None:
+            # Redis did not answer in time. Until the lease ends, no other instance can have been subscribed.
+            owns_queue = self._lease is None or self._lease.held or self._lease_ended.is_set() or self._released
+        self._owns_queue = owns_queue
+        if not owns_queue:
             self._queue.drop()
         return self._queue.take()
 
     async def release(self, entries: Sequence[Entry]) -> None:
-        """Nothing can be handed back: the messages are lost, and counted as dropped."""
+        """Count the messages as dropped. They are lost, as Redis cannot take them back."""
         self._queue.drop(entries)
 
     async def close(self) -> None:
         await self._unsubscribe()
         self._queue.drop()
         if self._lease:
-            if self._may_hold:
-                with contextlib.suppress(SourceError):  # it ends by itself
+            if self._may_hold_lease:
+                with contextlib.suppress(SourceError):  # otherwise it expires
                     await self._lease.release()
             self._on_lease(False)
             await self._lease.close()
         await self._client.aclose()
 
-    async def _look(self) -> None:
-        """Become, stay, or cease to be the holder."""
+    async def _update_role(self) -> None:
+        """Become, stay or stop being the holder, and subscribe accordingly."""
         if self._subscription is not None and self._subscription.ended:
             await self._unsubscribe()
             await self._client.invalidate_routes()
-        if self._draining and not self._holder:
+        if self._draining and not self._is_holder:
             await self._unsubscribe()
             return
         if self._handover:
             await self._subscribe(self._handover.channel)
         if self._lease is None or await self._acquire(self._lease):
-            self._holder = True
+            self._is_holder = True
             await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern, then=self._accept)
-        elif self._holder:
-            await self._lose()
+        elif self._is_holder:
+            await self._lose_lease()
         elif self._lease and self._handover and self._handover.due:
-            await self._succeed(self._lease, self._handover)
+            await self._take_over(self._lease, self._handover)
         if self._subscription is not None:
-            async with self._unsubscribed_on_error():
+            async with self._unsubscribing_on_error():
                 await self._subscription.check_alive(self._renew_seconds)
             await self._subscription.follow_topology()
 
     async def _acquire(self, lease: Lease) -> bool:
-        self._may_hold = True
+        self._may_hold_lease = True
         epoch = lease.epoch
         try:
             held = await lease.acquire()
         finally:
             self._on_lease(lease.held)
-        if held and self._holder and lease.epoch != epoch:
-            await self._lose()  # it had run out unnoticed, and another instance may have been the holder meanwhile
+        if held and self._is_holder and lease.epoch != epoch:
+            await self._lose_lease()  # it expired unnoticed, and another instance may have held it in the meantime
         return held
 
-    async def _lose(self) -> None:
-        """Another instance is the holder: what has come since may have come to that one too."""
-        self._holder = False
+    async def _lose_lease(self) -> None:
+        """Unsubscribe and drop the queue: another instance is the holder and may have received the same messages."""
+        self._is_holder = False
         await self._unsubscribe()
         self._queue.drop()
 
-    async def _succeed(self, lease: Lease, handover: Handover) -> None:
-        """Take over from a holder that drains: subscribe and discard until the marker comes."""
-        self._begun.clear()
-        async with self._unsubscribed_on_error():  # a marker may be on its way, which must find nobody
+    async def _take_over(self, lease: Lease, handover: Handover) -> None:
+        """Take over from a draining holder: subscribe, and discard messages until the marker arrives."""
+        self._marker_received.clear()
+        async with self._unsubscribing_on_error():  # a marker that is still on its way must find no subscription
             subscription = await self._subscribe(self._trigger.channel, pattern=self._trigger.is_pattern)
             if not await handover.take_over():
                 await subscription.remove(self._trigger.channel, pattern=self._trigger.is_pattern)
                 return
-            if not await subscription.wait_for(self._begun, MARKER_SECONDS):
-                raise SourceTimeoutError(f"the lease of {self._trigger.channel!r} was taken over, but no marker came")
+            if not await subscription.wait_for(self._marker_received, MARKER_SECONDS):
+                raise SourceTimeoutError(f"took over the lease of {self._trigger.channel!r}, but no marker arrived")
         if not await self._acquire(lease):
-            await self._lose()
+            await self._lose_lease()
 
-    async def _let_go(self, lease: Lease) -> bool:
-        """Stop being the holder; whether what is in the queue is ours alone."""
+    async def _hand_over_or_release(self, lease: Lease) -> bool:
+        """Stop being the holder. Return whether the queued messages belong to this instance alone."""
         if self._handover is None or self._subscription is None:
             held = lease.held
             await self._unsubscribe()
             return await lease.release() or held
         others: int | None = 0
-        with contextlib.suppress(SourceError):  # without an offer the lease just ends
+        with contextlib.suppress(SourceError):  # without an offer the lease is only released
             others = await self._handover.offer()
         if others is None:
             return False
         if others:
-            await self._subscription.wait_for(self._ended, HAND_OVER_SECONDS)
+            await self._subscription.wait_for(self._lease_ended, HANDOVER_SECONDS)
         held = lease.held
-        released = self._released = not self._ended.is_set() and await lease.release()
-        # Either a successor's marker is on its way or our own: what comes before it is ours.
-        await self._subscription.wait_for(self._ended, MARKER_SECONDS)
-        return released or held or self._ended.is_set()
+        released = self._released = not self._lease_ended.is_set() and await lease.release()
+        # A notice is on its way: a successor's marker or our own release. Messages that arrive before it are ours.
+        await self._subscription.wait_for(self._lease_ended, MARKER_SECONDS)
+        return released or held or self._lease_ended.is_set()
 
     def _accept(self) -> None:
         self._accepting = True
@@ -245,19 +251,19 @@ class PubSubSource(Source):
     async def _subscribe(
         self, channel: str, *, pattern: bool = False, then: Callable[[], object] | None = None
     ) -> Subscription:
-        """See that a channel or pattern is subscribed to, on the one connection, or at every primary of a cluster."""
+        """Subscribe to a channel or pattern if needed; keyspace notifications of a cluster need every primary."""
         if self._subscription is None and self._client.is_cluster and is_keyspace_channel(self._trigger.channel):
-            self._subscription = ClusterSubscription(self._client, self._received, self._wake.set)
+            self._subscription = ClusterSubscription(self._client, self._on_message, self._wake.set)
         elif self._subscription is None:
             redis = await self._client.subscription(self._trigger.channel)
-            self._subscription = NodeSubscription(redis, self._received, self._wake.set)
+            self._subscription = NodeSubscription(redis, self._on_message, self._wake.set)
         if not self._subscription.is_subscribed(channel):
-            async with self._unsubscribed_on_error():
+            async with self._unsubscribing_on_error():
                 await self._subscription.add(channel, pattern=pattern, then=then)
         return self._subscription
 
     async def _unsubscribe(self) -> None:
-        """Close the subscription's connection, which ends it at once."""
+        """Close the subscription's connections, which unsubscribes at once."""
         self._accepting = False
         if self._handover:
             self._handover.cancel()
@@ -266,7 +272,7 @@ class PubSubSource(Source):
             await subscription.close()
 
     @contextlib.asynccontextmanager
-    async def _unsubscribed_on_error(self) -> AsyncIterator[None]:
+    async def _unsubscribing_on_error(self) -> AsyncIterator[None]:
         try:
             yield
         except BaseException:
@@ -274,30 +280,30 @@ class PubSubSource(Source):
             await self._client.invalidate_routes()
             raise
 
-    def _received(self, message: Message) -> bool:
+    def _on_message(self, message: Message) -> bool:
         channel = decode(message.channel)
         if self._handover and channel == self._handover.channel:
-            if message.pattern is None:  # a pattern of the user's may match it too
-                self._noticed(self._handover.interpret(message.data))
+            if message.pattern is None:  # a user's pattern may match this channel too
+                self._on_notice(self._handover.interpret(message.data))
             return True
         if self._accepting and not concerns_a_lease(channel, message.data):
             pattern = decode(message.pattern) if message.pattern is not None else None
             epoch = self._lease.epoch if self._lease else None
             self._queue.put(Entry(channel, payload=message.data, pattern=pattern, epoch=epoch))
-        return len(self._queue) > MANY_WAIT
+        return len(self._queue) > YIELD_ABOVE_LENGTH
 
-    def _noticed(self, notice: Notice | None) -> None:
+    def _on_notice(self, notice: Notice | None) -> None:
         if notice is Notice.BEGIN:
-            self._accepting = self._holder = True
-            self._begun.set()
-        elif notice is Notice.END and self._holder:
+            self._accepting = self._is_holder = True
+            self._marker_received.set()
+        elif notice is Notice.END and self._is_holder:
             self._accepting = False
-            self._ended.set()
-        elif notice is Notice.LOOK:
+            self._lease_ended.set()
+        elif notice is Notice.ACQUIRE:
             self._wake.set()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than nothing happens and the subscription lives."""
+        """Wait until woken, at most `seconds`. Raises SourceError if the subscription has ended."""
         await wait_for_event(self._wake, seconds)
         self._wake.clear()
         if self._subscription is not None:
@@ -306,7 +312,7 @@ class PubSubSource(Source):
     async def _keyspace_warning(self) -> str:
         try:
             doing = "CONFIG GET notify-keyspace-events"
-            answers = await self._client.on_every_primary("CONFIG", "GET", "notify-keyspace-events", doing=doing)
+            replies = await self._client.on_every_primary("CONFIG", "GET", "notify-keyspace-events", doing=doing)
         except (AccessDeniedError, CommandRefusedError):
-            return "; the server does not say whether it publishes these notifications (CONFIG GET is denied)"
-        return keyspace_warning(self._trigger.channel, [decode(answer[1]) if answer else "" for answer in answers])
+            return "; cannot check whether the server publishes these notifications (CONFIG GET is denied)"
+        return keyspace_warning(self._trigger.channel, [decode(reply[1]) if reply else "" for reply in replies])

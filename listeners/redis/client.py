@@ -1,4 +1,4 @@
-"""A client of one Redis, be it a server, the primary that Sentinels know, or a cluster."""
+"""A client for one Redis: a server, the primary behind Sentinels, or a cluster."""
 
 import asyncio
 import re
@@ -20,21 +20,21 @@ from listeners.redis.topology import Topology
 
 __all__ = ["Client"]
 
-#: Longer than any blocking read of ours, so that a read that waits is not taken for a server that hangs.
+#: Longer than any blocking read, so that a blocking read is not mistaken for a server that hangs.
 SOCKET_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 8
-#: How often one command follows a slot to another node before it is given up.
+#: How often one command is sent, following redirects, before it fails.
 MAX_REDIRECTIONS = 3
 Command = tuple[Any, ...]
 
 
 class Client:
-    """Sends each command to the node that has its key, and follows keys that move.
+    """Sends each command to the node that has its key, and follows redirects.
 
-    Connects at its first command. It never sends a command again by itself unless a node refused it, since a reply
-    that was lost may mean a command that was done. Answers come as the server sends them (RESP2). `client_name` is what
-    CLIENT LIST shows, `timeout_seconds` the longest that one answer may take, `max_connections` is for each node.
-    Every method raises SourceError, with `doing` in its text: what was being done.
+    Connects at the first command. Never repeats a command unless a node refused it: when a reply is lost, the command
+    may have been executed. Replies are as the server sends them (RESP2). `client_name` is shown by CLIENT LIST,
+    `timeout_seconds` bounds the wait for one reply, and `max_connections` is per node. Every method raises SourceError,
+    whose text begins with `doing`.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class Client:
 
     @property
     def is_cluster(self) -> bool:
-        """Whether keys are spread over several nodes; known once a command or server() has been answered."""
+        """Whether this is a cluster; valid once a command or server() has been answered."""
         return self._topology.is_cluster
 
     async def server(self) -> ServerInfo:
-        """Ask the server what it is (INFO). One that denies INFO is treated as the oldest.
+        """Return the server's name and version (INFO). A server that denies INFO is treated as the oldest version.
 
-        Raises SourceError if it cannot be reached, or refuses the user or password.
+        Raises SourceError if the server cannot be reached or refuses the user or password.
         """
         try:
-            info = await self._follow(None, lambda node, _: node.info("server"), "INFO server")
+            info = await self._execute(None, lambda node, _: node.info("server"), "INFO server")
         except (AccessDeniedError, CommandRefusedError) as error:
             if isinstance(error.__cause__, exceptions.AuthenticationError):
-                raise  # not INFO is denied, but everything
+                raise  # the login failed, not only INFO
             return ServerInfo()
         cluster = info.get("redis_mode", info.get("server_mode")) == "cluster"
         if cluster:
@@ -71,79 +71,84 @@ class Client:
                 await self._topology.refresh()
         elif len(self._spec.endpoints) > 1 and self._spec.service is None:
             raise CommandRefusedError(
-                f"{self._spec.address} names several servers, but they are no cluster: name one of them, or Sentinels "
+                f"{self._spec.address} names several servers that are not a cluster: name one server, or Sentinels "
                 "with serviceName=..."
             )
         name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
         return ServerInfo(name, _version(info.get(version, "0")), cluster)
 
     async def command(self, key: str | None, *command: Any, doing: str) -> Any:
-        """Run one command where `key` is; None for a command without a key, on any node."""
+        """Run one command on the node that has `key`, or on any node if it is None."""
 
         async def run(node: Redis, asking: bool) -> Any:
             if asking:
-                return (await _pipelined(node, [("ASKING",), command]))[1]
-            return (await self._answers(node, [command]))[0]
+                return (await _pipeline(node, [("ASKING",), command]))[1]
+            return (await self._round_trip(node, [command]))[0]
 
-        return await self._follow(key, run, doing)
+        return await self._execute(key, run, doing)
 
     async def transaction(self, key: str, commands: Sequence[Command], *, doing: str) -> list[Any]:
-        """Run commands on keys of one slot as one step (MULTI)."""
+        """Run commands on keys of one slot atomically (MULTI)."""
 
         async def run(node: Redis, asking: bool) -> list[Any]:
             if asking:
-                raise exceptions.TryAgainError("the slot is being moved")
-            *_, executed = await self._answers(node, [("MULTI",), *commands, ("EXEC",)])
-            return _all_done(executed)
+                raise exceptions.TryAgainError("the slot is being migrated")
+            *_, executed = await self._round_trip(node, [("MULTI",), *commands, ("EXEC",)])
+            return _raise_first_error(executed)
 
-        answers: list[Any] = await self._follow(key, run, doing)
-        return answers
+        replies: list[Any] = await self._execute(key, run, doing)
+        return replies
 
     async def run_script(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
-        """Run a script on keys of one slot (EVALSHA; EVAL where the node does not know it yet)."""
-        rest = (len(keys), *keys, *arguments)
+        """Run a script on keys of one slot (EVALSHA, or EVAL if the node has not cached it yet)."""
+        parameters = (len(keys), *keys, *arguments)
         try:
-            return await self.command(keys[0], "EVALSHA", lua.digest, *rest, doing=doing)
+            return await self.command(keys[0], "EVALSHA", lua.digest, *parameters, doing=doing)
         except CommandRefusedError as error:
             if not isinstance(error.__cause__, exceptions.NoScriptError):
                 raise
-        return await self.command(keys[0], "EVAL", lua.source, *rest, doing=doing)
+        return await self.command(keys[0], "EVAL", lua.source, *parameters, doing=doing)
 
     async def transactions(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
-        """Run groups of commands, each on keys of one slot and as one step (MULTI), in one round trip to each node.
+        """Run groups of commands in one round trip per node. Each group is on keys of one slot and atomic (MULTI).
 
-        A group that was refused, or whose node cannot be reached, has its error as its only answer.
+        A group that was refused, or whose node cannot be reached, has the error as its only reply.
         """
-        answers: list[list[Any]] = [[] for _ in groups]
-        left = list(range(len(groups)))
+        replies: list[list[Any]] = [[] for _ in groups]
+        pending = list(range(len(groups)))
         for _ in range(MAX_REDIRECTIONS):
             with translated(doing):
-                by_node = await self._by_node(left, [key for key, _ in groups])
+                by_node = await self._group_by_node(pending, [key for key, _ in groups])
             await asyncio.gather(
-                *(self._ask(node, [(at, groups[at][1]) for at in group], answers) for node, group in by_node)
+                *(
+                    self._run_groups(node, [(index, groups[index][1]) for index in indexes], replies)
+                    for node, indexes in by_node
+                )
             )
-            moved = {at: answers[at][0] for at in left if isinstance(answers[at][0], exceptions.MovedError)}
+            moved = {
+                index: replies[index][0] for index in pending if isinstance(replies[index][0], exceptions.MovedError)
+            }
             if not moved:
                 break
             with translated(doing):
                 await self._topology.follow_move(next(iter(moved.values())))
-            left = list(moved)
-        return answers
+            pending = list(moved)
+        return replies
 
     @property
     def first_node(self) -> Redis:
-        """One of the servers, to look at the server itself; its errors are redis-py's."""
+        """A client of one server, to inspect the server itself. It raises errors of redis-py."""
         return self._topology.first_node
 
     def group_by_slot(self, keys: Sequence[str]) -> list[tuple[str, ...]]:
-        """The keys in groups that one command may name: all of them, or in a cluster those of one slot."""
+        """Group the keys that one command may name: in a cluster those of one slot, otherwise all of them."""
         groups: dict[int, list[str]] = {}
         for key in keys:
             groups.setdefault(key_slot(key) if self.is_cluster else 0, []).append(key)
         return [tuple(group) for group in groups.values()]
 
     async def on_every_primary(self, *command: Any, doing: str) -> list[Any]:
-        """Run one command without a key on every node that has slots; outside of a cluster on the only one."""
+        """Run one command without a key on every node that has slots, or without a cluster on the only node."""
         with translated(doing):
             nodes = [self._topology.node_at(endpoint) for endpoint in self._topology.primaries()] or [
                 self._topology.first_node
@@ -151,43 +156,43 @@ class Client:
             return [await node.execute_command(*command) for node in nodes]
 
     async def subscription(self, channel: str) -> PubSub:
-        """A subscription to nothing yet, at a node that a channel may be subscribed to at: in a cluster, any."""
-        with translated("looking for a node to subscribe at"):
+        """Return an empty subscription at a node where `channel` can be subscribed to; in a cluster, any node can."""
+        with translated("finding a node to subscribe at"):
             return (await self._topology.node_for(channel)).pubsub()
 
     async def primaries(self) -> list[Endpoint]:
-        """The nodes of a cluster that have slots now."""
+        """Return the nodes of a cluster that have slots now."""
         with translated("CLUSTER SLOTS"):
             await self._topology.refresh()
         return self._topology.primaries()
 
     def subscription_at(self, primary: Endpoint) -> PubSub:
-        """A subscription to nothing yet, at this node of a cluster."""
+        """Return an empty subscription at this node of a cluster."""
         return self._topology.node_at(primary).pubsub()
 
-    async def invalidate_routes(self, silent: Redis | None = None) -> None:
-        """Find out anew, before the next command, which node to ask: a connection to one was lost.
+    async def invalidate_routes(self, unresponsive: Redis | None = None) -> None:
+        """Refresh the routes before the next command, because a connection was lost.
 
-        `silent`: the one that did not answer, if it is known.
+        `unresponsive`: the node that did not answer, if known.
         """
         await self._pinned.release_all()
-        await self._topology.invalidate(silent)
+        await self._topology.invalidate(unresponsive)
 
     async def aclose(self) -> None:
         """Disconnect."""
         await self._topology.aclose()
 
-    async def _follow(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
-        """Run something where a key is; if a node says that another one has it, there."""
+    async def _execute(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
+        """Call `run` with the node that has a key and whether to send ASKING. Follow redirects and translate errors."""
         try:
-            return await self._redirected(key, run)
+            return await self._follow_redirects(key, run)
         except TRANSLATED as error:
-            ours = translate(error, doing)
-            if isinstance(ours, SourceUnavailableError | SourceTimeoutError):
+            source_error = translate(error, doing)
+            if isinstance(source_error, SourceUnavailableError | SourceTimeoutError):
                 await self.invalidate_routes()
-            raise ours from error
+            raise source_error from error
 
-    async def _redirected(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
+    async def _follow_redirects(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
         for _ in range(MAX_REDIRECTIONS):
             node = await (self._topology.any_node() if key is None else self._topology.node_for(key))
             try:
@@ -196,48 +201,49 @@ class Client:
                 await self._topology.follow_move(error)
             except exceptions.AskError as error:
                 return await run(self._topology.node_at(Endpoint(error.host or self._spec.host, error.port)), True)
-        raise exceptions.TryAgainError("the key moves from node to node")
+        raise exceptions.TryAgainError("too many redirects")
 
-    async def _answers(self, node: Redis, commands: Sequence[Command]) -> list[Any]:
-        """The answers of one round trip; raises the first error among them."""
+    async def _round_trip(self, node: Redis, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands sent in one round trip. Raises the first error among them."""
         if self._spec.service is None:
-            return _all_done(await self._pinned.run(node.connection_pool, commands))
-        return await _pipelined(node, commands)  # connections to a primary follow it in their pool only
+            return _raise_first_error(await self._pinned.run(node.connection_pool, commands))
+        return await _pipeline(node, commands)  # only the pool moves connections to a new primary
 
-    async def _by_node(self, indexes: Iterable[int], keys: Sequence[str]) -> list[tuple[Redis, list[int]]]:
-        found: dict[Redis, list[int]] = {}
-        for at in indexes:
-            found.setdefault(await self._topology.node_for(keys[at]), []).append(at)
-        return list(found.items())
+    async def _group_by_node(self, indexes: Iterable[int], keys: Sequence[str]) -> list[tuple[Redis, list[int]]]:
+        by_node: dict[Redis, list[int]] = {}
+        for index in indexes:
+            by_node.setdefault(await self._topology.node_for(keys[index]), []).append(index)
+        return list(by_node.items())
 
-    async def _ask(
-        self, node: Redis, groups: Sequence[tuple[int, Sequence[Command]]], answers: list[list[Any]]
+    async def _run_groups(
+        self, node: Redis, groups: Sequence[tuple[int, Sequence[Command]]], replies: list[list[Any]]
     ) -> None:
-        """Fill in one node's answers."""
+        """Run groups of commands on one node and store their replies by index."""
         commands = [command for _, group in groups for command in (("MULTI",), *group, ("EXEC",))]
         try:
-            flat = await _pipelined(node, commands, raising=False)
+            remaining = await _pipeline(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
             await self.invalidate_routes(node)
-            for at, _ in groups:
-                answers[at] = [error]
+            for index, _ in groups:
+                replies[index] = [error]
             return
-        for at, group in groups:
-            part, flat = flat[: len(group) + 2], flat[len(group) + 2 :]
-            # A command refused while it was queued (ACL, MOVED) names its reason; EXEC then only says that it aborted.
-            refused = next((answer for answer in part if isinstance(answer, exceptions.RedisError)), None)
-            answers[at] = [refused] if refused is not None else part[-1]
+        for index, group in groups:
+            size = len(group) + 2  # with MULTI and EXEC
+            part, remaining = remaining[:size], remaining[size:]
+            # A command refused while queued (ACL, MOVED) carries the reason; EXEC only reports that it aborted.
+            refused = next((reply for reply in part if isinstance(reply, exceptions.RedisError)), None)
+            replies[index] = [refused] if refused is not None else part[-1]
 
 
-def _all_done(answers: list[Any]) -> list[Any]:
-    """The answers if no command was refused; raises the first error."""
-    for answer in answers:
-        if isinstance(answer, exceptions.RedisError):
-            raise answer
-    return answers
+def _raise_first_error(replies: list[Any]) -> list[Any]:
+    """Return the replies. Raises the first error among them."""
+    for reply in replies:
+        if isinstance(reply, exceptions.RedisError):
+            raise reply
+    return replies
 
 
-async def _pipelined(node: Redis, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
+async def _pipeline(node: Redis, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
     async with node.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)

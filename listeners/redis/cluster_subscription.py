@@ -18,7 +18,7 @@ FOLLOW_SECONDS = 1.0
 
 
 class ClusterSubscription(Subscription):
-    """Like a Subscription; follows the cluster's topology. The trouble of one node stops no other's messages."""
+    """A Subscription that follows the cluster's topology. A failing node does not stop the messages of the others."""
 
     def __init__(self, client: Client, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:
         self._client = client
@@ -26,16 +26,17 @@ class ClusterSubscription(Subscription):
         self._on_end = on_end
         self._channels: dict[str, tuple[bool, Callable[[], object] | None]] = {}
         self._subscriptions: dict[Endpoint, NodeSubscription] = {}
-        # New primaries appear after a fail-over, or when slots move to another node.
+        # New primaries appear after a failover, or when slots move to another node.
         self.follow_seconds = FOLLOW_SECONDS
 
     @property
     def ended(self) -> bool:
-        """Never: a node whose subscription ends is subscribed at again by follow()."""
+        """Always False: follow_topology() subscribes again at a node whose subscription ended."""
         return False
 
     async def add(self, *channels: str, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
-        """Subscribe to channels or patterns too, at every primary; `then` is called for each when one confirms.
+        """Subscribe to more channels or patterns at every primary. `then` is called for each channel whenever a primary
+        confirms it.
 
         Raises SourceError.
         """
@@ -52,48 +53,48 @@ class ClusterSubscription(Subscription):
             await subscription.remove(*channels, pattern=pattern)
 
     def is_subscribed(self, channel: str) -> bool:
-        """Whether it is subscribed to this."""
+        """Return whether this channel or pattern was added."""
         return channel in self._channels
 
     async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for something that a message will set; whether it was set."""
+        """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         return await wait_for_event(event, seconds)
 
     def raise_if_ended(self) -> None:
-        """Nothing: follow() tells what is wrong."""
+        """Do nothing: follow_topology() raises errors."""
 
     async def check_alive(self, pause_seconds: float) -> None:
-        """Ping every node; one that does not answer is let go of, for follow() to find its successor."""
+        """Ping every node. Drop those that do not answer, so that follow_topology() finds their successors."""
         for node, subscription in list(self._subscriptions.items()):
             try:
                 await subscription.check_alive(pause_seconds)
             except SourceError:
-                await self._forget(node)
+                await self._drop(node)
 
     async def follow_topology(self) -> None:
-        """Subscribe at primaries that are new or were lost, and let go of nodes that are primaries no more.
+        """Subscribe at primaries that are new or were dropped, and drop nodes that are no longer primaries.
 
-        Raises the SourceError of a node at which it did not work, after all others.
+        Tries every node, then raises the SourceError of one that failed.
         """
         primaries = await self._client.primaries()
-        for node in [node for node, one in self._subscriptions.items() if one.ended or node not in primaries]:
-            await self._forget(node)
-        trouble: SourceError | None = None
+        for node in [node for node, each in self._subscriptions.items() if each.ended or node not in primaries]:
+            await self._drop(node)
+        last_error: SourceError | None = None
         for node in primaries:
             if node not in self._subscriptions:
                 try:
-                    self._subscriptions[node] = await self._subscribed_at(node)
+                    self._subscriptions[node] = await self._subscribe_at(node)
                 except SourceError as error:
-                    trouble = error
-        if trouble is not None:
-            raise trouble
+                    last_error = error
+        if last_error is not None:
+            raise last_error
 
     async def close(self) -> None:
-        """Close all connections, which ends all subscriptions at once."""
+        """Close all connections, which ends all subscriptions."""
         for node in list(self._subscriptions):
-            await self._forget(node)
+            await self._drop(node)
 
-    async def _subscribed_at(self, node: Endpoint) -> NodeSubscription:
+    async def _subscribe_at(self, node: Endpoint) -> NodeSubscription:
         subscription = NodeSubscription(self._client.subscription_at(node), self._on_message, self._on_end)
         try:
             for channels, pattern, then in self._batches():
@@ -104,11 +105,11 @@ class ClusterSubscription(Subscription):
         return subscription
 
     def _batches(self) -> Iterator[tuple[list[str], bool, Callable[[], object] | None]]:
-        """All channels, those together that can be subscribed to in one command."""
+        """Yield all channels in batches that one command can subscribe to."""
         for (pattern, then), group in groupby(list(self._channels.items()), key=itemgetter(1)):
             channels = [channel for channel, _ in group]
             for start in range(0, len(channels), MAX_CHANNELS):
                 yield channels[start : start + MAX_CHANNELS], pattern, then
 
-    async def _forget(self, node: Endpoint) -> None:
+    async def _drop(self, node: Endpoint) -> None:
         await self._subscriptions.pop(node).close()

@@ -1,4 +1,4 @@
-"""One connection to a server: where it may lead, how it is encrypted, and as whom."""
+"""How connections are opened: the hosts they may lead to, TLS, and credentials."""
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ __all__ = ["Dialer"]
 
 
 class Dialer:
-    """What all connections of one spec share. `allowed` says whether a host may be connected to; None: any may."""
+    """What all connections of one spec share. `allowed` returns whether a host may be connected to; None allows all."""
 
     def __init__(self, spec: ConnectionSpec) -> None:
         self._spec = spec
@@ -39,34 +39,34 @@ class Dialer:
         self.credentials = _credentials(spec)
 
     def connection_class(self, *, sentinel: bool = False) -> type[Connection]:
-        """The class of connections to a server, or to the primary that Sentinels name."""
+        """Return the class of connections to a server, or to the primary that Sentinels report."""
         if sentinel:
             return _SecurePrimary if self._spec.tls else _PlainPrimary
         return _Secure if self._spec.tls else _Plain
 
     @property
-    def good_until(self) -> float:
-        """When a connection made now has to be made anew (time.monotonic)."""
+    def reconnect_at(self) -> float:
+        """When a connection opened now must be replaced (time.monotonic)."""
         return self.credentials.renew_at if isinstance(self.credentials, EntraTokens) else math.inf
 
     def context(self) -> ssl.SSLContext:
-        """The TLS context, made anew when its files have been replaced. Raises OSError if one cannot be used."""
+        """Return the TLS context, rebuilt if its files have been replaced. Raises OSError if a file cannot be used."""
         if self._context is None or self._files.changed():
             with self._files.reading():
                 self._context = tls_context(self._spec)
         return self._context
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of a host that may be connected to. Raises an error of redis-py if it may not.
+        """Resolve a host to its addresses. Raises an error of redis-py if the host may not be connected to.
 
-        They are connected to as they are here: a name that is looked up twice may lead elsewhere the second time.
+        Connect to these addresses, not to the name: a second lookup may return others.
         """
         if self.allowed is None or not self.allowed(host):
-            raise RedisConnectionError(f"{host} is none of the hosts that are allowed")
+            raise RedisConnectionError(f"{host} is not one of the allowed hosts")
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         if not addresses or not all(map(is_remote_address, addresses)):
-            raise RedisConnectionError(f"{host} has an address of this machine or this link")
+            raise RedisConnectionError(f"{host} has a loopback, link-local, unspecified or multicast address")
         return addresses
 
 
@@ -77,29 +77,29 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
 
 
 class _DialedConnection(Connection):
-    """A connection that follows its link."""
+    """A connection that its dialer configures: allowed addresses, TLS files and credentials."""
 
     def __init__(self, *, dialer: Dialer, **options: Any) -> None:
         self._dialer = dialer
         self._address: str | None = None
-        self._good_until = math.inf
+        self._reconnect_at = math.inf
         super().__init__(**options)
 
     async def connect(self) -> None:
-        """Connect if it is not; the pool calls this each time before it hands out a connection."""
+        """Connect unless connected with current credentials. The pool calls this before it hands out a connection."""
         if self.is_connected:
-            if time.monotonic() < self._good_until:
+            if time.monotonic() < self._reconnect_at:
                 return
             await self.disconnect()
         try:
             await super().connect()  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
-            # Otherwise one whose handshake was cut short counts as connected, and is handed out as it is.
+            # Otherwise a connection with an incomplete handshake counts as connected, and the pool hands it out.
             await self.disconnect(nowait=True)
             raise
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send. redis-py makes a task for each command, to bound the sending: only one that stalls needs that."""
+        """Send a command. redis-py starts a task per command to bound the write, which only a stalled write needs."""
         writer: asyncio.StreamWriter | None = self._writer
         if writer is None or isinstance(command, str):
             await super().send_packed_command(command, check_health)
@@ -108,14 +108,14 @@ class _DialedConnection(Connection):
             writer.write(command if isinstance(command, bytes) else b"".join(command))
             if writer.transport.get_write_buffer_size() > 0:
                 await super().send_packed_command([], check_health=False)
-        except RuntimeError as error:  # uvloop, of a transport that is closed
+        except RuntimeError as error:  # from uvloop if the transport is closed
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"the connection is closed: {error}") from error
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         if self.credential_provider is not None:
             await self.credential_provider.get_credentials_async()
-            self._good_until = self._dialer.good_until
+            self._reconnect_at = self._dialer.reconnect_at
         await super().on_connect_check_health(check_health)
 
     async def _connect(self) -> None:
@@ -154,26 +154,25 @@ class _Secure(_DialedConnection, SSLConnection):
 
 
 class _Primary(_DialedConnection):
-    """A connection that must lead to a primary: a Sentinel may know less than the others, and name the former one.
+    """A connection that must lead to a primary. A Sentinel that lags behind the others may report the former one.
 
-    Nothing else would show that: it measures as well as a primary does, and whoever is subscribed there gets what is
-    replicated.
+    Nothing else would reveal a replica: measuring works there, and subscribers receive the replicated messages.
     """
 
     connection_pool: Any
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
-        # ROLE would say it too, but is not among the commands that `check --acl` gives to users.
+        # Not ROLE, which is not among the commands that `check --acl` grants.
         await self.send_command("INFO", "replication", check_health=False)
         try:
-            told = await self.read_response()
-        except ResponseError:  # denied: it cannot be known
+            info = await self.read_response()
+        except ResponseError:  # denied, so the role stays unknown
             return
-        if b"role:slave" in told:
+        if b"role:slave" in info:
             self.connection_pool.sentinel_manager.distrust((self.host, self.port))
             raise RedisConnectionError(
-                f"{self.host}:{self.port} is a replica: a Sentinel does not know the new primary yet"
+                f"{self.host}:{self.port} is a replica: a Sentinel does not report the new primary yet"
             )
 
 

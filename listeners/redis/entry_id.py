@@ -1,4 +1,4 @@
-"""IDs of stream entries (Redis: Streams, entry IDs)."""
+"""Stream entry IDs (Redis documentation: Streams, entry IDs)."""
 
 from typing import NamedTuple, Self
 
@@ -10,19 +10,19 @@ MAX_SEQUENCE = 2**64 - 1
 
 
 class EntryId(NamedTuple):
-    """The ID of a stream entry; IDs compare as Redis compares them."""
+    """The ID of a stream entry. IDs compare in the order of Redis."""
 
     milliseconds: int
     sequence: int
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read `milliseconds-sequence`, or `milliseconds` alone."""
+        """Parse `milliseconds-sequence`, or `milliseconds` alone."""
         milliseconds, _, sequence = decode(raw).partition("-")
         return cls(int(milliseconds), int(sequence or 0))
 
     def next(self) -> "EntryId":
-        """The smallest greater ID, to read on after an entry: before Redis 6.2 a range cannot exclude its start."""
+        """Return the next greater ID, to continue after an entry. Before Redis 6.2 a range cannot exclude its start."""
         if self.sequence < MAX_SEQUENCE:
             return EntryId(self.milliseconds, self.sequence + 1)
         return EntryId(self.milliseconds + 1, 0)

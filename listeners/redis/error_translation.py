@@ -1,4 +1,4 @@
-"""The one place where errors of redis-py and of the network become ours."""
+"""Translate errors of redis-py and of the network to SourceErrors. Nothing else does."""
 
 import re
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ TRANSLATED = (exceptions.RedisError, OSError, TimeoutError)
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn the errors of redis-py and of the network into SourceErrors that say what was being done."""
+def translated(doing: str) -> Iterator[None]:
+    """Translate errors of redis-py and of the network to SourceErrors whose text begins with `doing`."""
     try:
         yield
     except TRANSLATED as error:
-        raise translate(error, what) from error
+        raise translate(error, doing) from error
 
 
-#: By error class, the first that fits.
+#: By error class; the first match counts.
 _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[SourceError]], ...] = (
     (
         (
@@ -57,12 +57,12 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[SourceError]], ...] = (
     ),
 )
 
-#: By the code of an error reply, as a whole word (BUSYGROUP is not BUSY); inside a script's error the code stands in
-#: the middle of the text.
+#: By the code of an error reply, as a whole word (BUSYGROUP is not BUSY). In a script's error the code is in the middle
+#: of the text.
 _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
     ("WRONGTYPE", WrongTypeError),
     ("NOGROUP", GroupMissingError),
-    # A primary that became a replica ends blocking reads; so does a stream that was deleted.
+    # Blocking reads end when a primary becomes a replica, and when their stream is deleted.
     ("instance state changed", SourceUnavailableError),
     ("UNBLOCKED", GroupMissingError),
     ("NOPERM|NOAUTH|WRONGPASS|can't run this command|can't access|ACL failure", AccessDeniedError),
@@ -74,13 +74,13 @@ _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
 )
 
 
-def translate(error: BaseException, what: str) -> SourceError:
-    """The SourceError that an error of redis-py or of the network means. `what` was being done, without any secret."""
-    message = f"{what}: {str(error) or type(error).__name__}"
-    for classes, ours in _BY_CLASS:
+def translate(error: BaseException, doing: str) -> SourceError:
+    """Return the SourceError for an error of redis-py or the network. `doing` is what failed, without any secret."""
+    message = f"{doing}: {str(error) or type(error).__name__}"
+    for classes, error_class in _BY_CLASS:
         if isinstance(error, classes):
-            return ours(message)
-    for codes, ours in _BY_CODE:
+            return error_class(message)
+    for codes, error_class in _BY_CODE:
         if re.search(rf"\b(?:{codes})\b", str(error)):
-            return ours(message)
+            return error_class(message)
     return CommandRefusedError(message)

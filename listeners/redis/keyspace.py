@@ -1,10 +1,10 @@
-"""Which keyspace and keyevent notifications a server must publish for a channel (Redis: keyspace notifications)."""
+"""The keyspace and keyevent notifications that a server must publish for a channel. No I/O."""
 
 from collections.abc import Sequence
 
-__all__ = ["keyspace_warning", "missing_flags", "tells_of_entries"]
+__all__ = ["keyspace_warning", "missing_flags", "publishes_new_entries"]
 
-#: Flags of notify-keyspace-events by the events that they turn on; an event not listed needs any of them.
+#: Flags of notify-keyspace-events and the events that each enables. An unlisted event needs any of them.
 _EVENT_FLAGS = {
     "g": "del expire rename_from rename_to copy_to move_from move_to persist restore",
     "$": "set setrange setbit incrby incrbyfloat append pfadd",
@@ -20,15 +20,15 @@ _EVENT_FLAGS = {
     "m": "keymiss",
     "o": "overwritten",  # Redis 8.2
     "c": "type_changed",  # Redis 8.2
-    "d": "",  # what modules publish
+    "d": "",  # events of modules
 }
 
-#: What the flag A stands for.
+#: The flags that A stands for.
 _ALL = "g$lshztxed"
 
 
 def missing_flags(channel: str, configured: str) -> str:
-    """The flags that notify-keyspace-events lacks for a channel or pattern; empty if nothing is lacking."""
+    """Return the flags that notify-keyspace-events lacks for a channel or pattern; empty if none is missing."""
     present = set(configured.replace("A", _ALL))
     kind = "K" if channel.startswith("__keyspace@") else "E"
     missing = "" if kind in present else kind
@@ -42,22 +42,22 @@ def missing_flags(channel: str, configured: str) -> str:
 
 
 def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
-    """What to say of a channel whose notifications one of the servers does not publish; empty if each does.
+    """Return a warning if one of the servers does not publish a channel's notifications; empty if all do.
 
-    `configured`: the notify-keyspace-events of each.
+    `configured` is the value of notify-keyspace-events of each server.
     """
     lacking = next((flags for flags in configured if missing_flags(channel, flags)), None)
     if lacking is None:
         return ""
     return (
-        "; WARNING: the server does not publish these notifications, so no message will come. Turn them on: "
+        "; WARNING: the server does not publish these notifications, so no message will arrive. Enable them: "
         f"CONFIG SET notify-keyspace-events {lacking}{missing_flags(channel, lacking)}"
     )
 
 
-def tells_of_entries(configured: str) -> bool:
-    """Whether it comes on keyspace channels that a list or a stream has a new entry; on a server with only `l` or `t`,
-    of the one and not of the other.
+def publishes_new_entries(configured: str) -> bool:
+    """Return whether a server announces new entries of lists or streams on keyspace channels: with `l` those of lists,
+    with `t` those of streams.
     """
     present = set(configured.replace("A", _ALL))
     return "K" in present and bool(present & set("lt"))

@@ -1,4 +1,4 @@
-"""One connection that is subscribed: reads messages in the order of the server, and notices when it is lost."""
+"""A subscription over one connection: reads messages in the server's order and detects that the connection is lost."""
 
 import asyncio
 import contextlib
@@ -19,22 +19,22 @@ __all__ = ["NodeSubscription"]
 
 #: How long the server may take to confirm a subscription.
 CONFIRM_SECONDS = 2.0
-#: A subscription that is silent for so long, its pings included, is taken for dead.
+#: A subscription that has received nothing for this long, not even a reply to a ping, is considered dead.
 SILENCE_SECONDS = 10.0
 MAX_WAIT_SECONDS = 1.0
-#: A ping whose answer is not there after so long stands behind messages that wait in the server.
+#: A ping that takes longer than this is queued behind messages in the server.
 BEHIND_SECONDS = 1.0
-#: After so many messages everything else gets its turn.
-TURN_MESSAGES = 50
+#: How many messages are read before other tasks run.
+MESSAGES_PER_TURN = 50
 
 
 class NodeSubscription(Subscription):
-    """Hands each message that `redis` gets to `on_message`, in order; calls `on_end` if reading ends without close().
+    """Passes each message that `redis` receives to `on_message`, in order, and calls `on_end` when reading ends.
 
-    `on_message` says whether functions need their turn before the next one, as many messages wait for them.
+    `on_message` returns whether other tasks must run before the next message, because many messages are queued.
 
-    A connection that was lost is never made anew here, as redis-py would: what was published meanwhile is missing,
-    and the one that uses the subscription must know.
+    Unlike redis-py, it never reconnects a lost connection: messages published meanwhile are missing, and the owner of
+    the subscription must notice.
     """
 
     def __init__(self, redis: PubSub, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:
@@ -44,45 +44,45 @@ class NodeSubscription(Subscription):
         self._reader: asyncio.Task[None] | None = None
         self._confirmed: dict[str, asyncio.Event] = {}
         self._then: dict[str, Callable[[], object]] = {}
-        self._heard_at = boot_seconds()
+        self._received_at = boot_seconds()
         self._pinged_at: float | None = None
         self.follow_seconds = math.inf
 
     @property
     def ended(self) -> bool:
-        """Whether reading has ended; raise_if_ended() tells why."""
+        """Whether reading has ended. raise_if_ended() raises the reason."""
         return self._reader is not None and self._reader.done()
 
     async def add(self, *channels: str, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
-        """Subscribe to channels or patterns too, one or more. Returns when their messages come. Raises SourceError.
+        """Subscribe to one or more further channels or patterns. Returns once the server confirms. Raises SourceError.
 
-        `then` is called for each, before the first of its messages, and after the last of an earlier subscription to
-        the same channel.
+        `then` is called for each channel, before its first message and after the last message of an earlier
+        subscription to it.
         """
         for channel in channels:
             self._confirmed[channel] = asyncio.Event()
-            self._then[channel] = then or _nothing
-        doing = f"subscribing to {_named(channels)}"
+            self._then[channel] = then or _no_op
+        doing = f"subscribing to {_described(channels)}"
         with translated(doing):
             await (self._redis.psubscribe if pattern else self._redis.subscribe)(*channels)
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name=f"subscription to {channels[0]}")
             self._reader.add_done_callback(self._reader_ended)
-        # The server confirms one after the other.
+        # The server confirms the channels in order.
         if not await self.wait_for(self._confirmed[channels[-1]], CONFIRM_SECONDS):
             self.raise_if_ended()
             raise SourceTimeoutError(f"{doing}: no answer in time")
 
     async def remove(self, *channels: str, pattern: bool = False) -> None:
-        """Unsubscribe. Messages that are on their way may still come. Raises SourceError."""
+        """Unsubscribe. Messages in transit may still arrive. Raises SourceError."""
         for channel in channels:
             self._confirmed.pop(channel, None)
             self._then.pop(channel, None)
-        with translated(f"unsubscribing from {_named(channels)}"):
+        with translated(f"unsubscribing from {_described(channels)}"):
             await (self._redis.punsubscribe if pattern else self._redis.unsubscribe)(*channels)
 
     async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for something that a message will set, as long as reading goes on; whether it was set."""
+        """Wait for an event that a message will set, until reading ends or for `seconds`. Return whether it is set."""
         if self._reader is not None and not event.is_set():
             waiting = asyncio.create_task(event.wait())
             await asyncio.wait([waiting, self._reader], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -90,73 +90,73 @@ class NodeSubscription(Subscription):
         return event.is_set()
 
     def is_subscribed(self, channel: str) -> bool:
-        """Whether it is subscribed to this."""
+        """Return whether this channel or pattern was added."""
         return channel in self._confirmed
 
     def raise_if_ended(self) -> None:
-        """Raise the SourceError with which reading ended, if it did."""
+        """Raise the SourceError with which reading ended, if it has ended."""
         if self._reader is not None and self._reader.done() and not self._reader.cancelled():
             self._reader.result()
 
     async def check_alive(self, pause_seconds: float) -> None:
-        """Send a ping, which is called for every `pause_seconds`. Raises SourceError if nothing answered the last."""
-        if boot_seconds() - self._heard_at > max(SILENCE_SECONDS, 2 * pause_seconds):
+        """Send a ping. Call it every `pause_seconds`. Raises SourceError if the connection has gone silent."""
+        if boot_seconds() - self._received_at > max(SILENCE_SECONDS, 2 * pause_seconds):
             raise SourceTimeoutError("the subscription went silent")
         self._pinged_at = self._pinged_at or boot_seconds()
-        with _not_mended("checking the subscription"):
+        with _reconnects_translated("checking the subscription"):
             await self._redis.ping()
 
     async def follow_topology(self) -> None:
-        """Nothing: one connection stays where it is."""
+        """Do nothing: a single connection has no topology."""
 
     async def close(self) -> None:
-        """Close the connection, which ends all subscriptions at once."""
+        """Close the connection, which ends all subscriptions."""
         if self._reader is not None:
             await cancel_until_done([self._reader], MAX_WAIT_SECONDS)
         with contextlib.suppress(SourceError), translated("unsubscribing"):
             await self._redis.aclose()
 
     async def _read(self) -> None:
-        """Read from the connection itself: what redis-py does around each message takes longer than the rest."""
+        """Read messages from the connection directly; redis-py's handling of each takes longer than all the rest."""
         read = 0
         while True:
             connection = self._redis.connection
             if connection is None:
                 raise SourceUnavailableError("listening: the connection was closed")
-            with _not_mended("listening"):
-                while read < TURN_MESSAGES:
-                    # No bound: check_alive() notices what is silent, and asyncio's would cost as much as the reading.
-                    answer = await connection.read_response(timeout=math.inf)
-                    read = TURN_MESSAGES if self._handle(answer) else read + 1
+            with _reconnects_translated("listening"):
+                while read < MESSAGES_PER_TURN:
+                    # No timeout: check_alive() detects silence, and asyncio's timeout costs as much as the read.
+                    reply = await connection.read_response(timeout=math.inf)
+                    read = MESSAGES_PER_TURN if self._handle(reply) else read + 1
             read = 0
             raise_if_cancelled()
-            self._heard_at = boot_seconds()
+            self._received_at = boot_seconds()
             if not self._is_behind():
-                # Functions get their turn: a burst then waits in the server's buffer for this connection, where there
-                # is room for more than in our queue. For long it must not: the server would cut the connection.
+                # Other tasks run now, and a burst waits in the server's output buffer, which has more room than the
+                # message queue. Not while behind: the server closes a connection whose buffer exceeds its limit.
                 await asyncio.sleep(0)
 
-    def _handle(self, answer: Any) -> bool:
-        """Take notice of one answer; whether others get their turn now."""
-        kind = answer[0] if isinstance(answer, list) else b"pong"
+    def _handle(self, reply: Any) -> bool:
+        """Process one reply. Return whether other tasks must run now."""
+        kind = reply[0] if isinstance(reply, list) else b"pong"
         if kind == b"message":
-            return self._on_message(Message(answer[1], answer[2]))
+            return self._on_message(Message(reply[1], reply[2]))
         if kind == b"pmessage":
-            return self._on_message(Message(answer[2], answer[3], answer[1]))
-        self._heard_at = boot_seconds()
+            return self._on_message(Message(reply[2], reply[3], reply[1]))
+        self._received_at = boot_seconds()
         if kind in {b"subscribe", b"psubscribe"}:
-            self._confirm(decode(answer[1]))
+            self._confirm(decode(reply[1]))
         elif kind == b"pong":
             self._pinged_at = None
         return True
 
     def _reader_ended(self, reader: asyncio.Task[None]) -> None:
         if not reader.cancelled():
-            reader.exception()  # or asyncio would log it, if nobody asks why reading ended
+            reader.exception()  # otherwise asyncio logs it if it is never retrieved
         self._on_end()
 
     def _is_behind(self) -> bool:
-        return self._pinged_at is not None and self._heard_at - self._pinged_at > BEHIND_SECONDS
+        return self._pinged_at is not None and self._received_at - self._pinged_at > BEHIND_SECONDS
 
     def _confirm(self, channel: str) -> None:
         confirmed = self._confirmed.get(channel)
@@ -168,8 +168,8 @@ class NodeSubscription(Subscription):
 
 
 @contextlib.contextmanager
-def _not_mended(doing: str) -> Iterator[None]:
-    """Raise a SourceError for what redis-py raises, also for what comes of its connecting anew behind the reader."""
+def _reconnects_translated(doing: str) -> Iterator[None]:
+    """Translate errors, including the RuntimeError that follows when redis-py reconnects while the reader reads."""
     try:
         with translated(doing):
             yield
@@ -177,11 +177,11 @@ def _not_mended(doing: str) -> Iterator[None]:
         raise SourceUnavailableError(f"{doing}: the connection was lost ({error})") from error
 
 
-def _named(channels: Sequence[str]) -> str:
-    """The channels as an error names them."""
+def _described(channels: Sequence[str]) -> str:
+    """Return the channels for an error message."""
     more = f" and {len(channels) - 1} more" if len(channels) > 1 else ""
     return f"{channels[0]!r}{more}"
 
 
-def _nothing() -> None:
-    """What to do then, if nothing."""
+def _no_op() -> None:
+    """Do nothing when a subscription is confirmed."""

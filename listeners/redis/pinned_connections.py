@@ -1,4 +1,4 @@
-"""Connections that stay with those who send commands all the time: a pool's own care costs more than such a command."""
+"""Connections pinned to busy callers; checking one out of a pool costs more than the command."""
 
 import asyncio
 from collections import defaultdict
@@ -15,83 +15,85 @@ __all__ = ["PinnedConnections"]
 
 
 class PinnedConnections:
-    """Sends commands in one round trip, over connections that it borrows from the pools of servers and keeps.
+    """Sends commands in one round trip, over connections that it takes from the servers' pools and keeps.
 
-    It keeps as many as were in use at once; for a pool they are in use, and its limit holds. `timeout_seconds`: how
-    long all answers of one round trip may take.
+    It keeps as many connections as were in use concurrently. The pool counts them as in use, so its limit holds.
+    `timeout_seconds` bounds the wait for all replies of one round trip.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
-        self._deadlines = Deadlines[AbstractConnection](timeout_seconds, self._cut_off)
+        self._deadlines = Deadlines[AbstractConnection](timeout_seconds, self._abort)
         self._late: set[AbstractConnection] = set()
         self._idle: defaultdict[ConnectionPool, list[AbstractConnection]] = defaultdict(list)
         self._generation = 0
 
     async def run(self, pool: ConnectionPool, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answers, in order; one that was refused has its error in its place.
+        """Return the replies in order. A refused command has its error as its reply.
 
-        Raises errors of redis-py, OSError or TimeoutError; what became of the commands is not known then.
+        Raises errors of redis-py, OSError or TimeoutError. The commands may have been executed then.
         """
         generation = self._generation
-        connection = await self._borrowed(pool)
+        connection = await self._acquire(pool)
         try:
-            # In C; a connection's own packing takes as long as the rest of the sending.
+            # Packed in C: redis-py's own packing takes as long as the rest of the sending.
             packed = b"".join([hiredis.pack_command(command) for command in commands])
             await connection.send_packed_command(packed, check_health=False)
             self._deadlines.add(connection)
-            # What Connection.read_response does besides takes longer than hiredis: a lost connection is told by the
-            # parser too, and closed below.
+            # Connection.read_response adds more time than hiredis takes. The parser also raises if the connection is
+            # lost, and the connection is closed below.
             read = connection._parser.read_response  # type: ignore[attr-defined]
-            answers = [await read() for _ in commands]
+            replies = [await read() for _ in commands]
         except BaseException as error:
-            late = self._watched_no_more(connection)
-            await self._given_back(pool, connection)
+            late = self._end_deadline(connection)
+            await self._release(pool, connection)
             if late and not isinstance(error, asyncio.CancelledError):
                 raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
             raise
-        # The last answer may have come just as the connection was cut off.
-        if not self._watched_no_more(connection) and generation == self._generation:
+        # The last reply may have arrived just as the connection was aborted.
+        if not self._end_deadline(connection) and generation == self._generation:
             self._idle[pool].append(connection)
         else:
-            await self._given_back(pool, connection)
-        return answers
+            await self._release(pool, connection)
+        return replies
 
     async def release_all(self) -> None:
-        """Give all connections back: where they lead may be wrong by now."""
+        """Return all connections to their pools, because they may lead to the wrong server by now."""
         self._generation += 1
         idle = [(pool, connection) for pool, connections in self._idle.items() for connection in connections]
         self._idle.clear()
-        # Shielded: those that are left would count as in use for ever.
-        await asyncio.shield(asyncio.gather(*(self._given_back(pool, connection) for pool, connection in idle)))
+        # Shielded: connections that are not returned would count as in use forever.
+        await asyncio.shield(asyncio.gather(*(self._release(pool, connection) for pool, connection in idle)))
 
-    def _cut_off(self, connection: AbstractConnection) -> None:
-        """End the reading of answers that did not come in time."""
+    def _abort(self, connection: AbstractConnection) -> None:
+        """Abort a connection whose replies did not arrive in time."""
         self._late.add(connection)
         if connection._writer is not None:
             connection._writer.transport.abort()
 
-    def _watched_no_more(self, connection: AbstractConnection) -> bool:
-        """Whether it was cut off. Comes before it is given back, as it may be another command's then."""
+    def _end_deadline(self, connection: AbstractConnection) -> bool:
+        """End a connection's deadline; return whether it was aborted. Call it before the release, after which another
+        command may use the connection.
+        """
         self._deadlines.remove(connection)
         late = connection in self._late
         self._late.discard(connection)
         return late
 
-    async def _borrowed(self, pool: ConnectionPool) -> AbstractConnection:
-        kept = self._idle.get(pool)
-        if not kept:
+    async def _acquire(self, pool: ConnectionPool) -> AbstractConnection:
+        idle = self._idle.get(pool)
+        if not idle:
             connection: AbstractConnection = await pool.get_connection()
             return connection
-        connection = kept.pop()
+        connection = idle.pop()
         try:
-            await pool.ensure_connection(connection)  # it may have been closed meanwhile
+            await pool.ensure_connection(connection)  # reconnects if it was closed meanwhile
         except BaseException:
-            await self._given_back(pool, connection)
+            await self._release(pool, connection)
             raise
         return connection
 
-    async def _given_back(self, pool: ConnectionPool, connection: AbstractConnection) -> None:
-        """Close a connection and return it to its pool, also while our task is being cancelled."""
+    async def _release(self, pool: ConnectionPool, connection: AbstractConnection) -> None:
+        """Close a connection and return it to its pool, even while the current task is being cancelled."""
         await connection.disconnect(nowait=True)
         await asyncio.shield(pool.release(connection))

@@ -1,4 +1,4 @@
-"""Lua scripts, each one atomic step on the server. Each stands beside the code that runs it."""
+"""Lua scripts, each atomic on the server. Their files are next to the code that runs them."""
 
 import hashlib
 from importlib.resources import files
@@ -7,9 +7,9 @@ __all__ = ["Script"]
 
 
 class Script:
-    """A Lua script of a package, sent whole to a node that does not know it yet.
+    """A Lua script from the files of a package, and its digest.
 
-    `names` are files without `.lua`; with several, the first ones define what the last one uses.
+    `names` are the files, without `.lua`. If there are several, the first ones define what the last one uses.
     """
 
     def __init__(self, package: str, *names: str) -> None:

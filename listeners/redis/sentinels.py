@@ -1,4 +1,4 @@
-"""Asks Sentinels where the primary is, each time a connection is made (Redis's guidelines for Sentinel clients)."""
+"""Find the primary through Sentinels for each new connection (Redis's guidelines for Sentinel clients)."""
 
 from collections.abc import Sequence
 
@@ -13,36 +13,39 @@ Address = tuple[str, int]
 
 
 class Sentinels(Sentinel):
-    """Asks first the Sentinel that was right last time, and last the one that was wrong."""
+    """Asks the Sentinel that was right last time first, and one that was wrong last."""
 
-    def __init__(self, known: Sequence[Redis]) -> None:
+    def __init__(self, clients: Sequence[Redis]) -> None:
         super().__init__([])  # type: ignore[no-untyped-call]
-        self.sentinels = list(known)
+        self.sentinels = list(clients)
         self._first = 0
-        #: What was answered last, and by which of them.
+        #: The last reported address, and the index of the Sentinel that reported it.
         self._answer: tuple[Address, int] | None = None
 
     async def discover_master(self, service_name: str) -> Address:
-        """The address of the primary. Raises an error of redis-py if no Sentinel tells one.
+        """Return the address of the primary. Raises an error of redis-py if no Sentinel reports one.
 
-        Not redis-py's own, which moves the one that answers to the front of a list that others are looking through.
+        Replaces redis-py's method, which moves the Sentinel that answers to the front of a list over which concurrent
+        callers are iterating.
         """
-        silent: list[str] = []
-        for at in [*range(self._first, len(self.sentinels)), *range(self._first)]:
+        errors: list[str] = []
+        for index in [*range(self._first, len(self.sentinels)), *range(self._first)]:
             try:
-                masters = await self.sentinels[at].sentinel_masters()
+                masters = await self.sentinels[index].sentinel_masters()
             except (RedisConnectionError, RedisTimeoutError) as error:
-                silent.append(str(error))
+                errors.append(str(error))
                 continue
             state = masters.get(service_name)
             if state and self.check_master_state(state, service_name):
                 address: Address = (state["ip"], state["port"])
-                self._first, self._answer = at, (address, at)
+                self._first, self._answer = index, (address, index)
                 return address
-        raise MasterNotFoundError("; ".join([f"no Sentinel knows a primary of {service_name!r}", *silent]))
+        raise MasterNotFoundError("; ".join([f"no Sentinel reports a primary for {service_name!r}", *errors]))
 
     def distrust(self, address: Address) -> None:
-        """No primary is at this address: whoever said so is asked last. Many connections may find that out at once."""
+        """Ask the Sentinel that reported this address last, because no primary is there. Many connections may call this
+        for one address.
+        """
         if self._answer is not None and self._answer[0] == address:
             self._first = (self._answer[1] + 1) % len(self.sentinels)
             self._answer = None

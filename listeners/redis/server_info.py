@@ -1,4 +1,4 @@
-"""What a Redis or Valkey server is, and which commands it has. No I/O."""
+"""The name and version of a server, and which commands it has. No I/O."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["ServerInfo"]
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What answered: `name` is Redis or Valkey, `version` its own version; (0,) if it would not say.
+    """A server: `name` is Redis or Valkey, `version` its own version, or (0,) if unknown.
 
     `cluster`: it is a node of a cluster.
     """
@@ -18,11 +18,11 @@ class ServerInfo:
 
     @property
     def command_version(self) -> tuple[int, ...]:
-        """The Redis version whose commands it has: Valkey began as 7.2 and counts on in its own way."""
+        """The Redis version whose commands it has. Valkey forked from Redis 7.2.4 and counts its own versions since."""
         return max(self.version, (7, 2, 4)) if self.name == "Valkey" else self.version
 
     def supports(self, *version: int) -> bool:
-        """Whether it has the commands of this Redis version."""
+        """Return whether it has the commands of this Redis version."""
         return self.command_version >= version
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What pub/sub and push need of a subscription, whether to one server or to every primary of a cluster."""
+"""The interface of subscriptions, to one server or to every primary of a cluster."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from typing import NamedTuple, Protocol
 
 __all__ = ["MAX_CHANNELS", "Message", "Subscription"]
 
-#: Channels subscribed to in one command.
+#: The most channels that one command subscribes to.
 MAX_CHANNELS = 500
 
 
 class Message(NamedTuple):
-    """A message as it was published. `pattern` is the pattern that it matched, if it came by one."""
+    """A message as it was published. `pattern` is the pattern that it matched, if it was received through one."""
 
     channel: bytes
     data: bytes
@@ -19,44 +19,44 @@ class Message(NamedTuple):
 
 
 class Subscription(Protocol):
-    """Channels and patterns whose messages are passed on in the server's order. Methods may raise SourceError."""
+    """Passes on the messages of channels and patterns in the server's order. Methods may raise SourceError."""
 
     #: How often follow_topology() should be called, in seconds.
     follow_seconds: float
 
     @property
     def ended(self) -> bool:
-        """Whether the connection was lost, or closed."""
+        """Whether the connection was lost or closed."""
         ...
 
     async def add(self, *channels: str, pattern: bool = False, then: Callable[[], object] | None = None) -> None:
-        """Subscribe to channels or patterns too. `then` is called for each once the server confirms it."""
+        """Subscribe to more channels or patterns. `then` is called for each channel when the server confirms it."""
         ...
 
     async def remove(self, *channels: str, pattern: bool = False) -> None:
-        """Unsubscribe. Messages that are on their way may still arrive."""
+        """Unsubscribe. Messages in transit may still arrive."""
         ...
 
     def is_subscribed(self, channel: str) -> bool:
-        """Whether this channel or pattern was added."""
+        """Return whether this channel or pattern was added."""
         ...
 
     async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for an event that a message will set. Returns whether it is set."""
+        """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         ...
 
     def raise_if_ended(self) -> None:
-        """Raise the SourceError that reading ended with, if it has ended."""
+        """Raise the SourceError with which reading ended, if it has ended."""
         ...
 
     async def check_alive(self, pause_seconds: float) -> None:
-        """Send a ping; call it every `pause_seconds`. Raises SourceError if the last one was not answered."""
+        """Send a ping. Call it every `pause_seconds`. Raises SourceError if the connection has gone silent."""
         ...
 
     async def follow_topology(self) -> None:
-        """Subscribe at nodes that have become primaries, and drop those that no longer are."""
+        """Subscribe at nodes that have become primaries, and drop nodes that no longer are."""
         ...
 
     async def close(self) -> None:
-        """Close the connections, which ends all subscriptions at once."""
+        """Close the connections, which ends all subscriptions."""
         ...

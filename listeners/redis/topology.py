@@ -1,4 +1,4 @@
-"""The servers behind one connection: opening them, and knowing which one has a key (Redis Cluster specification)."""
+"""The servers of one connection, and which of them has a key (Redis Cluster specification)."""
 
 import asyncio
 import re
@@ -16,19 +16,17 @@ from listeners.redis.dialer import Dialer
 from listeners.redis.sentinels import Sentinels
 from listeners.text import decode
 
-__all__ = [
-    "Topology",
-]
+__all__ = ["Topology"]
 
 CONNECT_TIMEOUT_SECONDS = 3.0
-_IDENTITY = ("username", "password", "credential_provider")
+_CREDENTIALS = ("username", "password", "credential_provider")
 
 
 class Topology:
-    """The servers of one connection, each with a client of its own that connects at its first command.
+    """The servers of one connection, each with a separate client that connects at its first command.
 
-    Begins with what the connection names: a server, the primary that Sentinels know, or nodes of a cluster; it becomes
-    a cluster once `refresh` has learnt which node has which slots.
+    Starts with the servers in the connection: one server, the primary behind Sentinels, or nodes of a cluster. It
+    becomes a cluster once `refresh` has loaded which node has which slots.
     """
 
     def __init__(self, spec: ConnectionSpec, client_name: str, *, timeout_seconds: float, max_connections: int) -> None:
@@ -38,28 +36,29 @@ class Topology:
             "db": spec.database,
             "client_name": re.sub(r"[^!-~]", "-", client_name),
             "max_connections": max_connections,
-            **_bounds(timeout_seconds),
-            **self._identity(),
+            **_base_options(timeout_seconds),
+            **self._credentials(),
         }
         self._sentinels: Sequence[Redis] = ()
-        self._opened: dict[Endpoint, Redis] = {}
+        self._clients: dict[Endpoint, Redis] = {}
         self._first: Redis | None = None
-        self._seed = 0
+        self._first_index = 0
         #: The primary of each slot; empty until the connection is known to be a cluster.
         self._slots: list[Endpoint] = []
-        self._informant: tuple[Endpoint, ...] = ()
+        #: The node that answered CLUSTER SLOTS last, if any.
+        self._responder: tuple[Endpoint, ...] = ()
         self._refreshing: asyncio.Task[None] | None = None
-        self._in_doubt = False
-        self._silent: Redis | None = None
+        self._stale = False
+        self._unresponsive: Redis | None = None
 
     @property
     def is_cluster(self) -> bool:
-        """Whether the keys are spread over several nodes."""
+        """Whether this is known to be a cluster."""
         return bool(self._slots)
 
     @property
     def first_node(self) -> Redis:
-        """A node for what has no key: the only one, or any of a cluster."""
+        """A node for commands without a key: the only one, or any of a cluster."""
         if self._slots:
             return self.node_at(self._slots[0])
         if self._first is None:
@@ -67,54 +66,54 @@ class Topology:
         return self._first
 
     async def any_node(self) -> Redis:
-        """A node for what has no key, of a cluster one that has answered: the others may be down."""
-        if self._in_doubt and self._slots:
+        """Return a node for commands without a key: in a cluster the one that answered last, as others may be down."""
+        if self._stale and self._slots:
             await self.refresh()
-        return self.node_at(self._informant[0]) if self._informant else self.first_node
+        return self.node_at(self._responder[0]) if self._responder else self.first_node
 
     async def node_for(self, key: str) -> Redis:
-        """The node that has a key. Raises an error of redis-py if no node of the cluster can be asked."""
-        if self._in_doubt and self._slots:
+        """Return the node that has a key. Raises an error of redis-py if no node of the cluster can be reached."""
+        if self._stale and self._slots:
             await self.refresh()
         return self.node_at(self._slots[key_slot(key)]) if self._slots else self.first_node
 
     def primaries(self) -> list[Endpoint]:
-        """The nodes of a cluster that have slots, as last seen."""
+        """Return the nodes of a cluster that have slots, as of the last refresh."""
         return list(dict.fromkeys(self._slots))
 
     def node_at(self, endpoint: Endpoint) -> Redis:
-        """The client of one node."""
-        client = self._opened.get(endpoint)
+        """Return the client of one node."""
+        client = self._clients.get(endpoint)
         if client is None:
-            client = self._opened[endpoint] = _answering_raw(self._open(endpoint, self._options))
+            client = self._clients[endpoint] = _with_raw_replies(self._open(endpoint, self._options))
         return client
 
-    async def invalidate(self, silent: Redis | None = None) -> None:
-        """A node did not answer as it should: find out anew, before the next command, where it has to go.
+    async def invalidate(self, unresponsive: Redis | None = None) -> None:
+        """Refresh the slots before the next command, because a node failed to answer.
 
-        `silent`: that node, if it is known; it is asked last.
+        `unresponsive`: that node, if known. It is asked last.
         """
-        self._in_doubt = True
-        self._silent = silent
+        self._stale = True
+        self._unresponsive = unresponsive
         if self._slots or self._first is None:
             return
-        # A name may stand for another server now: an idle connection would go on to the one that was demoted.
+        # A host name may resolve to another server now. Idle connections would still lead to the demoted one.
         await self._first.connection_pool.disconnect(inuse_connections=False)
         if len(self._spec.endpoints) > 1 and self._spec.service is None:
             self._first = None  # another endpoint may be alive
-            self._seed += 1
+            self._first_index += 1
 
     async def follow_move(self, error: MovedError) -> None:
-        """Learn where a slot went, and what else changed with it."""
+        """Refresh the slots, and set the one that a MOVED reply names."""
         await self.refresh()
-        if self._slots:  # a node that was asked may know less than the one that said so
+        if self._slots:  # the node that was asked may lag behind the one that sent the redirect
             self._slots[error.slot_id] = Endpoint(error.host or self._spec.host, error.port)
 
     async def refresh(self) -> None:
-        """Ask the nodes which of them has which slots (CLUSTER SLOTS); whoever asks at one time shares the answer."""
+        """Load which node has which slots (CLUSTER SLOTS). Concurrent callers share one request."""
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._ask_for_slots(), name="CLUSTER SLOTS")
-            self._refreshing.add_done_callback(_retrieved)
+            self._refreshing = asyncio.create_task(self._load_slots(), name="CLUSTER SLOTS")
+            self._refreshing.add_done_callback(_mark_retrieved)
         await asyncio.shield(self._refreshing)
 
     async def aclose(self) -> None:
@@ -122,88 +121,88 @@ class Topology:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        clients = [*self._opened.values(), *([self._first] if self._first else []), *self._sentinels]
+        clients = [*self._clients.values(), *([self._first] if self._first else []), *self._sentinels]
         await asyncio.gather(*(client.aclose() for client in dict.fromkeys(clients)))
 
     def _open_first(self) -> Redis:
         if self._spec.unix_path is not None:
-            return _answering_raw(Redis(unix_socket_path=self._spec.unix_path, **self._options))
+            return _with_raw_replies(Redis(unix_socket_path=self._spec.unix_path, **self._options))
         if self._spec.service is not None:
             return self._open_primary(self._spec.service)
-        return self.node_at(self._spec.endpoints[self._seed % len(self._spec.endpoints)])
+        return self.node_at(self._spec.endpoints[self._first_index % len(self._spec.endpoints)])
 
     def _open_primary(self, service: str) -> Redis:
-        """A client that asks the Sentinels where the primary is each time it connects."""
-        options = {name: value for name, value in self._options.items() if name not in ("db", *_IDENTITY)}
+        """Return a client that asks the Sentinels for the primary each time it connects."""
+        options = {name: value for name, value in self._options.items() if name not in ("db", *_CREDENTIALS)}
         options["username"] = self._spec.sentinel_username
-        options["password"] = _revealed(self._spec.sentinel_password)
+        options["password"] = _secret_value(self._spec.sentinel_password)
         self._sentinels = [self._open(endpoint, options) for endpoint in self._spec.endpoints]
         connection_class = self._dialer.connection_class(sentinel=True)
         primary = Sentinels(self._sentinels).master_for(
             service, connection_class=connection_class, dialer=self._dialer, **self._options
         )
-        return _answering_raw(primary)
+        return _with_raw_replies(primary)
 
     def _open(self, endpoint: Endpoint, options: dict[str, Any]) -> Redis:
         where: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port, "dialer": self._dialer}
         return Redis.from_pool(ConnectionPool(self._dialer.connection_class(), **where, **options))
 
-    def _identity(self) -> dict[str, Any]:
+    def _credentials(self) -> dict[str, Any]:
         if self._dialer.credentials is not None:
             return {"credential_provider": self._dialer.credentials}
-        return {"username": self._spec.username, "password": _revealed(self._spec.password)}
+        return {"username": self._spec.username, "password": _secret_value(self._spec.password)}
 
-    async def _ask_for_slots(self) -> None:
-        self._in_doubt = False
-        trouble: RedisError | OSError | None = None
-        # The one that answered last time comes first: it is the least likely to be down.
-        known = dict.fromkeys((*self._informant, *self._slots, *self._spec.endpoints))
-        for endpoint in sorted(known, key=self._is_silent):
+    async def _load_slots(self) -> None:
+        self._stale = False
+        last_error: RedisError | OSError | None = None
+        # The node that answered last time comes first, as it is the least likely to be down.
+        known = dict.fromkeys((*self._responder, *self._slots, *self._spec.endpoints))
+        for endpoint in sorted(known, key=self._is_unresponsive):
             try:
                 rows = await self.node_at(endpoint).execute_command("CLUSTER SLOTS")
             except ResponseError:
-                self._in_doubt = True
+                self._stale = True
                 raise
             except (RedisError, OSError) as error:
-                trouble = error
+                last_error = error
                 continue
-            self._informant = (endpoint,)
-            self._learn(rows, endpoint)
-            await self._forget_others()
+            self._responder = (endpoint,)
+            self._update_slots(rows, endpoint)
+            await self._close_unused()
             return
-        self._in_doubt = True
-        if trouble is not None:
-            raise trouble
+        self._stale = True
+        if last_error is not None:
+            raise last_error
 
-    def _is_silent(self, endpoint: Endpoint) -> bool:
-        return self._silent is not None and self._opened.get(endpoint) is self._silent
+    def _is_unresponsive(self, endpoint: Endpoint) -> bool:
+        return self._unresponsive is not None and self._clients.get(endpoint) is self._unresponsive
 
-    def _learn(self, rows: Sequence[Any], asked: Endpoint) -> None:
+    def _update_slots(self, rows: Sequence[Any], asked: Endpoint) -> None:
         slots = self._slots or [asked] * SLOTS
         for first, last, primary, *_ in rows:
-            # A node that does not know its own address leaves it empty: it is the one that was asked.
+            # An empty address means the node that was asked, which does not know its own address.
             endpoint = Endpoint(decode(primary[0] or b"") or asked.host, primary[1])
             slots[first : last + 1] = [endpoint] * (last + 1 - first)
         self._slots = slots
 
-    async def _forget_others(self) -> None:
-        """Disconnect from nodes that have no slots any more; those that the connection names stay."""
-        wanted = {*self._slots, *self._spec.endpoints}
-        gone = [self._opened.pop(endpoint) for endpoint in list(self._opened) if endpoint not in wanted]
-        for client in gone:
+    async def _close_unused(self) -> None:
+        """Disconnect from nodes that no longer have slots, except those that the connection names."""
+        in_use = {*self._slots, *self._spec.endpoints}
+        unused = [self._clients.pop(endpoint) for endpoint in list(self._clients) if endpoint not in in_use]
+        for client in unused:
             await client.aclose()
 
 
-def _retrieved(task: asyncio.Task[None]) -> None:
-    """Look at the error of a task that nobody may wait for any more."""
+def _mark_retrieved(task: asyncio.Task[None]) -> None:
+    """Retrieve a task's error, which asyncio logs otherwise if no caller is waiting any longer."""
     if not task.cancelled():
         task.exception()
 
 
-def _bounds(timeout_seconds: float) -> dict[str, Any]:
-    """What every connection has: RESP2, which every version speaks, bounded waits, and no command sent twice.
+def _base_options(timeout_seconds: float) -> dict[str, Any]:
+    """Return the options of every connection: RESP2, which every version supports, timeouts, and no retries.
 
-    A reply that was lost may mean a command that was done: a second LPOP takes a second element.
+    When a reply is lost, the command may have been executed: a second LPOP pops a second element.
     """
     return {
         "protocol": 2,
@@ -213,12 +212,12 @@ def _bounds(timeout_seconds: float) -> dict[str, Any]:
     }
 
 
-def _answering_raw(client: Redis) -> Redis:
-    """Answers come as the server sends them; only INFO is parsed."""
+def _with_raw_replies(client: Redis) -> Redis:
+    """Make a client return replies as the server sends them. Only INFO is parsed."""
     for command in [command for command in client.response_callbacks if command != "INFO"]:
         del client.response_callbacks[command]
     return client
 
 
-def _revealed(secret: Any) -> str | None:
+def _secret_value(secret: Any) -> str | None:
     return secret.get_secret_value() if secret is not None else None

@@ -1,0 +1,13 @@
+"""Building blocks that depend neither on Redis nor on functions.
+
+- `backoff`: exponential back-off with jitter
+- `child_processes`: child processes that do not outlive their parent
+- `clock`: the clock for leases
+- `deadlines`: many deadlines with one timer
+- `files`: small files that may be replaced while the process runs
+- `http`: HTTP servers and probe routes
+- `signals`: handlers for SIGTERM and SIGINT
+- `tasks`: bounded waits for events and cancelled tasks
+
+It may import only the single modules of `listeners`.
+"""

@@ -4,21 +4,21 @@ import random
 
 __all__ = ["Backoff", "backoff_seconds"]
 
-#: No more than this many doublings: the pause is capped long before.
+#: Bounds the exponent, so that it cannot overflow; the pause is capped long before.
 MAX_DOUBLINGS = 30
 
 
 def backoff_seconds(failures: int, first_seconds: float, last_seconds: float) -> float:
-    """The pause after this many failures in a row: it doubles from `first_seconds` up to `last_seconds`.
+    """Return the pause after this many consecutive failures, which doubles from `first_seconds` up to `last_seconds`.
 
-    Jitter takes away up to a quarter: callers that failed together must not all try again together.
+    Jitter shortens it by up to a quarter, so that callers that failed together do not all retry together.
     """
-    longest = min(first_seconds * 2.0 ** min(failures - 1, MAX_DOUBLINGS), last_seconds)
-    return longest * random.uniform(0.75, 1.0)
+    max_seconds = min(first_seconds * 2.0 ** min(failures - 1, MAX_DOUBLINGS), last_seconds)
+    return max_seconds * random.uniform(0.75, 1.0)
 
 
 class Backoff:
-    """Counts failures in a row, and gives the pause after each; see backoff_seconds."""
+    """Counts consecutive failures and computes the pause after each; see backoff_seconds."""
 
     def __init__(self, first_seconds: float, last_seconds: float) -> None:
         self._first_seconds = first_seconds
@@ -26,10 +26,10 @@ class Backoff:
         self._failures = 0
 
     def pause_seconds(self) -> float:
-        """The pause after one more failure."""
+        """Count a failure and return the pause after it."""
         self._failures += 1
         return backoff_seconds(self._failures, self._first_seconds, self._last_seconds)
 
     def reset(self) -> None:
-        """Start again from the first pause, after a success."""
+        """Start from the first pause again, after a success."""
         self._failures = 0

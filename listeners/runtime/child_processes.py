@@ -11,16 +11,16 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
-    """A preexec_fn for subprocess: the kernel sends the child this signal when its parent dies, even by SIGKILL (Linux
-    prctl, PR_SET_PDEATHSIG).
+    """Return a `preexec_fn` for subprocess that has the kernel send the child a signal when its parent dies, even by
+    SIGKILL (prctl PR_SET_PDEATHSIG).
 
-    None on other systems, where a child that is not stopped outlives its parent.
+    Return None on systems other than Linux, where a child that is not stopped outlives its parent.
     """
     if sys.platform != "linux":
         return None
-    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork() only system calls are safe
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here, as only system calls are safe after fork()
 
-    def ask_for_signal() -> None:
+    def request_signal() -> None:
         libc.prctl(PR_SET_PDEATHSIG, number)
 
-    return ask_for_signal
+    return request_signal

@@ -1,4 +1,4 @@
-"""Tells which of many things take too long, with one timer for all: one for each would cost more than most calls."""
+"""Tracks many deadlines with one timer, as a timer per call costs more than most calls."""
 
 import asyncio
 import time
@@ -7,45 +7,45 @@ from typing import Generic, TypeVar
 
 __all__ = ["Deadlines"]
 
-Thing = TypeVar("Thing")
-#: A loop's clock is only so fine.
+Item = TypeVar("Item")
+#: Shortest timer: the resolution of an event loop's clock.
 RESOLUTION_SECONDS = 0.001
 
 
-class Deadlines(Generic[Thing]):
-    """Things that may each take `seconds` from when they are added; `on_late` is told of each that is still there."""
+class Deadlines(Generic[Item]):
+    """Calls `on_expired` with each item that is not removed within `seconds` of being added, in order."""
 
-    def __init__(self, seconds: float, on_late: Callable[[Thing], object]) -> None:
+    def __init__(self, seconds: float, on_expired: Callable[[Item], object]) -> None:
         self._seconds = seconds
-        self._on_late = on_late
-        #: When each began (time.perf_counter), the oldest first.
-        self._began: dict[Thing, float] = {}
+        self._on_expired = on_expired
+        #: When each item was added (time.perf_counter), oldest first.
+        self._added_at: dict[Item, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, thing: Thing) -> float:
-        """Begin to watch something; returns the time (time.perf_counter)."""
-        began = self._began[thing] = time.perf_counter()
+    def add(self, item: Item) -> float:
+        """Start the deadline of an item. Return the current time (time.perf_counter)."""
+        added_at = self._added_at[item] = time.perf_counter()
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
-        return began
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._check)
+        return added_at
 
-    def remove(self, thing: Thing) -> None:
-        """It has ended."""
-        self._began.pop(thing, None)
+    def remove(self, item: Item) -> None:
+        """Drop the deadline of an item that has finished."""
+        self._added_at.pop(item, None)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop: no further item expires."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         now = time.perf_counter()
-        for thing, began in list(self._began.items()):
-            left = began + self._seconds - now
+        for item, added_at in list(self._added_at.items()):
+            left = added_at + self._seconds - now
             if left > 0:
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(max(left, RESOLUTION_SECONDS), self._look)
+                self._timer = loop.call_later(max(left, RESOLUTION_SECONDS), self._check)
                 return
-            del self._began[thing]
-            self._on_late(thing)
+            del self._added_at[item]
+            self._on_expired(item)

@@ -1,4 +1,4 @@
-"""Small files with secrets and certificates, which may be replaced while the process runs."""
+"""Small files, such as passwords and certificates, that may be replaced while the process runs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,51 +9,51 @@ from listeners.errors import ConfigurationError
 
 __all__ = ["FileStamp", "FileWatch", "file_stamp", "read_file"]
 
-#: More than any password, certificate chain or set of CAs needs.
+#: More than any password, certificate chain or CA bundle needs.
 MAX_FILE_BYTES = 1024 * 1024
 FileStamp = tuple[int, ...] | None
 
 
 def file_stamp(file: Path) -> FileStamp:
-    """A value that changes when a file is replaced, or when a link to it leads elsewhere, as in the mount of a
-    Kubernetes Secret. None: the file does not exist.
+    """Return a value that changes when a file is replaced or a link to it is redirected, as in a mounted Kubernetes
+    Secret, or None if the file does not exist.
     """
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class FileWatch:
-    """Detects that files have changed since they were last read. `stamps` returns their stamps now."""
+    """Detects changes to files since they were last read. `stamps` returns their current stamps."""
 
     def __init__(self, stamps: Callable[[], object]) -> None:
         self._stamps = stamps
-        self._read: object = object()  # equal to no stamp: never read
-        self._tried = self._read
+        self._read_stamps: object = object()  # never read: equal to no stamp
+        self._tried_stamps = self._read_stamps
 
     def changed(self) -> bool:
-        """Whether the files differ from what was read last, or were never read."""
-        return self._stamps() != self._read
+        """Return whether the files have changed since they were last read, or were never read."""
+        return self._stamps() != self._read_stamps
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read the files in this block. They still count as changed if the block raises, or if they were replaced
-        meanwhile.
+        """Read the files in this block. They still count as changed if the block raises, or if they are replaced
+        while it runs.
         """
-        self._tried = self._stamps()
+        self._tried_stamps = self._stamps()
         yield
-        if self._stamps() == self._tried:
-            self._read = self._tried
+        if self._stamps() == self._tried_stamps:
+            self._read_stamps = self._tried_stamps
 
     def skip(self) -> None:
-        """Count what the last block tried to read as read: it cannot be used."""
-        self._read = self._tried
+        """Treat the files that the last block tried to read as read, because they cannot be used."""
+        self._read_stamps = self._tried_stamps
 
 
 def read_file(file: Path, field: str) -> bytes:
-    """The content of a file. Raises ConfigurationError with the settings' field and the file's path."""
+    """Return the content of a file. Raises ConfigurationError with the setting's name and the file's path."""
     try:
         if file.exists() and not file.is_file():  # reading a pipe would block
             raise ConfigurationError(field, str(file), "It is not a file.")
@@ -62,5 +62,5 @@ def read_file(file: Path, field: str) -> bytes:
     except OSError as error:
         raise ConfigurationError(field, str(file), f"It cannot be read ({error.strerror}).") from None
     if len(content) > MAX_FILE_BYTES:
-        raise ConfigurationError(field, str(file), f"It has more than {MAX_FILE_BYTES} bytes.")
+        raise ConfigurationError(field, str(file), f"It is larger than {MAX_FILE_BYTES} bytes.")
     return content

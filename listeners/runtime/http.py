@@ -1,4 +1,4 @@
-"""Http: moved out of another file; say what belongs here."""
+"""HTTP servers: listening on an address, and probe routes."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ __all__ = ["add_probe_routes", "serve"]
 
 
 def add_probe_routes(app: web.Application, ready: Callable[[], bool]) -> None:
-    """Add /livez, which never looks at Redis as a restart would not mend it, and /readyz."""
+    """Add /readyz, and /livez, which does not depend on Redis because a restart would not repair Redis."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -25,9 +25,9 @@ def add_probe_routes(app: web.Application, ready: Callable[[], bool]) -> None:
 async def serve(
     app: web.Application, host: str, port: int, *, setting: str, shutdown_seconds: float = 2.0
 ) -> tuple[web.AppRunner, int]:
-    """Serve on an address; the runner to clean up, and the port (chosen by the system if 0).
+    """Serve on an address. Return the runner, to be cleaned up, and the port (chosen by the system if `port` is 0).
 
-    `setting` is the port's name in the settings. Raises ConfigurationError if the address cannot be bound.
+    `setting` is the name of the port's setting. Raises ConfigurationError if the address cannot be bound.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
     await runner.setup()
@@ -37,5 +37,5 @@ async def serve(
             await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise ConfigurationError(setting, port, f"It cannot be bound ({error.strerror}): choose another.") from None
+        raise ConfigurationError(setting, port, f"It cannot be bound ({error.strerror}). Choose another.") from None
     return runner, runner.addresses[0][1]

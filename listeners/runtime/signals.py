@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT."""
+"""Handlers for SIGTERM and SIGINT."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Waiting for events and ending tasks, always within a bound."""
+"""Bounded waits for events and for cancelled tasks."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ CANCEL_AGAIN_SECONDS = 0.05
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until the event is set, for `seconds` at most. Returns whether it is set."""
+    """Wait until the event is set, for at most `seconds`. Return whether it is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -20,10 +20,10 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
 
 
 def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:
-    """Raise CancelledError if the current task has been cancelled. Pass `task` to save looking the current one up.
+    """Raise CancelledError if the current task has been cancelled. Passing it as `task` saves looking it up.
 
-    Before Python 3.12 a cancellation is lost if it arrives just after redis-py has sent a command: asyncio.wait_for
-    then returns the finished result.
+    Before Python 3.12, a cancellation that arrives just after redis-py has sent a command is lost: asyncio.wait_for
+    returns the finished result instead.
     """
     task = task or asyncio.current_task()
     if task is not None and task.cancelling():
@@ -31,7 +31,7 @@ def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:
 
 
 async def cancel_until_done(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:
-    """Cancel tasks repeatedly, since a cancellation may be lost, until they end or `seconds` have passed."""
+    """Cancel tasks repeatedly, as a cancellation may be lost, until they end or `seconds` have passed."""
     waiting = {task for task in tasks if not task.done()}
     deadline = time.monotonic() + seconds
     while waiting and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""One consumer of a group, and the commands with which it reads, keeps and settles entries of streams."""
+"""One consumer of a group: the commands that read, claim and settle entries of streams."""
 
 import contextlib
 from collections.abc import Collection, Iterable, Sequence
@@ -17,16 +17,16 @@ from listeners.text import decode
 
 __all__ = ["Consumer", "id_of"]
 
-#: How many pending entries are looked at in one step.
+#: How many pending entries are checked in one step.
 RECLAIM_PAGE = 100
-#: Entries that one script keeps: Lua's unpack has a limit.
+#: How many entries one run of keep.lua covers; Lua's unpack has a limit.
 KEEP_PAGE = 1000
 
 
 class Consumer:
     """The consumer of one process in a trigger's group. Every method may raise SourceError.
 
-    `instance` is unique to the process. `lease_ms`: how long an entry is a consumer's without a sign of life.
+    `instance` is unique to the process. `lease_ms`: how long a consumer holds an entry without a renewal.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Consumer:
         self.name = consumer_name(instance)
         self._dead_letter = Script("listeners.streams", "dead_letter")
         self._remove_consumer = Script("listeners.streams", "remove_consumer")
-        self._keep_own = Script("listeners.streams", "keep")
-        #: Where the look at pending entries goes on, before Redis 6.2.
+        self._keep = Script("listeners.streams", "keep")
+        #: Where the scan of each stream's pending entries continues, before Redis 6.2.
         self._cursors: dict[str, str] = {}
 
     async def create_groups(self) -> None:
-        """XGROUP CREATE at 0, so that what was added before the first start is delivered."""
+        """Create the groups at ID 0, so that entries added before the first start are delivered."""
         for key in self._trigger.keys:
             try:
                 await self._client.command(
@@ -57,27 +57,27 @@ class Consumer:
                     raise
 
     async def read(self, keys: Sequence[str], count: int, block_ms: int) -> list[Entry]:
-        """XREADGROUP of what was never delivered, `count` from each stream; waits for the first that long."""
-        command = self._reading(keys, count, ("BLOCK", block_ms))
-        answer = await self._client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
-        return _entries(answer)
+        """Read up to `count` new entries of each stream (XREADGROUP). Wait at most `block_ms` for the first."""
+        command = self._read_command(keys, count, ("BLOCK", block_ms))
+        reply = await self._client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
+        return _entries(reply)
 
     async def settle_and_read(self, succeeded: Sequence[Entry], keys: Sequence[str], count: int) -> list[Entry]:
-        """Acknowledge entries and read `count` more of each stream, without waiting, in one step (MULTI).
+        """Acknowledge entries and read up to `count` new ones of each stream, without waiting, in one step (MULTI).
 
-        All streams are in one slot. If a command is denied none is done.
+        All streams must be in one slot. If one command is denied, none is executed.
         """
-        acknowledging = [command for key, group in by_key(succeeded) for command in self._settling(key, group)]
-        commands = (*acknowledging, self._reading(keys, count, ()))
+        acknowledging = [command for key, group in by_key(succeeded) for command in self._settle_commands(key, group)]
+        commands = (*acknowledging, self._read_command(keys, count, ()))
         doing = f"acknowledging entries and reading stream {' '.join(keys)!r}"
         return _entries((await self._client.transaction(keys[0], commands, doing=doing))[-1])
 
-    def _reading(self, keys: Sequence[str], count: int, options: tuple[object, ...]) -> tuple[Any, ...]:
+    def _read_command(self, keys: Sequence[str], count: int, options: tuple[object, ...]) -> tuple[Any, ...]:
         streams = ("STREAMS", *keys, *(">" for _ in keys))
         return ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, *options, *streams)
 
-    async def overdue(self, server: ServerInfo, key: str, room: int, in_hand: Collection[str]) -> list[tuple[str, int]]:
-        """IDs and delivery counts of pending entries that nobody gave a sign of life for, but those in hand."""
+    async def overdue(self, server: ServerInfo, key: str, room: int, exclude: Collection[str]) -> list[tuple[str, int]]:
+        """Return ID and delivery count of up to `room` pending entries whose lease expired, except those to exclude."""
         if server.supports(6, 2):
             rows = await self._pending(key, "IDLE", self._lease_ms, "-", "+", min(room, RECLAIM_PAGE))
         else:
@@ -87,56 +87,56 @@ class Consumer:
         return [
             (decode(entry_id), count)
             for entry_id, _, idle_ms, count in rows
-            if idle_ms >= self._lease_ms and decode(entry_id) not in in_hand
+            if idle_ms >= self._lease_ms and decode(entry_id) not in exclude
         ][:room]
 
     async def _pending(self, key: str, *arguments: object) -> list[Any]:
-        doing = f"looking at pending entries of stream {key!r}"
+        doing = f"listing pending entries of stream {key!r}"
         rows: list[Any] = await self._client.command(key, "XPENDING", key, self.group, *arguments, doing=doing)
         return rows
 
     async def claim(self, key: str, deliveries: dict[str, int]) -> list[Entry]:
-        """XCLAIM entries that had so many deliveries; without its group nobody holds one."""
-        answer: list[Any] = []
+        """Claim entries (XCLAIM), given their delivery counts by ID. Without the group, nothing is pending."""
+        reply: list[Any] = []
         with contextlib.suppress(GroupMissingError):
-            answer = await self._client.command(
+            reply = await self._client.command(
                 key, "XCLAIM", key, self.group, self.name, self._lease_ms, *deliveries,
                 doing=f"claiming entries of stream {key!r}",
             )  # fmt: skip
-        claimed = _entries_of(key, [raw for raw in answer if raw and raw[1]])
+        claimed = _entries_of(key, [raw for raw in reply if raw and raw[1]])
         for entry in claimed:
             entry.deliveries = deliveries[id_of(entry)] + 1
         return claimed
 
     async def keep(self, key: str, ids: list[str], *options: object) -> list[Any]:
-        """Claim again those entries that are still ours: one whose lease ran out may be another consumer's by now."""
+        """Claim entries again if this consumer still holds them. Another one may, if the lease has expired."""
         kept: list[Any] = []
         for at in range(0, len(ids), KEEP_PAGE):
             arguments = [self.group, self.name, len(options), *options, *ids[at : at + KEEP_PAGE]]
-            with contextlib.suppress(GroupMissingError):  # then nobody holds an entry
+            with contextlib.suppress(GroupMissingError):  # without the group, nothing is pending
                 kept += await self._client.run_script(
-                    self._keep_own, [key], arguments, doing=f"keeping entries of stream {key!r}"
+                    self._keep, [key], arguments, doing=f"updating claims on entries of stream {key!r}"
                 )
         return kept
 
     async def acknowledge(self, entries: Iterable[Entry]) -> None:
-        """XACK, and XDEL if the trigger wants it."""
+        """Acknowledge entries (XACK), and delete them if the trigger requests it (XDEL)."""
         for key, group in by_key(entries):
-            commands, doing = self._settling(key, group), f"acknowledging entries of stream {key!r}"
+            commands, doing = self._settle_commands(key, group), f"acknowledging entries of stream {key!r}"
             if len(commands) > 1:
                 await self._client.transaction(key, commands, doing=doing)
             else:
                 await self._client.command(key, *commands[0], doing=doing)
 
-    def _settling(self, key: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
+    def _settle_commands(self, key: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
         ids = [entry.id for entry in entries]
         acknowledge = ("XACK", key, self.group, *ids)
         return [acknowledge, ("XDEL", key, *ids)] if self._trigger.delete_after_process else [acknowledge]
 
     async def settle_deleted(self, key: str, ids: set[str]) -> None:
-        """Acknowledge pending entries that were deleted or trimmed: there is nothing left to deliver."""
+        """Acknowledge pending entries that were deleted or trimmed, as nothing is left to deliver."""
         for entry_id in ids:
-            doing = f"looking for entry {entry_id} of stream {key!r}"
+            doing = f"checking entry {entry_id} of stream {key!r}"
             if not await self._client.command(key, "XRANGE", key, entry_id, entry_id, doing=doing):
                 await self._client.command(key, "XACK", key, self.group, entry_id, doing=doing)
 
@@ -145,7 +145,7 @@ class Consumer:
         entry = settlement.entry
         delete = int(self._trigger.delete_after_process)
         fields = dead_letter_fields(settlement, self._function_name)
-        # Without its group the entry is nobody's to give up on; the group made again will deliver it.
+        # Without the group the entry is no longer pending. The recreated group delivers it again.
         with contextlib.suppress(GroupMissingError):
             await self._client.run_script(
                 self._dead_letter,
@@ -155,9 +155,9 @@ class Consumer:
             )
 
     async def remove_dead_consumers(self, idle_ms: int) -> None:
-        """Remove consumers of ours that hold nothing and gave no sign of life for so long."""
+        """Remove Triggerfish consumers that hold no entry and have been idle for more than `idle_ms`."""
         for key in self._trigger.keys:
-            doing = f"looking at consumers of stream {key!r}"
+            doing = f"listing consumers of stream {key!r}"
             consumers = await self._client.command(key, "XINFO", "CONSUMERS", key, self.group, doing=doing)
             for flat in consumers:
                 consumer = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -167,7 +167,7 @@ class Consumer:
                     await self._remove(key, name)
 
     async def retire(self) -> None:
-        """Remove the consumer where it holds nothing."""
+        """Remove this consumer from the streams where it holds no entry."""
         for key in self._trigger.keys:
             await self._remove(key, self.name)
 
@@ -177,15 +177,15 @@ class Consumer:
 
 
 def id_of(entry: Entry) -> str:
-    """The entry's ID in its stream."""
+    """Return the entry's ID in its stream."""
     return entry.id or ""
 
 
-def _entries(answer: Any) -> list[Entry]:
-    """The entries of an answer of XREADGROUP."""
-    return [entry for key, raws in answer or () for entry in _entries_of(decode(key), raws)]
+def _entries(reply: Any) -> list[Entry]:
+    """Return the entries of an XREADGROUP reply."""
+    return [entry for key, raws in reply or () for entry in _entries_of(decode(key), raws)]
 
 
 def _entries_of(key: str, raws: Any) -> list[Entry]:
-    """The entries of one stream from their replies: [ID, [name, value, name, value, ...]] for each."""
+    """Return the entries of one stream's reply: [ID, [name, value, name, value, ...]] for each."""
     return [Entry(key, None, flat_fields, entry_id.decode()) for entry_id, flat_fields in raws]

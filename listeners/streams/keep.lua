@@ -1,6 +1,6 @@
--- Claims again, for the same consumer, those entries that are still its own: others it has lost in the meantime.
--- KEYS: stream. ARGV: group, consumer, how many options, the options of XCLAIM, then entry IDs.
--- Answers the IDs that were claimed.
+-- Claims entries again for the consumer that still holds them. Entries that it has lost meanwhile are left alone.
+-- KEYS: stream. ARGV: group, consumer, number of options, the options of XCLAIM, then entry IDs.
+-- Returns the IDs that were claimed.
 local options = tonumber(ARGV[3])
 local own = {}
 for at = 4 + options, #ARGV do

@@ -1,4 +1,4 @@
-"""Permissions: moved out of another file; say what belongs here."""
+"""The Redis commands that stream triggers run, as samples to derive permissions from."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,7 @@ __all__ = ["stream_commands"]
 
 
 def stream_commands(trigger: StreamTrigger, key: str) -> Iterator[SampleCommand]:
+    """Yield the commands that create the group, read, claim, settle and dead-letter, and those in the scripts."""
     group, dead = trigger.consumer_group, dead_letters_key(key)
     yield from (EVAL, ("EVALSHA", SHA, "2", key, dead))
     yield from (("XGROUP", "CREATE", key, group, "0", "MKSTREAM"), ("XGROUP", "DELCONSUMER", key, group, "c"))

@@ -1,4 +1,4 @@
-"""Reads stream triggers: as one consumer of a group, with leases, reclaiming and retries."""
+"""Reads stream triggers as one consumer of a group, with leases, reclaiming and retries."""
 
 import asyncio
 import contextlib
@@ -25,24 +25,24 @@ __all__ = ["StreamSource"]
 
 log = logging.getLogger("triggerfish.host")
 
-#: No blocking read waits longer, so that a dead connection is noticed.
+#: The longest blocking read. A bound, so that a dead connection is noticed.
 MAX_BLOCK_MS = 1000
-#: How often entries of dead consumers are looked for.
+#: How often entries of dead consumers are reclaimed.
 RECLAIM_SECONDS = 1.0
-#: How often dead consumers that hold nothing are removed, and after how many leases without a sign of life.
+#: How often dead consumers that hold no entry are removed, and after how many idle lease periods.
 TIDY_SECONDS = 60.0
 TIDY_LEASES = 10
-#: Entries that this process holds back for a retry; while there are more, nothing new is taken.
+#: How many entries this process holds for a retry. From this number on, nothing new is read.
 MAX_HELD = 1000
-#: How long a blocking read may still take at the end: longer than it blocks.
+#: How long a blocking read may still take at a drain: longer than it blocks.
 LAST_READ_SECONDS = 1.5
 SPARE_CONNECTIONS = 4
 
 
 class StreamSource(Source):
-    """The streams of one trigger, read as one consumer.
+    """Reads the streams of one trigger as one consumer.
 
-    `instance` is unique to the process. `lease_seconds`: how long an entry is a consumer's without a sign of life.
+    `instance` is unique to the process. `lease_seconds`: how long a consumer holds an entry without a renewal.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class StreamSource(Source):
         self._trigger = trigger
         self._function_name = function_name
         self._lease_ms = int(lease_seconds * 1000)
-        # One connection for each blocking read, beside those for claiming and settling.
+        # One connection for each blocking read, in addition to those for claiming and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._consumer = Consumer(trigger, function_name, self._client, instance, self._lease_ms)
         self._server = ServerInfo()
-        #: What this process has read or claimed and not settled; reclaiming leaves it alone.
-        self._in_hand: set[Entry] = set()
-        #: Entries that wait for their retry: (when, tie-breaker, entry), soonest first.
+        #: Entries that this process has read or claimed and not settled. Reclaiming skips them.
+        self._in_progress: set[Entry] = set()
+        #: Entries held for their retry: (due time, tie-breaker, entry), soonest first.
         self._held: list[tuple[float, int, Entry]] = []
         self._tie_breaker = itertools.count()
-        #: Entries that are ours in Redis and not taken yet: claimed from dead consumers, or more than was asked for.
-        self._ahead: list[Entry] = []
+        #: Entries read or claimed and not taken yet: claimed from dead consumers, or more than requested.
+        self._buffer: list[Entry] = []
         self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._room = 0
         self._interrupted = False
@@ -83,27 +83,27 @@ class StreamSource(Source):
         return f"{self._server}, XREADGROUP as group {self._consumer.group}, consumer {self._consumer.name}"
 
     async def maintain(self) -> None:
-        """Claim what dead consumers left behind, as far as there is room; now and then remove such consumers."""
+        """Claim entries of dead consumers while there are free slots, and periodically remove such consumers."""
         for key in self._trigger.keys:
-            room = 0 if self._interrupted else self._room - len(self._ahead)
+            room = 0 if self._interrupted else self._room - len(self._buffer)
             if room > 0:
-                with contextlib.suppress(GroupMissingError):  # take() makes it again
+                with contextlib.suppress(GroupMissingError):  # take() recreates it
                     await self._reclaim(key, room)
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_SECONDS
             await self._consumer.remove_dead_consumers(TIDY_LEASES * self._lease_ms)
-        if self._ahead and self._room == 0:  # claimed while everything was handed back
+        if self._buffer and self._room == 0:  # claimed while everything was released
             await self.release([])
         await asyncio.sleep(RECLAIM_SECONDS)
 
     async def take(self, count: int) -> list[Entry]:
         self._room = count
-        await self._bring_due_retries(count)
-        if not self._ahead and len(self._held) >= MAX_HELD:
+        await self._buffer_due_retries(count)
+        if not self._buffer and len(self._held) >= MAX_HELD:
             await asyncio.sleep(self._block_ms() / 1000)
-        elif not self._ahead:
+        elif not self._buffer:
             await self._read(count)
-        return self._handed_out(count)
+        return self._pop_buffered(count)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._consumer.acknowledge(
@@ -112,29 +112,31 @@ class StreamSource(Source):
         for settlement in settlements:
             if settlement.outcome is Outcome.DEAD_LETTERED:
                 await self._consumer.dead_letter(settlement)
-        # Holding for a retry comes last: unlike the rest, it must not be done again when an earlier step failed.
+        # Holding entries for a retry comes last. Unlike the other steps, it must not be repeated after a failure.
         for settlement in settlements:
             if settlement.outcome is Outcome.RETRIED:
                 due = time.monotonic() + settlement.delay_ms / 1000
                 heapq.heappush(self._held, (due, next(self._tie_breaker), settlement.entry))
             else:
-                self._in_hand.discard(settlement.entry)
+                self._in_progress.discard(settlement.entry)
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
         groups = self._client.group_by_slot(self._trigger.keys)
-        busy = self._interrupted or self._reads or self._ahead or (self._held and self._held[0][0] <= time.monotonic())
+        busy = self._interrupted or self._reads or self._buffer or (self._held and self._held[0][0] <= time.monotonic())
         if busy or len(groups) > 1 or len(self._held) >= MAX_HELD:
             await self._consumer.acknowledge(succeeded)
-            self._in_hand.difference_update(succeeded)
+            self._in_progress.difference_update(succeeded)
             return []
         sent_at = boot_seconds()
-        self._own(await self._consumer.settle_and_read(succeeded, groups[0], self._share(count)), sent_at)
-        self._in_hand.difference_update(succeeded)
-        return self._handed_out(count)
+        self._add_to_buffer(
+            await self._consumer.settle_and_read(succeeded, groups[0], self._per_stream(count)), sent_at
+        )
+        self._in_progress.difference_update(succeeded)
+        return self._pop_buffered(count)
 
     async def renew(self, entries: Sequence[Entry]) -> None:
-        """XCLAIM to ourselves with JUSTID: the idle time starts again, the delivery count stays."""
-        for key, group in by_key([*entries, *self._waiting()]):
+        """Claim entries again with JUSTID, which resets their idle time and keeps their delivery count."""
+        for key, group in by_key([*entries, *self._queued()]):
             sent_at = boot_seconds()
             kept = {decode(entry_id) for entry_id in await self._consumer.keep(key, [id_of(entry) for entry in group])}
             for entry in group:
@@ -144,66 +146,66 @@ class StreamSource(Source):
         return boot_seconds() < entry.lease_ends_at
 
     def stop_waiting(self) -> None:
-        """Reclaim nothing more. A blocking XREADGROUP ends by itself: cut off, it could leave entries behind."""
+        """Stop reclaiming. A blocking XREADGROUP ends by itself; interrupting it could leave entries pending."""
         self._interrupted = True
 
     async def stop(self) -> list[Entry]:
-        """Wait for reads that are under way: what they bring is handed back with what was read ahead."""
+        """Wait for running reads. Their entries are released together with the others that were not taken."""
         if self._reads:
             await asyncio.wait(self._reads.values(), timeout=LAST_READ_SECONDS)
         return []
 
     async def release(self, entries: Sequence[Entry]) -> None:
-        """XCLAIM with an idle time past the lease, so that any consumer may claim it at once."""
+        """Set the idle time of entries to a whole lease (XCLAIM IDLE), so that any consumer may claim them at once."""
         offers: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-        for entry in [*entries, *self._ahead]:
+        for entry in [*entries, *self._buffer]:
             offers[entry.key, max(entry.deliveries - 1, 0)].append(id_of(entry))
-        for _, _, entry in self._held:  # these have had their delivery
+        for _, _, entry in self._held:  # their delivery took place, so it counts
             offers[entry.key, entry.deliveries].append(id_of(entry))
-        # Forgotten first: what Redis does not hear of now is reclaimed after its lease.
-        self._in_hand.difference_update(entries, self._waiting())
-        self._ahead, self._held, self._room = [], [], 0
+        # Forgotten first, as entries that cannot be released now are reclaimed after their lease.
+        self._in_progress.difference_update(entries, self._queued())
+        self._buffer, self._held, self._room = [], [], 0
         for (key, deliveries), ids in offers.items():
             await self._consumer.keep(key, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries)
 
     async def close(self) -> None:
         await cancel_until_done(self._reads.values(), LAST_READ_SECONDS)
-        with contextlib.suppress(SourceError):  # what a consumer leaves behind is reclaimed by others
+        with contextlib.suppress(SourceError):  # other consumers reclaim what this one still holds
             await self._consumer.retire()
         await self._client.aclose()
 
     def _lease_end(self, sent_at: float) -> float:
         return lease_end(sent_at, self._lease_ms / 1000)
 
-    def _handed_out(self, count: int) -> list[Entry]:
-        entries = self._ahead[:count]
-        del self._ahead[:count]
+    def _pop_buffered(self, count: int) -> list[Entry]:
+        entries = self._buffer[:count]
+        del self._buffer[:count]
         return entries
 
-    def _share(self, count: int) -> int:
-        """COUNT is per stream, so it is shared out; with more keys than `count` a read may bring a few too many."""
+    def _per_stream(self, count: int) -> int:
+        """Return COUNT for each stream. With more keys than `count`, a read may return a few entries too many."""
         return max(1, count // len(self._trigger.keys))
 
-    def _waiting(self) -> list[Entry]:
-        return [entry for _, _, entry in self._held] + self._ahead
+    def _queued(self) -> list[Entry]:
+        return [entry for _, _, entry in self._held] + self._buffer
 
     def _block_ms(self) -> int:
-        """How long to wait: the polling interval, or until the next retry is due."""
-        longest = min(self._trigger.polling_interval_ms, MAX_BLOCK_MS)
+        """Return how long to wait: at most the polling interval, and no longer than until the next retry is due."""
+        max_ms = min(self._trigger.polling_interval_ms, MAX_BLOCK_MS)
         if self._held:
-            longest = min(longest, int((self._held[0][0] - time.monotonic()) * 1000))
-        return max(longest, 1)
+            max_ms = min(max_ms, int((self._held[0][0] - time.monotonic()) * 1000))
+        return max(max_ms, 1)
 
     async def _read(self, count: int) -> None:
-        """XREADGROUP of what was never delivered: one read for all keys, in a cluster one for those of each slot.
+        """Read new entries: one XREADGROUP for all keys, or in a cluster one per slot.
 
-        A read that waits outlasts this call: its entries are ours as soon as it has them.
+        A blocking read may outlast this call. Its entries are in progress as soon as it returns them.
         """
-        share = self._share(count)
+        per_stream = self._per_stream(count)
         for keys in self._client.group_by_slot(self._trigger.keys):
             if keys not in self._reads:
-                self._reads[keys] = asyncio.create_task(self._read_together(keys, share), name=f"reading {keys}")
-        # Each ends by itself after its BLOCK, or with the connection's time-out: no answer yet is no success.
+                self._reads[keys] = asyncio.create_task(self._read_together(keys, per_stream), name=f"reading {keys}")
+        # Each ends by itself after its BLOCK or the connection's timeout. No reply yet does not count as success.
         await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
         done = {keys: read for keys, read in self._reads.items() if read.done()}
         for keys in done:
@@ -219,29 +221,29 @@ class StreamSource(Source):
         except GroupMissingError as error:
             await self._consumer.create_groups()
             log.warning(
-                "%s: %s; group %r is made again: what is still in the stream is delivered again",
+                "%s: %s; recreated group %r, so entries still in the stream are delivered again",
                 self._function_name,
                 error,
                 self._consumer.group,
             )
             return
-        self._own(entries, sent_at)
+        self._add_to_buffer(entries, sent_at)
 
-    def _own(self, entries: list[Entry], sent_at: float) -> None:
-        """Keep entries that are ours in Redis now, as they were asked for at this time, until take() hands them out."""
+    def _add_to_buffer(self, entries: list[Entry], sent_at: float) -> None:
+        """Buffer entries that were requested at `sent_at` and are held now, until take() returns them."""
         ends_at = self._lease_end(sent_at)
         for entry in entries:
             entry.lease_ends_at = ends_at
-        self._in_hand.update(entries)
-        self._ahead += entries
+        self._in_progress.update(entries)
+        self._buffer += entries
 
-    async def _bring_due_retries(self, count: int) -> None:
-        """Move held entries whose time has come to those that take() hands out, up to `count` in all."""
-        while self._held and self._held[0][0] <= time.monotonic() and len(self._ahead) < count:
+    async def _buffer_due_retries(self, count: int) -> None:
+        """Move held entries whose retry is due to the buffer, until it has `count` entries."""
+        while self._held and self._held[0][0] <= time.monotonic() and len(self._buffer) < count:
             held = heapq.heappop(self._held)
             entry, sent_at = held[2], boot_seconds()
             try:
-                # On the server too the delivery counts before it is made, so that a crash in it counts.
+                # The server counts the delivery before it is made, so that a crash during it counts.
                 kept = await self._consumer.keep(entry.key, [id_of(entry)], "RETRYCOUNT", entry.deliveries + 1)
             except BaseException:
                 heapq.heappush(self._held, held)
@@ -249,20 +251,20 @@ class StreamSource(Source):
             if kept:
                 entry.deliveries += 1
                 entry.lease_ends_at = self._lease_end(sent_at)
-                self._ahead.append(entry)
+                self._buffer.append(entry)
             else:  # settled by another consumer, or deleted
-                self._in_hand.discard(entry)
+                self._in_progress.discard(entry)
 
     async def _reclaim(self, key: str, room: int) -> None:
-        """Claim entries whose consumer gave no sign of life for a lease.
+        """Claim entries whose lease expired.
 
-        XPENDING and XCLAIM rather than XAUTOCLAIM: every version has them, and XPENDING tells the delivery count.
+        Uses XPENDING and XCLAIM, not XAUTOCLAIM: every version has them, and XPENDING returns the delivery count.
         """
-        in_hand = {id_of(entry) for entry in self._in_hand if entry.key == key}
-        deliveries = dict(await self._consumer.overdue(self._server, key, room, in_hand))
+        in_progress = {id_of(entry) for entry in self._in_progress if entry.key == key}
+        deliveries = dict(await self._consumer.overdue(self._server, key, room, in_progress))
         if not deliveries:
             return
         sent_at = boot_seconds()
         claimed = await self._consumer.claim(key, deliveries)
-        self._own(claimed, sent_at)
+        self._add_to_buffer(claimed, sent_at)
         await self._consumer.settle_deleted(key, set(deliveries) - {id_of(entry) for entry in claimed})

@@ -1,4 +1,4 @@
-"""Which Redis a request may ask about."""
+"""Decides which Redis a request may use."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ __all__ = ["Access", "ConnectionLimits", "check_namespaces_are_trusted", "limits
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Who may use a connection; what is empty limits nothing."""
+    """The namespaces and keys for which a connection may be used. An empty collection is no limit."""
 
     namespaces: frozenset[str] = frozenset()
     key_prefixes: tuple[str, ...] = ()
@@ -28,15 +28,15 @@ class ConnectionLimits:
 
 @dataclass
 class Access:
-    """The scaler's own connections, and what each is limited to; both are replaced when files change."""
+    """The scaler's own connections and their limits. Both are replaced when files change."""
 
     connections: Connections
     limits: Mapping[str, ConnectionLimits] = field(default_factory=dict)
-    #: Hosts that a request's own connection string may lead to (see listeners.hosts).
+    #: Hosts that the connection string of a request may lead to (see listeners.connections.allowed_hosts).
     allowed_hosts: tuple[str, ...] = ()
 
     def resolve(self, trigger: Trigger, namespace: str | None) -> ConnectionSpec:
-        """The Redis that a namespace's trigger reads; None: the operator's own, without limits.
+        """Return the Redis that a trigger of this namespace reads. None stands for the operator, who has no limits.
 
         Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
         """
@@ -45,11 +45,11 @@ class Access:
             _check_namespace(trigger.connection, limits, namespace)
             _check_keys(trigger, limits)
         if namespace is not None and trigger.connection_string is not None:
-            return self._of_a_request(trigger.connection_string)
+            return self._resolve_string(trigger.connection_string)
         return self.connections.resolve(trigger)
 
-    def _of_a_request(self, connection_string: SecretStr) -> ConnectionSpec:
-        """What a request's own string names, if all of it is allowed; whatever it leads to has to be allowed too."""
+    def _resolve_string(self, connection_string: SecretStr) -> ConnectionSpec:
+        """Return the Redis of a request's connection string. All its hosts, and all they lead to, must be allowed."""
         if self.allowed_hosts:
             spec = parse_connection_string(connection_string.get_secret_value())
             hosts = [endpoint.host for endpoint in spec.endpoints]
@@ -58,8 +58,8 @@ class Access:
         raise ConnectionNotAllowedError(
             "connectionString",
             None,
-            "ScaledObjects may not name this Redis by a string. Define the connection in the scaler's settings, and "
-            "name it with `connection`; or have its host added to scaler.allowed_hosts.",
+            "ScaledObjects may not use this Redis by connection string. Define a connection in the scaler's settings "
+            "and name it with `connection`, or have the host added to scaler.allowed_hosts.",
         )
 
 
@@ -68,27 +68,27 @@ def _check_namespace(connection: str, limits: ConnectionLimits, namespace: str) 
         raise ConnectionNotAllowedError(
             "connection",
             connection,
-            f"Namespace {namespace!r} may not use it. Add it to the connection's `namespaces` in the settings.",
+            f"Namespace {namespace!r} may not use it. Add the namespace to its `namespaces` in the settings.",
         )
 
 
 def _check_keys(trigger: Trigger, limits: ConnectionLimits) -> None:
     if isinstance(trigger, PubSubTrigger):
-        field, names = "channel", {trigger.channel: _beginning(trigger)}
+        field, names = "channel", {trigger.channel: _literal_prefix(trigger)}
     else:
         field, names = "keys", {key: key for key in trigger.keys}
-    for name, beginning in names.items():
-        if limits.key_prefixes and not beginning.startswith(limits.key_prefixes):
+    for name, prefix in names.items():
+        if limits.key_prefixes and not prefix.startswith(limits.key_prefixes):
             raise ConnectionNotAllowedError(
                 field,
                 name,
-                f"Connection {trigger.connection!r} does not reach so far. Add what it begins with to the connection's "
-                "`key_prefixes` in the settings.",
+                f"It is outside the `key_prefixes` of connection {trigger.connection!r}. Add its prefix to them in the "
+                "settings.",
             )
 
 
-def _beginning(trigger: PubSubTrigger) -> str:
-    """What every channel that it reads begins with: all of a name; of a pattern, what stands before its glob."""
+def _literal_prefix(trigger: PubSubTrigger) -> str:
+    """Return what each channel of the trigger begins with: its name, or its pattern up to the first wildcard."""
     if not trigger.is_pattern:
         return trigger.channel
     literal = re.match(r"(?s)(?:\\.|[^\\*?\[])*", trigger.channel)
@@ -96,21 +96,21 @@ def _beginning(trigger: PubSubTrigger) -> str:
 
 
 def limits_of(connection: ConnectionSettings) -> ConnectionLimits | None:
-    """What a connection is limited to, if it is."""
+    """Return the limits of a connection, or None if it has none."""
     limits = ConnectionLimits(frozenset(connection.namespaces), tuple(connection.key_prefixes))
     return limits if limits != ConnectionLimits() else None
 
 
 def check_namespaces_are_trusted(connection: str, scaler: ScalerSettings) -> None:
-    """Raises ConfigurationError unless something vouches for the namespaces that requests claim, so that the limits of
-    this connection mean something.
+    """Raise ConfigurationError unless the namespaces that requests claim can be trusted: without that, the limits of
+    this connection would be void.
     """
     mutual_tls = scaler.tls is not None and scaler.tls.client_ca_file is not None
     if not mutual_tls and not scaler.trust_network:
         raise ConfigurationError(
             "connections",
             connection,
-            "It is limited, but anyone who reaches the gRPC port can claim any namespace. Set scaler.tls with "
+            "It has limits, but any client of the gRPC port can claim any namespace. Set scaler.tls with "
             "client_ca_file, so that only KEDA's certificate is accepted; or let a NetworkPolicy admit only KEDA and "
-            "set scaler.trust_network: true; or remove its limits.",
+            "set scaler.trust_network: true; or remove the limits.",
         )

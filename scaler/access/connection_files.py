@@ -1,4 +1,4 @@
-"""The connections of the settings, and those in mounted files, which may change while the scaler runs."""
+"""Connections from the settings and from mounted files, which may change while the scaler runs."""
 
 import logging
 from collections.abc import Callable
@@ -17,21 +17,21 @@ __all__ = ["ConnectionFiles"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-#: Among the problems by a connection's name, the name of the whole folder, which no file has.
+#: The key for problems with the whole folder, among those by connection name. No file has this name.
 FOLDER = ""
 
 
 class ConnectionFiles:
-    """Keeps an Access as the settings and the files say. `on_broken` is called for each connection that turns unusable.
+    """Keeps an Access up to date with the settings and files. Calls `on_broken` when a connection becomes unusable.
 
-    Raises ConfigurationError if the folder is missing, or if a connection of the settings cannot be used. One in the
-    folder that cannot be used is told by its name, and disturbs no other; neither does one that breaks later.
+    Raises ConfigurationError if the folder is missing, or if a connection in the settings is unusable. An unusable
+    connection in the folder is logged by name and does not affect others; nor does a connection that breaks later.
     """
 
     def __init__(self, settings: Settings, on_broken: Callable[[], object]) -> None:
         self._settings = settings
         self._on_broken = on_broken
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._seen: dict[Path, FileStamp] = {}
         self._folder = FileWatch(self._folder_stamp)
         for name, connection in settings.connections.items():
@@ -45,13 +45,13 @@ class ConnectionFiles:
         self.use(self.read())
 
     def changed(self) -> bool:
-        """Whether a file changed, or one that cannot be used may work by now. Blocks for as long as looking takes."""
+        """Return whether a file changed, or an unusable connection may work by now. Blocks while checking."""
         return bool(
-            self._told or self._folder.changed() or any(file_stamp(file) != seen for file, seen in self._seen.items())
+            self._logged or self._folder.changed() or any(file_stamp(file) != seen for file, seen in self._seen.items())
         )
 
     def read(self) -> Access:
-        """What the settings and the files say now. Blocks for as long as reading takes."""
+        """Return the access that the settings and files define now. Blocks while reading."""
         problems: dict[str, ConfigurationError] = {}
         limits: dict[str, ConnectionLimits] = {}
         specs: dict[str, ConnectionSpec | ConfigurationError] = {}
@@ -63,20 +63,20 @@ class ConnectionFiles:
                     limits[name] = limited
             except ConfigurationError as error:
                 problems[name] = error
-        self._tell(problems)
+        self._log_changes(problems)
         problems.pop(FOLDER, None)
         default = connections_from(self._settings.connection, {}).default
         return Access(Connections(default, {**specs, **problems}), limits)
 
     def use(self, now: Access) -> set[ConnectionSpec]:
-        """Let what was read count from now on; the connections that nobody may use any more."""
+        """Apply what was read. Return the connections that are no longer in use."""
         before = _specs(self.access)
         self.access.connections, self.access.limits = now.connections, now.limits
         self._seen = {Path(file): seen for spec in _specs(now) for file, seen in spec.files}
         return before - _specs(now)
 
     def _defined(self, problems: dict[str, ConfigurationError]) -> dict[str, tuple[str, ConnectionSettings]]:
-        """Each connection that could be read, and its name in errors; why others could not is added to `problems`."""
+        """Return the readable connections by name, each with its field in errors. Adds other errors to `problems`."""
         found: dict[str, tuple[str, ConnectionSettings]] = {}
         try:
             with self._folder.reading():
@@ -94,16 +94,16 @@ class ConnectionFiles:
             found[name.lower()] = (f"connections.{name}", connection)
         return found
 
-    def _tell(self, problems: dict[str, ConfigurationError]) -> None:
-        """Log each problem once."""
+    def _log_changes(self, problems: dict[str, ConfigurationError]) -> None:
+        """Log each problem once, and its end."""
         now = {name: str(error) for name, error in problems.items()}
         for name, text in now.items():
-            if self._told.get(name) != text:
-                log.warning("a connection cannot be used: %s", text)
+            if self._logged.get(name) != text:
+                log.warning("unusable connection: %s", text)
                 self._on_broken()
-        for name in self._told.keys() - now.keys():
-            log.info("%s can be used again", name or "connections_dir")
-        self._told = now
+        for name in self._logged.keys() - now.keys():
+            log.info("%s is usable again", name or "connections_dir")
+        self._logged = now
 
     def _folder_stamp(self) -> object:
         folder = self._settings.connections_dir

@@ -1,4 +1,4 @@
-"""Evaluates triggers: from a sample to the backlog, the target and the activity that everyone is told."""
+"""Evaluates triggers: computes the target and the activity from a sample of the backlog."""
 
 import time
 from collections import OrderedDict
@@ -18,16 +18,16 @@ from scaler.triggers.owner import Owner
 
 __all__ = ["Evaluation", "Evaluator", "TrackedTrigger"]
 
-#: Triggers remembered at one time, and for how long after the last question.
+#: The maximum number of tracked triggers, and how long after its last request a trigger is dropped.
 MAX_TRACKED = 10_000
 FORGET_SECONDS = 600.0
-#: How much is remembered of what an error says.
+#: The maximum length of an error message that is kept.
 MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known of a trigger at one time. Pub/sub has no backlog, and always wants one instance."""
+    """The state of a trigger at one moment. Pub/sub has no backlog, and its target is always one instance."""
 
     target: int
     active: bool
@@ -36,43 +36,43 @@ class Evaluation:
 
     @property
     def age_seconds(self) -> float:
-        """How old it is."""
+        """The age of the sample that it is based on."""
         return time.monotonic() - self.taken_at
 
 
 @dataclass
 class TrackedTrigger:
-    """A trigger that is asked about, and what was known of it last."""
+    """A trigger that has been requested, and its last known state."""
 
     owner: Owner
     scaled: ScaledTrigger
     asked_at: float = field(default_factory=time.monotonic)
     last: Evaluation | None = None
-    #: Why the last evaluation failed, if it did: a short stable word, and a sentence.
+    #: Why the last evaluation failed, if it did: a short stable word, and a message.
     reason: str | None = None
     error: str | None = None
     history: History = field(default_factory=History)
 
     @property
     def known(self) -> bool:
-        """Whether the last evaluation worked."""
+        """Whether the last evaluation succeeded."""
         return self.last is not None and self.reason is None
 
     def record(self, evaluation: Evaluation) -> None:
-        """Take note of an evaluation."""
+        """Record a successful evaluation."""
         self.last, self.reason, self.error = evaluation, None, None
         if evaluation.backlog is not None:
             self.history.add(time.monotonic(), evaluation.backlog.entries)
 
     def record_failure(self, error: TriggerfishError) -> None:
-        """Take note that the trigger could not be evaluated."""
+        """Record that the trigger could not be evaluated."""
         self.reason = error.reason if isinstance(error, SourceError) else "configuration"
         self.error = str(error)[:MAX_ERROR_CHARACTERS]
         self.history.add(time.monotonic(), None)
 
 
 class Evaluator:
-    """Evaluates triggers, and remembers those that are asked about for metrics and pages."""
+    """Evaluates triggers, and tracks those that are requested, so that metrics and pages can show them."""
 
     def __init__(self, access: Access, samplers: Samplers) -> None:
         self._access = access
@@ -80,9 +80,9 @@ class Evaluator:
         self._tracked: OrderedDict[tuple[Owner, str], TrackedTrigger] = OrderedDict()
 
     async def evaluate(self, owner: Owner, scaled: ScaledTrigger, *, fresh: bool = False) -> Evaluation:
-        """Evaluate a trigger now; `anew`: from no sample that is there already.
+        """Evaluate a trigger now. With `fresh`, no cached sample is used.
 
-        Raises SourceError (not known, which is not zero) or ConfigurationError.
+        Raises ConfigurationError, or SourceError if the backlog is unknown, which is never reported as 0.
         """
         tracked = self.track(owner, scaled)
         try:
@@ -94,29 +94,29 @@ class Evaluator:
         return evaluation
 
     def resolve_connection(self, owner: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
-        """The Redis that is asked about. Raises ConfigurationError if who asks may not ask about it."""
-        # What the operator declares may use every connection.
+        """Return the Redis that a trigger reads. Raises ConfigurationError if its owner may not use it."""
+        # The operator's triggers may use every connection.
         return self._access.resolve(scaled.trigger, None if owner.declared else owner.namespace)
 
     def track(self, owner: Owner, scaled: ScaledTrigger) -> TrackedTrigger:
-        """Remember that a trigger is asked about. What was not asked about for long is forgotten."""
+        """Record that a trigger was requested. Triggers without a request for FORGET_SECONDS are dropped."""
         identity = (owner, scaled.metric_name)
         tracked = self._tracked.get(identity)
         if tracked is None:
             tracked = self._tracked[identity] = TrackedTrigger(owner, scaled)
         tracked.scaled, tracked.asked_at = scaled, time.monotonic()
         self._tracked.move_to_end(identity)
-        self._forget()
+        self._drop_old()
         return tracked
 
     def find(self, owner: Owner, metric_name: str) -> TrackedTrigger | None:
-        """The trigger if it is asked about."""
-        self._forget()
+        """Return the trigger if it is tracked, else None."""
+        self._drop_old()
         return self._tracked.get((owner, metric_name))
 
     def tracked(self) -> Iterator[TrackedTrigger]:
-        """What is asked about, in a stable order."""
-        self._forget()
+        """Iterate over the tracked triggers in a stable order."""
+        self._drop_old()
         ordered = sorted(
             self._tracked.values(), key=lambda one: (one.owner.namespace, one.owner.name, one.scaled.metric_name)
         )
@@ -128,9 +128,9 @@ class Evaluator:
         if measured is None:
             return Evaluation(PUBSUB_TARGET, active=True, backlog=None, taken_at=time.monotonic())
         sample = await self._samplers.sample(spec, measured, fresh=fresh)
-        return _evaluated(scaled, sample.backlog, sample.taken_at)
+        return _evaluation_of(scaled, sample.backlog, sample.taken_at)
 
-    def _forget(self) -> None:
+    def _drop_old(self) -> None:
         too_old = time.monotonic() - FORGET_SECONDS
         while self._tracked:
             identity, oldest = next(iter(self._tracked.items()))
@@ -143,10 +143,10 @@ class Evaluator:
             break
 
 
-def _evaluated(scaled: ScaledTrigger, backlog: Backlog, taken_at: float) -> Evaluation:
+def _evaluation_of(scaled: ScaledTrigger, backlog: Backlog, taken_at: float) -> Evaluation:
     trigger = scaled.trigger
     if not isinstance(trigger, PolledTrigger):
-        raise TypeError("pub/sub has no backlog")
+        raise TypeError("a pub/sub trigger has no backlog")
     target = instances_for(backlog.entries, trigger.messages_per_worker)
     if scaled.max_instances is not None:
         target = min(target, scaled.max_instances)

@@ -1,4 +1,4 @@
-"""The gRPC status that each error means to KEDA."""
+"""Maps errors to the gRPC statuses that KEDA receives."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from listeners.errors import (
     UnusableConnectionError,
 )
 
-__all__ = ["CallStatus", "Context", "UnknownMetricError"]
+__all__ = ["STATUS_CODES", "CallStatus", "Context", "UnknownMetricError"]
 
 log = logging.getLogger("triggerfish.scaler")
 
@@ -26,11 +26,11 @@ MAX_DETAIL_CHARACTERS = 1000
 
 
 class UnknownMetricError(TriggerfishError):
-    """A metric name that is none of ours."""
+    """A metric name that is not one of this scaler's."""
 
 
-#: The first class that fits decides.
-_CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
+#: The first class that matches decides.
+STATUS_CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
     (UnknownMetricError, grpc.StatusCode.NOT_FOUND),
     (ConnectionNotAllowedError, grpc.StatusCode.PERMISSION_DENIED),
     (UnknownConnectionError, grpc.StatusCode.FAILED_PRECONDITION),
@@ -42,10 +42,10 @@ _CODES: tuple[tuple[type[TriggerfishError], grpc.StatusCode], ...] = (
 
 
 class CallStatus:
-    """Answers one call in an `async with` block: an error ends the call with the status that it means.
+    """Wraps one call in an `async with` block: an error in it ends the call with the error's gRPC status.
 
-    Every call is counted in `requests`, by method and status. An error that nobody expected is logged, and the caller
-    learns nothing about it.
+    Every call is counted in `requests`, by method and status. An unexpected error is logged, and its details are
+    withheld from the caller.
     """
 
     def __init__(self, method: str, context: Context, requests: Counter) -> None:
@@ -65,8 +65,8 @@ class CallStatus:
             return
         detail = str(error)[:MAX_DETAIL_CHARACTERS]
         if not isinstance(error, TriggerfishError):
-            log.error("%s failed in a way that was not foreseen", self._method, exc_info=error)
-            detail = "The scaler failed; its log says how."
+            log.error("unexpected error while answering %s", self._method, exc_info=error)
+            detail = "Internal error. See the scaler's log."
         await self._context.abort(code, detail)
 
 
@@ -75,4 +75,4 @@ def _code(error: BaseException | None) -> grpc.StatusCode:
         return grpc.StatusCode.OK
     if isinstance(error, asyncio.CancelledError):
         return grpc.StatusCode.CANCELLED
-    return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    return next((code for kind, code in STATUS_CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)

@@ -1,4 +1,4 @@
-"""TLS for KEDA's calls: the certificate, read again when its files change."""
+"""TLS for KEDA's calls: a certificate that is reloaded when its files change."""
 
 import logging
 import ssl
@@ -20,22 +20,22 @@ log = logging.getLogger("triggerfish.scaler")
 
 @dataclass(frozen=True, repr=False)
 class _Loaded:
-    """What the files held at one time."""
+    """The contents of the files when they were last loaded."""
 
     certificate: bytes
     key: bytes
     client_ca: bytes | None
 
     def for_grpc(self) -> grpc.ServerCertificateConfiguration:
-        """A configuration of its own for each use: gRPC takes it over."""
+        """Return a new configuration for each use, since gRPC takes ownership of it."""
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.client_ca)
 
 
 class Certificates:
-    """The certificate that new connections are served with, and the CA that clients' certificates must come from.
+    """The certificate for new connections, and the CA that must have issued the clients' certificates.
 
-    Raises ConfigurationError if the files cannot be used. Files that change are read at the next check(); if what they
-    hold then is unusable, the certificate that is served stays, the log says so once, and `on_broken` is called.
+    Raises ConfigurationError if the files are unusable. check() reloads files that have changed. If the new files are
+    unusable, the current certificate stays in use, a warning is logged once, and `on_broken` is called.
     """
 
     def __init__(self, settings: TlsSettings, on_broken: Callable[[], object]) -> None:
@@ -45,19 +45,19 @@ class Certificates:
         self._files = FileWatch(lambda: tuple(file_stamp(file) for file in files if file is not None))
         with self._files.reading():
             self._loaded = self._load()
-        self._handed_out = self._loaded
+        self._in_use = self._loaded
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Credentials for a gRPC server; with a CA for clients, one without its certificate is refused."""
+        """Return credentials for a gRPC server. With a client CA, a client without a certificate from it is refused."""
         return grpc.dynamic_ssl_server_credentials(
             self._loaded.for_grpc(),
-            # None means no change, which the published types do not know.
-            cast("Callable[[], grpc.ServerCertificateConfiguration]", self._newer),
+            # None means no change, which the published types leave out.
+            cast("Callable[[], grpc.ServerCertificateConfiguration]", self._newer_configuration),
             require_client_authentication=self._settings.client_ca_file is not None,
         )
 
     def check(self) -> None:
-        """Read the files again if they changed. Blocks for as long as reading takes."""
+        """Reload the files if they have changed. Blocks while reading them."""
         if not self._files.changed():
             return
         try:
@@ -65,20 +65,20 @@ class Certificates:
                 loaded = self._load()
         except ConfigurationError as error:
             self._files.skip()
-            log.warning("the new certificate is not served, the one before is: %s", error)
+            log.warning("the new certificate is unusable, still serving the current one: %s", error)
             self._on_broken()
             return
         if self._files.changed():
-            return  # replaced while it was read, perhaps a part of it: the next check sees the whole
+            return  # replaced while being read, perhaps only in part: the next check reads all files
         self._loaded = loaded
-        log.info("the new certificate in %s is served from now on", self._settings.certificate_file)
+        log.info("now serving the new certificate in %s", self._settings.certificate_file)
 
-    def _newer(self) -> grpc.ServerCertificateConfiguration | None:
-        """What gRPC asks before each handshake, on a thread of its own; None: no change."""
+    def _newer_configuration(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return a changed configuration, or None. gRPC calls this before each handshake, on its own thread."""
         loaded = self._loaded
-        if loaded is self._handed_out:
+        if loaded is self._in_use:
             return None
-        self._handed_out = loaded
+        self._in_use = loaded
         return loaded.for_grpc()
 
     def _load(self) -> _Loaded:
@@ -87,13 +87,13 @@ class Certificates:
         certificate = read_file(settings.certificate_file, "scaler.tls.certificate_file")
         key = read_file(settings.key_file, "scaler.tls.key_file")
         try:
-            # With a password, even a wrong one, a key that is encrypted is an error instead of a question.
+            # With a password, even a wrong one, an encrypted key is an error instead of a prompt.
             context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
         except (ssl.SSLError, OSError):
             raise ConfigurationError(
                 "scaler.tls.certificate_file",
                 str(settings.certificate_file),
-                "It is no certificate in PEM that belongs to the key in scaler.tls.key_file (PEM, not encrypted).",
+                "It is not a PEM certificate that matches the key in scaler.tls.key_file (PEM, not encrypted).",
             ) from None
         client_ca = None
         if settings.client_ca_file is not None:
@@ -107,5 +107,5 @@ def _check_ca(client_ca: bytes, file: Path) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=client_ca.decode("ascii"))
     except (ssl.SSLError, ValueError):
         raise ConfigurationError(
-            "scaler.tls.client_ca_file", str(file), "It holds no certificates in PEM: give those of the clients' CA."
+            "scaler.tls.client_ca_file", str(file), "It contains no PEM certificates. Give those of the clients' CA."
         ) from None

@@ -15,10 +15,10 @@ __all__ = ["GrpcServer"]
 SERVICE_NAME = "externalscaler.ExternalScaler"
 
 OPTIONS = (
-    # KEDA keeps thousands of streams on one connection, and pings it.
+    # KEDA keeps thousands of streams open on one connection, and pings it.
     ("grpc.max_concurrent_streams", 100_000),
-    # After a restart they all arrive together. By default gRPC cancels some when a thousand wait to be accepted, or one
-    # that has waited for 30 s.
+    # After a restart they all arrive at once. By default, gRPC cancels some calls when a thousand wait to be accepted,
+    # and each call that has waited for 30 s.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.server_max_unrequested_time_in_server", 300),
@@ -31,7 +31,7 @@ OPTIONS = (
 
 
 class GrpcServer:
-    """Serves KEDA's calls, in plain text without `certificates`. `port` is the one that was bound.
+    """Serves KEDA's calls, in plain text if there are no `certificates`. `port` is the port that was bound.
 
     Raises ConfigurationError if the port cannot be bound.
     """
@@ -47,12 +47,12 @@ class GrpcServer:
         self.port = self._bind(settings, certificates)
 
     async def start(self) -> None:
-        """Serve."""
+        """Start serving, and report so to health checks."""
         await self._server.start()
         await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Answer the calls that have arrived, end the streams with OK, and stop."""
+        """Accept the calls that have arrived, end the streams with OK, and finish within `grace_seconds`."""
         await self._health.enter_graceful_shutdown()
         await self._service.accept_last_calls()
         self._service.stop()
@@ -68,5 +68,5 @@ class GrpcServer:
             raise ConfigurationError(
                 "scaler.grpc_port",
                 settings.grpc_port,
-                "It cannot be bound: choose another, or stop what listens there.",
+                "It cannot be bound. Choose another port, or stop the process that listens on this one.",
             ) from None

@@ -1,4 +1,4 @@
-"""Plays KEDA's calls against a running scaler, and reports what KEDA would see."""
+"""Makes KEDA's calls to a running scaler, and reports what KEDA would see."""
 
 import asyncio
 import math
@@ -18,19 +18,19 @@ from scaler.triggers.scaled_objects import RequestedTrigger
 
 __all__ = ["CallReport", "ClientTls", "client_tls", "probe"]
 
-#: KEDA sets no deadline; the scaler bounds itself at 2 s. A call that takes longer than this has failed.
+#: KEDA sets no deadline, and the scaler answers within 2 s. A call that takes longer than this has failed.
 CALL_SECONDS = 5.0
-#: How long StreamIsActive is listened to.
+#: How long to wait for a message on StreamIsActive.
 LISTEN_SECONDS = 1.0
 SERVICE = "externalscaler.ExternalScaler"
 MAX_CHARACTERS = 500
-#: The statuses of a scaler that cannot be reached: GetMetricSpec, which comes first, never waits for Redis.
+#: Statuses that mean the scaler cannot be reached: GetMetricSpec, the first call, never waits for Redis.
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEEDED.name)
 
 
 @dataclass(frozen=True)
 class CallReport:
-    """How one call went: its duration (None: it was not made), its status, and what KEDA sees or what is wrong."""
+    """The outcome of one call: its duration (None if skipped), its status, and what KEDA sees or what is wrong."""
 
     call: str
     seconds: float | None
@@ -39,13 +39,13 @@ class CallReport:
 
     @property
     def failed(self) -> bool:
-        """Whether it was made, and KEDA cannot use the answer."""
+        """Whether the call was made and KEDA cannot use the answer."""
         return self.seconds is not None and self.status != "OK"
 
 
 @dataclass(frozen=True)
 class ClientTls:
-    """PEM files' contents; without `ca` the public authorities are trusted."""
+    """The contents of PEM files. Without `ca`, public authorities are trusted."""
 
     ca: bytes | None = None
     certificate: bytes | None = None
@@ -53,11 +53,11 @@ class ClientTls:
 
 
 class _UnusableError(Exception):
-    """An answer that came, but that KEDA cannot use."""
+    """An answer arrived, but KEDA cannot use it."""
 
 
 def client_tls(ca_file: Path | None, certificate_file: Path | None, key_file: Path | None) -> ClientTls | None:
-    """TLS with these files; None if there are none. Raises ConfigurationError that names the option."""
+    """Return TLS credentials from these files, or None if there are none. Raises ConfigurationError with the option."""
     if (certificate_file is None) != (key_file is None):
         missing = "--certificate-file" if certificate_file is None else "--key-file"
         raise ConfigurationError(missing, None, "A client certificate needs both --certificate-file and --key-file.")
@@ -68,42 +68,44 @@ def client_tls(ca_file: Path | None, certificate_file: Path | None, key_file: Pa
     )
 
 
-async def probe(address: str, asked: RequestedTrigger, tls: ClientTls | None) -> list[CallReport]:
-    """Ask as KEDA does in one poll, then open its streams for a moment, and ask for the health.
+async def probe(address: str, requested: RequestedTrigger, tls: ClientTls | None) -> list[CallReport]:
+    """Make the calls of one poll of KEDA, then open its streams briefly, and check the health.
 
-    It takes 30 s at most. When the scaler cannot be reached, the calls after the first are not made.
+    Takes at most 30 s. If the scaler cannot be reached, the calls after the first are skipped.
     """
-    async with _channel(address, asked, tls) as channel:
-        calls = _Calls(channel, asked)
-        answers = [await _timed("GetMetricSpec", calls.spec)]
-        if answers[0].status in UNREACHABLE:
-            return answers
+    async with _channel(address, requested, tls) as channel:
+        calls = _Calls(channel, requested)
+        reports = [await _timed("GetMetricSpec", calls.spec)]
+        if reports[0].status in UNREACHABLE:
+            return reports
         if calls.metric_name:
-            answers.append(await _timed("GetMetrics", calls.metrics))
+            reports.append(await _timed("GetMetrics", calls.metrics))
         else:
-            answers.append(CallReport("GetMetrics", None, "-", "not asked: there is no metric name to ask for"))
-        for name, ask in (
+            reports.append(CallReport("GetMetrics", None, "-", "skipped: GetMetricSpec returned no metric name"))
+        for name, call in (
             ("IsActive", calls.is_active),
             ("StreamIsActive", calls.stream_is_active),
             ("StreamMetricSpec", calls.stream_spec),
             ("Health", calls.health),
         ):
-            answers.append(await _timed(name, ask))
-        return answers
+            reports.append(await _timed(name, call))
+        return reports
 
 
 class _Calls:
-    """KEDA's calls about one trigger. Each says in words what KEDA makes of the answer."""
+    """KEDA's calls for one trigger. Each returns a description of what KEDA makes of the answer."""
 
-    def __init__(self, channel: "grpc.aio.Channel", asked: RequestedTrigger) -> None:
+    def __init__(self, channel: "grpc.aio.Channel", requested: RequestedTrigger) -> None:
         self._stub = externalscaler_pb2_grpc.ExternalScalerStub(channel)
         self._health: Any = health_pb2_grpc.HealthStub(channel)
-        self._reference = pb.ScaledObjectRef(name=asked.name, namespace=asked.namespace, scalerMetadata=asked.metadata)
+        self._reference = pb.ScaledObjectRef(
+            name=requested.name, namespace=requested.namespace, scalerMetadata=requested.metadata
+        )
         self._spec: pb.MetricSpec | None = None
 
     @property
     def metric_name(self) -> str:
-        """What GetMetricSpec named."""
+        """The name that GetMetricSpec returned, or an empty string."""
         return self._spec.metricName if self._spec else ""
 
     async def spec(self) -> str:
@@ -129,30 +131,30 @@ class _Calls:
         began = time.monotonic()
         try:
             async with asyncio.timeout(LISTEN_SECONDS):
-                said = await stream.read()
+                message = await stream.read()
         except TimeoutError:
-            return f"open, nothing said for {LISTEN_SECONDS:g} s"
+            return f"open, no message within {LISTEN_SECONDS:g} s"
         finally:
             stream.cancel()
-        if said is grpc.aio.EOF:
-            raise _UnusableError("the scaler ended the stream: is it stopping?")
-        return f"{'active' if said.result else 'not active'}, said after {(time.monotonic() - began) * 1000:.0f} ms"
+        if message is grpc.aio.EOF:
+            raise _UnusableError("the scaler ended the stream. Is it stopping?")
+        return f"{'active' if message.result else 'not active'}, after {(time.monotonic() - began) * 1000:.0f} ms"
 
     async def stream_spec(self) -> str:
         stream = self._stub.StreamMetricSpec(self._reference, timeout=CALL_SECONDS)
         try:
-            said = await stream.read()
+            message = await stream.read()
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
-                return "not offered: KEDA asks GetMetricSpec only"
+                return "not implemented, so KEDA calls only GetMetricSpec"
             raise
         finally:
             stream.cancel()
-        if said is grpc.aio.EOF:
-            raise _UnusableError("the scaler ended the stream: is it stopping?")
-        if _only(said.metricSpecs, "metric spec") != self._spec:
-            raise _UnusableError("it differs from what GetMetricSpec said")
-        return "as GetMetricSpec"
+        if message is grpc.aio.EOF:
+            raise _UnusableError("the scaler ended the stream. Is it stopping?")
+        if _only(message.metricSpecs, "metric spec") != self._spec:
+            raise _UnusableError("it differs from the spec that GetMetricSpec returned")
+        return "same as GetMetricSpec"
 
     async def health(self) -> str:
         answer = await self._health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=CALL_SECONDS)
@@ -162,39 +164,39 @@ class _Calls:
         return str(status)
 
 
-def _channel(address: str, asked: RequestedTrigger, tls: ClientTls | None) -> "grpc.aio.Channel":
-    if tls is None and asked.metadata.get("enableTLS") == "true":
+def _channel(address: str, requested: RequestedTrigger, tls: ClientTls | None) -> "grpc.aio.Channel":
+    if tls is None and requested.metadata.get("enableTLS") == "true":
         tls = ClientTls()
     if tls is None:
         return grpc.aio.insecure_channel(address)
-    # KEDA checks the certificate against scalerAddress; what is asked may be a forwarded port.
-    expected = asked.metadata.get("scalerAddress", "").rpartition(":")[0]
+    # KEDA checks the certificate against scalerAddress, while `address` may be a forwarded port.
+    expected = requested.metadata.get("scalerAddress", "").rpartition(":")[0]
     options = [("grpc.ssl_target_name_override", expected)] if expected else []
     credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 
-async def _timed(call: str, ask: Callable[[], Awaitable[str]]) -> CallReport:
+async def _timed(name: str, call: Callable[[], Awaitable[str]]) -> CallReport:
     began = time.monotonic()
     try:
-        status, seen = "OK", await ask()
+        status, seen = "OK", await call()
     except grpc.aio.AioRpcError as error:
         status, seen = error.code().name, error.details() or ""
     except _UnusableError as error:
         status, seen = "unusable", str(error)
-    return CallReport(call, time.monotonic() - began, status, seen[:MAX_CHARACTERS])
+    return CallReport(name, time.monotonic() - began, status, seen[:MAX_CHARACTERS])
 
 
-def _only(answers: Any, what: str) -> Any:
-    """The only one: KEDA would add up several, and cannot scale by none."""
-    if len(answers) != 1:
-        raise _UnusableError(f"{len(answers)} {what}s where KEDA needs one")
-    return answers[0]
+def _only(items: Any, what: str) -> Any:
+    """Return the only item: KEDA would add up several, and cannot scale by none."""
+    if len(items) != 1:
+        raise _UnusableError(f"{len(items)} {what}s, but KEDA needs exactly one")
+    return items[0]
 
 
-def _number(given: float, whole: int) -> float:
-    """The number that KEDA uses: the float if it is above 0."""
-    return given if given > 0 else whole
+def _number(float_value: float, int_value: int) -> float:
+    """Return the number that KEDA uses: the float if it is above 0, otherwise the integer."""
+    return float_value if float_value > 0 else int_value
 
 
 def _pem(option: str, file: Path | None) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Speaks KEDA's external scaler protocol."""
+"""Implements KEDA's external scaler protocol."""
 
 import asyncio
 import time
@@ -15,15 +15,15 @@ from scaler.triggers.owner import Owner
 
 __all__ = ["ExternalScaler"]
 
-#: We publish the instances wanted, one per unit, so that the HPA runs exactly so many.
+#: The metric is the number of instances wanted, so a target of 1 makes the HPA run exactly that many.
 TARGET_SIZE = 1
-#: Before a stop: all calls are accepted once none was for this long. Waited for at most LAST_CALLS_SECONDS.
+#: Before stopping, wait until no call has arrived for this long, but for at most LAST_CALLS_SECONDS.
 QUIET_SECONDS = 0.2
 LAST_CALLS_SECONDS = 2.0
 
 
 class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
-    """Answers KEDA. Every answer comes within the samplers' bound; what is not known is an error, never 0."""
+    """Answers KEDA's calls, each within the samplers' bound. An unknown backlog is an error, never 0."""
 
     def __init__(
         self, evaluator: Evaluator, hub: ActivationHub, metrics: ScalerMetrics, ignored_metadata: list[str]
@@ -36,50 +36,50 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         self._calls = 0
 
     async def accept_last_calls(self) -> None:
-        """Wait until every call that has arrived is accepted: gRPC cancels those that still wait when it stops."""
-        until = time.monotonic() + LAST_CALLS_SECONDS
-        known = -1
-        while known < self._calls and time.monotonic() < until:
-            known = self._calls
+        """Wait until every call that has arrived is accepted: gRPC cancels those still waiting when it stops."""
+        deadline = time.monotonic() + LAST_CALLS_SECONDS
+        accepted = -1
+        while accepted < self._calls and time.monotonic() < deadline:
+            accepted = self._calls
             await asyncio.sleep(QUIET_SECONDS)
 
     def stop(self) -> None:
-        """End the open streams with OK: KEDA doubles its wait to reconnect after any other status."""
+        """End the open streams with OK: after any other status, KEDA doubles its delay before reconnecting."""
         self._stopping.set()
         self._hub.stop()
 
     async def GetMetricSpec(  # noqa: N802  (the protocol's name)
         self, request: pb.ScaledObjectRef, context: Context
     ) -> pb.GetMetricSpecResponse:
-        """The metric's name and target, from the metadata alone: KEDA's fallback needs it while Redis is down."""
+        """Return the metric's name and target, from metadata alone: KEDA's fallback needs them while Redis is down."""
         async with self._status("GetMetricSpec", context):
             return self._spec(request)
 
     async def GetMetrics(  # noqa: N802
         self, request: pb.GetMetricsRequest, context: Context
     ) -> pb.GetMetricsResponse:
-        """The instances that the trigger wants."""
+        """Return the number of instances that the trigger needs."""
         async with self._status("GetMetrics", context):
             if not request.metricName.lower().startswith(METRIC_PREFIX):
                 raise UnknownMetricError(
-                    f"metricName: {request.metricName[:100]!r} is none of ours. Ask for what GetMetricSpec names."
+                    f"unknown metricName {request.metricName[:100]!r}: Use the name that GetMetricSpec returns."
                 )
             target = (await self._evaluation(request.scaledObjectRef)).target
             value = pb.MetricValue(metricName=request.metricName, metricValue=target, metricValueFloat=float(target))
             return pb.GetMetricsResponse(metricValues=[value])
 
     async def IsActive(self, request: pb.ScaledObjectRef, context: Context) -> pb.IsActiveResponse:  # noqa: N802
-        """Whether the trigger wants anything to run."""
+        """Return whether the trigger is active."""
         async with self._status("IsActive", context):
             return pb.IsActiveResponse(result=(await self._evaluation(request)).active)
 
     async def StreamIsActive(  # noqa: N802
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.IsActiveResponse]:
-        """Says `true` whenever the trigger becomes active, until the stream or the scaler ends."""
+        """Send `true` whenever the trigger becomes active, until the stream or the scaler ends."""
         async with self._status("StreamIsActive", context):
             scaled = self._read(request)
-            # A connection that is missing may come; a string that is refused now is refused for good.
+            # A missing connection may be added later, but a refused connection string stays refused.
             if scaled.trigger.connection_string is not None:
                 self._evaluator.resolve_connection(_owner(request), scaled)
         await context.send_initial_metadata(())
@@ -90,7 +90,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def StreamMetricSpec(  # noqa: N802
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
-        """Says the spec once, as it never changes, and stays open (KEDA 2.21)."""
+        """Send the spec once, since it never changes, and keep the stream open (KEDA 2.21)."""
         async with self._status("StreamMetricSpec", context):
             spec = self._spec(request)
         with self._metrics.open_streams.labels("StreamMetricSpec").track_inprogress():
@@ -107,7 +107,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
     def _read(self, request: pb.ScaledObjectRef) -> ScaledTrigger:
-        """The trigger of a request that will be measured."""
+        """Parse and validate a request for a trigger that is to be measured."""
         check_names(request.namespace, request.name)
         return read_metadata(request.scalerMetadata, self._ignored)
 

@@ -1,0 +1,8 @@
+"""Scales the processes of an app on one machine, as KEDA and the HPA scale pods.
+
+- `autoscaler`: measures an app's triggers, and makes the number of processes follow
+- `scaling_behavior`: from a target to a number of instances, with cooldown and stabilization window
+- `processes`: starts, drains and restarts the processes
+
+It may import `scaler.evaluation` and the layers below it.
+"""

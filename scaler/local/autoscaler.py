@@ -1,4 +1,4 @@
-"""Runs an app's instances as processes on this machine, as many as its triggers ask for."""
+"""Runs an app's instances as processes on this machine, as many as its triggers need."""
 
 import asyncio
 import contextlib
@@ -28,9 +28,9 @@ log = logging.getLogger("triggerfish.local")
 
 
 class LocalAutoscaler:
-    """Looks at the app's triggers every polling interval, and makes the number of processes follow.
+    """Measures the app's triggers every polling interval, and makes the number of processes follow.
 
-    While a trigger cannot be measured its last target holds, as KEDA holds.
+    While a trigger cannot be measured, its last target stays in effect, as with KEDA.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LocalAutoscaler:
         self.instances = instances
         self.target = 0
         self._triggers = app_triggers(app, settings.max_instances)
-        self._pace = ScalingBehavior(
+        self._behavior = ScalingBehavior(
             settings.min_instances,
             settings.max_instances,
             settings.cooldown_seconds,
@@ -52,38 +52,40 @@ class LocalAutoscaler:
         self._targets: dict[Owner, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Scale until told to stop, then drain every process."""
+        """Scale until `stop` is set, then drain every process."""
         for owner, scaled in self._triggers.items():
             self._evaluator.track(owner, scaled)
         try:
             while not stop.is_set():
-                await self._look()
+                await self._poll()
                 await wait_for_event(stop, self._settings.polling_interval_seconds)
         finally:
             await self.instances.stop()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         now = time.monotonic()
         self.instances.reap(now)
         active = any(await asyncio.gather(*(self._evaluate(owner, s) for owner, s in self._triggers.items())))
         self.target = app_target(self._targets.values())
         running = len(self.instances.running)
-        wanted = self._pace.wanted(now, running, self.target, active=active)
+        wanted = self._behavior.wanted(now, running, self.target, active=active)
         keep = await self._lease_holders() if wanted < running else frozenset()
         await self.instances.scale_to(wanted, now, keep)
 
     async def _evaluate(self, owner: Owner, scaled: ScaledTrigger) -> bool:
-        """Take note of a trigger's target; whether it is active. One that is not known stays as it was."""
+        """Record a trigger's target, and return whether it is active. On an error, its last target is kept, and the
+        trigger counts as active if that is above 0.
+        """
         try:
             evaluation = await self._evaluator.evaluate(owner, scaled)
         except TriggerfishError as error:
-            log.debug("%s cannot be measured, its target holds: %s", owner.name, error)
+            log.debug("cannot measure %s, keeping its last target: %s", owner.name, error)
             return self._targets.get(owner, 0) > 0
         self._targets[owner] = evaluation.target
         return evaluation.active
 
     async def _lease_holders(self) -> frozenset[str]:
-        """The instances that are subscribed: they stop last, so that no message falls between two of them."""
+        """Return the instances that hold a lease. They stop last, so that no message is lost in a handover."""
         holders: set[str] = set()
         for name, function in self._app.functions.items():
             if not isinstance(function.trigger, PubSubTrigger) or not function.trigger.singleton:

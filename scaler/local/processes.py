@@ -1,11 +1,12 @@
-"""Processes: moved out of another file; say what belongs here."""
+"""The processes of an app on this machine: starts, drains, kills and, after a crash, restarts them."""
 
 import asyncio
 import contextlib
 import itertools
 import logging
-import os
+import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -18,12 +19,12 @@ __all__ = ["Instance", "Instances", "instance_command"]
 
 log = logging.getLogger("triggerfish.local")
 
-#: The next process after a crash starts this much later, twice as long after each further crash, up to the last.
+#: The delay before the next process starts after a crash. It doubles with each crash in a row, up to the last.
 FIRST_RESTART_SECONDS = 0.5
 LAST_RESTART_SECONDS = 30.0
-#: A process that lived so long starts the back-off anew.
+#: A process that ran for longer than this resets the back-off.
 HEALTHY_SECONDS = 10.0
-#: How much longer than its own grace period a process may take to end.
+#: How much longer than its grace period a process may take to exit before it is killed.
 KILL_MARGIN_SECONDS = 5.0
 
 
@@ -38,18 +39,20 @@ class Instance:
 
     @property
     def draining(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether it was sent SIGTERM."""
         return self.kill_at is not None
 
 
 class Instances:
-    """The processes of one app. `command` runs one; `grace_seconds` is how long it may take to drain."""
+    """The processes of one app. `command` starts one, and `grace_seconds` is how long it may take to drain."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], grace_seconds: float) -> None:
         self._command = command
         self._environment = environment
         self._grace_seconds = grace_seconds
         self._instances: list[Instance] = []
+        # Unique among machines too: leases and consumers are distinguished by it, and containers share process IDs.
+        self._name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
         self._numbers = itertools.count(1)
         self._restart = Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         self._start_after = 0.0
@@ -58,21 +61,21 @@ class Instances:
 
     @property
     def running(self) -> list[Instance]:
-        """Those that work, oldest first."""
+        """The instances that are not draining, oldest first."""
         return [instance for instance in self._instances if not instance.draining]
 
     @property
     def draining(self) -> list[Instance]:
-        """Those that finish what they have in hand."""
+        """The instances that are finishing the work in progress."""
         return [instance for instance in self._instances if instance.draining]
 
     def reap(self, now: float) -> None:
-        """Forget processes that have ended (one that was not asked to has crashed); kill those that drain too long."""
+        """Remove processes that have exited, and kill those that drain too long. An exit without SIGTERM is a crash."""
         for instance in list(self._instances):
             code = instance.process.returncode
             if code is None:
                 if instance.kill_at is not None and now > instance.kill_at:
-                    log.warning("%s did not end in time and is killed", instance.name)
+                    log.warning("%s did not exit in time, killing it", instance.name)
                     _signal(instance, signal.SIGKILL)
                 continue
             self._instances.remove(instance)
@@ -80,7 +83,7 @@ class Instances:
                 self._crashed(instance, code, now)
 
     async def scale_to(self, wanted: int, now: float, keep: frozenset[str] = frozenset()) -> None:
-        """Start or drain processes; those named in `keep` are drained last."""
+        """Start or drain processes. The instances named in `keep` are drained last."""
         while len(self.running) < wanted and now >= self._start_after:
             self._instances.append(await self._start(now))
             self.peak = max(self.peak, len(self.running))
@@ -90,7 +93,7 @@ class Instances:
             self._drain(instance, now)
 
     async def stop(self) -> None:
-        """Drain all, and wait until they have ended."""
+        """Drain all processes and wait until they have exited. Those that take too long are killed."""
         now = time.monotonic()
         for instance in self.running:
             self._drain(instance, now)
@@ -104,12 +107,12 @@ class Instances:
         self._instances.clear()
 
     async def _start(self, now: float) -> Instance:
-        name = f"local-{os.getpid()}-{next(self._numbers)}"
+        name = f"{self._name}-{next(self._numbers)}"
         process = await asyncio.create_subprocess_exec(
             *self._command,
             env={**self._environment, "TRIGGERFISH_INSTANCE": name},
             preexec_fn=die_with_parent(),
-            start_new_session=True,  # Ctrl-C reaches us only, and we drain them
+            start_new_session=True,  # Ctrl-C must reach only this process, which then drains the instances
         )
         log.info("started %s (process %d)", name, process.pid)
         return Instance(name, process, now)
@@ -125,11 +128,11 @@ class Instances:
             self._restart.reset()
         pause = self._restart.pause_seconds()
         self._start_after = now + pause
-        log.warning("%s ended with code %d; the next one starts in %.1f s", instance.name, code, pause)
+        log.warning("%s exited with status %d; the next instance starts in %.1f s", instance.name, code, pause)
 
 
 def instance_command(reference: str, config: str | None, *, http: bool = False) -> list[str]:
-    """The command line of one instance: this Python, `triggerfish run`. `http`: each on a port of its own."""
+    """Return an instance's command line: `triggerfish run` with this Python. `http`: serve HTTP on any free port."""
     command = [sys.executable, "-P", "-m", "triggerfish", "run", reference]
     return command + (["--config", config] if config else []) + (["--http-port", "0"] if http else [])
 

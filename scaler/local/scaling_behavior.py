@@ -1,4 +1,4 @@
-"""Pace: moved out of another file; say what belongs here."""
+"""Decides how many instances to run for a target, as KEDA and the HPA do."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -8,10 +8,11 @@ __all__ = ["ScalingBehavior"]
 
 @dataclass
 class ScalingBehavior:
-    """Follows a target with the meanings of KEDA and the HPA.
+    """Follows a target with the semantics of KEDA and the HPA.
 
-    Up at once, to `max_instances` at most. Down to the highest target of the last `stabilization_window_seconds`, and
-    to zero only when nothing was active for `cooldown_seconds` (KEDA's cooldownPeriod). Never below `min_instances`.
+    Scales up at once, to at most `max_instances`. Scales down to the highest target of the last
+    `stabilization_window_seconds`, and to zero only if no trigger was active for `cooldown_seconds` (KEDA's
+    cooldownPeriod). Never goes below `min_instances`.
     """
 
     min_instances: int
@@ -22,7 +23,7 @@ class ScalingBehavior:
     _active_at: float | None = None
 
     def wanted(self, now: float, running: int, target: int, *, active: bool) -> int:
-        """How many instances to run, at a time in seconds on a clock that only goes forward."""
+        """Return how many instances to run. `now` is in seconds, on a monotonic clock."""
         self._recent.append((now, target))
         while now - self._recent[0][0] > self.stabilization_window_seconds:
             self._recent.popleft()
@@ -31,6 +32,6 @@ class ScalingBehavior:
         stable = max(recent for _, recent in self._recent)
         wanted = target if target >= running else min(running, stable)
         awake = active or (running > 0 and now - self._active_at < self.cooldown_seconds)
-        # Below the activation threshold nothing runs, whatever the target.
+        # Below the activation threshold nothing runs, regardless of the target.
         wanted = max(wanted, 1) if awake else 0
         return min(max(wanted, self.min_instances), self.max_instances)

@@ -1,8 +1,8 @@
-"""Whether a file still says what an app declares: manifests or values for the chart, as `triggerfish manifest` writes.
+"""Compares a file of `triggerfish manifest` (manifests, or values for the chart) with what the app declares now.
 
-What counts as declared is what a trigger's scaling follows from: its function, type, connection, keys or channel,
-consumer group, messages per worker and delivery. All else in the file is its owner's: images, bounds, labels,
-behaviour, addresses, other scalers. Spellings, defaults that are written out, and the order do not count either.
+Only what determines a trigger's scaling is compared: its function, type, connection, keys or channel, consumer group,
+messages per worker and delivery. Everything else in the file belongs to its owner: images, bounds, labels, behaviour,
+addresses, other scalers. Spelling, explicit defaults and order are ignored, too.
 """
 
 import difflib
@@ -26,7 +26,7 @@ MAX_LINE = 1_000
 
 @dataclass(frozen=True)
 class Drift:
-    """How a file differs from an app: the lines of a unified diff, none if it does not.
+    """How a file differs from an app: the lines of a unified diff, empty without drift.
 
     `in_values`: the file has values for the chart, not manifests.
     """
@@ -37,33 +37,33 @@ class Drift:
 
 @dataclass(frozen=True)
 class _FileContent:
-    """What a file says of an app: its triggers, and the connections that it defines (None: manifests define none)."""
+    """An app's triggers in a file, and the connections that the file defines (None in manifests, which define none)."""
 
     triggers: list[ScaledTrigger]
     connections: list[str] | None = None
 
 
 def drift(app: AppDeployment, file: Path) -> Drift:
-    """What a file says beside what the app declares.
+    """Compare a file with what the app declares.
 
-    Raises ConfigurationError if the file does not have the app, or has what KEDA or the scaler would refuse.
+    Raises ConfigurationError if the file lacks the app, or contains something that KEDA or the scaler would reject.
     """
-    said = _said(file, app)
-    in_values = said.connections is not None
-    connections = set(said.connections or ())
+    content = _read_file(file, app)
+    in_values = content.connections is not None
+    connections = set(content.connections or ())
     declared = list(app.triggers) if in_values or not app.only_pubsub else []  # without a ScaledObject
     lines = difflib.unified_diff(
-        _lines(said.triggers, connections),
+        _lines(content.triggers, connections),
         _lines(declared, connections | set(app.connections) if in_values else set()),
-        fromfile=f"what {file} says",
-        tofile=f"what {app.reference} declares",
+        fromfile=f"written in {file}",
+        tofile=f"declared in {app.reference}",
         lineterm="",
     )
     return Drift([printable(line, MAX_LINE) for line in lines], in_values)
 
 
 def _lines(triggers: Iterable[ScaledTrigger], connections: set[str]) -> list[str]:
-    """A block of YAML for each trigger, in the order of the functions' names."""
+    """Return a block of YAML for each trigger, in the order of the functions' names."""
     blocks = [_block(scaled) for scaled in triggers]
     if connections:
         blocks.append(["connections:", *(f"  {quoted(name)}:" for name in sorted(connections))])
@@ -75,18 +75,18 @@ def _block(scaled: ScaledTrigger) -> list[str]:
     return [f"{quoted(scaled.function)}:", *(f"  {key}: {quoted(value)}" for key, value in parameters.items())]
 
 
-def _said(file: Path, app: AppDeployment) -> _FileContent:
+def _read_file(file: Path, app: AppDeployment) -> _FileContent:
     found = documents(file, OPTION)
     for document in found:
         if isinstance(document.get("apps"), dict) and app.name in document["apps"]:
-            return _in_values(document, app)
-    ours = [document for document in found if _name(document) == app.name]
-    if not any(document.get("kind") in ("Deployment", "ScaledObject") for document in ours):
-        known = sorted({name for document in found for name in _names(document)})
-        fix = f"It has no Deployment, ScaledObject or `apps` entry called {app.name}"
-        raise ConfigurationError(OPTION, str(file), f"{fix}, but {', '.join(known) or 'none'}: give --name.")
-    scaled_objects = [document for document in ours if document.get("kind") == "ScaledObject"]
-    return _FileContent([scaled for document in scaled_objects for scaled in _in_scaled_object(document)])
+            return _read_values(document, app)
+    matching = [document for document in found if _name(document) == app.name]
+    if not any(document.get("kind") in ("Deployment", "ScaledObject") for document in matching):
+        names = sorted({name for document in found for name in _names(document)})
+        fix = f"It has no Deployment, ScaledObject or `apps` entry named {app.name}"
+        raise ConfigurationError(OPTION, str(file), f"{fix} (found: {', '.join(names) or 'none'}). Give --name.")
+    scaled_objects = [document for document in matching if document.get("kind") == "ScaledObject"]
+    return _FileContent([scaled for document in scaled_objects for scaled in _read_scaled_object(document)])
 
 
 def _names(document: Mapping[str, Any]) -> Iterator[str]:
@@ -97,20 +97,20 @@ def _names(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _name(document: Mapping[str, Any]) -> str:
-    about = document.get("metadata")
-    return str(about.get("name")) if isinstance(about, dict) else ""
+    metadata = document.get("metadata")
+    return str(metadata.get("name")) if isinstance(metadata, dict) else ""
 
 
-def _in_scaled_object(document: Mapping[str, Any]) -> Iterator[ScaledTrigger]:
+def _read_scaled_object(document: Mapping[str, Any]) -> Iterator[ScaledTrigger]:
     for where, trigger in external_triggers(document):
         metric_type = trigger.get("metricType", "AverageValue")
         if metric_type != "AverageValue":
-            fix = "The scaler's target size is 1, by which the HPA would multiply the instances without end: remove it."
+            fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
             raise ConfigurationError(f"{where}.metricType", metric_type, fix)
-        yield _read(trigger["metadata"], f"{where}.metadata")
+        yield _parse_trigger(trigger["metadata"], f"{where}.metadata")
 
 
-def _in_values(document: Mapping[str, Any], app: AppDeployment) -> _FileContent:
+def _read_values(document: Mapping[str, Any], app: AppDeployment) -> _FileContent:
     where = f"apps.{app.name}.triggers"
     entry = document["apps"][app.name]
     triggers = entry.get("triggers") if isinstance(entry, dict) else None
@@ -118,12 +118,12 @@ def _in_values(document: Mapping[str, Any], app: AppDeployment) -> _FileContent:
         raise ConfigurationError(where, None, "It needs a type and parameters for each function.")
     connections = document.get("connections")
     return _FileContent(
-        [_read({**trigger, "function": name}, f"{where}.{name}") for name, trigger in triggers.items()],
+        [_parse_trigger({**trigger, "function": name}, f"{where}.{name}") for name, trigger in triggers.items()],
         [str(name).lower() for name in connections] if isinstance(connections, dict) else [],
     )
 
 
-def _read(parameters: Mapping[str, Any], where: str) -> ScaledTrigger:
+def _parse_trigger(parameters: Mapping[str, Any], where: str) -> ScaledTrigger:
     try:
         return read_metadata({str(key): text_of(value) for key, value in parameters.items()})
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""Writes an app's declaration as YAML with comments, always the same for the same app."""
+"""Writes an app's declaration as commented YAML. The same app always gives the same text."""
 
 import math
 import re
@@ -16,20 +16,21 @@ from scaler.triggers.metadata import ScaledTrigger
 
 __all__ = ["AppDeployment", "manifests", "quoted", "values"]
 
-#: How much longer than its functions a pod may take to end: the rest is handed back within it.
+#: How much longer than its functions a pod may take to end: within this time it releases unfinished entries.
 END_MARGIN_SECONDS = 10
-#: Text that means itself in every YAML parser; what else there is stands in quotes.
+#: Text that every YAML parser reads as is. All other text is quoted.
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-#: Words that some parser takes for something else than text.
+#: Words that some parsers do not read as text.
 WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 @dataclass(frozen=True)
 class AppDeployment:
-    """An app as it is to run in the cluster.
+    """An app as it should run in the cluster.
 
-    `reference` is the app as the command line names it. `name` is that of its objects. What is None is to be filled in
-    (`image`) or left out (`namespace`). An app with only pub/sub triggers has one instance, whatever the bounds say.
+    `reference` is the app as named on the command line, and `name` the name of its objects. If `image` is None, the
+    user fills it in; if `namespace` is None, it is left out. An app with only pub/sub triggers has one instance,
+    regardless of the bounds.
     """
 
     reference: str
@@ -42,48 +43,48 @@ class AppDeployment:
 
     @property
     def own_name(self) -> str:
-        """The app's name in its code, by which its metrics and leases go."""
+        """The app's name in its code, which its metrics and leases use."""
         return self.triggers[0].app
 
     @property
     def only_pubsub(self) -> bool:
-        """Whether nothing is there that KEDA could scale."""
+        """Whether all triggers are pub/sub, so that KEDA has nothing to scale."""
         return only_pubsub(self.triggers)
 
     @property
     def connections(self) -> list[str]:
-        """The names of its connections. Case does not matter in them."""
+        """The names of its connections in lower case, since their case does not matter."""
         return sorted({scaled.trigger.connection.lower() for scaled in self.triggers if scaled.trigger.connection})
 
     @property
     def uses_default_connection(self) -> bool:
-        """Whether a trigger names no connection."""
+        """Whether some trigger names no connection."""
         return any(scaled.trigger.connection is None for scaled in self.triggers)
 
     @property
     def secret_keys(self) -> list[str]:
-        """The keys of the Secret that its connections are in."""
+        """The keys of the Secret that contains its connections."""
         return sorted({*self.connections, *(("default",) if self.uses_default_connection else ())})
 
     @property
     def holds_leases(self) -> bool:
-        """Whether a trigger is to be in one instance only."""
+        """Whether some trigger runs in one instance only."""
         return any(isinstance(s.trigger, PubSubTrigger) and s.trigger.singleton for s in self.triggers)
 
     @property
     def broadcasts(self) -> bool:
-        """Whether a trigger is in every instance, so that each gets every message."""
+        """Whether some trigger runs in every instance, so that each instance gets every message."""
         return any(isinstance(s.trigger, PubSubTrigger) and not s.trigger.singleton for s in self.triggers)
 
 
 class _Comment(str):
-    """What stands in a comment, in one line."""
+    """Text for a comment, in one line."""
 
     __slots__ = ()
 
 
 def manifests(app: AppDeployment, scaler_address: str) -> str:
-    """A Deployment, and a ScaledObject if there is anything to scale by. Raises ConfigurationError."""
+    """Return a Deployment, and a ScaledObject unless all triggers are pub/sub. Raises ConfigurationError."""
     grace_seconds = HostSettings().grace_period_seconds
     text = _templates.get_template("deployment.yaml").render(
         app=app, grace_seconds=int(grace_seconds), end_seconds=math.ceil(grace_seconds) + END_MARGIN_SECONDS
@@ -95,7 +96,7 @@ def manifests(app: AppDeployment, scaler_address: str) -> str:
 
 
 def values(app: AppDeployment) -> str:
-    """Values for the chart."""
+    """Return values for the chart."""
     triggers = {scaled.function: declared_parameters(scaled, explicit=False) for scaled in app.triggers}
     return _templates.get_template("values.yaml").render(
         app=app, triggers=triggers, image=_image_parts(app.image) if app.image else None
@@ -103,7 +104,7 @@ def values(app: AppDeployment) -> str:
 
 
 def quoted(value: object) -> str:
-    """A scalar in YAML that every parser reads as this value."""
+    """Return a YAML scalar that every parser reads as this value."""
     if isinstance(value, _Comment):
         return str(value)
     if isinstance(value, bool):
@@ -117,17 +118,17 @@ def quoted(value: object) -> str:
 
 
 def _image_parts(image: str) -> dict[str, str]:
-    """The parts of an image's name, as the chart has them."""
+    """Split an image's name into the parts that the chart uses."""
     name, _, digest = image.partition("@")
     repository, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:  # that was a registry's port
+    if not colon or "/" in tag:  # a registry's port, not a tag
         repository, tag = name, ""
     parts = {"repository": repository, "tag": tag, "digest": digest}
     return {part: value for part, value in parts.items() if value}
 
 
 def _environment() -> Environment:
-    """Whatever is put into a template is quoted, but what is marked as a comment."""
+    """Return the template environment. It quotes every value except those marked as comments."""
     environment = Environment(  # noqa: S701  (YAML: `finalize` quotes)
         loader=PackageLoader("scaler.manifests"),
         undefined=StrictUndefined,

@@ -1,4 +1,4 @@
-"""Backlog: moved out of another file; say what belongs here."""
+"""The backlog of a trigger, by key."""
 
 from dataclasses import dataclass
 
@@ -19,22 +19,22 @@ class KeyBacklog:
 
     @property
     def entries(self) -> int:
-        """Entries not finished yet."""
+        """The number of unfinished entries."""
         return self.length + self.in_flight if self.lag is None else self.pending + self.lag.entries
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """The backlog of a trigger, key by key."""
+    """The backlog of a trigger, by key."""
 
     keys: tuple[KeyBacklog, ...]
 
     @property
     def entries(self) -> int:
-        """Entries not finished yet, over all keys."""
+        """The number of unfinished entries over all keys."""
         return sum(key.entries for key in self.keys)
 
     @property
     def capped(self) -> bool:
-        """Whether counting stopped at its limit somewhere: there are at least so many entries."""
+        """Whether counting was cut short for any key: `entries` is then a lower bound."""
         return any(key.lag is not None and key.lag.capped for key in self.keys)

@@ -1,6 +1,6 @@
-"""The lag of a consumer group: what Redis says of it, and when that can be believed. Pure.
+"""The lag of a consumer group: what Redis reports, and when that can be trusted. No I/O.
 
-Redis 7.0 to 7.4 give wrong numbers, always too high, after XTRIM, XDEL or XGROUP SETID; older servers give none.
+Redis 7.0 to 7.4 report wrong numbers, always too high, after XTRIM, XDEL or XGROUP SETID. Older servers report none.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ __all__ = ["GroupState", "Lag", "StreamState", "known_lag", "trusts_lag"]
 
 @dataclass(frozen=True)
 class Lag:
-    """Entries that the group was not given yet.
+    """The number of entries not yet delivered to the group.
 
     `how` it was obtained: "derived" from the ends of the stream, "reported" by Redis, or "counted". `capped`: counting
-    stopped at its limit, and there are at least so many.
+    was cut short, and `entries` is a lower bound.
     """
 
     entries: int
@@ -27,7 +27,7 @@ class Lag:
 
 @dataclass(frozen=True)
 class StreamState:
-    """What XINFO STREAM says. `entries_added` is None before Redis 7.0."""
+    """What XINFO STREAM reports. `entries_added` is None before Redis 7.0."""
 
     length: int
     first: EntryId | None
@@ -36,7 +36,7 @@ class StreamState:
 
     @classmethod
     def of(cls, reply: dict[bytes, Any]) -> "StreamState":
-        """Read XINFO STREAM's reply."""
+        """Read the reply of XINFO STREAM."""
         first, last = reply.get(b"first-entry"), reply.get(b"last-entry")
         return cls(
             length=reply[b"length"],
@@ -48,7 +48,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class GroupState:
-    """What XINFO GROUPS says of one group. `lag` is None before Redis 7.0, and when Redis does not know it."""
+    """What XINFO GROUPS reports about one group. `lag` is None before Redis 7.0, and when Redis cannot determine it."""
 
     pending: int
     last_delivered: EntryId
@@ -56,26 +56,26 @@ class GroupState:
 
     @classmethod
     def of(cls, reply: dict[bytes, Any]) -> "GroupState":
-        """Read one group of XINFO GROUPS' reply."""
+        """Read one group from the reply of XINFO GROUPS."""
         return cls(reply[b"pending"], EntryId.parse(reply[b"last-delivered-id"]), reply.get(b"lag"))
 
 
 def trusts_lag(server: ServerInfo) -> bool:
-    """Whether the server's lag is right also after entries were deleted: from Redis 8.2 and Valkey 8.1."""
+    """Return whether the server's lag stays right after entries are deleted: from Redis 8.2 and Valkey 8.1."""
     return server.version >= ((8, 1) if server.name == "Valkey" else (8, 2))
 
 
 def known_lag(stream: StreamState | None, group: GroupState | None, server: ServerInfo) -> Lag | None:
-    """The lag without counting, or None if only counting tells. The first rule that fits decides."""
+    """Return the lag if it is known without counting, else None. The first rule that applies decides."""
     if stream is None:
         return Lag(0, "derived")
-    if group is None:  # it will start at 0
+    if group is None:  # it will be created at 0
         return Lag(stream.length, "derived")
     if stream.first is None or stream.last is None or group.last_delivered >= stream.last:
         return Lag(0, "derived")
     if group.last_delivered < stream.first:
         return Lag(stream.length, "derived")
-    believed = trusts_lag(server) or stream.entries_added == stream.length
-    if group.lag is not None and believed:
+    trusted = trusts_lag(server) or stream.entries_added == stream.length
+    if group.lag is not None and trusted:
         return Lag(min(max(group.lag, 1), stream.length - 1), "reported")
     return None

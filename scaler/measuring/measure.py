@@ -18,7 +18,7 @@ KeyResults = dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError]
 async def measure(
     client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], memory: CountMemory
 ) -> dict[MeasuredTrigger, Backlog | SourceError]:
-    """Measure triggers in one pipelined round trip, with further ones only where entries must be counted.
+    """Measure triggers in one pipelined round trip, and in further ones only where entries must be counted.
 
     A trigger that cannot be measured has its error as its result, and does not affect the others. Raises SourceError if
     Redis could not be reached at all.
@@ -42,11 +42,11 @@ async def measure(
             results[measured, key] = result
     await count_all(client, [count for count in counts if count.lag is None], memory)
     results.update({(count.measured, count.key): count.result() for count in counts})
-    return {measured: _joined(measured, server, results) for measured in distinct}
+    return {measured: _combine(measured, server, results) for measured in distinct}
 
 
-def _joined(measured: MeasuredTrigger, server: ServerInfo, results: KeyResults) -> Backlog | SourceError:
-    """The backlog over all keys of a trigger, or the first error among them."""
-    of_keys = [results[measured, key] for key in measured_keys(measured.trigger, server)]
-    error = next((result for result in of_keys if isinstance(result, SourceError)), None)
-    return error or Backlog(tuple(result for result in of_keys if isinstance(result, KeyBacklog)))
+def _combine(measured: MeasuredTrigger, server: ServerInfo, results: KeyResults) -> Backlog | SourceError:
+    """Return the backlog over all keys of a trigger, or the first error among them."""
+    by_key = [results[measured, key] for key in measured_keys(measured.trigger, server)]
+    error = next((result for result in by_key if isinstance(result, SourceError)), None)
+    return error or Backlog(tuple(result for result in by_key if isinstance(result, KeyBacklog)))

@@ -1,4 +1,4 @@
-"""A Redis that does not answer: what is told of it meanwhile, and when it is asked again."""
+"""The back-off for a Redis that does not respond, and the error that requests get meanwhile."""
 
 import math
 import time
@@ -9,13 +9,13 @@ from listeners.runtime.backoff import Backoff
 
 __all__ = ["Outage"]
 
-#: The last pause is what the end of an outage may be noticed late by: KEDA polls every 30 s, the HPA every 15 s.
+#: The longest pause bounds how late the end of an outage is noticed. KEDA polls every 30 s, the HPA every 15 s.
 FIRST_PAUSE_SECONDS = 0.25
 LAST_PAUSE_SECONDS = 5.0
 
 
 class Outage:
-    """Remembers that a Redis does not answer, so that thousands of requests need not find that out one by one."""
+    """Remembers that a Redis does not respond, so that thousands of requests need not each find out."""
 
     def __init__(self) -> None:
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
@@ -25,21 +25,21 @@ class Outage:
 
     @property
     def error(self) -> SourceError | None:
-        """What whoever asks during a pause is told; None if Redis may be asked."""
+        """The error for requests during a pause; None if Redis may be tried."""
         return self._error if time.monotonic() < self._until else None
 
     def failed(self, error: SourceError) -> None:
-        """Redis was asked and did not answer: leave it alone for longer than the last time."""
+        """Record a failed attempt, and start a pause that is longer than the last one, up to LAST_PAUSE_SECONDS."""
         now, pause_seconds = datetime.now(UTC), self._backoff.pause_seconds()
         self._since = self._since or now
         self._until = time.monotonic() + pause_seconds
-        again = now + timedelta(seconds=math.ceil(pause_seconds))
+        next_attempt = now + timedelta(seconds=math.ceil(pause_seconds))
         self._error = type(error)(
-            f"{error} (so since {self._since:%Y-%m-%d %H:%M:%S} UTC; asked again by {again:%H:%M:%S})"
+            f"{error} (failing since {self._since:%Y-%m-%d %H:%M:%S} UTC; next attempt by {next_attempt:%H:%M:%S})"
         )
 
     def over(self) -> None:
-        """Redis answers."""
+        """Record that Redis responded."""
         if self._since is not None:
             self._backoff.reset()
             self._since, self._until, self._error = None, 0.0, None

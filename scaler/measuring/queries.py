@@ -1,4 +1,4 @@
-"""The Redis commands that measure one list or stream, and how their replies are read."""
+"""The Redis commands that measure one list or stream, and how to read their replies. No I/O."""
 
 from typing import Any
 
@@ -16,31 +16,31 @@ __all__ = ["commands_per_sample", "measured_keys", "measuring_commands", "read_r
 
 
 def measured_keys(trigger: ListTrigger | StreamTrigger, server: ServerInfo) -> tuple[str, ...]:
-    """The keys that a host reads on this server, and so the ones that count."""
+    """Return the keys that a host reads on this server. Only these count."""
     return keys_read(trigger, multi_pop=server.supports(7)) if isinstance(trigger, ListTrigger) else trigger.keys
 
 
 def measuring_commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str, ...]]:
-    """The commands for one key. They run as one MULTI, or an entry could move between two of them unseen."""
+    """Return the commands for one key. They run as one MULTI, or an entry could move between two of them unseen."""
     if isinstance(trigger, StreamTrigger):
         return [("XINFO", "GROUPS", key), ("XINFO", "STREAM", key)]
     return [("LLEN", key), ("ZCARD", inflight_key(key))]
 
 
 def read_reply(measured: MeasuredTrigger, key: str, reply: list[Any], server: ServerInfo) -> KeyBacklog | StreamCount:
-    """Read the reply for one key; a StreamCount if the entries of a stream have to be counted.
+    """Read the reply for one key. Return a StreamCount if the entries of a stream have to be counted.
 
     Raises SourceError for an error reply, such as a wrong type or a denied command.
     """
-    refused = first_error(reply)
+    error = first_error(reply)
     if isinstance(measured.trigger, ListTrigger):
-        if refused is not None:
-            raise translate(refused, f"measuring list {key!r}")
+        if error is not None:
+            raise translate(error, f"measuring list {key!r}")
         return KeyBacklog(key, length=reply[0], in_flight=reply[1])
-    if refused is not None:
-        if "no such key" in str(refused):
+    if error is not None:
+        if "no such key" in str(error):
             return KeyBacklog(key, 0, lag=known_lag(None, None, server))
-        raise translate(refused, f"measuring stream {key!r}")
+        raise translate(error, f"measuring stream {key!r}")
     groups = {decode(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
     stream = StreamState.of(_pairs(reply[1]))
     group = groups.get(measured.trigger.consumer_group)
@@ -52,9 +52,9 @@ def read_reply(measured: MeasuredTrigger, key: str, reply: list[Any], server: Se
 
 
 def commands_per_sample(measured: MeasuredTrigger) -> int:
-    """How many commands Redis runs for one sample, MULTI and EXEC included.
+    """Return how many commands Redis runs for one sample, including MULTI and EXEC.
 
-    Counting is left out: few streams need it, and rarely.
+    Counting is not included: few streams need it, and rarely.
     """
     return sum(2 + len(measuring_commands(measured.trigger, key)) for key in measured.trigger.keys)
 

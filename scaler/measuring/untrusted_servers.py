@@ -1,4 +1,4 @@
-"""Redis servers that ScaledObjects name by connection strings: few at one time, briefly, and nothing told of them."""
+"""Redis servers that ScaledObjects name by connection strings: bounded in number, with one error for every failure."""
 
 import logging
 from collections.abc import Callable
@@ -12,40 +12,40 @@ __all__ = ["GuardedSamplers"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-#: Servers that strings name, at one time; of more, the one that was asked about longest ago is disconnected.
+#: The maximum number of servers from connection strings. Beyond it, the least recently used one is disconnected.
 MAX_SERVERS = 100
-#: Longer than KEDA's polling interval, as a rule (30 s).
+#: Idle servers are disconnected after this time. It is longer than KEDA's usual polling interval (30 s).
 IDLE_SECONDS = 300.0
-#: Whoever may write a string must not learn from the answers what can be reached from here.
-CONCEALED = "connectionString: Redis cannot be measured with it. The scaler's log says why, at level debug."
+#: The error for every failure: a user who may write a connection string must not learn what the scaler can reach.
+CONCEALED = "connectionString: This Redis cannot be measured. The scaler logs the reason at level debug."
 
 
 class GuardedSamplers(Samplers):
-    """Samplers that keep what connection strings of requests name apart from the operator's own connections."""
+    """Samplers that keep the servers from requests' connection strings apart from the operator's connections."""
 
     def __init__(self, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]) -> None:
         super().__init__(bound_seconds=bound_seconds, on_measured=on_measured)
 
-        def concealed(seconds: float, error: str | None) -> None:
+        def conceal_reason(seconds: float, error: str | None) -> None:
             on_measured(seconds, SourceUnavailableError.reason if error is not None else None)
 
-        self._strings = Samplers(bound_seconds=bound_seconds, on_measured=concealed, max_servers=MAX_SERVERS)
+        self._untrusted = Samplers(bound_seconds=bound_seconds, on_measured=conceal_reason, max_servers=MAX_SERVERS)
 
-    async def sample(self, spec: ConnectionSpec, measured: MeasuredTrigger, *, fresh: bool = False) -> Sample:
-        """A sample from this Redis. Raises SourceError; about a string's Redis always the same one."""
+    async def sample(self, spec: ConnectionSpec, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
+        """Return a sample from this Redis. Raises SourceError, always the same one for a connection string."""
         if spec.allowed_hosts is None:
-            return await super().sample(spec, measured, fresh=fresh)
+            return await super().sample(spec, trigger, fresh=fresh)
         try:
-            return await self._strings.sample(spec, measured, fresh=fresh)
+            return await self._untrusted.sample(spec, trigger, fresh=fresh)
         except SourceError as error:
-            log.debug("a ScaledObject's connection string for %s: %s", spec.address, error)
+            log.debug("cannot measure %s (from a ScaledObject's connection string): %s", spec.address, error)
             raise SourceUnavailableError(CONCEALED) from None
 
     def close_idle(self) -> None:
-        """Disconnect from what strings named and nobody asks about any more."""
-        self._strings.retire(self._strings.idle(IDLE_SECONDS))
+        """Disconnect from servers of connection strings that are no longer used."""
+        self._untrusted.retire(self._untrusted.idle(IDLE_SECONDS))
 
     async def close(self) -> None:
-        """Close all of them."""
-        await self._strings.close()
+        """Close all samplers."""
+        await self._untrusted.close()
         await super().close()

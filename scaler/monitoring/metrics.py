@@ -1,4 +1,4 @@
-"""The scaler's metrics of what happens; those of each trigger are in scaler.series."""
+"""The scaler's metrics of events and of pushed activation; trigger_metrics has those of each trigger."""
 
 from collections.abc import Iterator
 
@@ -24,21 +24,21 @@ class ScalerMetrics:
             "triggerfish_sample_duration_seconds", "Duration of one round of measuring a Redis.", registry=registry
         )
         self._sample_errors = Counter(
-            "triggerfish_sample_errors", "Rounds that failed, by reason.", ("reason",), registry=registry
+            "triggerfish_sample_errors", "Failed rounds of measuring, by reason.", ("reason",), registry=registry
         )
         self.requests = Counter(
             "triggerfish_grpc_requests", "KEDA's calls, by method and status.", ("method", "code"), registry=registry
         )
         self.open_streams = Gauge(
-            "triggerfish_open_streams", "Open streams of KEDA, by method.", ("method",), registry=registry
+            "triggerfish_open_streams", "KEDA's open streams, by method.", ("method",), registry=registry
         )
         self.reload_errors = Counter(
             "triggerfish_reload_errors",
-            "Files that changed and could not be used: what was read before stays.",
+            "Changed files that were unusable, so that their previous content stays in use.",
             ("what",),
             registry=registry,
         )
-        # A series that begins with its first event hides that event from rate() and increase().
+        # rate() and increase() miss the first event of a series that starts with it.
         for reason in sorted(kind.reason for kind in SourceError.__subclasses__()):
             self._sample_errors.labels(reason)
         for method in STREAMS:
@@ -46,23 +46,23 @@ class ScalerMetrics:
         Info("triggerfish_build", "The running version.", registry=registry).info({"version": __version__})
 
     def measured(self, seconds: float, error: str | None) -> None:
-        """Count a round of measuring. `error` is one of the fixed reasons of SourceError."""
+        """Count a round of measuring. `error` is a SourceError.reason, or None for success."""
         self._sample_duration.observe(seconds)
         if error is not None:
             self._sample_errors.labels(error).inc()
 
 
 class PushCollector(Collector):
-    """How often the triggers with open streams are looked at; of a connection without any, there is no series."""
+    """How often triggers with open streams are checked. A connection without open streams has no series."""
 
     def __init__(self, hub: ActivationHub) -> None:
         self._hub = hub
 
     def collect(self) -> Iterator[Metric]:
-        """Make the series anew for each scrape."""
+        """Make the series for one scrape."""
         family = GaugeMetricFamily(
             "triggerfish_push_interval_seconds",
-            "Time between two looks at a trigger with an open StreamIsActive, by named connection.",
+            "Time between two checks of a trigger with an open StreamIsActive, by named connection.",
             labels=("connection",),
         )
         for connection, seconds in sorted(self._hub.intervals_seconds().items()):

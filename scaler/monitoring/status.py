@@ -1,4 +1,4 @@
-"""What is known of a trigger, as everyone is shown it: as JSON, in tables and on the status page."""
+"""The status of a trigger, for JSON, tables and the status page."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,11 +16,11 @@ from scaler.triggers.owner import Owner
 __all__ = ["KeyStatus", "LagStatus", "TriggerStatus", "api_path", "list_as_json", "owner_and_metric", "trigger_status"]
 
 
-class _Shown(BaseModel):
+class _StatusModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
 
-class LagStatus(_Shown):
+class LagStatus(_StatusModel):
     """The lag of a stream's group, how it was obtained, and whether counting stopped at its limit."""
 
     entries: int
@@ -28,8 +28,8 @@ class LagStatus(_Shown):
     capped: bool
 
 
-class KeyStatus(_Shown):
-    """The backlog of one key: `in_flight` of a list, `pending` and `lag` of a stream."""
+class KeyStatus(_StatusModel):
+    """The backlog of one key. Lists have `in_flight`; streams have `pending` and `lag`."""
 
     key: str
     length: int
@@ -38,11 +38,11 @@ class KeyStatus(_Shown):
     lag: LagStatus | None = None
 
 
-class TriggerStatus(_Shown):
-    """A trigger: what it reads and, if that is known, what waits and what should run.
+class TriggerStatus(_StatusModel):
+    """A trigger: what it reads and, if known, its backlog and target.
 
-    If it is not known there is no `target`, `active` or `backlog`, but a `reason` (a short stable word) and mostly an
-    `error` (a sentence). `path` leads to it, below /api/v1/triggers/.
+    An unknown trigger has no `target`, `active` or `backlog`, but a `reason` (a short stable word) and usually an
+    `error` (a sentence). `path` is its path below /api/v1/triggers/.
     """
 
     path: str
@@ -68,16 +68,16 @@ class TriggerStatus(_Shown):
 
     @property
     def capped(self) -> bool:
-        """Whether there may be more entries than `backlog` says."""
+        """Whether there may be more entries than `backlog`."""
         return any(key.lag is not None and key.lag.capped for key in self.keys)
 
     def as_json(self) -> dict[str, Any]:
-        """The names and values of the HTTP interface; what does not apply or is not known is left out."""
+        """Return the names and values of the HTTP API, without those that are unknown or do not apply."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def trigger_status(tracked: TrackedTrigger) -> TriggerStatus:
-    """What is known of a trigger now."""
+    """Return the current status of a trigger."""
     scaled, trigger, last = tracked.scaled, tracked.scaled.trigger, tracked.last
     known = last if tracked.known else None
     return TriggerStatus(
@@ -99,23 +99,23 @@ def trigger_status(tracked: TrackedTrigger) -> TriggerStatus:
 
 
 def list_as_json(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
-    """All triggers as /api/v1/triggers has them, in pieces that are quickly made."""
+    """Yield all triggers as the JSON of /api/v1/triggers. Each piece takes little time to make."""
     yield '{"triggers": ['
     separator = ""
-    for one in tracked:
-        yield separator + json.dumps(trigger_status(one).as_json())
+    for trigger in tracked:
+        yield separator + json.dumps(trigger_status(trigger).as_json())
         separator = ", "
     yield "]}"
 
 
 def api_path(owner: Owner, metric_name: str) -> str:
-    """The path of a trigger, NAMESPACE/NAME/METRIC or, of a declared one, NAME/METRIC; every part is escaped."""
+    """Return a trigger's path: NAMESPACE/NAME/METRIC, or NAME/METRIC if it is declared. Each part is escaped."""
     parts = (owner.name,) if owner.declared else (owner.namespace, owner.name)
     return "/".join(quote(part, safe="") for part in (*parts, metric_name))
 
 
 def owner_and_metric(path: str) -> tuple[Owner, str] | None:
-    """What a path, escaped as api_path makes it, names; None if it cannot name a trigger."""
+    """Parse a path of api_path(). Returns None if it cannot be a trigger's path."""
     match [unquote(part) for part in path.split("/")]:
         case [namespace, name, metric]:
             return Owner(namespace, name), metric

@@ -1,4 +1,4 @@
-"""The series of the triggers that are asked about."""
+"""The metrics of each tracked trigger."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -14,31 +14,32 @@ __all__ = ["FAMILIES", "TriggerCollector", "bounded"]
 
 LABELS = ("namespace", "scaledobject", "trigger", "function", "kind")
 MAX_LABEL_CHARACTERS = 100
-#: The part of a longer label that tells it from others with the same beginning.
+#: The length of the hash that distinguishes shortened labels.
 HASH_CHARACTERS = 12
 
 FAMILIES = {
     f"triggerfish_trigger_{name}": help_text
     for name, help_text in (
-        ("known", "1 if the last sample worked; 0 if the backlog is not known."),
-        ("sample_age_seconds", "Age of the values below."),
+        ("known", "1 if the last sample succeeded; 0 if the backlog is unknown."),
+        ("sample_age_seconds", "Age of the sample that the other values come from."),
         ("length", "Entries in the lists or streams."),
-        ("in_flight", "List elements taken and not finished."),
-        ("pending", "Stream entries delivered and not acknowledged."),
-        ("lag", "Stream entries not delivered to the group yet."),
+        ("in_flight", "List elements taken but not finished."),
+        ("pending", "Stream entries delivered but not acknowledged."),
+        ("lag", "Stream entries not yet delivered to the group."),
         ("lag_capped", "1 if counting the lag stopped at its limit."),
-        ("backlog", "Entries not finished yet."),
-        ("messages_per_worker", "Entries that one instance should get."),
-        ("target_instances", "Instances wanted."),
+        ("backlog", "Entries not yet finished."),
+        ("messages_per_worker", "Entries per instance that the target is computed from."),
+        ("target_instances", "Instances that should run."),
         ("active", "1 if the backlog is above the activation threshold."),
     )
 }
 
 
 class TriggerCollector(Collector):
-    """The series of the triggers as they are now. What is not known has no value, what is forgotten no series.
+    """The series of the tracked triggers in their current state. Unknown values have no series, and neither have
+    triggers that are no longer tracked.
 
-    Made anew for each scrape, so that a thread can collect: ten thousand triggers have a hundred thousand series.
+    It is made for one scrape, so that a thread can collect: ten thousand triggers have a hundred thousand series.
     """
 
     def __init__(self, tracked: Iterable[TrackedTrigger]) -> None:
@@ -46,26 +47,26 @@ class TriggerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Make the families one by one."""
-        shown = {labels: dict(_values(tracked)) for labels, tracked in self._by_labels().items()}
+        series = {labels: dict(_values(tracked)) for labels, tracked in self._by_labels().items()}
         for name, help_text in FAMILIES.items():
             family = GaugeMetricFamily(name, help_text, labels=LABELS)
-            for labels, values in shown.items():
+            for labels, values in series.items():
                 if name in values:
                     family.add_metric(labels, values[name])
             yield family
 
     def expositions(self) -> Iterator[bytes]:
-        """The text of each family: of all at one time it would take a hundred megabytes."""
+        """Yield the text family by family: the text of all families would take a hundred megabytes."""
         return (generate_latest(_Family(family)) for family in self.collect())
 
     def _by_labels(self) -> dict[tuple[str, ...], TrackedTrigger]:
-        """Each set of labels once: of a request that claims the labels of a declared trigger, there is no series."""
-        chosen: dict[tuple[str, ...], TrackedTrigger] = {}
+        """Return one trigger for each set of labels. A declared trigger wins over a request that claims its labels."""
+        by_labels: dict[tuple[str, ...], TrackedTrigger] = {}
         for tracked in self._tracked:
             labels = _labels(tracked)
-            if labels not in chosen or tracked.owner.declared:
-                chosen[labels] = tracked
-        return chosen
+            if labels not in by_labels or tracked.owner.declared:
+                by_labels[labels] = tracked
+        return by_labels
 
 
 class _Family(Collector):
@@ -77,7 +78,7 @@ class _Family(Collector):
 
 
 def bounded(label: str) -> str:
-    """A label's value, cut if it is long; two that begin alike stay apart."""
+    """Return a label value, shortened if it is long. A hash keeps values with the same beginning distinct."""
     if len(label) <= MAX_LABEL_CHARACTERS:
         return label
     digest = hashlib.sha256(label.encode()).hexdigest()[:HASH_CHARACTERS]

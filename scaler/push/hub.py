@@ -1,4 +1,4 @@
-"""Pushes activation: which triggers have open streams, and what looks at them, for each Redis."""
+"""Tracks the triggers with open streams, and runs one push loop for each Redis that they read."""
 
 import asyncio
 import time
@@ -16,24 +16,24 @@ __all__ = ["ActivationHub"]
 
 
 class ActivationHub:
-    """Knows the triggers with open streams, and has a loop for each Redis that at least one of them reads."""
+    """Holds the triggers with open streams, and a loop for each Redis that at least one of them reads."""
 
     def __init__(self, evaluator: Evaluator, pace: PushPace) -> None:
         self._evaluator = evaluator
         self._pace = pace
         self._triggers: dict[tuple[Owner, ScaledTrigger], PushedTrigger] = {}
-        #: Those that read no Redis, or one that is not to be had now, are together under None.
+        #: Triggers that read no Redis, or whose connection cannot be resolved now, share the loop under None.
         self._loops: dict[ConnectionSpec | None, PushLoop] = {}
-        self._read: dict[PushedTrigger, ConnectionSpec | None] = {}
+        self._specs: dict[PushedTrigger, ConnectionSpec | None] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
     async def activations(self, owner: Owner, scaled: ScaledTrigger) -> AsyncIterator[None]:
-        """Yields whenever the trigger has become active; ends when the watch stops. Never says that it is inactive:
-        older versions of KEDA would scale to zero on that at once.
+        """Yield whenever KEDA should be sent `true` for the trigger; end when the hub stops. Inactivity is never
+        reported: on `false`, older versions of KEDA scale to zero at once.
         """
         subscriber = Subscriber()
-        trigger = self._open(owner, scaled, subscriber)
+        trigger = self._subscribe(owner, scaled, subscriber)
         try:
             while not self._stopping.is_set():
                 await subscriber.wake.wait()
@@ -44,17 +44,17 @@ class ActivationHub:
             trigger.subscribers.discard(subscriber)
             if not trigger.subscribers:
                 del self._triggers[owner, scaled]
-                self._leave(trigger)
+                self._leave_loop(trigger)
 
     def connections_changed(self) -> None:
-        """Let triggers whose connection is another Redis now be looked at there."""
-        for trigger, before in list(self._read.items()):
-            if self._redis_of(trigger) != before:
-                self._leave(trigger)
-                self._join(trigger)
+        """Move each trigger whose connection now leads to another Redis to the loop of that Redis."""
+        for trigger, before in list(self._specs.items()):
+            if self._resolve(trigger) != before:
+                self._leave_loop(trigger)
+                self._join_loop(trigger)
 
     def intervals_seconds(self) -> dict[str, float]:
-        """How often the triggers of each connection are looked at, by its name; see PushedTrigger.connection."""
+        """Return how often the triggers of each connection are checked, by its name; see PushedTrigger.connection."""
         found: dict[str, float] = {}
         for spec, loop in self._loops.items():
             for name in {trigger.connection for trigger in loop.triggers} if spec is not None else ():
@@ -62,38 +62,38 @@ class ActivationHub:
         return found
 
     def stop(self) -> None:
-        """End all streams in good order."""
+        """End all streams normally."""
         self._stopping.set()
         for trigger in self._triggers.values():
             for subscriber in trigger.subscribers:
                 subscriber.wake.set()
 
     async def close(self) -> None:
-        """End all loops."""
-        self._read.clear()
+        """Close all loops."""
+        self._specs.clear()
         loops, self._loops = self._loops, {}
         await asyncio.gather(*(loop.close() for loop in loops.values()), *self._closing)
 
-    def _open(self, owner: Owner, scaled: ScaledTrigger, subscriber: Subscriber) -> PushedTrigger:
+    def _subscribe(self, owner: Owner, scaled: ScaledTrigger, subscriber: Subscriber) -> PushedTrigger:
         trigger = self._triggers.get((owner, scaled))
         if trigger is None:
             trigger = self._triggers[owner, scaled] = PushedTrigger(owner, scaled)
-            self._join(trigger)
+            self._join_loop(trigger)
         else:
-            self._loops[self._read[trigger]].check_soon(trigger)
+            self._loops[self._specs[trigger]].check_soon(trigger)
         trigger.subscribers.add(subscriber)
         return trigger
 
-    def _join(self, trigger: PushedTrigger) -> None:
-        spec = self._read[trigger] = self._redis_of(trigger)
+    def _join_loop(self, trigger: PushedTrigger) -> None:
+        spec = self._specs[trigger] = self._resolve(trigger)
         if spec not in self._loops:
             self._loops[spec] = PushLoop(spec, self._evaluator, self._pace)
             self._loops[spec].start()
         self._loops[spec].add(trigger)
 
-    def _leave(self, trigger: PushedTrigger) -> None:
-        """Look at a trigger no more; its loop ends with the last of its triggers."""
-        spec = self._read.pop(trigger, None)
+    def _leave_loop(self, trigger: PushedTrigger) -> None:
+        """Stop checking a trigger. The last trigger to leave a loop closes it."""
+        spec = self._specs.pop(trigger, None)
         loop = self._loops.get(spec)
         if loop is None or trigger not in loop.triggers:
             return  # close() came first
@@ -104,7 +104,7 @@ class ActivationHub:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
-    def _redis_of(self, trigger: PushedTrigger) -> ConnectionSpec | None:
+    def _resolve(self, trigger: PushedTrigger) -> ConnectionSpec | None:
         if trigger.scaled.measured is None:
             return None
         try:

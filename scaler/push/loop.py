@@ -1,4 +1,4 @@
-"""Looks at the triggers of one Redis that have open streams: all in turn, and at once those with news."""
+"""Checks the triggers of one Redis that have open streams: all in turn, and those that may have changed out of turn."""
 
 import asyncio
 import logging
@@ -18,128 +18,129 @@ __all__ = ["PushLoop", "PushPace"]
 
 log = logging.getLogger("triggerfish.scaler")
 
-#: Triggers looked at together: one round trip, and not much of the event loop's time.
+#: Triggers checked together: one round trip, and little of the event loop's time.
 SLICE = 50
-#: Without a Redis nothing changes by itself; looking keeps the first `true` repeated and errors told.
+#: The interval without a Redis, where no state changes: checks only repeat the first `true` and record errors.
 WITHOUT_REDIS_SECONDS = 1.0
-#: Of the budget, what looks out of turn may use: the others must get their turn whatever Redis tells.
+#: The share of the command budget for checks out of turn, so that notifications never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
-#: The longest that ending a loop takes.
+#: Closing a loop takes at most this long.
 CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class PushPace:
-    """How often to look: every `interval_seconds`, but no more than `commands_per_second` for each Redis."""
+    """How often to check: every `interval_seconds`, but with at most `commands_per_second` for each Redis."""
 
     interval_seconds: float = 0.1
     commands_per_second: float = 20_000
 
 
 class PushLoop:
-    """Looks at the triggers of one Redis; without a `spec` at those that need none, or have none now.
+    """Checks the triggers of one Redis; without a `spec`, those that read no Redis or have no usable connection now.
 
-    Another Redis has another loop: one that hangs delays nothing but its own triggers.
+    Each Redis has its own loop, so one that hangs delays only its own triggers.
     """
 
     def __init__(self, spec: ConnectionSpec | None, evaluator: Evaluator, pace: PushPace) -> None:
-        self._where = spec.address if spec is not None else "no Redis"
+        self._address = spec.address if spec is not None else "no Redis"
         self._evaluator = evaluator
-        self._least_seconds = pace.interval_seconds if spec is not None else WITHOUT_REDIS_SECONDS
+        self._min_interval_seconds = pace.interval_seconds if spec is not None else WITHOUT_REDIS_SECONDS
         self._commands_per_second = pace.commands_per_second
-        #: In the order of their turns.
+        #: In the order in which they are checked.
         self.triggers: dict[PushedTrigger, None] = {}
         self._commands = 0
         self._paid_until = 0.0
         self._out_of_turn: dict[PushedTrigger, None] = {}
-        self._called = asyncio.Event()
-        # A Redis that a ScaledObject names by a string gets no more connections than measuring needs.
-        own = spec is not None and spec.allowed_hosts is None
-        self._events = KeyspaceListener[PushedTrigger](spec, self.check_soon) if spec is not None and own else None
+        self._wake = asyncio.Event()
+        self._listener: KeyspaceListener[PushedTrigger] | None = None
+        # A Redis that a ScaledObject names by a connection string gets no connections beyond those for measuring.
+        if spec is not None and spec.allowed_hosts is None:
+            self._listener = KeyspaceListener(spec, self.check_soon)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def interval_seconds(self) -> float:
-        """The time from one look at a trigger to the next: longer than is set if the looks would cost too much."""
-        return max(self._least_seconds, self._commands / self._commands_per_second)
+        """The time between two checks of a trigger; longer than configured if the checks would exceed the budget."""
+        return max(self._min_interval_seconds, self._commands / self._commands_per_second)
 
     def start(self) -> None:
-        """Begin to look."""
-        work = {"looking in turn at": self._look_in_turn(), "looking out of turn at": self._look_out_of_turn()}
-        if self._events is not None:
-            work["listening for changes at"] = self._events.run()
-        self._tasks = [asyncio.create_task(one, name=f"{what} {self._where}") for what, one in work.items()]
+        """Start checking."""
+        work = {"checks in turn": self._check_in_turn(), "checks out of turn": self._check_out_of_turn()}
+        if self._listener is not None:
+            work["keyspace notifications"] = self._listener.run()
+        self._tasks = [asyncio.create_task(one, name=f"{what}: {self._address}") for what, one in work.items()]
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         await cancel_until_done(self._tasks, CLOSE_SECONDS)
 
     def add(self, trigger: PushedTrigger) -> None:
-        """Look at a trigger too, at once for the first time."""
+        """Add a trigger, and check it for the first time at once."""
         self.triggers[trigger] = None
         self._commands += trigger.commands
         self.check_soon(trigger)
 
     def remove(self, trigger: PushedTrigger) -> None:
-        """Look at a trigger no more."""
+        """Stop checking a trigger."""
         del self.triggers[trigger]
         self._commands -= trigger.commands
         self._out_of_turn.pop(trigger, None)
-        if self._events is not None:
-            self._events.unwatch(trigger, trigger.keys)
+        if self._listener is not None:
+            self._listener.unwatch(trigger, trigger.keys)
 
     def check_soon(self, trigger: PushedTrigger) -> None:
-        """There is news of a trigger: look at it out of turn."""
+        """Check a trigger out of turn, since it is new or may have changed."""
         self._out_of_turn[trigger] = None
-        self._called.set()
+        self._wake.set()
 
-    async def _look_in_turn(self) -> None:
-        """Look at all triggers, slice by slice, spread over the interval: a burst would hold up whoever else asks."""
+    async def _check_in_turn(self) -> None:
+        """Check all triggers, slice by slice, spread over the interval: a burst would delay other requests."""
         while True:
-            for part in _slices(list(self.triggers)):
+            for triggers in _slices(list(self.triggers)):
                 began = time.monotonic()
-                await self._look_at(part)
-                share = len(part) / max(len(part), len(self.triggers))
+                await self._check_together(triggers)
+                share = len(triggers) / max(len(triggers), len(self.triggers))
                 await _sleep_until(max(began + self.interval_seconds * share, self._paid_until))
             if not self.triggers:
-                await asyncio.sleep(self._least_seconds)
+                await asyncio.sleep(self._min_interval_seconds)
 
-    async def _look_out_of_turn(self) -> None:
+    async def _check_out_of_turn(self) -> None:
         while True:
-            await self._called.wait()
+            await self._wake.wait()
             began = time.monotonic()
-            part = list(islice(self._out_of_turn, SLICE))
-            await self._look_at(part)
+            triggers = list(islice(self._out_of_turn, SLICE))
+            await self._check_together(triggers)
             if not self._out_of_turn:
-                self._called.clear()
-            commands = sum(trigger.commands for trigger in part)
+                self._wake.clear()
+            commands = sum(trigger.commands for trigger in triggers)
             await _sleep_until(began + commands / (self._commands_per_second * OUT_OF_TURN_SHARE))
 
-    async def _look_at(self, triggers: Iterable[PushedTrigger]) -> None:
-        """Look at some triggers together; the budget has to pay for them before the next turn."""
+    async def _check_together(self, triggers: Iterable[PushedTrigger]) -> None:
+        """Check some triggers concurrently. The next turn waits until the budget has paid for them."""
         present = [trigger for trigger in triggers if trigger in self.triggers]
         commands = sum(trigger.commands for trigger in present)
         self._paid_until = max(self._paid_until, time.monotonic()) + commands / self._commands_per_second
-        await asyncio.gather(*map(self._look, present))
+        await asyncio.gather(*map(self._check, present))
 
-    async def _look(self, trigger: PushedTrigger) -> None:
-        has_news = trigger in self._out_of_turn
+    async def _check(self, trigger: PushedTrigger) -> None:
+        out_of_turn = trigger in self._out_of_turn
         self._out_of_turn.pop(trigger, None)
         try:
-            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=has_news)
+            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=out_of_turn)
         except TriggerfishError:
-            return  # not known: no change; the evaluation has counted the error
+            return  # unknown, so no change; the evaluator has recorded the error
         except Exception:
             name = f"{trigger.owner.namespace}/{trigger.owner.name}"
-            log.exception("looking at %s failed in a way that was not foreseen", name)
-            return  # one trigger's trouble must not end the loop of all
+            log.exception("unexpected error while checking %s", name)
+            return  # one trigger must not end the loop for all
         trigger.update(time.monotonic(), active=evaluation.active)
-        if self._events is None or trigger not in self.triggers:
+        if self._listener is None or trigger not in self.triggers:
             return
         if evaluation.active:
-            self._events.unwatch(trigger, trigger.keys)
+            self._listener.unwatch(trigger, trigger.keys)
         else:
-            self._events.watch(trigger, trigger.keys)
+            self._listener.watch(trigger, trigger.keys)
 
 
 def _slices(triggers: Sequence[PushedTrigger]) -> Iterator[Sequence[PushedTrigger]]:

@@ -1,4 +1,4 @@
-"""The triggers that have open streams of KEDA, and what each stream was told."""
+"""Triggers with open streams of KEDA, and what each stream was sent."""
 
 import asyncio
 
@@ -8,14 +8,14 @@ from scaler.triggers.owner import Owner
 
 __all__ = ["PushedTrigger", "Subscriber"]
 
-#: KEDA drops a `true` that comes before it has written the ScaledObject's status: the first one is said again.
+#: KEDA drops a `true` that arrives before it has written the ScaledObject's status, so the first one is repeated.
 REPEAT_AFTER_SECONDS = (2.0, 10.0)
-#: At most one `true` per stream in so long.
-LEAST_GAP_SECONDS = 1.0
+#: The minimum time between two `true` messages on one stream.
+MIN_GAP_SECONDS = 1.0
 
 
 class Subscriber:
-    """One open stream: what it was told, and when it has to be told again."""
+    """One open stream: when it was last sent a `true`, and when the next ones are due."""
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
@@ -24,9 +24,9 @@ class Subscriber:
         self._due: list[float] = []
 
     def update(self, now: float, *, active: bool) -> None:
-        """Take note of the state; wake the stream if it must be told."""
+        """Record whether the trigger is active, and wake the stream if a `true` is due."""
         if active and not self._active:
-            self._due = [max(now, self._sent_at + LEAST_GAP_SECONDS)]
+            self._due = [max(now, self._sent_at + MIN_GAP_SECONDS)]
             if self._sent_at == 0.0:
                 self._due += [now + seconds for seconds in REPEAT_AFTER_SECONDS]
         elif not active:
@@ -36,14 +36,14 @@ class Subscriber:
             self.wake.set()
 
     def mark_notified(self, now: float) -> None:
-        """The stream is being told."""
+        """Record that the stream is being sent a `true`."""
         self.wake.clear()
         self._sent_at = now
         self._due = [due for due in self._due if due > now]
 
 
 class PushedTrigger:
-    """A trigger, the streams that are open for it, and what looking at it costs Redis. Equal to none but itself."""
+    """A trigger, its open streams, and the number of commands that one check costs Redis. Compared by identity."""
 
     def __init__(self, owner: Owner, scaled: ScaledTrigger) -> None:
         self.owner = owner
@@ -55,10 +55,10 @@ class PushedTrigger:
 
     @property
     def connection(self) -> str:
-        """The name of its connection; empty for the default one, and for one that a string names."""
+        """The name of its connection; empty for the default connection and for a connection string."""
         return (self.scaled.trigger.connection or "").lower()
 
     def update(self, now: float, *, active: bool) -> None:
-        """Let its streams take note of its state."""
+        """Update each of its streams."""
         for subscriber in self.subscribers:
             subscriber.update(now, active=active)

@@ -1,4 +1,4 @@
-"""What an app declares to KEDA: its triggers as metadata, and what cannot be written there. Pure."""
+"""The triggers of an app, and their metadata for KEDA. No I/O."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,16 @@ from scaler.triggers.owner import Owner
 
 __all__ = ["app_triggers", "declared_parameters", "declared_triggers", "metadata_of", "only_pubsub", "text_of"]
 
-#: What a trigger's scaling follows from; the other parameters are the host's business.
-SCALING = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
-#: What is said in a ScaledObject also where it is the default, as people look for it there.
-EXPLICIT = ("consumer_group", "messages_per_worker")
+#: The parameters that affect scaling. The others concern only the host.
+SCALING_PARAMETERS = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
+#: The parameters that a ScaledObject contains even at their defaults, because people expect them there.
+ALWAYS_WRITTEN = ("consumer_group", "messages_per_worker")
 
 
 def declared_triggers(app: App, max_instances: int | None = None) -> list[ScaledTrigger]:
-    """The triggers of an app as a scaler is to know them, in their order.
+    """Return the triggers of an app in the order of declaration.
 
-    Raises ConfigurationError for one that cannot be written into a ScaledObject, which names the function, the
+    Raises ConfigurationError for a trigger that cannot be written into a ScaledObject. It names the function, the
     parameter and the fix.
     """
     triggers = [
@@ -34,23 +34,23 @@ def declared_triggers(app: App, max_instances: int | None = None) -> list[Scaled
 
 
 def only_pubsub(triggers: Iterable[ScaledTrigger]) -> bool:
-    """Whether nothing is there that a backlog could scale."""
+    """Return whether all triggers are pub/sub triggers, which have no backlog to scale by."""
     return all(isinstance(scaled.trigger, PubSubTrigger) for scaled in triggers)
 
 
 def declared_parameters(scaled: ScaledTrigger, *, explicit: bool) -> dict[str, str | int | bool]:
-    """The type and the parameters that decide how it scales, in camelCase.
+    """Return the type and the parameters that affect scaling, in camelCase.
 
-    Those with default values are left out, but `explicit` says also those that people look for. The value of
-    `xFromEnv` is the name of a variable.
+    Default values are left out, except those in ALWAYS_WRITTEN if `explicit`. The value of `xFromEnv` is the name of a
+    variable.
     """
     return {"type": scaled.trigger.type_name, **dict(_parameters(scaled, explicit))}
 
 
 def metadata_of(scaled: ScaledTrigger, scaler_address: str) -> dict[str, str]:
-    """The metadata of its external trigger, which read_metadata reads back.
+    """Return the metadata of the external trigger, which read_metadata reads back.
 
-    Raises ConfigurationError if the scaler would refuse it.
+    Raises ConfigurationError if the scaler would reject it.
     """
     parameters = {name: text_of(value) for name, value in declared_parameters(scaled, explicit=True).items()}
     kind = parameters.pop("type")
@@ -66,21 +66,21 @@ def metadata_of(scaled: ScaledTrigger, scaler_address: str) -> dict[str, str]:
 
 
 def text_of(value: object) -> str:
-    """A value as metadata has it."""
+    """Return a value as text for metadata."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _parameters(scaled: ScaledTrigger, explicit: bool) -> Iterator[tuple[str, str | int | bool]]:
-    if scaled.trigger.connection_string is not None:  # only a file of somebody's has one, and it is not shown
+    if scaled.trigger.connection_string is not None:  # only in a ScaledObject from a file, and never shown
         yield "connectionString", "***"
     fields = type(scaled.trigger).model_fields
-    for name in SCALING:
+    for name in SCALING_PARAMETERS:
         if name not in fields:
             continue
         value = getattr(scaled.trigger, name)
-        if value == fields[name].default and not (explicit and name in EXPLICIT):
+        if value == fields[name].default and not (explicit and name in ALWAYS_WRITTEN):
             continue
         key = re.sub(r"_(\w)", lambda match: match[1].upper(), name)
         key += "FromEnv" if key.lower() in scaled.from_env else ""
@@ -93,27 +93,27 @@ def _check_writable(scaled: ScaledTrigger) -> None:
         raise ConfigurationError(
             f"{function}.connection_string",
             None,
-            "It may hold a password, which must not stand in a ScaledObject. Name a connection instead, as in "
+            "It may contain a password, which does not belong in a ScaledObject. Name a connection instead, such as "
             'connection="cache", and define it in the settings of the app and of the scaler.',
         )
     if trigger.connection is not None and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}", trigger.connection):
         raise ConfigurationError(
             f"{function}.connection",
             trigger.connection,
-            "It has to be a key of a Secret: use letters, digits, '-', '_' and '.', and begin with no '.'.",
+            "It is not a valid key of a Secret. Use letters, digits, '-', '_' and '.', and do not start with '.'.",
         )
     for key in () if isinstance(trigger, PubSubTrigger) else trigger.keys:
         if key.split() != [key]:
-            fix = "Metadata has keys with spaces between them, so that this one would be taken apart: rename it."
+            fix = "Spaces separate keys in metadata, so this key would be split. Rename it."
             raise ConfigurationError(f"{function}.keys", key, fix)
     for name, value in (("name", function), ("app", scaled.app), *_texts(trigger)):
         if not _is_unicode(value):
-            fix = "Kubernetes has Unicode text only, and this has bytes that are none: rename it."
+            fix = "Kubernetes accepts only Unicode text, and this contains other bytes. Rename it."
             raise ConfigurationError(f"{function}.{name}", value, fix)
 
 
 def _texts(trigger: Trigger) -> Iterator[tuple[str, str]]:
-    for name in SCALING:
+    for name in SCALING_PARAMETERS:
         value = getattr(trigger, name, None)
         if isinstance(value, str | tuple):
             yield name, text_of(value)
@@ -128,7 +128,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def app_triggers(app: App, max_instances: int | None) -> dict[Owner, ScaledTrigger]:
-    """The triggers of an app on this machine, by function."""
+    """Return the triggers of an app on this machine by owner, one for each function."""
     return {
         Owner("", name, declared=True): ScaledTrigger(
             function.trigger, name, app.name or "", max_instances=max_instances

@@ -1,4 +1,4 @@
-"""Subject: moved out of another file; say what belongs here."""
+"""The part of a trigger that measuring needs."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,18 @@ from listeners.functions.triggers import ListTrigger, StreamTrigger
 
 __all__ = ["MeasuredTrigger"]
 
-#: Counting never ends before so many entries.
-LEAST_COUNT_LIMIT = 10_000
+#: The lowest count limit of any trigger.
+MIN_COUNT_LIMIT = 10_000
 
 
 @dataclass(frozen=True)
 class MeasuredTrigger:
-    """What is measured: a trigger, and the instances that are enough to know of (they bound counting)."""
+    """A list or stream trigger, and the number of instances beyond which its backlog need not be exact."""
 
     trigger: ListTrigger | StreamTrigger
     max_instances: int = 100
 
     @property
     def count_limit(self) -> int:
-        """How far undelivered entries are counted."""
-        return max(LEAST_COUNT_LIMIT, self.max_instances * self.trigger.messages_per_worker)
+        """The number of undelivered entries at which counting stops."""
+        return max(MIN_COUNT_LIMIT, self.max_instances * self.trigger.messages_per_worker)

@@ -1,4 +1,4 @@
-"""Origin: moved out of another file; say what belongs here."""
+"""The owner of a trigger."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ __all__ = ["Owner"]
 
 @dataclass(frozen=True)
 class Owner:
-    """Who asks: a ScaledObject, or, if `declared`, the operator: in the settings, or for an app on this machine."""
+    """The owner of a trigger: a ScaledObject, or the operator if `declared`.
+
+    The operator owns the triggers in the settings, and those of an app on this machine.
+    """
 
     namespace: str
     name: str

@@ -1,4 +1,4 @@
-"""Reads what a user says of triggers: metadata as KEY=VALUE, and ScaledObjects in YAML."""
+"""Reads the triggers that a user gives: metadata as KEY=VALUE, and ScaledObjects in YAML."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FROM_ENV = "FromEnv"
 
 @dataclass(frozen=True)
 class RequestedTrigger:
-    """A trigger as KEDA would send it: the names of its ScaledObject, and its metadata."""
+    """A trigger as KEDA would send it: the namespace and name of its ScaledObject, and its metadata."""
 
     namespace: str
     name: str
@@ -26,20 +26,20 @@ class RequestedTrigger:
 
 @dataclass(frozen=True)
 class SkippedTrigger:
-    """A trigger that does not point at us, in words."""
+    """A trigger that is not for this scaler, and the reason as a line of text."""
 
     line: str
 
 
 def metadata_from(pairs: Sequence[str]) -> dict[str, str]:
-    """Metadata from KEY=VALUE texts. Raises ConfigurationError, which never shows a value: it may be a secret."""
+    """Return metadata from KEY=VALUE texts. Raises ConfigurationError without the value, which may be a secret."""
     metadata: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise ConfigurationError("--metadata", None, "Give KEY=VALUE, such as --metadata keys=orders.")
         if key in metadata:
-            raise ConfigurationError("--metadata", key, "It is given twice: keep one.")
+            raise ConfigurationError("--metadata", key, "It is given twice. Keep one.")
         metadata[key] = value
     return metadata
 
@@ -47,31 +47,31 @@ def metadata_from(pairs: Sequence[str]) -> dict[str, str]:
 def triggers_in(
     file: Path, address: str, more: Mapping[str, str], namespace: str
 ) -> Iterator[RequestedTrigger | SkippedTrigger]:
-    """The triggers of the ScaledObjects in a YAML file; those that do not point at us are passed over.
+    """Yield the triggers of the ScaledObjects in a YAML file; a SkippedTrigger for each that is not for this scaler.
 
-    External triggers point at us if their scalerAddress is `address`, or their `type` is one of ours (the address may
-    be forwarded). `more` is added to the metadata of each, or replaces it. `namespace` is that of ScaledObjects that
-    name none. Raises ConfigurationError.
+    An external trigger is for this scaler if its scalerAddress is `address`, or if its `type` is Triggerfish's (the
+    address may be forwarded). `more` is added to the metadata of each trigger and takes precedence. `namespace` applies
+    to ScaledObjects without one. Raises ConfigurationError.
     """
     scaled_objects = [document for document in documents(file, "--file") if document.get("kind") == "ScaledObject"]
     if not scaled_objects:
         raise ConfigurationError("--file", str(file), "It has no `kind: ScaledObject`.")
     for scaled_object in scaled_objects:
-        about = _mapping(scaled_object.get("metadata"), "metadata")
-        names = (str(about.get("namespace") or namespace), str(about.get("name") or ""))
+        header = _mapping(scaled_object.get("metadata"), "metadata")
+        names = (str(header.get("namespace") or namespace), str(header.get("name") or ""))
         for where, trigger in _triggers(scaled_object):
             yield _trigger(trigger, names, address, more, where)
 
 
 def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The external triggers of a ScaledObject that have a `type` of ours, and where they stand in it.
+    """Yield the external triggers of a ScaledObject that have a Triggerfish `type`, each with its path in the object.
 
     Raises ConfigurationError.
     """
     for where, trigger in _triggers(scaled_object):
         if str(trigger.get("type")) in EXTERNAL:
             metadata = _mapping(trigger.get("metadata"), f"{where}.metadata")
-            if _points_at_us(metadata, None):
+            if _is_for_this_scaler(metadata, None):
                 for key, value in metadata.items():
                     _check_text(f"{where}.metadata.{key}", value)
                 yield where, trigger
@@ -80,7 +80,7 @@ def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, d
 def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     triggers = _mapping(scaled_object.get("spec"), "spec").get("triggers")
     if not isinstance(triggers, list):
-        raise ConfigurationError("spec.triggers", None, "There are none: KEDA needs a list of them.")
+        raise ConfigurationError("spec.triggers", None, "KEDA needs a list here.")
     for number, trigger in enumerate(triggers):
         where = f"spec.triggers[{number}]"
         yield where, _mapping(trigger, where)
@@ -91,41 +91,41 @@ def _trigger(
 ) -> RequestedTrigger | SkippedTrigger:
     kind = str(trigger.get("type"))
     if kind not in EXTERNAL:
-        return SkippedTrigger(f"{where}: a trigger of KEDA's own type {kind}")
+        return SkippedTrigger(f"{where}: a built-in KEDA trigger of type {kind}")
     metadata = {str(key): value for key, value in _mapping(trigger.get("metadata"), f"{where}.metadata").items()}
-    if not _points_at_us(metadata, address):
-        return SkippedTrigger(f"{where}: {kind} at {metadata.get('scalerAddress')}, with no type of ours")
+    if not _is_for_this_scaler(metadata, address):
+        return SkippedTrigger(f"{where}: {kind} at {metadata.get('scalerAddress')}, without a Triggerfish type")
     return RequestedTrigger(*names, _as_sent(metadata, more, where))
 
 
-def _points_at_us(metadata: Mapping[str, Any], address: str | None) -> bool:
+def _is_for_this_scaler(metadata: Mapping[str, Any], address: str | None) -> bool:
     own_type = next((str(value) for key, value in metadata.items() if key.lower() == "type"), "")
-    # Also a misspelt one: the scaler's answer says what is wrong with it.
+    # A misspelt type is included: the scaler's reply explains what is wrong with it.
     return (address is not None and metadata.get("scalerAddress") == address) or own_type.lower().startswith("redis")
 
 
 def _as_sent(metadata: Mapping[str, Any], more: Mapping[str, str], where: str) -> dict[str, str]:
-    """The metadata with what the user adds, if KEDA could send it."""
+    """Return the metadata with the user's additions. Raises ConfigurationError for what KEDA could not send."""
     for key, value in metadata.items():
         if key in more:
             continue
         field = f"{where}.metadata.{key}"
         _check_text(field, value)
         if key.endswith(FROM_ENV):
-            fix = f"KEDA sends the value of that variable. Give it with --metadata {key}=VALUE."
+            fix = f"KEDA sends the value of this variable. Give it with --metadata {key}=VALUE."
             raise ConfigurationError(field, value, fix)
     return {**metadata, **more}
 
 
 def _check_text(field: str, value: object) -> None:
     if not isinstance(value, str):
-        raise ConfigurationError(field, value, "Kubernetes takes text only: write it in quotes.")
+        raise ConfigurationError(field, value, "Kubernetes accepts only text here. Put it in quotes.")
 
 
 def documents(file: Path, option: str) -> list[dict[str, Any]]:
-    """All objects in a YAML file, also those in lists, as `kubectl get -o yaml` prints them.
+    """Return all objects in a YAML file, including those in lists, as `kubectl get -o yaml` prints them.
 
-    Raises ConfigurationError that names the option which gave the file.
+    Raises ConfigurationError with the option that gave the file.
     """
     try:
         found = list(yaml.safe_load_all(file.read_text("utf-8")))
@@ -143,5 +143,5 @@ def _items(document: object) -> list[Any]:
 
 def _mapping(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigurationError(where, value, "KEDA needs names and values here.")
+        raise ConfigurationError(where, value, "KEDA needs a mapping here.")
     return value

@@ -1,4 +1,4 @@
-"""Chart: moved out of another file; say what belongs here."""
+"""Draws a trigger's recent backlog as the lines of an SVG chart."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from scaler.evaluation.history import SLOTS
 
 __all__ = ["Chart", "chart"]
 
-#: Samples that are further apart are not joined: what was between is not known. KEDA asks every 15 to 30 s.
+#: Samples further apart than this are not joined, since the backlog between them is unknown. KEDA polls every 15 to
+#: 30 s.
 MAX_GAP_SLOTS = 6
 CHART_WIDTH, CHART_HEIGHT = 120, 28
 MARGIN = 2.0
@@ -15,10 +16,10 @@ MARGIN = 2.0
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart, from the oldest sample at the left to now at the right.
+    """A line chart, from the oldest sample on the left to now on the right.
 
-    `lines`: the corners of each unbroken line, as SVG has them, within CHART_WIDTH and CHART_HEIGHT. `failures`: where
-    on the x axis the backlog could not be measured. `highest`: the backlog at the upper edge.
+    `lines`: the points of each unbroken line in SVG syntax, within CHART_WIDTH and CHART_HEIGHT. `failures`: positions
+    on the x axis where the backlog could not be measured. `highest`: the backlog at the upper edge.
     """
 
     lines: tuple[str, ...]
@@ -27,8 +28,8 @@ class Chart:
 
 
 def chart(points: Iterator[tuple[int, int | None]]) -> Chart:
-    """The chart of a history's points."""
-    known: list[list[tuple[int, int]]] = []
+    """Return the chart of a history's points."""
+    lines: list[list[tuple[int, int]]] = []
     failures: list[float] = []
     last: int | None = None
     for ago, entries in points:
@@ -37,17 +38,17 @@ def chart(points: Iterator[tuple[int, int | None]]) -> Chart:
             last = None
             continue
         if last is None or last - ago > MAX_GAP_SLOTS:
-            known.append([])
-        known[-1].append((ago, entries))
+            lines.append([])
+        lines[-1].append((ago, entries))
         last = ago
-    highest = max((entries for line in known for _, entries in line), default=0)
-    return Chart(tuple(_corners(line, highest) for line in known), tuple(failures), highest)
+    highest = max((entries for line in lines for _, entries in line), default=0)
+    return Chart(tuple(_svg_points(line, highest) for line in lines), tuple(failures), highest)
 
 
-def _corners(line: list[tuple[int, int]], highest: int) -> str:
-    """The line's corners; a single point is given twice, which draws a dot."""
-    drawn = line if len(line) > 1 else line * 2
-    return " ".join(f"{_x(ago):g},{_y(entries, highest):g}" for ago, entries in drawn)
+def _svg_points(line: list[tuple[int, int]], highest: int) -> str:
+    """Return the line's points in SVG syntax. A single point is repeated, which draws a dot."""
+    points = line if len(line) > 1 else line * 2
+    return " ".join(f"{_x(ago):g},{_y(entries, highest):g}" for ago, entries in points)
 
 
 def _x(ago: int) -> float:

@@ -1,4 +1,4 @@
-"""The status page for people: every trigger by ScaledObject, what waits, what should run, and what is wrong."""
+"""Renders the status page: triggers by ScaledObject, with their state, backlog, target and errors."""
 
 import base64
 import hashlib
@@ -21,17 +21,17 @@ from scaler.web.pages import page_part
 
 __all__ = ["PAGE_HEADERS", "status_page"]
 
-#: The page shows so many triggers, the worst first, however many there are.
+#: The page shows at most this many triggers, the worst first.
 MAX_TRIGGERS = 200
-#: Keys of one trigger that are shown one by one.
+#: The page lists at most this many keys of a trigger.
 MAX_KEYS = 8
-#: Whether it is declared, a namespace, and a ScaledObject or an app.
+#: Whether the triggers are declared, their namespace, and their ScaledObject or app.
 GroupKey = tuple[bool, str, str]
 STYLE, SCRIPT = page_part("status.css"), page_part("status.js")
 
 
 def _source(text: str) -> str:
-    """Names an inline style or script in a Content-Security-Policy."""
+    """Return the source expression that allows an inline style or script in a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -41,7 +41,7 @@ PAGE_HEADERS = {
             "default-src 'none'",
             f"style-src {_source(STYLE)}",
             f"script-src {_source(SCRIPT)}",
-            "connect-src 'self'",  # the script fetches the page anew
+            "connect-src 'self'",  # the script reloads the page
             "img-src data:",  # the icon
             "base-uri 'none'",
             "form-action 'none'",
@@ -56,7 +56,7 @@ PAGE_HEADERS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One trigger. `age_seconds` is that of the last sample that worked, if there was one."""
+    """One trigger. `age_seconds` is the age of its last successful sample, if there was one."""
 
     status: TriggerStatus
     chart: Chart
@@ -64,14 +64,14 @@ class Row:
 
     @property
     def state(self) -> str:
-        """One word for its state."""
+        """Its state as one word."""
         if not self.status.known:
             return "unknown"
         return "active" if self.status.active else "inactive"
 
     @property
     def parts(self) -> list[str]:
-        """What the backlog is made of, key by key."""
+        """The parts of the backlog, one line for each key."""
         keys = self.status.keys
         if len(keys) == 1:
             return [_parts(keys[0])]
@@ -81,7 +81,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The triggers of one ScaledObject, or those that were declared. `hidden`: those left out of `rows`."""
+    """The triggers of one ScaledObject, or the declared triggers of one app or of none.
+
+    `hidden`: how many of them `rows` leaves out.
+    """
 
     namespace: str
     name: str
@@ -92,10 +95,10 @@ class Group:
 
 
 def status_page(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
-    """The page as HTML, in pieces that are quickly made, some of them empty."""
+    """Yield the page as HTML in pieces, some of them empty. Each piece takes little time to make."""
     overview = _Overview()
-    for one in tracked:
-        overview.add(one)
+    for trigger in tracked:
+        overview.add(trigger)
         yield ""
     groups: list[Group] = []
     for group in overview.worst_groups():
@@ -118,44 +121,44 @@ def status_page(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
 
 
 class _Overview:
-    """All triggers, counted, and by whom they are shown with."""
+    """Counts all triggers, and groups them."""
 
     def __init__(self) -> None:
         self.total = self.unknown = self.active = 0
-        self._members: defaultdict[GroupKey, list[TrackedTrigger]] = defaultdict(list)
-        self._worst: dict[GroupKey, int] = {}
+        self._groups: defaultdict[GroupKey, list[TrackedTrigger]] = defaultdict(list)
+        self._severities: dict[GroupKey, int] = {}
 
-    def add(self, one: TrackedTrigger) -> None:
-        """Add a trigger as it is now."""
-        key, severity = _group_key(one), _severity(one)
-        self._members[key].append(one)
-        self._worst[key] = min(severity, self._worst.get(key, severity))
+    def add(self, trigger: TrackedTrigger) -> None:
+        """Add a trigger in its current state."""
+        key, severity = _group_key(trigger), _severity(trigger)
+        self._groups[key].append(trigger)
+        self._severities[key] = min(severity, self._severities.get(key, severity))
         self.total += 1
-        self.unknown += not one.known
-        self.active += one.known and one.last is not None and one.last.active
+        self.unknown += not trigger.known
+        self.active += trigger.known and trigger.last is not None and trigger.last.active
 
     def worst_groups(self) -> Iterator[Group]:
-        """The groups with the worst triggers, until enough triggers are shown."""
-        room = MAX_TRIGGERS
-        for key in nsmallest(MAX_TRIGGERS, self._members, key=lambda key: (self._worst[key], key)):
-            if room == 0:
+        """Yield the groups with the worst triggers, until they have MAX_TRIGGERS rows."""
+        max_rows = MAX_TRIGGERS
+        for key in nsmallest(MAX_TRIGGERS, self._groups, key=lambda key: (self._severities[key], key)):
+            if max_rows == 0:
                 break
-            group = _group(key, self._members[key], room)
-            room -= len(group.rows)
+            group = _group(key, self._groups[key], max_rows)
+            max_rows -= len(group.rows)
             yield group
 
 
-def _group(key: GroupKey, members: list[TrackedTrigger], room: int) -> Group:
+def _group(key: GroupKey, triggers: list[TrackedTrigger], max_rows: int) -> Group:
     declared, namespace, name = key
-    members.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
+    triggers.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
     now = time.monotonic()
     return Group(
         namespace="declared" if declared else namespace,
         name=name or ("in the settings" if declared else ""),
-        rows=tuple(_row(one, now) for one in members[:room]),
-        hidden=max(0, len(members) - room),
-        unknown=sum(not one.known for one in members),
-        target=max((one.last.target for one in members if one.known and one.last), default=0),
+        rows=tuple(_row(one, now) for one in triggers[:max_rows]),
+        hidden=max(0, len(triggers) - max_rows),
+        unknown=sum(not one.known for one in triggers),
+        target=max((one.last.target for one in triggers if one.known and one.last), default=0),
     )
 
 
@@ -165,13 +168,13 @@ def _row(tracked: TrackedTrigger, now: float) -> Row:
 
 
 def _group_key(tracked: TrackedTrigger) -> GroupKey:
-    """What a trigger is shown with: its ScaledObject; those that are declared, by app."""
+    """Return the group of a trigger: its ScaledObject, or the app of a declared trigger."""
     owner = tracked.owner
     return (owner.declared, owner.namespace, tracked.scaled.app if owner.declared else owner.name)
 
 
 def _severity(tracked: TrackedTrigger) -> int:
-    """0 is worst: not known, capped, active, inactive."""
+    """Return how urgently to show a trigger, 0 first: unknown, capped, active, inactive."""
     last = tracked.last
     if not tracked.known or last is None:
         return 0
@@ -188,7 +191,7 @@ def _parts(key: KeyStatus) -> str:
 
 
 def _age(seconds: float) -> str:
-    """A time span for people."""
+    """Return an age in words."""
     if seconds < 1:
         return "now"
     if seconds < 120:
@@ -197,7 +200,7 @@ def _age(seconds: float) -> str:
 
 
 def _environment() -> Environment:
-    """Everything that is put into the template is escaped, but our own style and script, which it marks as safe."""
+    """Return the template environment. It escapes every value; the template exempts our own style and script."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"age": _age, "printable": printable, "number": lambda number: f"{number:,}"}
     return environment

@@ -1,4 +1,4 @@
-"""The scaler's HTTP endpoints: metrics, probes, the triggers as JSON, and the status page."""
+"""The scaler's HTTP endpoints: metrics, probes, triggers as JSON, and the status page."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -20,11 +20,11 @@ TRIGGERS_PATH = "/api/v1/triggers"
 
 
 def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[[], bool]) -> web.Application:
-    """The application: /, /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
+    """Return the app with /, /livez, /readyz, /metrics, /api/v1/triggers and /api/v1/triggers/NAMESPACE/NAME/METRIC."""
 
     async def metrics(request: web.Request) -> web.StreamResponse:
         events = [generate_latest(registry)]
-        # For thousands of triggers it takes so long that KEDA would wait.
+        # On a thread, since rendering thousands of triggers would block KEDA's calls.
         expositions = chain(events, TriggerCollector(evaluator.tracked()).expositions())
         return await stream(request, CONTENT_TYPE_LATEST, on_a_thread(expositions))
 
@@ -32,12 +32,12 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
         return await stream(request, "application/json; charset=utf-8", sliced(list_as_json(evaluator.tracked())))
 
     async def trigger(request: web.Request) -> web.Response:
-        """One trigger, measured now: a number, or an error that is not a number (KEDA's metrics-api reads it)."""
-        # The path as it was sent: a name that has a slash has it escaped.
+        """Measure one trigger now. An error response has no `target` for KEDA's metrics-api to read."""
+        # The raw path, in which a slash in a name is still escaped.
         named = owner_and_metric(request.rel_url.raw_path.removeprefix(TRIGGERS_PATH + "/"))
         found = evaluator.find(*named) if named else None
         if found is None:
-            return web.json_response({"error": "no such trigger: /api/v1/triggers lists those there are"}, status=404)
+            return web.json_response({"error": "unknown trigger; /api/v1/triggers lists all"}, status=404)
         try:
             await evaluator.evaluate(found.owner, found.scaled)
         except TriggerfishError as error:
@@ -46,7 +46,7 @@ def http_app(evaluator: Evaluator, registry: CollectorRegistry, ready: Callable[
         return web.json_response(trigger_status(found).as_json())
 
     async def page(request: web.Request) -> web.StreamResponse:
-        """The status page for people."""
+        """Return the status page."""
         return await stream(request, "text/html; charset=utf-8", sliced(status_page(evaluator.tracked())), PAGE_HEADERS)
 
     app = web.Application()

@@ -1,4 +1,4 @@
-"""Long answers, written in slices: whoever else waits for the event loop gets it in between."""
+"""Writes long responses in slices, so that other tasks can use the event loop in between."""
 
 import asyncio
 import time
@@ -8,17 +8,17 @@ from aiohttp import web
 
 __all__ = ["on_a_thread", "sliced", "stream"]
 
-#: What is made and sent at one time: of so many characters, or in so long.
+#: A slice ends when it has this many characters, or has taken this long to make.
 PART_CHARACTERS = 60_000
 SLICE_SECONDS = 0.002
-#: How long a client may take to read it all.
+#: How long a client may take to read the whole response.
 READ_SECONDS = 60.0
 
 
 async def stream(
     request: web.Request, content_type: str, parts: AsyncIterable[bytes], headers: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
-    """Answer with the joined parts, which are made while they are sent. A client that is too slow is cut off."""
+    """Respond with all parts, which are made as they are sent. A client that reads too slowly is disconnected."""
     response = web.StreamResponse(headers={**(headers or {}), "Content-Type": content_type})
     try:
         async with asyncio.timeout(READ_SECONDS):
@@ -27,7 +27,7 @@ async def stream(
                 await response.write(part)
             await response.write_eof()
     except ConnectionError:
-        pass  # the client went away
+        pass  # the client disconnected
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()
@@ -35,14 +35,14 @@ async def stream(
 
 
 async def sliced(pieces: Iterable[str]) -> AsyncIterator[bytes]:
-    """Text that is made here, a slice at a time."""
+    """Make text on the event loop, a slice at a time."""
     for part in _slices(pieces):
         yield part.encode()
         await asyncio.sleep(0)
 
 
 async def on_a_thread(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Parts that take long to make, made one by one on a thread."""
+    """Make parts that take long on a thread, one by one."""
     while (part := await asyncio.to_thread(next, parts, None)) is not None:
         yield part
 

@@ -1,1 +1,8 @@
-"""Apps that tests run in processes of their own."""
+"""Apps that tests run in separate processes.
+
+- `local`: apps whose instances a local scaler starts
+- `monitored`: an app for the dashboards
+- `recorder`: records its calls in Redis
+- `shop`: all three kinds of trigger, with a named connection
+- `stubborn`: calls that never end
+"""

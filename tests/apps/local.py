@@ -1,6 +1,6 @@
-"""Apps whose instances a local scaler starts. Each call leaves a line "instance payload" in the list `handled`.
+"""Apps whose instances a local scaler starts. Each call adds a line "instance payload" to the list `handled`.
 
-While the key `hold` exists, calls do not end.
+Calls do not end while the key `hold` exists.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ _client = redis.asyncio.Redis.from_url(f"redis://{os.environ.get('TRIGGERFISH_CO
 @mixed.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
 @jobs.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
 async def on_job(job: str) -> None:
-    """An element of the list."""
+    """Handle an element of the list."""
     await _record(job)
 
 
 @mixed.pubsub_trigger(channel="news")
 @news.pubsub_trigger(channel="news")
 async def on_news(message: str) -> None:
-    """A message on the channel."""
+    """Handle a message on the channel."""
     await _record(message)
 
 

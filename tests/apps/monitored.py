@@ -1,4 +1,4 @@
-"""An app for the dashboards: a list some of whose elements fail for good, a stream, and pub/sub."""
+"""An app for the dashboards: a list, some of whose elements fail permanently, a stream, and pub/sub."""
 
 import asyncio
 
@@ -6,8 +6,8 @@ from triggerfish import App, RedisMessage
 
 app = App("shop")
 
-#: One order in so many fails, each time.
-FAILS = 40
+#: One in this many orders fails at every delivery.
+FAILING_ORDER = 40
 ORDER_SECONDS = 0.2
 PAYMENTS_SECONDS = 0.15
 
@@ -15,7 +15,7 @@ PAYMENTS_SECONDS = 0.15
 @app.list_trigger(keys="orders", batch_size=20, messages_per_worker=150, max_deliveries=2, polling_interval_ms=200)
 async def handle_order(order: str) -> None:
     await asyncio.sleep(ORDER_SECONDS * (0.5 + int(order) % 10 / 10))
-    if int(order) % FAILS == 0:
+    if int(order) % FAILING_ORDER == 0:
         raise ValueError(f"order {order} cannot be handled")
 
 

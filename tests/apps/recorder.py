@@ -1,6 +1,6 @@
-"""Records in Redis what it handles: `started:KIND` and `handled:KIND` are lists of "instance payload deliveries".
+"""An app that records its calls in the lists `started:KIND` and `handled:KIND`, as "instance payload deliveries".
 
-While the key `hold` exists, calls do not end. The payload `poison` ends the process.
+Calls do not end while the key `hold` exists. The payload `poison` ends the process.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ client = redis.asyncio.Redis(port=int(os.environ["RECORDER_PORT"]), protocol=2)
 
 @app.list_trigger(keys="work:list", max_deliveries=2)
 async def on_element(message: RedisMessage) -> None:
-    """An element of the list."""
+    """Handle an element of the list."""
     await record("list", message.message, message.deliveries)
 
 
 @app.stream_trigger(keys="work:stream", polling_interval_ms=20, max_deliveries=2)
 async def on_entry(message: RedisMessage) -> None:
-    """An entry of the stream; its payload is the first field's value."""
+    """Handle an entry of the stream; its payload is the value of the first field."""
     assert message.fields is not None
     await record("stream", message.fields[0][1].decode(), message.deliveries)
 
 
 @app.pubsub_trigger(channel="work:pubsub")
 async def on_message(message: RedisMessage) -> None:
-    """A message on the channel."""
+    """Handle a message on the channel."""
     await record("pubsub", message.message, message.deliveries)
 
 

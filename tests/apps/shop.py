@@ -1,4 +1,4 @@
-"""An app with all three triggers, two of them on a named connection. It notes in Redis what it was called with."""
+"""An app with all three triggers, two of them on a named connection. It records its arguments in Redis."""
 
 import os
 
@@ -12,17 +12,17 @@ notes = redis.asyncio.Redis(port=int(os.environ.get("NOTES_PORT", "6379")), prot
 
 @app.list_trigger(keys="orders", connection="cache", messages_per_worker=2)
 async def handle_order(order: str) -> None:
-    """An element of the list."""
+    """Handle an element of the list."""
     await notes.rpush("noted", f"order {order}")
 
 
 @app.stream_trigger(keys=["payments", "refunds"], connection="cache", consumer_group="billing")
 async def settle(payment: dict[str, str]) -> None:
-    """An entry of one of the streams."""
+    """Handle an entry of one of the streams."""
     await notes.rpush("noted", f"payment {payment['number']}")
 
 
 @app.pubsub_trigger(channel="cancelled")
 async def forget(message: RedisMessage) -> None:
-    """A message on the channel, on the default connection."""
+    """Handle a message on the channel of the default connection."""
     await notes.rpush("noted", f"cancelled {message.message}")

@@ -1,4 +1,4 @@
-"""An app whose calls never end: one on a thread, one that ignores its cancellation. Each says so in `started`."""
+"""An app whose calls never end: one blocks its thread, one ignores cancellation. Each adds its payload to `started`."""
 
 import asyncio
 import os
@@ -15,14 +15,14 @@ blocking = redis.Redis.from_url(f"redis://{os.environ.get('TRIGGERFISH_CONNECTIO
 
 @app.list_trigger(keys="for:thread")
 def on_thread(element: str) -> None:
-    """A call that blocks its thread."""
+    """Block the thread of the call."""
     blocking.rpush("started", element)
     threading.Event().wait()
 
 
 @app.stream_trigger(keys="for:loop", polling_interval_ms=20)
 async def on_loop(fields: dict[str, str]) -> None:
-    """A call that swallows every cancellation."""
+    """Ignore every cancellation."""
     await client.rpush("started", fields["payload"])
     while True:
         try:

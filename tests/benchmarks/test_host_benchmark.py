@@ -1,4 +1,4 @@
-"""The benchmark of the function host: what its tables and its page say. Nothing is measured here."""
+"""The benchmark of the function host: its tables and its page, without measuring."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ def runs(*rates: float) -> list[Run]:
 FOUND: Runs = {(SCENARIO, OURS): runs(20_000, 9_000, 30_000), (SCENARIO, "plain"): runs(10_000, 3_000, 20_000)}
 
 
-def test_ratios_are_those_of_runs_of_the_same_round() -> None:
+def test_ratios_compare_runs_of_the_same_round() -> None:
     ours, plain = table(FOUND).rows
-    assert list(ours) == [SCENARIO.described, OURS, "20,000", "25.0", UNKNOWN, UNKNOWN]
-    assert list(plain) == [SCENARIO.described, "plain", "10,000", "50.0", "2.00 (1.50-3.00)", "2.00 (1.50-3.00)"]
+    assert list(ours) == [SCENARIO.description, OURS, "20,000", "25.0", UNKNOWN, UNKNOWN]
+    assert list(plain) == [SCENARIO.description, "plain", "10,000", "50.0", "2.00 (1.50-3.00)", "2.00 (1.50-3.00)"]
 
 
-def test_the_page_has_the_tables_and_the_picture(tmp_path: Path) -> None:
+def test_the_page_has_the_tables_and_the_plot(tmp_path: Path) -> None:
     write(["a machine"], FOUND, [table(FOUND)], tmp_path / "new")
     page = (tmp_path / "new" / "host.md").read_text()
     assert "- a machine" in page
     assert "| list, at least once, entry per call, batch 10 | plain | 10,000 |" in page
-    assert SCENARIO.described in (tmp_path / "new" / "host.svg").read_text()
+    assert SCENARIO.description in (tmp_path / "new" / "host.svg").read_text()
 
 
 def test_a_table_as_markdown() -> None:
@@ -36,6 +36,6 @@ def test_a_table_as_markdown() -> None:
     assert shown == "## Title\n\n| what | how many |\n| --- | ---: |\n| a | 1 |\n\nA note.\n"
 
 
-def test_a_spread_of_nothing_is_not_zero() -> None:
+def test_the_spread_of_no_ratios_is_not_zero() -> None:
     assert spread([]) == UNKNOWN
     assert spread([3.0, 1.0, 2.0]) == "2.00 (1.00-3.00)"

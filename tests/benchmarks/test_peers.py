@@ -1,4 +1,4 @@
-"""The benchmark beside other libraries: what it compares, and what its tables say. The libraries are not run here."""
+"""The comparison with other libraries: its entrants and its tables. The libraries themselves do not run."""
 
 import importlib.util
 import re
@@ -29,43 +29,43 @@ def runs(*rates: float) -> list[Measured]:
 
 @pytest.fixture
 def results() -> Results:
-    """Ours beside two modes of FastStream; the second round was on a slower machine."""
+    """Results of Triggerfish and of two modes of FastStream; the second round was on a slower machine."""
     fast, slow = (Entrant("FastStream", POPPED, how, "faststream") for how in ("popped", "popped by ten"))
     measured = {Entrant(OURS, LIST, "ours"): runs(20_000, 9_000), fast: runs(2_000, 1_000), slow: runs(500, 500)}
     return Results(["a machine"], measured)
 
 
 @pytest.mark.parametrize("entrant", PEERS, ids=lambda entrant: entrant.name)
-def test_each_peer_is_compared_with_one_of_ours_that_is_measured(entrant: Entrant) -> None:
+def test_the_counterpart_of_each_peer_is_measured(entrant: Entrant) -> None:
     assert any(one.product == OURS and one.scenario == counterpart(entrant.scenario) for one in ENTRANTS)
 
 
 @pytest.mark.parametrize("worker", WORKERS)
-def test_each_peer_has_exact_versions_and_no_address_to_fetch_them_from(worker: str) -> None:
+def test_requirements_are_exact_versions_without_urls(worker: str) -> None:
     lines = (REQUIREMENTS / f"{worker}.txt").read_text().splitlines()
     assert lines
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9.]+", line)] == []
 
 
 @pytest.mark.parametrize("worker", WORKERS)
-def test_each_peer_has_a_program_that_is_started(worker: str) -> None:
+def test_the_program_of_each_peer_exists(worker: str) -> None:
     command = next(one for one in PEERS if one.worker == worker).contender.command
     assert importlib.util.find_spec(command[2]) is not None
     assert Path(command[0]).parts[-4:] == ("peers", worker, "bin", "python")
 
 
-def test_ratios_are_those_of_runs_of_the_same_round(results: Results) -> None:
+def test_ratios_compare_runs_of_the_same_round(results: Results) -> None:
     rows = {row[1]: row for row in throughput(results).rows}
     figures = ("9.50 (9.00-10.00)", "9.50 (9.00-10.00)")
     assert rows["ours"][-2:] == ("", "")
     assert rows["popped"] == ("FastStream", "popped", "at most once", "1,500", "375.0", *figures)
 
 
-def test_the_aim_is_beside_the_fastest_mode_and_says_which_it_is(results: Results) -> None:
+def test_an_aim_names_the_fastest_mode_and_compares_with_it(results: Results) -> None:
     assert aims(results).rows == [("list, entry per call, batch 10", "popped", "10", *["9.50 (9.00-10.00)"] * 2)]
 
 
-def test_at_the_same_guarantee_only_modes_that_give_it_count(results: Results) -> None:
+def test_an_aim_for_the_same_guarantee_ignores_other_modes(results: Results) -> None:
     popped = Scenario.parse("list:at-most-once:entries:10")
     results.runs[Entrant(OURS, popped, "ours popped")] = runs(30_000, 15_000)
     faster = Entrant("FastStream", LIST, "at least once", "faststream")
@@ -76,7 +76,7 @@ def test_at_the_same_guarantee_only_modes_that_give_it_count(results: Results) -
     ]
 
 
-def test_who_could_not_be_measured_is_in_a_note_and_not_in_a_row(results: Results) -> None:
+def test_an_entrant_that_failed_is_in_a_note_and_not_in_a_row(results: Results) -> None:
     slow = list(results.runs)[-1]
     results.drop(slow, "not installed: no such version")
     shown = throughput(results).markdown()
@@ -84,15 +84,15 @@ def test_who_could_not_be_measured_is_in_a_note_and_not_in_a_row(results: Result
     assert not any("popped by ten" in line for line in shown.splitlines() if line.startswith("|"))
 
 
-def test_memory_is_shown_with_the_backlog_that_waited(results: Results) -> None:
+def test_memory_is_shown_with_the_size_of_the_backlog(results: Results) -> None:
     results.memory[next(iter(results.runs))] = Memory(at_rest=50_000_000, peak=70_000_000, backlog=1_000_000)
     assert footprint(results).rows == [(OURS, "ours", "0.25", "50", "70", "1,000,000")]
 
 
-def test_an_unknown_peer_is_refused_with_the_names_that_are_known() -> None:
-    with pytest.raises(SystemExit, match=r"unknown: nobody; known: .*arq.*celery"):
-        chosen("arq,nobody")
+def test_an_unknown_peer_is_refused_with_the_known_names() -> None:
+    with pytest.raises(SystemExit, match=r"invalid --peers 'arq,absent': unknown absent; choose from .*arq.*celery"):
+        chosen("arq,absent")
 
 
-def test_ours_is_measured_whichever_peers_are_chosen() -> None:
+def test_triggerfish_and_the_hand_written_loop_are_always_measured() -> None:
     assert {one.product for one in chosen("arq")} == {"arq", OURS, "loop by hand"}

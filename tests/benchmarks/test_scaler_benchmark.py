@@ -1,4 +1,4 @@
-"""`make bench-scaler` works, with few ScaledObjects for a short time."""
+"""The benchmark of the scaler, run briefly with few ScaledObjects."""
 
 import json
 import re
@@ -14,18 +14,18 @@ SIZES = (1, 40)
 #: The first two cells of every row.
 ROWS = {
     "Answering KEDA": [("1", "1"), ("40", "32"), ("40", "40")],
-    "What one evaluation costs Redis": [
+    "Cost of one evaluation for Redis": [
         ("1", "1"), ("40", "32"), ("40", "40"), ("20 (lists)", "20"), ("20 (streams)", "20"),
     ],
     "Activation": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
-    "Watching while nothing happens": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
-    "Memory of the scaler": [(str(size), what) for size in SIZES for what in ("been polled", "an open stream")],
+    "Cost of watching idle triggers": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
+    "Memory of the scaler": [(str(size), what) for size in SIZES for what in ("polls", "open streams")],
 }  # fmt: skip
 
 
 @pytest.mark.timeout(150)
-def test_the_benchmark_measures_everything_that_it_shows(tmp_path: Path) -> None:
-    """Each table has all its rows, nothing is missing, and commands are counted exactly."""
+def test_the_benchmark_fills_every_table(tmp_path: Path) -> None:
+    """Each table has all its rows, no measurement is missing, and commands are counted exactly."""
     sizes = ",".join(map(str, SIZES))
     command = [
         sys.executable,
@@ -48,8 +48,8 @@ def test_the_benchmark_measures_everything_that_it_shows(tmp_path: Path) -> None
 
 
 def check_results(found: dict[str, Any]) -> None:
-    """No poll failed, no trigger was left asleep, and KEDA's own scalers are played as they are: a script, TYPE and
-    LLEN for a list, INFO and XINFO GROUPS for a stream.
+    """Check that no poll failed, no activation was missed, and KEDA's own scalers were simulated exactly: a script,
+    TYPE and LLEN for a list, INFO and XINFO GROUPS for a stream.
     """
     assert found["unfinished"] == []
     assert [one["failures"] for one in found["answering"]] == [{}, {}, {}]
@@ -60,7 +60,7 @@ def check_results(found: dict[str, Any]) -> None:
 
 
 def rows(page: str, title: str) -> list[tuple[str, ...]]:
-    """The first two cells of each row of a table."""
+    """Return the first two cells of each row of a table."""
     table = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
     return [tuple(line[:2]) for line in lines[2:]]

@@ -1,4 +1,4 @@
-"""`make chaos`: random faults for some minutes, and whether everything confirmed was handled."""
+"""Runs `make chaos`: injects random faults for minutes and checks that every confirmed entry was handled."""
 
 import argparse
 import asyncio
@@ -22,9 +22,9 @@ from tests.chaos.verdict import judge
 from tests.servers.catalogue import RELEASES
 from triggerfish.cli.output import stdout
 
-#: While a replica is away nothing is confirmed.
-FAIL_OVER_ENTRIES = 20_000
-#: By name, made of what decides the faults, the release of the servers, and the plan.
+#: Fewer entries, because nothing is confirmed while a replica is down.
+FAILOVER_ENTRIES = 20_000
+#: Factories by name; each takes the random generator of the faults, the servers' release and the plan.
 SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
     "standalone": lambda rng, release, plan: Standalone(rng, release=release, stop_seconds=plan.stop_seconds),
     "sentinel": lambda rng, release, _: UnderSentinel(rng, release=release),
@@ -33,33 +33,36 @@ SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
 
 
 async def main(scenario: Scenario, plan: Plan, seed: int, repeat: str, keep: bool) -> int:
-    """Run, print and judge, and say how to `repeat` it; 0 if all is as promised. If it is not, the records are kept."""
+    """Run, judge and print the result, with the command that `repeat`s it.
+
+    Return 0 if every guarantee held; otherwise return 1 and keep the records.
+    """
     console = stdout()
     folder = Path(tempfile.mkdtemp(prefix=f"triggerfish-chaos-{seed}-"))
     console.print(f"{repeat}: {scenario.name}, {plan.entries:,} entries, {plan.hosts} hosts; records in {folder}")
     began = time.monotonic()
     evidence = await run(scenario, plan, seed, folder, console.print)
     verdict = judge(evidence)
-    title = f"Chaos, seed {seed}, {scenario.name}: {'good' if verdict.good else 'NOT GOOD'}"
+    title = f"Chaos, seed {seed}, {scenario.name}: {'passed' if verdict.good else 'FAILED'}"
     show(evidence, verdict, console, title=f"{title} after {time.monotonic() - began:.0f} s")
     if verdict.good and not keep:
         shutil.rmtree(folder)
         return 0
-    console.print(f"Again: {repeat}. Logs and records: {folder}")
+    console.print(f"Repeat with: {repeat}. Logs and records: {folder}")
     return 0 if verdict.good else 1
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="decides every fault; by chance if it is not given")
+    parser.add_argument("--seed", type=int, default=None, help="seed of every random choice; random by default")
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="standalone")
-    parser.add_argument("--release", choices=sorted(RELEASES), default="valkey-9.1", help="of the servers")
-    parser.add_argument("--entries", type=int, default=None, help="100,000; with fail-overs, which take long, 20,000")
-    parser.add_argument("--keep", action="store_true", help="leave logs and records where they are")
-    given = parser.parse_args()
-    chosen = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    entries = given.entries or (FULL.entries if given.scenario == "standalone" else FAIL_OVER_ENTRIES)
-    scaled = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
-    made = SCENARIOS[given.scenario](random.Random(f"{chosen} scenario"), given.release, scaled)
-    again = f"make chaos SEED={chosen} SCENARIO={given.scenario} RELEASE={given.release}"
-    sys.exit(asyncio.run(main(made, scaled, chosen, again, given.keep)))
+    parser.add_argument("--release", choices=sorted(RELEASES), default="valkey-9.1", help="release of the servers")
+    parser.add_argument("--entries", type=int, default=None, help="default 100,000; 20,000 with failovers")
+    parser.add_argument("--keep", action="store_true", help="keep logs and records of a successful run")
+    options = parser.parse_args()
+    chosen_seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    entries = options.entries or (FULL.entries if options.scenario == "standalone" else FAILOVER_ENTRIES)
+    scaled_plan = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
+    chosen = SCENARIOS[options.scenario](random.Random(f"{chosen_seed} scenario"), options.release, scaled_plan)
+    command = f"make chaos SEED={chosen_seed} SCENARIO={options.scenario} RELEASE={options.release}"
+    sys.exit(asyncio.run(main(chosen, scaled_plan, chosen_seed, command, options.keep)))

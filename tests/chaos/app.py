@@ -1,4 +1,4 @@
-"""The app under fire. Its functions take a few milliseconds, and some raise; every call is recorded."""
+"""The app under test. Its functions take a few milliseconds, some raise, and every call is recorded."""
 
 import asyncio
 import os
@@ -16,15 +16,15 @@ EMPTIED_STREAM = "chaos:stream:emptied"
 CHANNEL = "chaos:channel"
 GROUP = "chaos"
 
-#: Entries that a function has in hand at most, in one process.
+#: Largest number of entries in progress per function and process.
 BATCH_SIZE = 10
-#: Deliveries count takes whose reply was lost, and crashes: enough that chance alone dead-letters nothing.
+#: Deliveries also count lost replies and crashes. This is enough that faults alone never dead-letter an entry.
 MAX_DELIVERIES = 12
-#: Most calls are short; some last for a while, and a few need their lease renewed meanwhile.
-SHORT_CALL_SECONDS = 0.01
-LONG_CALL_SECONDS = 0.5
-LONG_CALLS = 0.01
-CALLS_BEYOND_A_LEASE = 0.001
+#: Most calls are short, some last longer, and a few outlast their lease, which must be renewed meanwhile.
+MAX_SHORT_CALL_SECONDS = 0.01
+MAX_LONG_CALL_SECONDS = 0.5
+LONG_CALL_SHARE = 0.01
+RENEWED_CALL_SHARE = 0.001
 
 app = App("chaos")
 _seed = int(os.environ.get("CHAOS_SEED", "0"))
@@ -34,7 +34,7 @@ _recorder: Recorder | None = None
 
 @app.list_trigger(keys=LISTS, batch_size=BATCH_SIZE, max_deliveries=MAX_DELIVERIES, polling_interval_ms=500)
 async def on_element(message: RedisMessage) -> None:
-    """An element of one of the lists."""
+    """Handle an element of one of the lists."""
     await _handle(message, message.message)
 
 
@@ -42,7 +42,7 @@ async def on_element(message: RedisMessage) -> None:
     keys=STREAM, consumer_group=GROUP, batch_size=BATCH_SIZE, max_deliveries=MAX_DELIVERIES, polling_interval_ms=200
 )
 async def on_entry(message: RedisMessage) -> None:
-    """An entry of the stream that keeps its entries."""
+    """Handle an entry of the stream that keeps its entries."""
     await _handle(message, _payload(message))
 
 
@@ -55,7 +55,7 @@ async def on_entry(message: RedisMessage) -> None:
     delete_after_process=True,
 )
 def on_batch(messages: list[RedisMessage]) -> None:
-    """A batch of the stream whose entries go when they are handled; on a thread."""
+    """Handle, on a thread, a batch of the stream whose entries are deleted once handled."""
     _record(Moment.STARTED, messages)
     time.sleep(_call_seconds())
     try:
@@ -69,15 +69,15 @@ def on_batch(messages: list[RedisMessage]) -> None:
 
 @app.pubsub_trigger(channel=CHANNEL)
 async def on_message(message: RedisMessage) -> None:
-    """A message on the channel."""
+    """Handle a message on the channel."""
     recorder().write(Moment.STARTED, message.message, message.deliveries, message.epoch)
     await asyncio.sleep(_call_seconds())
     recorder().write(Moment.HANDLED, message.message, message.deliveries, message.epoch)
 
 
 def recorder() -> Recorder:
-    """This process's record, opened at the first call."""
-    global _recorder  # noqa: PLW0603  (functions get their message and nothing else)
+    """Return this process's recorder, opened at the first call."""
+    global _recorder  # noqa: PLW0603  (functions get nothing but their message)
     if _recorder is None:
         _recorder = Recorder(Path(os.environ["CHAOS_RECORDS"]), os.environ["TRIGGERFISH_INSTANCE"])
     return _recorder
@@ -96,9 +96,9 @@ async def _handle(message: RedisMessage, payload: str) -> None:
 
 def _call_seconds() -> float:
     draw = random.random()
-    if draw < CALLS_BEYOND_A_LEASE:
+    if draw < RENEWED_CALL_SHARE:
         return _lease_seconds * 1.2
-    return random.uniform(0, LONG_CALL_SECONDS if draw < LONG_CALLS else SHORT_CALL_SECONDS)
+    return random.uniform(0, MAX_LONG_CALL_SECONDS if draw < LONG_CALL_SHARE else MAX_SHORT_CALL_SECONDS)
 
 
 def _record(moment: Moment, messages: Sequence[RedisMessage]) -> None:
@@ -107,16 +107,16 @@ def _record(moment: Moment, messages: Sequence[RedisMessage]) -> None:
 
 
 def _raise_if_fated(message: RedisMessage, payload: str) -> None:
-    fated = fate(_seed, payload)
-    if fated is Fate.IS_REJECTED:
+    drawn = fate(_seed, payload)
+    if drawn is Fate.IS_REJECTED:
         raise Reject("never handled")
-    if message.deliveries == 1 and fated is Fate.RAISES_ONCE:
+    if message.deliveries == 1 and drawn is Fate.RAISES_ONCE:
         raise RuntimeError("raised once")
-    if message.deliveries <= 2 and fated is Fate.ASKS_FOR_RETRY:
+    if message.deliveries <= 2 and drawn is Fate.ASKS_FOR_RETRY:
         raise Retry("later", after_seconds=0.1)
 
 
 def _payload(message: RedisMessage) -> str:
-    """What the producer added as the entry's one field."""
+    """Return the payload, which the producer adds as the entry's only field."""
     assert message.fields is not None
     return message.fields[0][1].decode()

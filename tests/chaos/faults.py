@@ -1,4 +1,4 @@
-"""Draws faults from a seed, one after the other, and counts them."""
+"""Draws faults from a seed, injects them one at a time, and counts them."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from tests.chaos.hosts import Hosts
 from tests.chaos.scenario import Fault
 
-__all__ = ["disturb", "host_faults"]
+__all__ = ["host_faults", "inject_faults"]
 
 
 def host_faults(hosts: Hosts, rng: random.Random) -> Mapping[str, Fault]:
-    """The faults that befall host processes."""
+    """Return the faults of host processes by name."""
 
     async def kill() -> None:
         await hosts.kill(rng.randrange(hosts.number))
@@ -25,7 +25,7 @@ def host_faults(hosts: Hosts, rng: random.Random) -> Mapping[str, Fault]:
     return {"host: SIGKILL": kill, "host: SIGTERM": drain}
 
 
-async def disturb(
+async def inject_faults(
     faults: Mapping[str, Fault],
     rng: random.Random,
     pause_seconds: tuple[float, float],
@@ -34,10 +34,10 @@ async def disturb(
     *,
     rounds: int | None,
 ) -> None:
-    """Do one fault after the other, with pauses from and to so many seconds between, until `stop` is set.
+    """Inject one fault at a time until `stop` is set, with pauses between the bounds `pause_seconds`.
 
-    With `rounds` each is done so often instead, without pauses once `stop` is set. Which faults, and how long the
-    pauses are, follows from `rng` alone. `counts` counts what was done.
+    With `rounds`, inject each fault `rounds` times instead, without pauses once `stop` is set. `rng` alone determines
+    the faults and the pauses. `counts` counts the injected faults.
     """
     for name in _in_rounds(list(faults), rng, rounds):
         with contextlib.suppress(TimeoutError):
@@ -50,6 +50,6 @@ async def disturb(
 
 
 def _in_rounds(names: list[str], rng: random.Random, rounds: int | None) -> Iterator[str]:
-    """Names, without end if there is no number of rounds; each comes once before any comes again."""
+    """Yield names in random order, each once per round; without end if `rounds` is None."""
     for _ in itertools.count() if rounds is None else range(rounds):
         yield from rng.sample(names, len(names))

@@ -1,4 +1,4 @@
-"""The host processes under fire: killed, told to drain, and replaced."""
+"""The host processes under test: killed, drained and replaced."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ __all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]
 ROOT = Path(__file__).parents[2]
 APP = "tests.chaos.app:app"
 GRACE_SECONDS = 5
-#: A drain may take its grace period and several last steps of two seconds each against a Redis that does not answer.
+#: A drain may take its grace period, plus several final steps of two seconds each while Redis does not respond.
 DRAIN_SECONDS = GRACE_SECONDS + 20.0
 WATCH_SECONDS = 0.1
 
 
 @dataclass
 class HostProcess:
-    """One process. `signalled`: what we sent it, if anything, and `signalled_ns` when (time.monotonic_ns)."""
+    """One process; `signalled` is the signal sent to it, if any, at `signalled_ns` (time.monotonic_ns)."""
 
     instance: str
     process: "subprocess.Popen[bytes]"
@@ -35,13 +35,13 @@ class HostProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether it has logged that it runs: its signal handlers are there then."""
+        """Whether the process has logged that it runs, which it does once its signal handlers are installed."""
         return b" runs as " in self.log.read_bytes()
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended. `signalled_ns`: when it was told to (time.monotonic_ns); `seconds`: from then to the end."""
+    """How a process ended: the signal sent at `signalled_ns` (time.monotonic_ns), and the `seconds` from then on."""
 
     instance: str
     signalled: signal.Signals | None
@@ -52,9 +52,9 @@ class Ending:
 
 @dataclass
 class Hosts:
-    """A number of slots, each with one process at a time. A process that ends is replaced at once.
+    """A fixed number of slots, each with one process at a time. A process that ends is replaced immediately.
 
-    `settings` are environment variables for the hosts; `folder` gets their logs and what they record.
+    `settings` are environment variables for the hosts; `folder` receives their logs and records.
     """
 
     folder: Path
@@ -67,24 +67,24 @@ class Hosts:
     _watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start a process in each slot and wait until all run."""
+        """Start a process in each slot and wait until all are ready."""
         self.slots = [self._spawn() for _ in range(self.number)]
         await self.all_ready()
         self._watching = asyncio.create_task(self._watch())
 
     async def all_ready(self) -> None:
-        """Wait until the processes in all slots run."""
+        """Wait until the processes in all slots are ready."""
         await eventually(lambda: all(host.ready for host in self.slots), seconds=60)
 
     async def kill(self, slot: int) -> None:
-        """SIGKILL."""
+        """Replace the process in a slot and send SIGKILL to the old one."""
         host = self._replace(slot)
         began = time.monotonic()
         self._signal(host, signal.SIGKILL)
         await self._ended(host, began)
 
     async def drain(self, slot: int) -> None:
-        """SIGTERM; the end is waited for aside, while a new process runs already."""
+        """Replace the process in a slot, send SIGTERM to the old one, and await its end in the background."""
         await eventually(lambda: self.slots[slot].ready, seconds=60)
         host = self._replace(slot)
         began = time.monotonic()
@@ -94,9 +94,9 @@ class Hosts:
         task.add_done_callback(self._draining.discard)
 
     async def stop(self) -> None:
-        """Drain all, and wait for every end."""
+        """Drain all processes and wait until they have ended."""
         await self.all_ready()
-        await self._watch_no_more()
+        await self._stop_watching()
         hosts, self.slots = self.slots, []
         began = time.monotonic()
         for host in hosts:
@@ -104,8 +104,8 @@ class Hosts:
         await asyncio.gather(*self._draining, *(self._ended(host, began) for host in hosts))
 
     async def abandon(self) -> None:
-        """Kill all that is left, whatever has happened."""
-        await self._watch_no_more()
+        """Kill the remaining processes without waiting for a drain."""
+        await self._stop_watching()
         for task in self._draining:
             task.cancel()
         for host in self.slots:
@@ -114,11 +114,11 @@ class Hosts:
         self.slots = []
 
     def of(self, instance: str) -> int | None:
-        """The slot of an instance, if it has not been replaced."""
+        """Return the slot of an instance, or None if it has been replaced."""
         return next((slot for slot, host in enumerate(self.slots) if host.instance == instance), None)
 
     def logged(self, text: str) -> list[str]:
-        """Lines with this text in them, of all processes that ever ran."""
+        """Return the log lines of all processes, past ones included, that contain this text."""
         paths = sorted(self.folder.glob("*.log"))
         return [line for path in paths for line in path.read_text(errors="replace").splitlines() if text in line]
 
@@ -144,12 +144,12 @@ class Hosts:
 
     @staticmethod
     def _signal(host: HostProcess, number: signal.Signals) -> None:
-        if host.process.poll() is None:  # else it has ended by itself, and is told as such
+        if host.process.poll() is None:  # otherwise it has exited by itself and is reported so
             host.signalled, host.signalled_ns = number, time.monotonic_ns()
             host.process.send_signal(number)
 
     async def _ended(self, host: HostProcess, began: float) -> None:
-        """Wait for the end; what does not end in time is killed, which its status tells."""
+        """Wait until a process ends and record how; after DRAIN_SECONDS kill it, which its status shows."""
         with contextlib.suppress(AssertionError):
             await eventually(lambda: host.process.poll() is not None, seconds=DRAIN_SECONDS)
         host.process.kill()
@@ -158,7 +158,7 @@ class Hosts:
         self.endings.append(Ending(host.instance, host.signalled, status, seconds, host.signalled_ns))
 
     async def _watch(self) -> None:
-        """Notice processes that end by themselves."""
+        """Replace processes that exit by themselves."""
         while True:
             for slot, host in enumerate(self.slots):
                 if host.process.poll() is not None:
@@ -166,7 +166,7 @@ class Hosts:
                     await self._ended(host, time.monotonic())
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _watch_no_more(self) -> None:
+    async def _stop_watching(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What is left on the servers when all should be done, asked past every fault."""
+"""Reads what is left on the servers after a run, over connections without faults."""
 
 from collections import Counter
 
@@ -15,7 +15,10 @@ TIMEOUT_SECONDS = 10.0
 
 
 async def leftovers(scenario: Scenario) -> dict[str, int]:
-    """What is not finished, by a name for people; empty when all is done. Raises RedisError or OSError."""
+    """Return the numbers of unfinished entries by description; empty if there are none.
+
+    Raises RedisError or OSError.
+    """
     left: Counter[str] = Counter()
     for key in KEYS:
         async with client(await scenario.direct_port_of(key), TIMEOUT_SECONDS) as direct:
@@ -24,7 +27,7 @@ async def leftovers(scenario: Scenario) -> dict[str, int]:
 
 
 async def dead_letters(scenario: Scenario) -> list[str]:
-    """The payloads of all dead letters."""
+    """Return the payloads of all dead letters."""
     payloads: list[str] = []
     for key in KEYS:
         async with client(await scenario.direct_port_of(key), TIMEOUT_SECONDS) as direct:

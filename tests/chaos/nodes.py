@@ -1,4 +1,4 @@
-"""What scenarios with several servers do to one of them, and ask it."""
+"""Faults and queries of single servers, for scenarios with several servers."""
 
 import asyncio
 import contextlib
@@ -9,29 +9,30 @@ from redis import RedisError
 from tests.chaos.scenario import client
 from triggerfish.testing.server import Server
 
-__all__ = ["IN_STEP_SECONDS", "LONGEST_AWAY_SECONDS", "ask", "kill", "kill_clients"]
+__all__ = ["MAX_DOWN_SECONDS", "SYNC_SECONDS", "kill", "kill_clients", "query"]
 
-#: A server that was killed is started again after at most so long, and is in step again within the other time.
-LONGEST_AWAY_SECONDS = 1.0
-IN_STEP_SECONDS = 30.0
+#: Longest time before a killed server is restarted.
+MAX_DOWN_SECONDS = 1.0
+#: Longest time until all servers are in sync again.
+SYNC_SECONDS = 30.0
 TIMEOUT_SECONDS = 2.0
 
 
 async def kill(server: Server) -> None:
-    """SIGKILL a server and wait for its end."""
+    """Send SIGKILL to a server and wait until it has ended."""
     server.process.kill()
     await asyncio.to_thread(server.process.wait)
 
 
 async def kill_clients(port: int) -> None:
-    """CLIENT KILL of all but subscribers, if the server answers."""
+    """Disconnect all clients but subscribers (CLIENT KILL), if the server responds."""
     with contextlib.suppress(RedisError, OSError):
         async with client(port, TIMEOUT_SECONDS) as admin:
             await admin.execute_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "yes")
 
 
-async def ask(server: Server, *command: str) -> Any:
-    """The answer, or None if there is none in time."""
+async def query(server: Server, *command: str) -> Any:
+    """Return the server's reply, or None if there is none within TIMEOUT_SECONDS."""
     try:
         async with client(server.port, TIMEOUT_SECONDS) as admin:
             return await admin.execute_command(*command)

@@ -1,7 +1,7 @@
-"""Primaries of a cluster that die or stand still and are replaced by their replica; and slots that move.
+"""A cluster whose primaries die or hang and are replaced by their replica, and whose slots migrate.
 
-A write counts when the replica has it (WAIT), since it may take over. What hosts write is not waited for: a settlement
-may be lost with a primary, so that an entry comes again, and so may a lease.
+A producer's write counts once the replica has it (WAIT), because the replica may take over. Hosts do not wait for
+replicas. A settlement may be lost with a primary, so that an entry is delivered again, and so may a lease.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 from redis import RedisError
 from redis.crc import key_slot
 
-from tests.chaos.nodes import IN_STEP_SECONDS, LONGEST_AWAY_SECONDS, ask, kill, kill_clients
+from tests.chaos.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
 from tests.chaos.producers import KEYS
 from tests.chaos.scenario import DURABLE, Fault, client
 from tests.chaos.takeovers import LEASE
@@ -28,7 +28,7 @@ ANSWER_SECONDS = 2.0
 
 
 class OnCluster:
-    """Three primaries with a replica each."""
+    """Three primaries with one replica each."""
 
     replicas = 1
     durable = False
@@ -40,7 +40,7 @@ class OnCluster:
         self._cluster: Cluster | None = None
 
     async def start(self) -> None:
-        # However long a replica was away it may take over: else a slot could be lost to us for good.
+        # A replica may take over however long it was disconnected; otherwise a slot could become unavailable for good.
         self._cluster = await asyncio.to_thread(
             Cluster, RELEASES[self._release], *DURABLE, "--cluster-replica-validity-factor", "0"
         )
@@ -52,10 +52,10 @@ class OnCluster:
     @property
     def faults(self) -> Mapping[str, Fault]:
         return {
-            "primary: SIGKILL, fail-over": self._kill_primary,
-            "primary: SIGSTOP past a fail-over": self._stop_primary,
+            "primary: SIGKILL, failover": self._kill_primary,
+            "primary: SIGSTOP until after failover": self._stop_primary,
             "replica: SIGKILL, restart": self._kill_replica,
-            "slot moved": self._move_slot,
+            "slot migration": self._move_slot,
             "CLIENT KILL": self._kill_clients,
         }
 
@@ -66,7 +66,7 @@ class OnCluster:
         return (await self._primary(key)).port
 
     async def heal(self) -> None:
-        await eventually(self._whole, seconds=IN_STEP_SECONDS)
+        await eventually(self._in_sync, seconds=SYNC_SECONDS)
 
     async def stop(self) -> None:
         if self._cluster is not None:
@@ -83,26 +83,26 @@ class OnCluster:
         return self._cluster
 
     async def _primary(self, key: str) -> Server:
-        """The node that most nodes name. One that stood still may be wrong for a while, or not answer."""
-        named = [port for port in await asyncio.gather(*(_named(node, key) for node in self._nodes)) if port]
-        if not named:
-            raise RedisError("no node answers")
-        port = max(named, key=named.count)
+        """Return the primary that most nodes report; a node that was suspended may be outdated or not respond."""
+        reported = [port for port in await asyncio.gather(*(_primary_port(node, key) for node in self._nodes)) if port]
+        if not reported:
+            raise RedisError("no node responds")
+        port = max(reported, key=reported.count)
         return next(node for node in self._nodes if node.port == port)
 
     async def _kill_primary(self) -> None:
         key = self._rng.choice((*KEYS, LEASE))
         primary = await self._primary(key)
         await kill(primary)
-        await self._replaced(primary, key)
-        await self._back(primary)
+        await self._failover(primary, key)
+        await self._restart(primary)
 
     async def _stop_primary(self) -> None:
         key = self._rng.choice((*KEYS, LEASE))
         primary = await self._primary(key)
         primary.process.send_signal(signal.SIGSTOP)
         try:
-            await self._replaced(primary, key)
+            await self._failover(primary, key)
         finally:
             primary.process.send_signal(signal.SIGCONT)
         await self.heal()
@@ -111,7 +111,7 @@ class OnCluster:
         primaries = [await self._primary(key) for key in KEYS]
         replica = self._rng.choice([node for node in self._nodes if node not in primaries])
         await kill(replica)
-        await self._back(replica)
+        await self._restart(replica)
 
     async def _move_slot(self) -> None:
         key = self._rng.choice((*KEYS, LEASE))
@@ -120,31 +120,33 @@ class OnCluster:
     async def _kill_clients(self) -> None:
         await kill_clients((await self._primary(self._rng.choice(KEYS))).port)
 
-    async def _replaced(self, primary: Server, key: str) -> None:
-        async def other_is_named() -> bool:
+    async def _failover(self, primary: Server, key: str) -> None:
+        """Wait until another node is the primary of a key."""
+
+        async def replaced() -> bool:
             return await self._primary(key) is not primary
 
-        await eventually(other_is_named, seconds=IN_STEP_SECONDS)
+        await eventually(replaced, seconds=SYNC_SECONDS)
 
-    async def _back(self, node: Server) -> None:
-        await asyncio.sleep(self._rng.uniform(0, LONGEST_AWAY_SECONDS))
+    async def _restart(self, node: Server) -> None:
+        await asyncio.sleep(self._rng.uniform(0, MAX_DOWN_SECONDS))
         await asyncio.to_thread(node.restart)
         await self.heal()
 
-    async def _whole(self) -> bool:
+    async def _in_sync(self) -> bool:
         return all(await asyncio.gather(*(_sees_all(node) for node in self._nodes)))
 
 
 async def _rows(node: Server) -> list[Any]:
-    """CLUSTER SLOTS as it comes: [first, last, primary, replica, ...], each node as [host, port, ...]."""
+    """Return the raw reply to CLUSTER SLOTS: [first, last, primary, replica, ...], each node as [host, port, ...]."""
     async with client(node.port, ANSWER_SECONDS) as admin:
         admin.response_callbacks.pop("CLUSTER SLOTS", None)
         rows: list[Any] = await admin.execute_command("CLUSTER SLOTS")
     return rows
 
 
-async def _named(node: Server, key: str) -> int | None:
-    """The port of a key's primary, as one node sees it."""
+async def _primary_port(node: Server, key: str) -> int | None:
+    """Return the port of a key's primary as one node reports it."""
     try:
         rows = await _rows(node)
     except (RedisError, OSError):
@@ -154,11 +156,11 @@ async def _named(node: Server, key: str) -> int | None:
 
 
 async def _sees_all(node: Server) -> bool:
-    """Whether a node sees every slot with a primary and a replica that work, and is in step if it is a replica."""
+    """Return whether a node reports a primary and a replica for every slot and, if it is a replica, is in sync."""
     try:
         rows = await _rows(node)
     except (RedisError, OSError):
         return False
-    info = await ask(node, "INFO", "replication") or {}
-    in_step = info.get("role") == "master" or info.get("master_link_status") == "up"
-    return in_step and sum(row[1] - row[0] + 1 for row in rows if len(row) > 3) == SLOTS
+    info = await query(node, "INFO", "replication") or {}
+    in_sync = info.get("role") == "master" or info.get("master_link_status") == "up"
+    return in_sync and sum(row[1] - row[0] + 1 for row in rows if len(row) > 3) == SLOTS

@@ -1,4 +1,4 @@
-"""Produces entries and messages, and knows of each whether the server confirmed it."""
+"""Adds entries and publishes messages, and records which of them the server confirmed."""
 
 import asyncio
 import random
@@ -16,27 +16,27 @@ __all__ = ["KEYS", "MESSAGE", "Producer", "Publication", "Publisher", "producers
 
 KEYS = (*LISTS, STREAM, EMPTIED_STREAM)
 MESSAGE = "message/"
-MOST_AT_ONCE = 20
+MAX_BATCH = 20
 TIMEOUT_SECONDS = 3.0
 PAUSE_SECONDS = 0.1
 
 
 @dataclass
-class Connected:
-    """A client of a key's primary, found again after every failure. Bounded by the client's own timeouts."""
+class PrimaryClient:
+    """A client of a key's primary, which is looked up again after every failure. The client's timeouts bound calls."""
 
     scenario: Scenario
     key: str
     _client: redis.asyncio.Redis | None = None
 
-    async def do(self, command: Callable[[redis.asyncio.Redis], Awaitable[None]]) -> bool:
-        """Whether the command was confirmed. If not it may have been done, or not."""
+    async def execute(self, command: Callable[[redis.asyncio.Redis], Awaitable[None]]) -> bool:
+        """Return whether the command was confirmed. A command without confirmation may still have been executed."""
         try:
             if self._client is None:
                 self._client = client(await self.scenario.port_of(self.key), TIMEOUT_SECONDS)
             await command(self._client)
         except (RedisError, OSError, TypeError) as error:
-            # asyncio of Python 3.13 says this when it writes to a connection that is lost
+            # Python 3.13's asyncio raises this when it writes to a lost connection.
             if isinstance(error, TypeError) and str(error) != "'NoneType' object is not callable":
                 raise
             await self.close()
@@ -63,24 +63,24 @@ class Producer:
     unconfirmed: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Produce in batches of changing size. What was not confirmed is never sent again: the next ones are new."""
+        """Produce in batches of random size. An unconfirmed entry is never sent again; the next entries are new."""
         began = time.monotonic()
-        connected = Connected(self.scenario, self.key)
+        primary = PrimaryClient(self.scenario, self.key)
         while len(self.confirmed) < self.wanted:
-            number = min(self.rng.randint(1, MOST_AT_ONCE), self.wanted - len(self.confirmed))
+            number = min(self.rng.randint(1, MAX_BATCH), self.wanted - len(self.confirmed))
             first = len(self.confirmed) + len(self.unconfirmed)
             batch = [f"{self.key}/{first + at}" for at in range(number)]
-            if await connected.do(lambda redis, batch=batch: self._add(redis, batch)):  # type: ignore[misc]
+            if await primary.execute(lambda redis, batch=batch: self._add(redis, batch)):  # type: ignore[misc]
                 self.confirmed += batch
                 ahead = began + len(self.confirmed) / self.per_second - time.monotonic()
                 await asyncio.sleep(max(0.0, ahead))
             else:
                 self.unconfirmed += batch
                 await asyncio.sleep(PAUSE_SECONDS)
-        await connected.close()
+        await primary.close()
 
     async def _add(self, redis: redis.asyncio.Redis, batch: list[str]) -> None:
-        """Add the batch; with replicas, raise RedisError unless enough of them have it."""
+        """Add a batch. Raise RedisError if fewer replicas than required have it."""
         async with redis.pipeline(transaction=False) as pipeline:
             if self.key in LISTS:
                 pipeline.rpush(self.key, *batch)
@@ -96,7 +96,7 @@ class Producer:
 
 @dataclass(frozen=True)
 class Publication:
-    """One message that the server confirmed. `receivers`: how many subscribers it was sent to."""
+    """A message that the server confirmed, and the number of subscribers that it was sent to."""
 
     payload: str
     at_ns: int
@@ -105,7 +105,7 @@ class Publication:
 
 @dataclass
 class Publisher:
-    """Publishes messages, `per_second`, until it is told to stop."""
+    """Publishes `per_second` messages per second until it is stopped."""
 
     scenario: Scenario
     per_second: float
@@ -113,18 +113,18 @@ class Publisher:
     unconfirmed: int = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Publish at a steady pace; a message is not sent again."""
-        connected = Connected(self.scenario, CHANNEL)
+        """Publish at a steady pace until `stop` is set. An unconfirmed message is not sent again."""
+        primary = PrimaryClient(self.scenario, CHANNEL)
         while not stop.is_set():
             at_ns = time.monotonic_ns()
             payload = f"{MESSAGE}{len(self.confirmed) + self.unconfirmed}"
-            if not await connected.do(lambda redis, payload=payload, at=at_ns: self._publish(redis, payload, at)):  # type: ignore[misc]
+            if not await primary.execute(lambda redis, payload=payload, at=at_ns: self._publish(redis, payload, at)):  # type: ignore[misc]
                 self.unconfirmed += 1
             elif not self.confirmed[-1].receivers:
-                # A primary that was demoted takes messages all the same, and no subscriber of its primary gets them.
-                await connected.close()
+                # A demoted primary still accepts messages, but subscribers of the new primary do not get them.
+                await primary.close()
             await asyncio.sleep(max(0.0, 1 / self.per_second - (time.monotonic_ns() - at_ns) / 1e9))
-        await connected.close()
+        await primary.close()
 
     async def _publish(self, redis: redis.asyncio.Redis, payload: str, at_ns: int) -> None:
         receivers = await redis.publish(CHANNEL, payload)
@@ -132,6 +132,6 @@ class Publisher:
 
 
 def producers(scenario: Scenario, entries: int, seconds: float, seed: int) -> list[Producer]:
-    """One for each list and stream; together they add `entries` within about so many seconds."""
+    """Return one producer per list and stream; together they add `entries` within about `seconds`."""
     each = entries // len(KEYS)
     return [Producer(scenario, key, each, each / seconds, random.Random(f"{seed} {key}")) for key in KEYS]

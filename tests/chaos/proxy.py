@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and a server that does what bad networks do."""
+"""A TCP proxy between clients and a server that injects network faults."""
 
 import asyncio
 import contextlib
@@ -7,25 +7,25 @@ import socket
 import struct
 from enum import StrEnum
 
-__all__ = ["Mishap", "Proxy"]
+__all__ = ["NetworkFault", "Proxy"]
 
 CHUNK_BYTES = 65_536
 
 
-class Mishap(StrEnum):
-    """What befalls a connection. All but the first wait for the next request or reply."""
+class NetworkFault(StrEnum):
+    """A fault of one connection. All but RESET take effect at the next request or reply."""
 
-    RESET = "reset at once"
-    REQUEST_LOST = "requests vanish, link stays open"
-    REPLY_LOST = "executed, replies vanish, link stays open"
+    RESET = "immediate reset"
+    REQUEST_LOST = "requests lost, connection stays open"
+    REPLY_LOST = "executed, replies lost, connection stays open"
     CUT_AFTER_EXECUTION = "executed, cut before the reply"
     CUT_IN_REPLY = "cut in the middle of a reply"
 
 
 class Proxy:
-    """Listens on `port`, once started, and passes everything on to a port of this machine.
+    """Listens on `port`, once started, and forwards all traffic to a port of this machine.
 
-    `delay_seconds` is how long each chunk is held back, in both directions.
+    `delay_seconds` is how long each chunk is delayed, in both directions.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -40,16 +40,16 @@ class Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def strike(self, mishap: Mishap, share: float, rng: random.Random) -> int:
-        """Let a mishap befall about this share of the connections, one at least; how many it was."""
+    def inject(self, fault: NetworkFault, share: float, rng: random.Random) -> int:
+        """Inject a fault into about this share of the connections, at least one; return their number."""
         links = sorted(self._links, key=lambda link: link.number)
-        struck = [link for link in links if rng.random() < share] or links[:1]
-        for link in struck:
-            link.strike(mishap)
-        return len(struck)
+        chosen = [link for link in links if rng.random() < share] or links[:1]
+        for link in chosen:
+            link.inject(fault)
+        return len(chosen)
 
     async def stop(self) -> None:
-        """Listen no more and cut every connection."""
+        """Stop listening and reset every connection."""
         if self._server is not None:
             self._server.close()
         for link in self._links:
@@ -70,7 +70,7 @@ class Proxy:
 
 
 class _Link:
-    """One client's connection and its counterpart to the server."""
+    """A client's connection and the matching connection to the server."""
 
     _count = 0
 
@@ -87,10 +87,10 @@ class _Link:
         self._proxy = proxy
         self._client = (client_reader, client_writer)
         self._server = (server_reader, server_writer)
-        self._mishap: Mishap | None = None
+        self._fault: NetworkFault | None = None
 
     async def run(self) -> None:
-        """Pass on until one side ends."""
+        """Forward traffic until one side closes."""
         directions = [asyncio.create_task(self._requests()), asyncio.create_task(self._replies())]
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -100,11 +100,11 @@ class _Link:
             await asyncio.gather(*directions, return_exceptions=True)
             self.cut()
 
-    def strike(self, mishap: Mishap) -> None:
-        """Let a mishap befall this connection."""
-        if mishap is Mishap.RESET:
+    def inject(self, fault: NetworkFault) -> None:
+        """Inject a fault into this connection."""
+        if fault is NetworkFault.RESET:
             self.cut()
-        self._mishap = mishap
+        self._fault = fault
 
     def cut(self) -> None:
         """Reset both sides."""
@@ -118,7 +118,7 @@ class _Link:
         with contextlib.suppress(OSError):
             while chunk := await self._client[0].read(CHUNK_BYTES):
                 await asyncio.sleep(self._proxy.delay_seconds)
-                if self._mishap is not Mishap.REQUEST_LOST:
+                if self._fault is not NetworkFault.REQUEST_LOST:
                     self._server[1].write(chunk)
                     await self._server[1].drain()
 
@@ -126,12 +126,12 @@ class _Link:
         with contextlib.suppress(OSError):
             while chunk := await self._server[0].read(CHUNK_BYTES):
                 await asyncio.sleep(self._proxy.delay_seconds)
-                if self._mishap is Mishap.CUT_AFTER_EXECUTION:
+                if self._fault is NetworkFault.CUT_AFTER_EXECUTION:
                     return
-                if self._mishap is Mishap.CUT_IN_REPLY:
+                if self._fault is NetworkFault.CUT_IN_REPLY:
                     self._client[1].write(chunk[: len(chunk) // 2])
                     await self._client[1].drain()
                     return
-                if self._mishap not in (Mishap.REPLY_LOST, Mishap.REQUEST_LOST):
+                if self._fault not in (NetworkFault.REPLY_LOST, NetworkFault.REQUEST_LOST):
                     self._client[1].write(chunk)
                     await self._client[1].drain()

@@ -1,4 +1,4 @@
-"""What hosts record of their calls: lines in a file of each process's own, past every fault of the network."""
+"""Records of calls: each host process writes lines to its own file, which network faults cannot affect."""
 
 import os
 import time
@@ -14,7 +14,7 @@ __all__ = ["Call", "Fate", "Moment", "Recorder", "Records", "fate"]
 
 
 class Moment(StrEnum):
-    """What a line tells of a call."""
+    """The moment of a call that a line records."""
 
     STARTED = "S"
     HANDLED = "H"
@@ -26,12 +26,12 @@ class Fate(StrEnum):
 
     SUCCEEDS = "succeeds"
     RAISES_ONCE = "raises once"
-    ASKS_FOR_RETRY = "asks for another try"
+    ASKS_FOR_RETRY = "asks for a retry"
     IS_REJECTED = "is rejected"
 
 
 def fate(seed: int, payload: str) -> Fate:
-    """What becomes of a payload: 2 % raise at first, 0.5 % ask for another try, 0.1 % are never handled."""
+    """Return the fate of a payload: 2 % raise at first, 0.5 % ask for a retry, 0.1 % are rejected."""
     draw = zlib.crc32(f"{seed}:{payload}".encode()) % 1000
     if draw == 0:
         return Fate.IS_REJECTED
@@ -41,7 +41,7 @@ def fate(seed: int, payload: str) -> Fate:
 
 
 class Call(NamedTuple):
-    """One line. `epoch`: of the pub/sub lease, else 0. `at_ns`: on the clock that all processes of a machine share."""
+    """One line: `epoch` of the pub/sub lease, else 0; `at_ns` on the clock that all processes of a machine share."""
 
     moment: Moment
     payload: str
@@ -52,7 +52,7 @@ class Call(NamedTuple):
 
 
 class Recorder:
-    """Appends lines to one process's file. A line is one write, so a killed process leaves whole lines."""
+    """Appends lines to one process's file. Each line is one write, so a killed process leaves only complete lines."""
 
     def __init__(self, folder: Path, instance: str) -> None:
         self._file = os.open(folder / f"{instance}.calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -65,27 +65,27 @@ class Recorder:
 
 @dataclass
 class Records:
-    """All lines of all processes, by payload, each payload's in the order of time."""
+    """All lines of all processes by payload, each payload's in chronological order."""
 
     by_payload: dict[str, list[Call]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Records":
-        """Read every process's file. Raises ValueError for a line that is not whole: the record must not lie."""
+        """Read every process's file. Raise ValueError for an incomplete line, because the record must be reliable."""
         calls: defaultdict[str, list[Call]] = defaultdict(list)
         for path in sorted(folder.glob("*.calls")):
             for call in _calls(path):
                 calls[call.payload].append(call)
-        for of_one in calls.values():
-            of_one.sort(key=lambda call: call.at_ns)
+        for of_payload in calls.values():
+            of_payload.sort(key=lambda call: call.at_ns)
         return cls(dict(calls))
 
     def of(self, payload: str, moment: Moment) -> list[Call]:
-        """The lines of one payload that tell of this moment."""
+        """Return the lines of one payload that record this moment."""
         return [call for call in self.by_payload.get(payload, ()) if call.moment is moment]
 
     def starts(self, prefix: str) -> list[Call]:
-        """The starts of all calls whose payload begins so, in the order of time."""
+        """Return the starts of all calls whose payload has this prefix, in chronological order."""
         calls = (call for payload in self.by_payload if payload.startswith(prefix) for call in self.by_payload[payload])
         return sorted((call for call in calls if call.moment is Moment.STARTED), key=lambda call: call.at_ns)
 

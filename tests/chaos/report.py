@@ -1,4 +1,4 @@
-"""Shows a verdict."""
+"""Prints a verdict."""
 
 import signal
 import statistics
@@ -16,11 +16,11 @@ EVIDENCE_LINES = 10
 
 
 def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) -> None:
-    """Print what was verified, counted, done to the servers, and what take-overs cost."""
+    """Print what was verified and counted, the injected faults, and the cost of takeovers."""
     console.print(_verified(verdict, title))
     console.print(
-        f"More than once: a process has at most 30 entries in hand; a SIGKILL may repeat those, a fault that outlasts "
-        f"a lease those of all {evidence.hosts} processes.\n",
+        f"Bound of repeats: a process has at most 30 entries in progress. A SIGKILL may repeat these; a fault that "
+        f"outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
         highlight=False,
     )
     counted = Table("counted", "", box=None)
@@ -32,23 +32,23 @@ def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) 
         faults.add_row(name, str(times))
     console.print(faults, "")
     if evidence.costs:
-        console.print(_take_overs(evidence.costs), "")
+        console.print(_takeovers(evidence.costs), "")
     for finding in verdict.findings:
         for line in finding.evidence[:EVIDENCE_LINES]:
             console.print(f"{finding.what}: {line}", style="red", highlight=False)
 
 
 def _verified(verdict: Verdict, title: str) -> Table:
-    table = Table("verified", "found", "must be", "", title=title, title_justify="left")
+    table = Table("verified", "found", "expected", "", title=title, title_justify="left")
     for finding in verdict.findings:
         mark = "[green]yes[/]" if finding.good else "[bold red]NO[/]"
         table.add_row(finding.what, finding.found, finding.expected, mark)
     return table
 
 
-def _take_overs(costs: Sequence[Cost]) -> Table:
-    """By signal: the time from the signal to the first call elsewhere, and the messages that nobody handled."""
-    table = Table("pub/sub take-over after", "times", "seconds (median, longest)", "messages missed each", box=None)
+def _takeovers(costs: Sequence[Cost]) -> Table:
+    """Show, by signal, the time from the signal to the first call elsewhere, and the messages that no host handled."""
+    table = Table("pub/sub takeover after", "times", "seconds (median, longest)", "messages missed each", box=None)
     for number in (signal.SIGKILL, signal.SIGTERM):
         of_signal = [cost for cost in costs if cost.number is number]
         seconds = [cost.seconds for cost in of_signal if cost.seconds is not None]

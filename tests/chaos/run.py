@@ -1,4 +1,4 @@
-"""One run: start, produce, disturb, let it settle, take over, stop, judge."""
+"""One run: starts servers and hosts, produces under faults, lets the backlog settle, forces takeovers, and stops."""
 
 import asyncio
 import contextlib
@@ -13,32 +13,32 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from tests.chaos.faults import disturb, host_faults
+from tests.chaos.faults import host_faults, inject_faults
 from tests.chaos.hosts import GRACE_SECONDS, Hosts
 from tests.chaos.leftovers import dead_letters, leftovers
 from tests.chaos.producers import Producer, Publisher, producers
 from tests.chaos.records import Records
 from tests.chaos.scenario import Scenario
-from tests.chaos.takeovers import Signalled, cost_of, take_over
+from tests.chaos.takeovers import SentSignal, cost_of, take_over
 from tests.chaos.verdict import Evidence
 from tests.support.waiting import eventually
 
 __all__ = ["FULL", "SHORT", "Plan", "run"]
 
 PROGRESS_SECONDS = 10.0
-#: How often the servers are asked what is left; asking takes time that the hosts need.
-LOOK_SECONDS = 0.2
-#: No part of a run lasts longer, however slow the machine is.
-LONGEST_SECONDS = 900.0
+#: Interval of checks for leftovers; more frequent checks would take CPU time from the hosts.
+CHECK_SECONDS = 0.2
+#: Time limit of each part of a run, even on a slow machine.
+LIMIT_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How big a run is. Pauses are from and to so many seconds, between one fault and the next."""
+    """The size of a run. Pauses are ranges of seconds between two faults."""
 
     entries: int
     hosts: int
-    #: Production is spread over so many seconds, if nothing holds it up; faults go on for as long.
+    #: Duration of production without outages; faults are injected during all of it.
     seconds: float
     messages_per_second: float
     lease_seconds: float
@@ -46,11 +46,11 @@ class Plan:
     host_pause_seconds: tuple[float, float]
     server_pause_seconds: tuple[float, float]
     stop_seconds: tuple[float, float]
-    #: Take-overs of the pub/sub lease by SIGKILL, and as many by SIGTERM, after the faults.
-    take_overs: int
-    #: After the last fault what is left must change every so often, until nothing is left.
+    #: Number of takeovers of the pub/sub lease by SIGKILL, and again by SIGTERM, after the faults.
+    takeovers: int
+    #: After the last fault, the leftovers must change at least this often until there are none.
     stuck_seconds: float
-    #: How often each fault happens; None: again and again until all is produced.
+    #: How often each fault is injected; None repeats faults until everything is produced.
     rounds: int | None = None
 
 
@@ -59,11 +59,11 @@ SHORT = Plan(2_000, 2, 3.0, 50.0, 1.0, 1.0, (0.5, 1.5), (0.05, 0.2), (0.3, 1.0),
 
 
 async def run(
-    scenario: Scenario, plan: Plan, seed: int, folder: Path, say: Callable[[str], object] = lambda line: None
+    scenario: Scenario, plan: Plan, seed: int, folder: Path, report: Callable[[str], object] = lambda line: None
 ) -> Evidence:
-    """Run the plan. `folder` gets the hosts' logs and records; `say` gets a line now and then.
+    """Run the plan. `folder` receives the hosts' logs and records; `report` is called with lines of progress.
 
-    Raises AssertionError if something that the run itself needs does not come about in time.
+    Raises AssertionError if a condition that the run itself needs is not met in time.
     """
     settings = {
         "CHAOS_RECORDS": str(folder),
@@ -76,7 +76,7 @@ async def run(
     hosts = Hosts(folder, {**settings, "TRIGGERFISH_CONNECTION": scenario.connection_string}, plan.hosts)
     try:
         await hosts.start()
-        return await _Run(scenario, hosts, plan, seed, folder, say).run()
+        return await _Run(scenario, hosts, plan, seed, folder, report).run()
     finally:
         await hosts.abandon()
         await scenario.stop()
@@ -89,21 +89,21 @@ class _Run:
     plan: Plan
     seed: int
     folder: Path
-    say: Callable[[str], object]
+    report: Callable[[str], object]
     began: float = field(default_factory=time.monotonic)
 
     async def run(self) -> Evidence:
         plan = self.plan
         producing = producers(self.scenario, plan.entries, plan.seconds, self.seed)
         publisher = Publisher(self.scenario, plan.messages_per_second)
-        async with _published(publisher):
-            faults = await self._under_fire(producing)
-            self._tell(f"produced; {faults.total()} faults; settling")
+        async with _publishing(publisher):
+            faults = await self._produce_under_faults(producing)
+            self._report(f"produced; {faults.total()} faults; settling")
             healed = time.monotonic()
-            left = await self._settled()
+            left = await self._settle()
             settled = time.monotonic()
-            self._tell(f"settled; {2 * plan.take_overs} take-overs")
-            signalled = await self._take_overs(publisher)
+            self._report(f"settled; {2 * plan.takeovers} takeovers")
+            signals = await self._take_over(publisher)
         end_ns = time.monotonic_ns()
         await self.hosts.stop()
         records = Records.read(self.folder)
@@ -119,36 +119,37 @@ class _Run:
             leftovers=left or await leftovers(self.scenario),
             dead_letters=await dead_letters(self.scenario),
             endings=self.hosts.endings,
-            unforeseen=self.hosts.logged("not foreseen"),
+            unexpected_errors=self.hosts.logged("unexpected error"),
             faults=faults,
-            costs=cost_of(signalled, publisher, records, end_ns),
+            costs=cost_of(signals, publisher, records, end_ns),
         )
 
-    async def _under_fire(self, producing: list[Producer]) -> Counter[str]:
-        """Produce everything while faults happen; how often each did."""
+    async def _produce_under_faults(self, producing: list[Producer]) -> Counter[str]:
+        """Produce everything while faults are injected; return how often each was."""
         counts: Counter[str] = Counter()
         stop = asyncio.Event()
         rng = random.Random(f"{self.seed} hosts")
-        async with asyncio.timeout(LONGEST_SECONDS), asyncio.TaskGroup() as group:
+        rounds = self.plan.rounds
+        async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
             host, server = self.plan.host_pause_seconds, self.plan.server_pause_seconds
-            group.create_task(disturb(host_faults(self.hosts, rng), rng, host, stop, counts, rounds=self.plan.rounds))
+            group.create_task(inject_faults(host_faults(self.hosts, rng), rng, host, stop, counts, rounds=rounds))
             rng = random.Random(f"{self.seed} servers")
-            group.create_task(disturb(self.scenario.faults, rng, server, stop, counts, rounds=self.plan.rounds))
-            telling = group.create_task(self._tell_progress(producing, counts))
+            group.create_task(inject_faults(self.scenario.faults, rng, server, stop, counts, rounds=rounds))
+            progress = group.create_task(self._report_progress(producing, counts))
             await asyncio.gather(*(producer.run() for producer in producing))
             stop.set()
-            telling.cancel()
+            progress.cancel()
         await self.scenario.heal()
         return counts
 
-    async def _settled(self) -> dict[str, int]:
-        """Wait until nothing is left, for as long as something happens; what is left in the end."""
+    async def _settle(self) -> dict[str, int]:
+        """Wait until nothing is left or nothing has changed for `stuck_seconds`; return what is left."""
         left = {"not known": 1}
         since = time.monotonic()
 
         async def nothing_left_or_stuck() -> bool:
             nonlocal left, since
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             before = left
             with contextlib.suppress(RedisError, OSError):
                 left = await leftovers(self.scenario)
@@ -156,30 +157,30 @@ class _Run:
                 since = time.monotonic()
             return not left or time.monotonic() - since > self.plan.stuck_seconds
 
-        await eventually(nothing_left_or_stuck, seconds=LONGEST_SECONDS)
+        await eventually(nothing_left_or_stuck, seconds=LIMIT_SECONDS)
         return left
 
-    async def _tell_progress(self, producing: list[Producer], counts: Counter[str]) -> None:
+    async def _report_progress(self, producing: list[Producer], counts: Counter[str]) -> None:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             confirmed = sum(len(producer.confirmed) for producer in producing)
-            self._tell(f"{confirmed:,} entries confirmed, {counts.total()} faults")
+            self._report(f"{confirmed:,} entries confirmed, {counts.total()} faults")
 
-    def _tell(self, line: str) -> None:
-        self.say(f"{time.monotonic() - self.began:4.0f} s  {line}")
+    def _report(self, line: str) -> None:
+        self.report(f"{time.monotonic() - self.began:4.0f} s  {line}")
 
-    async def _take_overs(self, publisher: Publisher) -> list[Signalled]:
-        numbers = [signal.SIGKILL, signal.SIGTERM] * self.plan.take_overs
+    async def _take_over(self, publisher: Publisher) -> list[SentSignal]:
+        numbers = [signal.SIGKILL, signal.SIGTERM] * self.plan.takeovers
         return [await take_over(self.scenario, self.hosts, publisher, number) for number in numbers]
 
 
 @asynccontextmanager
-async def _published(publisher: Publisher) -> AsyncIterator[None]:
-    """Messages are published during the block."""
+async def _publishing(publisher: Publisher) -> AsyncIterator[None]:
+    """Publish messages during the block."""
     stop = asyncio.Event()
-    publishing = asyncio.create_task(publisher.run(stop))
+    task = asyncio.create_task(publisher.run(stop))
     try:
         yield
     finally:
         stop.set()
-        await publishing
+        await task

@@ -1,6 +1,6 @@
-"""Where the app is put under fire: how the servers are started, what the hosts connect to, and which faults there are.
+"""The protocol of scenarios: which servers run, what hosts connect to, and which faults can be injected.
 
-A further scenario is a further class with this shape, in SCENARIOS of __main__.
+To add a scenario, write a class that implements the protocol and add it to SCENARIOS in __main__.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,55 +12,58 @@ from redis.backoff import NoBackoff
 
 __all__ = ["DURABLE", "Fault", "Scenario", "client"]
 
-#: Servers keep what they confirm through kill -9.
+#: With these arguments, a server keeps every confirmed write even after SIGKILL.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
-#: Draws what it needs, does the damage, and returns when what lasts for a while is over.
+#: Injects a fault and returns when it is over.
 Fault = Callable[[], Awaitable[None]]
 
 
 class Scenario(Protocol):
-    """Servers that fail. `name` is for people."""
+    """Servers that fail. `name` is shown in reports."""
 
     name: str
-    #: Replicas that must have a write before it counts as confirmed (WAIT).
+    #: Number of replicas that must have a write before it counts as confirmed (WAIT).
     replicas: int
-    #: Whether what hosts write is never lost. If it may be, so may a lease, or that an entry was handled.
+    #: Whether hosts' writes are never lost. If they may be, leases and settlements may be lost too.
     durable: bool
 
     async def start(self) -> None:
-        """Start the servers, and what stands between them and their clients."""
+        """Start the servers, and any proxy between them and their clients."""
         ...
 
     @property
     def connection_string(self) -> str:
-        """What the hosts are given."""
+        """The connection string of the hosts."""
         ...
 
     @property
     def faults(self) -> Mapping[str, Fault]:
-        """The faults of servers and network, by a name for people. Each is over when it returns."""
+        """The faults of servers and network, by the name shown in reports. Each is over when it returns."""
         ...
 
     async def port_of(self, key: str) -> int:
-        """Where a client that suffers with the hosts reaches a key's primary now. Raises RedisError or OSError."""
+        """Return the port of a key's primary for clients that share the hosts' network faults.
+
+        Raises RedisError or OSError.
+        """
         ...
 
     async def direct_port_of(self, key: str) -> int:
-        """Where a key's primary is, past every proxy. Raises RedisError or OSError."""
+        """Return the port of a key's primary, without any proxy. Raises RedisError or OSError."""
         ...
 
     async def heal(self) -> None:
-        """See that every server runs and answers."""
+        """Make sure that every server runs and responds."""
         ...
 
     async def stop(self) -> None:
-        """End all servers."""
+        """Stop all servers."""
         ...
 
 
 def client(port: int, timeout_seconds: float) -> redis.asyncio.Redis:
-    """A client that never sends anything twice: what it got no answer to is not known to be done."""
+    """Return a client that never retries a command: without a reply, it is unknown whether the command was executed."""
     return redis.asyncio.Redis(
         port=port,
         protocol=2,

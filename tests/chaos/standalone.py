@@ -1,11 +1,11 @@
-"""One server that keeps what it confirms, behind a bad network."""
+"""One server that keeps every confirmed write, behind an unreliable network."""
 
 import asyncio
 import random
 import signal
 from collections.abc import Mapping
 
-from tests.chaos.proxy import Mishap, Proxy
+from tests.chaos.proxy import NetworkFault, Proxy
 from tests.chaos.scenario import DURABLE, Fault, client
 from tests.servers.catalogue import RELEASES
 from tests.support.waiting import eventually
@@ -13,15 +13,15 @@ from triggerfish.testing.server import Server
 
 __all__ = ["Standalone"]
 
-LONGEST_AWAY_SECONDS = 1.5
-LONGEST_DELAY_SECONDS = 0.05
+MAX_DOWN_SECONDS = 1.5
+MAX_DELAY_SECONDS = 0.05
 ADMIN_TIMEOUT_SECONDS = 10.0
 
 
 class Standalone:
-    """One server of a release, and a proxy before it.
+    """One server of a release behind a proxy.
 
-    `stop_seconds`: how long the server stands still, from and to. `rng` decides all that the faults leave open.
+    `stop_seconds` is the range of how long the server is suspended. `rng` makes every random choice of the faults.
     """
 
     replicas = 0
@@ -46,11 +46,11 @@ class Standalone:
 
     @property
     def faults(self) -> Mapping[str, Fault]:
-        network = {f"network: {mishap}": self._mishap(mishap) for mishap in Mishap}
+        network = {f"network: {fault}": self._network_fault(fault) for fault in NetworkFault}
         return {
             "server: SIGKILL, restart": self._kill_server,
             "server: SIGSTOP, SIGCONT": self._stop_server,
-            "network: slow": self._slow,
+            "network: slow": self._slow_down,
             **network,
             "CLIENT KILL": self._kill_clients,
         }
@@ -86,7 +86,7 @@ class Standalone:
         server, _ = self._running
         server.process.kill()
         await asyncio.to_thread(server.process.wait)
-        await asyncio.sleep(self._rng.uniform(0, LONGEST_AWAY_SECONDS))
+        await asyncio.sleep(self._rng.uniform(0, MAX_DOWN_SECONDS))
         await asyncio.to_thread(server.restart)
 
     async def _stop_server(self) -> None:
@@ -97,19 +97,19 @@ class Standalone:
         finally:
             server.process.send_signal(signal.SIGCONT)
 
-    async def _slow(self) -> None:
+    async def _slow_down(self) -> None:
         _, proxy = self._running
-        proxy.delay_seconds = self._rng.uniform(0, LONGEST_DELAY_SECONDS)
+        proxy.delay_seconds = self._rng.uniform(0, MAX_DELAY_SECONDS)
         try:
             await asyncio.sleep(self._rng.uniform(*self._stop_seconds))
         finally:
             proxy.delay_seconds = 0.0
 
-    def _mishap(self, mishap: Mishap) -> Fault:
-        async def strike() -> None:
-            self._running[1].strike(mishap, self._rng.uniform(0.05, 0.6), self._rng)
+    def _network_fault(self, fault: NetworkFault) -> Fault:
+        async def inject() -> None:
+            self._running[1].inject(fault, self._rng.uniform(0.05, 0.6), self._rng)
 
-        return strike
+        return inject
 
     async def _kill_clients(self) -> None:
         kind = self._rng.choice(("NORMAL", "PUBSUB"))

@@ -1,4 +1,4 @@
-"""Ends the holder of the pub/sub lease while nothing else goes wrong, and measures what that costs."""
+"""Forces takeovers of the pub/sub lease while there are no other faults, and measures their cost."""
 
 import signal
 import time
@@ -11,21 +11,21 @@ from tests.chaos.records import Moment, Records
 from tests.chaos.scenario import Scenario, client
 from tests.support.waiting import eventually
 
-__all__ = ["Cost", "Signalled", "cost_of", "take_over"]
+__all__ = ["Cost", "SentSignal", "cost_of", "take_over"]
 
 LEASE = lease_key("chaos", "on_message")
 TIMEOUT_SECONDS = 10.0
-#: A take-over that lasts longer than this is a failure of its own.
-LONGEST_SECONDS = 60.0
-#: So many messages in a row reach a subscriber before and after each take-over.
+#: A takeover that takes longer is a failure.
+LIMIT_SECONDS = 60.0
+#: Number of consecutive messages that must reach a subscriber before and after each takeover.
 STEADY_MESSAGES = 20
-#: Messages published so shortly before the signal may be lost with the process.
+#: Messages published this shortly before the signal may be lost with the process.
 BEFORE_NS = 50_000_000
 
 
 @dataclass(frozen=True)
-class Signalled:
-    """A holder that was told to end."""
+class SentSignal:
+    """A signal that was sent to the holder of the lease."""
 
     number: signal.Signals
     holder: str
@@ -34,9 +34,10 @@ class Signalled:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one take-over cost. `seconds`: from the signal to the first call in another instance; None: there is none.
+    """The cost of one takeover.
 
-    `missed`: confirmed messages that nobody handled, of `published` since the signal.
+    `seconds` is the time from the signal to the first call in another instance; None if there was no such call.
+    `missed` is the number of confirmed messages that no instance handled, out of `published` since the signal.
     """
 
     number: signal.Signals
@@ -45,37 +46,38 @@ class Cost:
     published: int
 
 
-async def take_over(scenario: Scenario, hosts: Hosts, publisher: Publisher, number: signal.Signals) -> Signalled:
-    """Signal the holder, and wait until messages reach another one steadily."""
+async def take_over(scenario: Scenario, hosts: Hosts, publisher: Publisher, number: signal.Signals) -> SentSignal:
+    """Signal the holder of the lease, and wait until messages reach another holder steadily."""
     await hosts.all_ready()
-    await eventually(lambda: _steady(publisher, 0), seconds=LONGEST_SECONDS)
-    holder = await eventually(lambda: _holder_among(scenario, hosts, ""), seconds=LONGEST_SECONDS)
+    await eventually(lambda: _steady(publisher, 0), seconds=LIMIT_SECONDS)
+    holder = await eventually(lambda: _holder_among(scenario, hosts, ""), seconds=LIMIT_SECONDS)
     slot = hosts.of(holder)
     assert slot is not None
     at_ns = time.monotonic_ns()
     await (hosts.kill(slot) if number is signal.SIGKILL else hosts.drain(slot))
-    await eventually(lambda: _holder_among(scenario, hosts, holder), seconds=LONGEST_SECONDS)
+    await eventually(lambda: _holder_among(scenario, hosts, holder), seconds=LIMIT_SECONDS)
     since = len(publisher.confirmed)
-    await eventually(lambda: _steady(publisher, since), seconds=LONGEST_SECONDS)
-    return Signalled(number, holder, at_ns)
+    await eventually(lambda: _steady(publisher, since), seconds=LIMIT_SECONDS)
+    return SentSignal(number, holder, at_ns)
 
 
-def cost_of(signalled: list[Signalled], publisher: Publisher, records: Records, end_ns: int) -> list[Cost]:
-    """What each take-over cost, by what the processes recorded."""
+def cost_of(signals: list[SentSignal], publisher: Publisher, records: Records, end_ns: int) -> list[Cost]:
+    """Compute the cost of each takeover from the processes' records."""
     starts = records.starts(MESSAGE)
     costs = []
-    for at, one in enumerate(signalled):
-        until_ns = signalled[at + 1].at_ns if at + 1 < len(signalled) else end_ns
-        window = [message for message in publisher.confirmed if one.at_ns - BEFORE_NS <= message.at_ns < until_ns]
+    for at, sent in enumerate(signals):
+        until_ns = signals[at + 1].at_ns if at + 1 < len(signals) else end_ns
+        window = [message for message in publisher.confirmed if sent.at_ns - BEFORE_NS <= message.at_ns < until_ns]
         missed = sum(not records.of(message.payload, Moment.STARTED) for message in window)
-        first_ns = next((call.at_ns for call in starts if call.at_ns > one.at_ns and call.instance != one.holder), None)
-        seconds = None if first_ns is None else (first_ns - one.at_ns) / 1e9
-        costs.append(Cost(one.number, seconds, missed, len(window)))
+        taken_over = (call.at_ns for call in starts if call.at_ns > sent.at_ns and call.instance != sent.holder)
+        first_ns = next(taken_over, None)
+        seconds = None if first_ns is None else (first_ns - sent.at_ns) / 1e9
+        costs.append(Cost(sent.number, seconds, missed, len(window)))
     return costs
 
 
 async def _holder_among(scenario: Scenario, hosts: Hosts, other_than: str) -> str:
-    """The instance that holds the lease, if it runs and is another one; else nothing."""
+    """Return the instance that holds the lease if it runs and is not `other_than`; otherwise ""."""
     async with client(await scenario.direct_port_of(LEASE), TIMEOUT_SECONDS) as direct:
         holder = str((await direct.execute_command("GET", LEASE) or b"").decode())
     return holder if holder != other_than and hosts.of(holder) is not None else ""

@@ -11,8 +11,8 @@ from tests.chaos.verdict import judge
 from triggerfish.cli.output import stdout
 
 
-async def test_nothing_is_lost_whatever_happens(tmp_path: Path) -> None:
-    """Processes and the server are killed, links cut, functions raise: all that was confirmed is handled."""
+async def test_nothing_is_lost_under_random_faults(tmp_path: Path) -> None:
+    """Every confirmed entry is handled although processes die, connections break and functions raise."""
     seed = secrets.randbelow(1_000_000)
     scenario = Standalone(random.Random(f"{seed} scenario"), release="valkey-9.1", stop_seconds=SHORT.stop_seconds)
     evidence = await run(scenario, SHORT, seed, tmp_path)

@@ -1,8 +1,8 @@
-"""A primary that dies or stands still and is replaced, under Sentinel.
+"""A primary under Sentinel that dies or hangs and is replaced.
 
-A write counts when both replicas have it (WAIT), since either may take over. What hosts write is not waited for: a
-settlement may be lost with a primary, so that an entry comes again, and so may a lease. A primary that was replaced
-refuses to write, as docs/operations.md recommends.
+A producer's write counts once both replicas have it (WAIT), because either may take over. Hosts do not wait for
+replicas. A settlement may be lost with a primary, so that an entry is delivered again, and so may a lease. A primary
+that was replaced refuses writes, as docs/how-to/operations.md recommends.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import random
 import signal
 from collections.abc import Mapping
 
-from tests.chaos.nodes import IN_STEP_SECONDS, LONGEST_AWAY_SECONDS, ask, kill, kill_clients
+from tests.chaos.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
 from tests.chaos.scenario import DURABLE, Fault
 from tests.servers.catalogue import RELEASES
 from tests.servers.sentinels import Sentinels
@@ -20,7 +20,7 @@ from triggerfish.testing.server import Server
 __all__ = ["UnderSentinel"]
 
 
-#: A primary that no replica follows any more takes no writes.
+#: With these arguments, a primary without replicas refuses writes.
 REFUSING = ("--min-replicas-to-write", "1")
 
 
@@ -46,8 +46,8 @@ class UnderSentinel:
     @property
     def faults(self) -> Mapping[str, Fault]:
         return {
-            "primary: SIGKILL, fail-over": self._kill_primary,
-            "primary: SIGSTOP past a fail-over": self._stop_primary,
+            "primary: SIGKILL, failover": self._kill_primary,
+            "primary: SIGSTOP until after failover": self._stop_primary,
             "replica: SIGKILL, restart": self._kill_replica,
             "CLIENT KILL": self._kill_clients,
         }
@@ -59,7 +59,7 @@ class UnderSentinel:
         return (await self._primary()).port
 
     async def heal(self) -> None:
-        await eventually(self._all_in_step, seconds=IN_STEP_SECONDS)
+        await eventually(self._in_sync, seconds=SYNC_SECONDS)
 
     async def stop(self) -> None:
         if self._sentinels is not None:
@@ -74,7 +74,7 @@ class UnderSentinel:
         return await asyncio.to_thread(lambda: self._running.primary)
 
     async def _kill_primary(self) -> None:
-        await self._back(await asyncio.to_thread(self._running.kill_primary))
+        await self._restart(await asyncio.to_thread(self._running.kill_primary))
 
     async def _stop_primary(self) -> None:
         primary = await self._primary()
@@ -89,23 +89,23 @@ class UnderSentinel:
         primary = await self._primary()
         replica = self._rng.choice([server for server in self._running.servers if server is not primary])
         await kill(replica)
-        await self._back(replica)
+        await self._restart(replica)
 
-    async def _back(self, server: Server) -> None:
-        """Start a dead server as a replica; by itself it would come back as a primary, until the Sentinels see it."""
-        await asyncio.sleep(self._rng.uniform(0, LONGEST_AWAY_SECONDS))
+    async def _restart(self, server: Server) -> None:
+        """Restart a killed server as a replica; otherwise it would be a primary until the Sentinels reconfigure it."""
+        await asyncio.sleep(self._rng.uniform(0, MAX_DOWN_SECONDS))
         await asyncio.to_thread(server.restart, "--replicaof", "127.0.0.1", str((await self._primary()).port))
         await self.heal()
 
     async def _kill_clients(self) -> None:
         await kill_clients((await self._primary()).port)
 
-    async def _all_in_step(self) -> bool:
+    async def _in_sync(self) -> bool:
         primary = await self._primary()
         others = [server for server in self._running.servers if server is not primary]
         return all([await _replicates(server, primary) for server in others])
 
 
 async def _replicates(server: Server, primary: Server) -> bool:
-    info = await ask(server, "INFO", "replication") or {}
+    info = await query(server, "INFO", "replication") or {}
     return info.get("master_link_status") == "up" and info.get("master_port") == primary.port

@@ -1,4 +1,4 @@
-"""Judges a run by what the processes recorded, what the producers know, and what is left on the servers."""
+"""Judges a run by the processes' records, the producers' confirmations and what is left on the servers."""
 
 import signal
 from collections import Counter, defaultdict
@@ -13,16 +13,17 @@ from tests.chaos.takeovers import Cost
 
 __all__ = ["Evidence", "Finding", "Verdict", "judge"]
 
-#: Functions that have a batch in hand: lists, and two streams.
+#: Number of functions that take batches: one reads lists, two read streams.
 POLLED_FUNCTIONS = 3
-#: Faults that cannot keep a lease from being renewed.
+#: Faults that cannot prevent the renewal of a lease.
 HARMLESS = ("network: slow", "host: SIGTERM")
 
 
 @dataclass
 class Evidence:
-    """All that is known when a run is over. `seconds`: until the last entry was finished, of which
-    `settle_seconds` after the last fault.
+    """Everything that is known when a run is over.
+
+    `seconds` is the time until the last entry was finished, `settle_seconds` the part of it after the last fault.
     """
 
     seed: int
@@ -36,24 +37,24 @@ class Evidence:
     leftovers: dict[str, int]
     dead_letters: Sequence[str]
     endings: Sequence[Ending]
-    unforeseen: Sequence[str]
+    unexpected_errors: Sequence[str]
     faults: Counter[str]
     costs: Sequence[Cost] = ()
 
     @property
     def confirmed(self) -> list[str]:
-        """Payloads that the server confirmed."""
+        """The payloads that the server confirmed."""
         return [payload for producer in self.producers for payload in producer.confirmed]
 
     @property
     def unconfirmed(self) -> list[str]:
-        """Payloads that may have been added, or not."""
+        """The payloads without confirmation, which may have been added or not."""
         return [payload for producer in self.producers for payload in producer.unconfirmed]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was verified. `evidence`: lines that show what is wrong."""
+    """One verified property; `evidence` are lines that show what is wrong."""
 
     what: str
     found: str
@@ -64,106 +65,108 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """What was verified, and what was counted only."""
+    """What was verified, and what was only counted."""
 
     findings: list[Finding] = field(default_factory=list)
     counted: dict[str, str] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
-        """Whether everything is as it must be."""
+        """Whether every finding is good."""
         return all(finding.good for finding in self.findings)
 
-    def none(self, what: str, wrong: Sequence[object], *, promised: bool = True) -> None:
-        """Verify that there is none of these; only count them if that is not promised."""
-        if promised:
+    def expect_none(self, what: str, wrong: Sequence[object], *, guaranteed: bool = True) -> None:
+        """Verify that `wrong` is empty; only count its items if that is not guaranteed."""
+        if guaranteed:
             self.findings.append(Finding(what, f"{len(wrong):,}", "0", not wrong, [str(one) for one in wrong]))
         else:
-            self.counted[f"not promised here: {what}"] = f"{len(wrong):,}"
+            self.counted[f"not guaranteed here: {what}"] = f"{len(wrong):,}"
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Verify all that is promised."""
+    """Verify every guarantee."""
     verdict = Verdict()
-    _entries(evidence, verdict)
-    _dead_letters(evidence, verdict)
-    _messages(evidence, verdict)
-    _processes(evidence, verdict)
+    _judge_entries(evidence, verdict)
+    _judge_dead_letters(evidence, verdict)
+    _judge_messages(evidence, verdict)
+    _judge_processes(evidence, verdict)
     return verdict
 
 
-def _entries(evidence: Evidence, verdict: Verdict) -> None:
+def _judge_entries(evidence: Evidence, verdict: Verdict) -> None:
     records, confirmed = evidence.records, evidence.confirmed
     times = {payload: len(records.of(payload, Moment.HANDLED)) for payload in [*confirmed, *evidence.unconfirmed]}
-    kept = set(evidence.dead_letters)
-    verdict.none("confirmed entries lost", [p for p in confirmed if not times[p] and p not in kept])
-    verdict.none("kinds of entries left unfinished", [f"{name}: {left}" for name, left in evidence.leftovers.items()])
+    dead = set(evidence.dead_letters)
+    verdict.expect_none("confirmed entries lost", [p for p in confirmed if not times[p] and p not in dead])
+    leftovers = [f"{name}: {left}" for name, left in evidence.leftovers.items()]
+    verdict.expect_none("kinds of entries left unfinished", leftovers)
     twice = [payload for payload, handled in times.items() if handled > 1]
     found = f"{len(twice):,} = {len(twice) / max(len(times), 1):.2%}"
     if evidence.durable:
-        bound = _repeats_at_most(evidence)
+        bound = _max_repeats(evidence)
         verdict.findings.append(Finding("entries handled more than once", found, f"≤ {bound:,}", len(twice) <= bound))
     else:
         verdict.counted["entries handled more than once"] = found
     handled = sum(1 for payload in confirmed if times[payload])
     verdict.counted["entries confirmed and handled"] = f"{handled:,} of {len(confirmed):,}"
     of_unconfirmed = sum(1 for payload in evidence.unconfirmed if times[payload])
-    verdict.counted["entries not confirmed, of which handled"] = f"{len(evidence.unconfirmed):,}, {of_unconfirmed:,}"
+    verdict.counted["unconfirmed entries, of which handled"] = f"{len(evidence.unconfirmed):,}, {of_unconfirmed:,}"
     failed = sum(call.moment is Moment.FAILED for calls in records.by_payload.values() for call in calls)
     verdict.counted["calls that raised"] = f"{failed:,}"
-    verdict.counted["all finished after the last fault"] = f"{evidence.settle_seconds:.1f} s"
+    verdict.counted["time to finish after the last fault"] = f"{evidence.settle_seconds:.1f} s"
     verdict.counted["throughput, outages included"] = f"{handled / evidence.seconds:,.0f} entries/s"
 
 
-def _repeats_at_most(evidence: Evidence) -> int:
-    """How many entries may be handled again.
+def _max_repeats(evidence: Evidence) -> int:
+    """Return how many entries may be handled again.
 
-    A process has one batch per function in hand at most; what it had handled and not settled yet comes again when it
-    is killed. When Redis cannot be reached for longer than a lease, that is so for every process.
+    A process has at most one batch per function in progress. Entries that it has handled but not settled are delivered
+    again if it is killed. If Redis is unreachable for longer than a lease, this applies to every process.
     """
-    in_hand = POLLED_FUNCTIONS * BATCH_SIZE
+    in_progress = POLLED_FUNCTIONS * BATCH_SIZE
     kills = evidence.faults["host: SIGKILL"] + len(evidence.costs)
     outages = sum(
         number for name, number in evidence.faults.items() if not name.startswith("host: ") and name not in HARMLESS
     )
-    return in_hand * (kills + outages * evidence.hosts)
+    return in_progress * (kills + outages * evidence.hosts)
 
 
-def _dead_letters(evidence: Evidence, verdict: Verdict) -> None:
-    kept = Counter(evidence.dead_letters)
+def _judge_dead_letters(evidence: Evidence, verdict: Verdict) -> None:
+    dead = Counter(evidence.dead_letters)
     rejected = {p for p in evidence.confirmed if fate(evidence.seed, p) is Fate.IS_REJECTED}
-    verdict.none("rejected entries that are no dead letter", sorted(rejected - set(kept)))
-    wrong = [payload for payload in kept if fate(evidence.seed, payload) is not Fate.IS_REJECTED]
-    verdict.none("dead letters of entries never rejected", wrong)
-    verdict.none("entries dead-lettered twice", [payload for payload, number in kept.items() if number > 1])
+    verdict.expect_none("rejected entries without a dead letter", sorted(rejected - set(dead)))
+    wrong = [payload for payload in dead if fate(evidence.seed, payload) is not Fate.IS_REJECTED]
+    verdict.expect_none("dead letters of entries that were not rejected", wrong)
+    verdict.expect_none("entries dead-lettered twice", [payload for payload, number in dead.items() if number > 1])
     verdict.counted["dead letters (rejected on purpose)"] = f"{len(evidence.dead_letters):,}"
 
 
-def _messages(evidence: Evidence, verdict: Verdict) -> None:
+def _judge_messages(evidence: Evidence, verdict: Verdict) -> None:
     starts = evidence.records.starts(MESSAGE)
     calls: defaultdict[str, list[str]] = defaultdict(list)
     for call in starts:
         calls[call.payload].append(f"{call.instance} epoch {call.epoch} at {call.at_ns}")
     twice = [f"{payload}: {by}" for payload, by in calls.items() if len(by) > 1]
-    verdict.none("messages called for more than once", twice, promised=evidence.durable)
-    verdict.none("calls of a former holder that does not drain", _late_calls(evidence), promised=evidence.durable)
-    verdict.none("messages handled out of turn at a take-over", _out_of_turn(evidence), promised=evidence.durable)
+    durable = evidence.durable
+    verdict.expect_none("messages with more than one call", twice, guaranteed=durable)
+    verdict.expect_none("calls by a former holder that was not draining", _late_calls(evidence), guaranteed=durable)
+    verdict.expect_none("messages handled out of order at a takeover", _out_of_order(evidence), guaranteed=durable)
     holders: defaultdict[int, set[str]] = defaultdict(set)
     for call in starts:
         holders[call.epoch].add(call.instance)
     shared = [f"{epoch}: {names}" for epoch, names in holders.items() if len(names) > 1]
-    verdict.none("epochs with two instances", shared, promised=evidence.durable)
-    verdict.none("take-overs that never came", [cost for cost in evidence.costs if cost.seconds is None])
+    verdict.expect_none("epochs with more than one instance", shared, guaranteed=durable)
+    verdict.expect_none("takeovers that did not happen", [cost for cost in evidence.costs if cost.seconds is None])
     published = evidence.publisher.confirmed
     missed = sum(message.payload not in calls for message in published)
     verdict.counted["messages published, of which missed"] = f"{len(published):,}, {missed:,}"
-    verdict.counted["holders of the pub/sub lease, one after the other"] = str(len(holders))
+    verdict.counted["successive holders of the pub/sub lease"] = str(len(holders))
 
 
 def _late_calls(evidence: Evidence) -> list[str]:
-    """Calls of an epoch that started after a newer one's first call.
+    """Return calls of an epoch that started after the first call of a newer epoch.
 
-    One that drains finishes what came before the hand-over, so its calls may.
+    A draining holder finishes the messages that arrived before the handover, so its calls are allowed.
     """
     drains = {ending.instance: ending.signalled_ns for ending in evidence.endings if ending.signalled is signal.SIGTERM}
     newest, since_ns, late = 0, 0, []
@@ -175,10 +178,10 @@ def _late_calls(evidence: Evidence) -> list[str]:
     return late
 
 
-def _out_of_turn(evidence: Evidence) -> list[str]:
-    """Messages handled under an older epoch although an earlier one was handled under a newer.
+def _out_of_order(evidence: Evidence) -> list[str]:
+    """Return messages handled under an older epoch although an earlier message was handled under a newer one.
 
-    The publisher awaits each confirmation before it goes on, so confirmed messages have one order.
+    The publisher awaits each confirmation before the next message, so the order of confirmed messages is defined.
     """
     wrong, newest, first = [], 0, ""
     for message in evidence.publisher.confirmed:
@@ -190,11 +193,11 @@ def _out_of_turn(evidence: Evidence) -> list[str]:
     return wrong
 
 
-def _processes(evidence: Evidence, verdict: Verdict) -> None:
-    by_itself = [ending for ending in evidence.endings if ending.signalled is None]
-    verdict.none("processes that ended by themselves", by_itself)
+def _judge_processes(evidence: Evidence, verdict: Verdict) -> None:
+    by_themselves = [ending for ending in evidence.endings if ending.signalled is None]
+    verdict.expect_none("processes that exited by themselves", by_themselves)
     drained = [ending for ending in evidence.endings if ending.signalled is signal.SIGTERM]
-    verdict.none("drains that did not end well", [ending for ending in drained if ending.status != 0])
-    verdict.none("errors that were not foreseen, in logs", evidence.unforeseen)
+    verdict.expect_none("drains with a non-zero exit status", [ending for ending in drained if ending.status != 0])
+    verdict.expect_none("unexpected errors in logs", evidence.unexpected_errors)
     longest = max((ending.seconds for ending in drained), default=0.0)
     verdict.counted["host processes, longest drain"] = f"{len(evidence.endings)}, {longest:.1f} s"

@@ -1,1 +1,8 @@
-"""The Helm chart, rendered by Helm's own engine."""
+"""Tests of the Helm chart and the image, with manifests rendered by Helm's own engine.
+
+- `rendering`: renders and lints the chart
+- `bad_values`: values that the chart must reject
+- `containers`: runs rendered pods as local processes
+- `reference`: generates the chart's README table and parts of its schema
+- `__main__`: `make charts`, a report of everything that the chart renders and rejects
+"""

@@ -1,8 +1,8 @@
-"""Runs the containers of rendered pods as processes, with the files, variables and arguments that they would have.
+"""Run the containers of rendered pods as processes, with the files, variables and arguments of the pods.
 
-What it does as a kubelet does: ConfigMaps, Secrets and projected volumes become files behind links, variables come from
-values and Secrets, and probes are made as the pod says. What it cannot: images, users, read-only roots, networks.
-Absolute paths lie in a folder of the test's own, and ports are free ones.
+Like a kubelet, it mounts ConfigMaps, Secrets and projected volumes as files behind symbolic links, takes variables from
+values and Secrets, and runs the pods' probes. It does not support images, users, read-only root file systems or
+networks. Absolute paths are placed in the test's folder, and ports are replaced by free ones.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ __all__ = ["Container", "Node"]
 
 TRIGGERFISH = Path(sys.executable).with_name("triggerfish")
 MOUNTED = "/etc/triggerfish/"
-#: What a flag or a variable changes for this machine: by the port that the manifest says, the setting.
+#: By container and port in the manifest, the variable that replaces the port on this machine.
 PORTS = {
     "scaler": {6000: "TRIGGERFISH_SCALER__GRPC_PORT", 8080: "TRIGGERFISH_SCALER__HTTP_PORT"},
     "app": {8080: "TRIGGERFISH_HOST__HTTP_PORT"},
@@ -52,18 +52,18 @@ class Container:
             await eventually(functools.partial(self._probe, self.spec[name]))
 
     async def get(self, path: str) -> str:
-        """What its HTTP port says."""
-        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self.ports[8080]}{path}") as answer:
-            assert answer.status == 200, answer.status
-            return await answer.text()
+        """Return the body of a response from its HTTP port. The status must be 200."""
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self.ports[8080]}{path}") as response:
+            assert response.status == 200, response.status
+            return await response.text()
 
     def stop(self, seconds: float) -> int:
-        """Its exit status after SIGTERM, which has to come within this time."""
+        """Send SIGTERM and return the exit status. The container must exit within `seconds`."""
         self.process.terminate()
         return self.process.wait(seconds)
 
     async def _probe(self, probe: Manifest) -> bool:
-        assert self.process.poll() is None, f"it has ended with {self.process.returncode}"
+        assert self.process.poll() is None, f"exited with status {self.process.returncode}"
         if "grpc" in probe:
             return await self._serving(probe["grpc"])
         with contextlib.suppress(aiohttp.ClientError, AssertionError):
@@ -76,16 +76,17 @@ class Container:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest(service=probe["service"])
             with contextlib.suppress(grpc.aio.AioRpcError):
-                answer = await stub.Check(request, timeout=PROBE_SECONDS)
-                return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+                response = await stub.Check(request, timeout=PROBE_SECONDS)
+                return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
         return False
 
 
 @dataclass
 class Node:
-    """Where a release's containers run. `secrets`: those that exist, by name. `code`: the images' working folder.
+    """Runs a release's containers.
 
-    `addresses`: what arguments and variables that are addresses in the cluster are on this machine.
+    `secrets` are the existing Secrets by name. `code` is the working directory of the images. `addresses` maps cluster
+    addresses in arguments and variables to addresses on this machine.
     """
 
     rendered: Rendered
@@ -96,7 +97,7 @@ class Node:
 
     @contextlib.contextmanager
     def running(self, deployment: str) -> Iterator[Container]:
-        """The container of a Deployment; killed after the block."""
+        """Run the container of a Deployment during the block, then kill it."""
         template = self.rendered.one("Deployment", deployment)["spec"]["template"]
         spec = template["spec"]["containers"][0]
         ports = {port["containerPort"]: free_port() for port in spec["ports"]}
@@ -109,10 +110,10 @@ class Node:
             process.communicate()
 
     def run(self, pod: str, seconds: float = 60) -> tuple[int, str]:
-        """Run a pod of `helm test` to its end: its exit status and what it said."""
+        """Run a pod of `helm test` to completion and return its exit status and output."""
         process = self._start(pod, self.rendered.one("Pod", pod)["spec"], {})
-        said, _ = process.communicate(timeout=seconds)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=seconds)
+        return process.returncode, output
 
     def _start(self, name: str, pod: Manifest, variables: Mapping[str, str]) -> "subprocess.Popen[str]":
         root = self.folder / name
@@ -123,12 +124,12 @@ class Node:
                 self._mount(root / mount["mountPath"].removeprefix("/"), volumes[mount["name"]], root)
         [program] = spec["command"]
         assert program == "triggerfish"
-        command = [str(TRIGGERFISH), *(self._here(argument, root) for argument in spec["args"])]
-        own = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
+        command = [str(TRIGGERFISH), *(self._localized(argument, root) for argument in spec["args"])]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
         return subprocess.Popen(
             command,
             cwd=self.code,
-            env={**own, **self._variables(spec), **variables},
+            env={**inherited, **self._variables(spec), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -146,12 +147,12 @@ class Node:
         return found
 
     def _mount(self, path: Path, volume: Manifest, root: Path) -> None:
-        """Write a volume as the kubelet does: files are links into a folder that can be replaced in one step."""
+        """Write a volume as the kubelet does: files are links into a directory that can be replaced atomically."""
         data = path / "..2026_11_24_00_00_00.000000001"
         data.mkdir(parents=True)
         (path / "..data").symlink_to(data.name)
         for name, text in self._files(volume).items():
-            (data / name).write_text(self._here(text, root))
+            (data / name).write_text(self._localized(text, root))
             (path / name).symlink_to(Path("..data", name))
 
     def _files(self, volume: Manifest) -> dict[str, str]:
@@ -159,17 +160,19 @@ class Node:
             data: dict[str, str] = self.rendered.one("ConfigMap", volume["configMap"]["name"])["data"]
             return data
         if "secret" in volume:
-            return self._of_secret(volume["secret"]["secretName"], volume["secret"].get("items"))
+            return self._secret_files(volume["secret"]["secretName"], volume["secret"].get("items"))
         sources = [source["secret"] for source in volume["projected"]["sources"]]
         return {
-            name: text for secret in sources for name, text in self._of_secret(secret["name"], secret["items"]).items()
+            name: text
+            for secret in sources
+            for name, text in self._secret_files(secret["name"], secret["items"]).items()
         }
 
-    def _of_secret(self, name: str, items: list[dict[str, Any]] | None) -> dict[str, str]:
+    def _secret_files(self, name: str, items: list[dict[str, Any]] | None) -> dict[str, str]:
         secret = self.secrets[name]
         return dict(secret) if items is None else {item["path"]: secret[item["key"]] for item in items}
 
-    def _here(self, text: str, root: Path) -> str:
-        """A text with the paths and addresses that they have on this machine."""
+    def _localized(self, text: str, root: Path) -> str:
+        """Return the text with its paths and addresses replaced by those on this machine."""
         text = text.replace(MOUNTED, f"{root}{MOUNTED}")
         return self.addresses.get(text, text)

@@ -1,5 +1,7 @@
-"""Writes what follows from elsewhere: the README's table from the comments of values.yaml, and the settings in the
-schema from the settings' own declarations. Run as a module, it writes both files.
+"""Generate the table in the chart's README from the comments in values.yaml, and the settings in the schema from their
+declarations in the code.
+
+`python -m tests.charts.reference` writes both files.
 """
 
 import functools
@@ -15,7 +17,7 @@ from listeners.settings import HostSettings
 from scaler.settings import ScalerSettings
 from tests.charts.rendering import CHART
 
-__all__ = ["DERIVED", "readme_with_table", "schema_with_settings", "undocumented"]
+__all__ = ["GENERATED", "readme_with_table", "schema_with_settings", "undocumented"]
 
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
@@ -24,7 +26,7 @@ VALUES = CHART / "values.yaml"
 BEGIN, END = "<!-- values: python -m tests.charts.reference -->", "<!-- end of values -->"
 MAX_DEFAULT = 60
 
-#: What the chart itself decides.
+#: Settings that the chart controls, so they are not in the schema.
 ADDRESSES = {"http_host", "http_port", "grace_period_seconds"}
 SETTINGS: dict[str, tuple[type[BaseModel], set[str]]] = {
     "scalerSettings": (ScalerSettings, {*ADDRESSES, "grpc_host", "grpc_port", "tls"}),
@@ -33,28 +35,28 @@ SETTINGS: dict[str, tuple[type[BaseModel], set[str]]] = {
 
 
 def readme_with_table() -> str:
-    """The README with the table that the comments of values.yaml make."""
+    """Return the README with the table generated from the comments in values.yaml."""
     rows = [f"| `{path}` | {_default(path)} | {text} |" for path, text in _comments()]
     table = "\n".join(("| value | default | |", "|---|---|---|", *rows))
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", README.read_text(), flags=re.DOTALL)
 
 
 def schema_with_settings() -> str:
-    """The schema with the settings that the scaler and hosts have."""
+    """Return the schema with the settings of the scaler and the hosts."""
     schema = json.loads(SCHEMA.read_text())
-    for name, (model, decided) in SETTINGS.items():
+    for name, (model, controlled) in SETTINGS.items():
         properties = model.model_json_schema()["properties"]
         schema["$defs"][name]["properties"] = {
-            field: _without(properties[field], "title", "default") for field in properties if field not in decided
+            field: _without(properties[field], "title", "default") for field in properties if field not in controlled
         }
     return json.dumps(schema, indent=2) + "\n"
 
 
-DERIVED = {README: readme_with_table, SCHEMA: schema_with_settings}
+GENERATED = {README: readme_with_table, SCHEMA: schema_with_settings}
 
 
 def undocumented() -> list[str]:
-    """Values that have no comment of their own, nor one for what they are in."""
+    """Return the values without a comment on themselves or on a value that contains them."""
     documented = [path for path, _ in _comments()]
     return [
         path
@@ -69,9 +71,9 @@ def _values() -> dict[str, Any]:
     return values
 
 
-def _leaves(values: dict[str, Any], above: str = "") -> Iterator[str]:
+def _leaves(values: dict[str, Any], parent: str = "") -> Iterator[str]:
     for key, value in values.items():
-        path = f"{above}.{key}" if above else key
+        path = f"{parent}.{key}" if parent else key
         if isinstance(value, dict) and value:
             yield from _leaves(value, path)
         else:
@@ -79,17 +81,17 @@ def _leaves(values: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _comments() -> Iterator[tuple[str, str]]:
-    """The path of each value that has a `# --` comment, and the comment."""
+    """Yield the path of each value that has a `# --` comment, and the comment."""
     path: list[str] = []
     comment: list[str] = []
     for line in VALUES.read_text().splitlines():
-        begins = re.fullmatch(r" *# -- (.*)", line)
-        goes_on = re.fullmatch(r" *# (.*)", line)
+        start = re.fullmatch(r" *# -- (.*)", line)
+        continuation = re.fullmatch(r" *# (.*)", line)
         key = re.match(r"( *)(\w+):", line)
-        if begins:
-            comment = [begins[1]]
-        elif goes_on and comment:
-            comment.append(goes_on[1])
+        if start:
+            comment = [start[1]]
+        elif continuation and comment:
+            comment.append(continuation[1])
         elif key:
             path = [*path[: len(key[1]) // 2], key[2]]
             if comment:
@@ -107,14 +109,14 @@ def _default(path: str) -> str:
     return f"`{text}`" if len(text) <= MAX_DEFAULT else "see values.yaml"
 
 
-def _without(given: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if key not in keys}
+def _without(mapping: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def main() -> None:
     """Write the files."""
-    for path, derive in DERIVED.items():
-        path.write_text(derive())
+    for path, generate in GENERATED.items():
+        path.write_text(generate())
 
 
 if __name__ == "__main__":

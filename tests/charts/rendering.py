@@ -1,6 +1,6 @@
-"""Renders the chart with Helm's own engine, and says what came out.
+"""Render and lint the chart with Helm's own engine.
 
-The engine brings Go's runtime, with threads and signal handlers: it is loaded only in processes that render.
+The engine contains the Go runtime with its threads and signal handlers, so it is loaded only by processes that render.
 """
 
 import functools
@@ -15,7 +15,7 @@ import yaml
 if TYPE_CHECKING:
     from helm_python import Chart
 
-__all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "shape", "strict_lint"]
+__all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "render_ci", "strict_lint"]
 
 CHART = Path(__file__).parents[2] / "charts" / "triggerfish"
 CI_VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
@@ -24,23 +24,23 @@ RELEASE = {"name": "triggerfish", "namespace": "triggerfish"}
 Manifest = dict[str, Any]
 
 
-class Refused(Exception):  # noqa: N818  (it is what the chart should do)
-    """The chart refused the values; the text is what its user reads."""
+class Refused(Exception):  # noqa: N818  (refusing is correct behaviour)
+    """The chart refused the values. The text is Helm's error message."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """All objects of a release, and the notes that its user reads."""
+    """All objects of a release, and its notes."""
 
     manifests: tuple[Manifest, ...]
     notes: str
 
     def of(self, kind: str) -> list[Manifest]:
-        """The objects of a kind, without those of `helm test`."""
+        """Return the objects of a kind, without those of `helm test`."""
         return [manifest for manifest in self.manifests if manifest["kind"] == kind and not is_test(manifest)]
 
     def one(self, kind: str, name: str | None = None) -> Manifest:
-        """The only object of a kind, or the one with this name, those of `helm test` included."""
+        """Return the only object of a kind, or the one with this name, including those of `helm test`."""
         named = [
             manifest
             for manifest in self.manifests
@@ -51,27 +51,27 @@ class Rendered:
 
 
 def is_test(manifest: Manifest) -> bool:
-    """Whether an object belongs to `helm test`."""
+    """Return whether an object belongs to `helm test`."""
     return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
 
 
 def chart_values(name: str) -> Manifest:
-    """The values of a file in ci/."""
+    """Return the values of a file in ci/."""
     values: Manifest = yaml.safe_load(CI_VALUES[name].read_text())
     return values
 
 
-def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Manifest:
-    """Values with others laid over them, as Helm does it."""
+def merged(values: Mapping[str, Any], override: Mapping[str, Any]) -> Manifest:
+    """Return the values with an override merged into them, as Helm does."""
     result = dict(values)
-    for key, value in more.items():
-        mine = result.get(key)
-        result[key] = merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    for key, value in override.items():
+        present = result.get(key)
+        result[key] = merged(present, value) if isinstance(present, Mapping) and isinstance(value, Mapping) else value
     return result
 
 
 def render(values: Mapping[str, Any], *, api_versions: tuple[str, ...] = ()) -> Rendered:
-    """Render the chart. `api_versions`: what the cluster has beside Kubernetes' own. Raises Refused."""
+    """Render the chart. `api_versions` are the cluster's APIs besides those of Kubernetes itself. Raises Refused."""
     from helm_python import HelmError
     from helm_python._native import call_string
 
@@ -87,13 +87,13 @@ def render(values: Mapping[str, Any], *, api_versions: tuple[str, ...] = ()) -> 
 
 
 @functools.cache
-def shape(name: str) -> Rendered:
-    """The release with the values of a file in ci/. Not to be changed, as tests share it."""
+def render_ci(name: str) -> Rendered:
+    """Render the chart with the values of a file in ci/. Tests share the cached result, so do not modify it."""
     return render(chart_values(name))
 
 
 def strict_lint(values: Mapping[str, Any]) -> list[str]:
-    """What `helm lint --strict` complains of."""
+    """Return the messages of `helm lint --strict`."""
     from helm_python import lint
 
     report = lint(CHART, dict(values), strict=True)
@@ -112,19 +112,19 @@ def _chart() -> "Chart":
 def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:
     for name, text in sorted(files.items()):
         if not name.endswith("NOTES.txt"):
-            yield from (document for document in yaml.load_all(text, _NoKeyTwice) if document)
+            yield from (document for document in yaml.load_all(text, _UniqueKeyLoader) if document)
 
 
-class _NoKeyTwice(yaml.CSafeLoader):
-    """Refuses a key that is given twice, of which YAML readers would silently take one."""
+class _UniqueKeyLoader(yaml.CSafeLoader):
+    """Rejects duplicate keys, of which YAML parsers silently keep one."""
 
 
 def _mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> Manifest:
     keys = [key.value for key, _ in node.value]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise yaml.YAMLError(f"given twice: {', '.join(sorted(twice))}")
+    duplicates = {key for key in keys if keys.count(key) > 1}
+    if duplicates:
+        raise yaml.YAMLError(f"duplicate keys: {', '.join(sorted(duplicates))}")
     return {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
 
 
-_NoKeyTwice.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

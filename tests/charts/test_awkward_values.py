@@ -1,4 +1,4 @@
-"""Values that are right, and that a template easily gets wrong."""
+"""Valid values that templates easily get wrong."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.schemas import problems
 
 @pytest.mark.parametrize("name", ["123", "1e3", "true", "null"])
 def test_a_name_that_looks_like_another_type_stays_a_name(name: str) -> None:
-    """Names of apps, Secrets, connections, accounts and namespaces may be such as YAML would take for a number."""
+    """Names of apps, Secrets, connections, accounts and namespaces may look like YAML numbers, booleans or null."""
     app = chart_values("one-app")["apps"]["shop"]
     order = {"type": "RedisListTrigger", "connection": name, "keys": "orders"}
     values = {
@@ -25,16 +25,16 @@ def test_a_name_that_looks_like_another_type_stays_a_name(name: str) -> None:
     assert rendered.one("Deployment", name)["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == name
 
 
-def test_large_times_stay_whole_numbers() -> None:
-    """A million seconds are no 1e+06, which Kubernetes refuses."""
+def test_large_durations_stay_whole_numbers() -> None:
+    """A million seconds is not rendered as 1e+06, which Kubernetes rejects."""
     scaling = {"pollingInterval": 1_000_000, "cooldownPeriod": 10_000_000}
     rendered = render(merged(chart_values("one-app"), {"apps": {"shop": {"scaling": scaling}}}))
     spec = rendered.one("ScaledObject")["spec"]
     assert (spec["pollingInterval"], spec["cooldownPeriod"]) == (1_000_000, 10_000_000)
 
 
-def test_labels_that_are_given_twice_are_there_once() -> None:
-    """Common labels give way to a monitor's own, and both to those of the chart; the objects stay valid YAML."""
+def test_duplicate_labels_are_merged() -> None:
+    """The chart's labels override a monitor's labels, and both override common labels; each key occurs once."""
     labels = {"release": "kps", "helm.sh/chart": "mine", "app.kubernetes.io/name": "mine"}
     common = {"release": "common", "app.kubernetes.io/managed-by": "mine", "app.kubernetes.io/component": "mine"}
     rendered = render(merged(chart_values("monitoring"), {"commonLabels": common, "monitoring": {"labels": labels}}))
@@ -45,14 +45,14 @@ def test_labels_that_are_given_twice_are_there_once() -> None:
 
 
 @pytest.mark.parametrize("key", ["connections", "commonLabels"])
-def test_a_key_with_nothing_under_it_is_empty(key: str) -> None:
-    """Where everything under a key is commented out, Helm drops its default: that means none."""
+def test_a_null_value_means_empty(key: str) -> None:
+    """If everything under a key is commented out, Helm drops the key's default; the chart treats it as empty."""
     assert render({**chart_values("default"), key: None}).one("Deployment")
 
 
 def test_a_connection_string_in_place_of_a_name_is_not_shown() -> None:
-    """It may hold a password: the refusal says what to do, and not what was given."""
+    """It may contain a password, so the error message gives the fix and not the value."""
     trigger = {"connection": "cache.example:6380,password=hunter2"}
-    with pytest.raises(Refused, match="put a connection string into a Secret") as refused:
+    with pytest.raises(Refused, match="Put a connection string into a Secret") as refused:
         render(merged(chart_values("one-app"), {"apps": {"shop": {"triggers": {"handle_order": trigger}}}}))
     assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""What `triggerfish manifest --helm-values` writes is what the chart takes."""
+"""The chart accepts the values that `triggerfish manifest --helm-values` prints."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def reprice(price: str): ...
 
 
 def manifest(folder: Path, *options: str) -> list[dict[str, Any]]:
-    """What the command writes for the app in a folder."""
+    """Return the YAML documents that `triggerfish manifest` prints for the app in a folder."""
     command = [
         sys.executable,
         "-m",
@@ -49,21 +49,21 @@ def manifest(folder: Path, *options: str) -> list[dict[str, Any]]:
         "shop:1.0",
         *options,
     ]
-    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=True).stdout
-    return list(yaml.safe_load_all(said))
+    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=True).stdout
+    return list(yaml.safe_load_all(output))
 
 
-@pytest.mark.parametrize(("functions", "least"), [(APP, 0), (APP + PUBSUB, 1)], ids=["queues", "mixed"])
-def test_the_chart_takes_what_manifest_writes(functions: str, least: int, tmp_path: Path) -> None:
-    """Once its Secrets are filled in, the chart makes the ScaledObject that `triggerfish manifest` makes."""
+@pytest.mark.parametrize(("functions", "min_replicas"), [(APP, 0), (APP + PUBSUB, 1)], ids=["queues", "mixed"])
+def test_the_chart_accepts_the_values_that_manifest_prints(functions: str, min_replicas: int, tmp_path: Path) -> None:
+    """Once the Secrets are filled in, the chart renders the ScaledObject that `triggerfish manifest` prints."""
     (tmp_path / "shop.py").write_text(functions)
     [values] = manifest(tmp_path, "--helm-values")
     with pytest.raises(Refused, match="secretName"):
         render(values)
     values["connection"]["secretName"] = values["connections"]["cache"]["secretName"] = "a-secret"
-    ours = render(values).one("ScaledObject")["spec"]
-    theirs = next(one for one in manifest(tmp_path) if one["kind"] == "ScaledObject")["spec"]
-    read = [[read_metadata(trigger["metadata"]) for trigger in spec["triggers"]] for spec in (ours, theirs)]
+    rendered = render(values).one("ScaledObject")["spec"]
+    printed = next(one for one in manifest(tmp_path) if one["kind"] == "ScaledObject")["spec"]
+    read = [[read_metadata(trigger["metadata"]) for trigger in spec["triggers"]] for spec in (rendered, printed)]
     assert sorted(read[0], key=lambda scaled: scaled.function) == sorted(read[1], key=lambda scaled: scaled.function)
-    for spec in (ours, theirs):
-        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (least, 100)
+    for spec in (rendered, printed):
+        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (min_replicas, 100)

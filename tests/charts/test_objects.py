@@ -1,4 +1,4 @@
-"""What the chart promises about its objects."""
+"""Properties of the objects that the chart renders."""
 
 import json
 from typing import Any
@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from scaler.triggers.metadata import read_metadata
-from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, shape
+from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, render_ci
 
 SCALER = "triggerfish-scaler"
 
 
 def pods(rendered: Rendered) -> list[Manifest]:
-    """The specs of all pods, those of `helm test` included."""
+    """Return the specs of all pods, including those of `helm test`."""
     found = [m["spec"] if m["kind"] == "Pod" else m["spec"].get("template", {}).get("spec") for m in rendered.manifests
              if m["kind"] in {"Pod", "Deployment"}]  # fmt: skip
     assert found
@@ -21,7 +21,7 @@ def pods(rendered: Rendered) -> list[Manifest]:
 
 
 def container(deployment: Manifest) -> dict[str, Any]:
-    """The only container of a Deployment."""
+    """Return the only container of a Deployment."""
     [only] = deployment["spec"]["template"]["spec"]["containers"]
     assert isinstance(only, dict)
     return only
@@ -29,24 +29,24 @@ def container(deployment: Manifest) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CI_VALUES)
 def test_every_pod_is_restricted(name: str) -> None:
-    """Every pod and container is as Pod Security's "restricted" wants it, with a read-only root and bounded memory."""
-    for pod in pods(shape(name)):
+    """Pods and containers meet the Pod Security Standard "restricted", with read-only roots and memory limits."""
+    for pod in pods(render_ci(name)):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} <= {
             "configMap", "secret", "projected", "emptyDir"
         }  # fmt: skip
-        for running in pod["containers"]:
-            context = running["securityContext"]
+        for each in pod["containers"]:
+            context = each["securityContext"]
             assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
             assert context["capabilities"] == {"drop": ["ALL"]}
-            assert running["resources"]["limits"]["memory"]
+            assert each["resources"]["limits"]["memory"]
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_only_leases_in_kubernetes_bring_a_token_and_a_role(name: str) -> None:
-    """No pod has a service account's token, but those of apps whose leases are in Kubernetes."""
-    rendered = shape(name)
+def test_only_leases_in_kubernetes_add_a_token_and_a_role(name: str) -> None:
+    """Only pods of apps with leases in Kubernetes have a service account token."""
+    rendered = render_ci(name)
     tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered)]
     leases = name == "kubernetes-leases"
     assert any(tokens) == leases
@@ -56,17 +56,17 @@ def test_only_leases_in_kubernetes_bring_a_token_and_a_role(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_no_object_holds_a_secret(name: str) -> None:
-    """The chart makes no Secret, and names those that there are only where pods get them."""
-    rendered = shape(name)
+def test_no_object_contains_a_secret(name: str) -> None:
+    """The chart creates no Secrets. No ConfigMap and no ScaledObject names an existing one."""
+    rendered = render_ci(name)
     assert not rendered.of("Secret")
     assert "cache-redis" not in json.dumps(rendered.of("ConfigMap") + rendered.of("ScaledObject"))
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
 def test_selectors_are_minimal_and_select_their_own_pods_only(name: str) -> None:
-    """A selector has three labels that never change, and no other object's pods have them."""
-    rendered = shape(name)
+    """A selector consists of three constant labels and matches the pods of exactly one Deployment."""
+    rendered = render_ci(name)
     deployments = rendered.of("Deployment")
     labels = [deployment["spec"]["template"]["metadata"]["labels"] for deployment in deployments]
     for deployment in deployments:
@@ -78,28 +78,30 @@ def test_selectors_are_minimal_and_select_their_own_pods_only(name: str) -> None
 
 
 def test_an_upgrade_of_the_chart_alone_restarts_nothing() -> None:
-    """Nothing in a pod template says the chart's version, but the image of the scaler."""
-    for deployment in shape("everything").of("Deployment"):
+    """Only the scaler's image contains the version; no pod's metadata does."""
+    for deployment in render_ci("everything").of("Deployment"):
         template = deployment["spec"]["template"]
         assert "helm.sh/chart" not in template["metadata"]["labels"]
         assert "0.1.0" not in json.dumps(template["metadata"])
 
 
 def test_a_changed_setting_restarts_only_the_pods_that_read_it() -> None:
-    """The checksum follows the settings of each Deployment."""
+    """The checksum annotation of a Deployment covers its own settings only."""
     values = chart_values("mixed")
     changed = merged(values, {"apps": {"shop": {"settings": {"lease_seconds": 45}}}})
 
-    def templates(given: dict[str, Any]) -> dict[str, Any]:
-        return {d["metadata"]["name"]: d["spec"]["template"] for d in render(given).of("Deployment")}
+    def templates(release: dict[str, Any]) -> dict[str, Any]:
+        return {d["metadata"]["name"]: d["spec"]["template"] for d in render(release).of("Deployment")}
 
     before, after = templates(values), templates(changed)
     assert [name for name in before if before[name] != after[name]] == ["shop"]
 
 
 def test_keda_owns_the_replicas_of_an_app_that_scales() -> None:
-    """Apps with lists or streams have no `replicas` and a ScaledObject; one with pub/sub only has one, and none."""
-    rendered = shape("mixed")
+    """Apps with lists or streams have a ScaledObject and no `replicas`. A pub/sub-only app has one replica and no
+    ScaledObject.
+    """
+    rendered = render_ci("mixed")
     replicas = {d["metadata"]["name"]: d["spec"].get("replicas") for d in rendered.of("Deployment")}
     assert replicas == {SCALER: 2, "shop": None, "reports": None, "audit": 1}
     limits = {s["metadata"]["name"]: (s["spec"]["minReplicaCount"], s["spec"]["maxReplicaCount"])
@@ -107,9 +109,11 @@ def test_keda_owns_the_replicas_of_an_app_that_scales() -> None:
     assert limits == {"shop": (1, 20), "reports": (0, 100)}
 
 
-def test_the_hpa_grows_at_once_and_shrinks_slowly() -> None:
-    """Up: no stabilization, 100 % or 20 pods per 15 s; down: 300 s. The metric is an average."""
-    spec = shape("one-app").one("ScaledObject")["spec"]
+def test_the_hpa_scales_up_immediately_and_down_slowly() -> None:
+    """Scale-up has no stabilization and adds 100 % or 20 pods per 15 s. Scale-down stabilizes for 300 s. The metric
+    type is AverageValue.
+    """
+    spec = render_ci("one-app").one("ScaledObject")["spec"]
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
     assert [(p["type"], p["value"], p["periodSeconds"]) for p in behavior["scaleUp"]["policies"]] == [
@@ -124,34 +128,34 @@ def test_the_hpa_grows_at_once_and_shrinks_slowly() -> None:
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_keda_is_told_text_that_the_scaler_understands(name: str) -> None:
-    """The scaler reads every trigger's metadata, all of which is text, and the settings' triggers as the same."""
-    rendered = shape(name)
+def test_the_scaler_understands_all_metadata(name: str) -> None:
+    """All metadata in ScaledObjects is text, and the scaler can parse it."""
+    rendered = render_ci(name)
     for scaled_object in rendered.of("ScaledObject"):
         for trigger in scaled_object["spec"]["triggers"]:
             assert all(isinstance(value, str) for value in trigger["metadata"].values())
             read_metadata(trigger["metadata"])
 
 
-def test_values_of_all_types_arrive_unharmed() -> None:
-    """Lists, large numbers, fractions and booleans become the text that means them."""
+def test_values_of_all_types_become_equivalent_metadata() -> None:
+    """Lists, large numbers, fractions and booleans are converted to text without loss."""
     triggers = {t["metadata"]["function"]: t["metadata"] for name in ("mixed", "one-app", "everything")
-                for s in shape(name).of("ScaledObject") for t in s["spec"]["triggers"]}  # fmt: skip
+                for s in render_ci(name).of("ScaledObject") for t in s["spec"]["triggers"]}  # fmt: skip
     assert (triggers["write"]["messagesPerWorker"], triggers["write"]["callTimeoutSeconds"]) == ("1500000", "0.5")
-    assert shape("one-app").one("ScaledObject")["spec"]["triggers"][1]["metadata"]["keys"] == ("payments refunds")
+    assert render_ci("one-app").one("ScaledObject")["spec"]["triggers"][1]["metadata"]["keys"] == ("payments refunds")
     assert triggers["handle_order"]["listPopFromBeginning"] == "false"
     assert triggers["write"]["maxInstances"] == "100"
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_no_pod_takes_variables_of_services_for_settings(name: str) -> None:
-    """Service links are off: one called triggerfish-... would bring variables that look like settings."""
-    assert {pod["enableServiceLinks"] for pod in pods(shape(name))} == {False}
+def test_service_links_are_disabled(name: str) -> None:
+    """Otherwise the environment variables of a Service named triggerfish-... would be read as settings."""
+    assert {pod["enableServiceLinks"] for pod in pods(render_ci(name))} == {False}
 
 
-def test_the_scaler_is_told_the_triggers_of_all_apps() -> None:
-    """Also those of apps without a ScaledObject, so that metrics are complete."""
-    settings = yaml.safe_load(shape("mixed").one("ConfigMap", SCALER)["data"]["config.yaml"])
+def test_the_scaler_declares_the_triggers_of_all_apps() -> None:
+    """The settings include triggers of apps without a ScaledObject, so the metrics are complete."""
+    settings = yaml.safe_load(render_ci("mixed").one("ConfigMap", SCALER)["data"]["config.yaml"])
     assert settings["triggers"].keys() == {
         "shop.handle_order", "shop.settle", "shop.forget", "reports.write", "audit.record"
     }  # fmt: skip
@@ -159,8 +163,8 @@ def test_the_scaler_is_told_the_triggers_of_all_apps() -> None:
 
 
 def test_an_app_gets_only_the_connections_that_it_uses() -> None:
-    """The scaler mounts every connection, an app those of its triggers."""
-    rendered = shape("mixed")
+    """The scaler mounts all connections; an app mounts those of its triggers."""
+    rendered = render_ci("mixed")
 
     def files(name: str) -> set[str]:
         volumes = rendered.one("Deployment", name)["spec"]["template"]["spec"]["volumes"]
@@ -173,16 +177,18 @@ def test_an_app_gets_only_the_connections_that_it_uses() -> None:
 
 
 def test_a_pod_is_killed_only_after_its_grace_period() -> None:
-    """terminationGracePeriodSeconds follows the grace period, with a margin."""
-    rendered = shape("mixed")
+    """terminationGracePeriodSeconds is the grace period, rounded up, plus 10 s."""
+    rendered = render_ci("mixed")
     grace = {d["metadata"]["name"]: d["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
              for d in rendered.of("Deployment")}  # fmt: skip
     assert grace == {SCALER: 15, "shop": 35, "reports": 131, "audit": 35}
 
 
 def test_the_network_policy_admits_keda_prometheus_and_the_test() -> None:
-    """gRPC from KEDA's namespace and the pod of `helm test`, HTTP from Prometheus'; out to DNS and Redis."""
-    rendered = shape("everything")
+    """It admits gRPC from KEDA's namespace and the `helm test` pod, and HTTP from Prometheus' namespace. It lets the
+    scaler reach DNS and Redis.
+    """
+    rendered = render_ci("everything")
     spec = rendered.one("NetworkPolicy", "reef-scaler")["spec"]
     grpc, http, _ = spec["ingress"]
     keda, test = grpc["from"]
@@ -200,9 +206,9 @@ def test_the_network_policy_admits_keda_prometheus_and_the_test() -> None:
     assert (redis["ports"], redis["to"]) == ([{"port": 7000}], [{"ipBlock": {"cidr": "10.20.0.0/16"}}])
 
 
-def test_mutual_tls_is_told_to_keda_and_to_the_scaler() -> None:
-    """KEDA authenticates with its own certificate, for the address that the scaler's certificate names."""
-    rendered = shape("mtls-cert-manager")
+def test_mutual_tls_is_configured_for_keda_and_the_scaler() -> None:
+    """KEDA authenticates with its own certificate and calls an address that the scaler's certificate contains."""
+    rendered = render_ci("mtls-cert-manager")
     trigger = rendered.one("ScaledObject")["spec"]["triggers"][0]
     authentication = rendered.one("TriggerAuthentication")
     assert trigger["authenticationRef"] == {"name": authentication["metadata"]["name"]}
@@ -218,9 +224,9 @@ def test_mutual_tls_is_told_to_keda_and_to_the_scaler() -> None:
     assert "client auth" in certificates["triggerfish-scaler-client-tls"]["usages"]
 
 
-def test_monitors_find_what_they_scrape() -> None:
-    """The ServiceMonitor selects the scaler's Service and keeps its labels, the PodMonitor the apps' pods."""
-    rendered = shape("monitoring")
+def test_monitors_select_what_they_scrape() -> None:
+    """The ServiceMonitor selects the scaler's Service and honours its labels. The PodMonitor selects the apps' pods."""
+    rendered = render_ci("monitoring")
     service, monitor = rendered.one("Service"), rendered.one("ServiceMonitor")
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["honorLabels"] is True
@@ -232,9 +238,9 @@ def test_monitors_find_what_they_scrape() -> None:
     assert not pods_selected <= scaler
 
 
-def test_rules_and_dashboards_arrive_as_they_are() -> None:
-    """Templates of Prometheus and Grafana in them are not taken for Helm's."""
-    rendered = shape("monitoring")
+def test_rules_and_dashboards_are_installed_verbatim() -> None:
+    """Helm does not evaluate the templates of Prometheus and Grafana in them."""
+    rendered = render_ci("monitoring")
     rules = rendered.of("PrometheusRule")
     assert rules
     assert "{{ $labels" in json.dumps(rules)
@@ -243,18 +249,18 @@ def test_rules_and_dashboards_arrive_as_they_are() -> None:
     assert all(json.loads(text)["title"] for m in dashboards for text in m["data"].values())
 
 
-def test_a_team_installs_apps_for_a_scaler_elsewhere() -> None:
-    """Without a scaler of its own, a release has apps, and how KEDA calls the scaler."""
-    rendered = shape("apps-only")
+def test_apps_can_use_the_scaler_of_another_release() -> None:
+    """A release without a scaler has apps whose ScaledObjects have the other scaler's address and TLS settings."""
+    rendered = render_ci("apps-only")
     assert [d["metadata"]["name"] for d in rendered.of("Deployment")] == ["shop"]
     assert not rendered.of("Service")
     metadata = rendered.one("ScaledObject")["spec"]["triggers"][0]["metadata"]
     assert (metadata["scalerAddress"], metadata["enableTLS"]) == ("triggerfish-scaler.triggerfish.svc:6000", "true")
 
 
-def test_all_names_can_be_chosen() -> None:
-    """Full name and namespace are as the values say, everywhere; the digest counts more than the tag."""
-    rendered = shape("everything")
+def test_all_names_are_configurable() -> None:
+    """The full name, namespace and labels apply to every object, and the digest takes precedence over the tag."""
+    rendered = render_ci("everything")
     assert {m["metadata"]["namespace"] for m in rendered.manifests} == {"sea"}
     assert rendered.one("Deployment", "reef-scaler")
     assert container(rendered.one("Deployment", "reef-scaler"))["image"].startswith(

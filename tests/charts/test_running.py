@@ -1,4 +1,4 @@
-"""What the chart renders runs: the real scaler, a real app and the pods of `helm test`, on a real server."""
+"""The rendered release runs: the scaler, an app and the pods of `helm test`, with a real Redis server."""
 
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ TRIGGERS = {
 }
 
 
-def values(server: Server, **more: Any) -> dict[str, Any]:
-    """Those of an app with all three triggers, on a named and on the default connection."""
+def values(server: Server, **overrides: Any) -> dict[str, Any]:
+    """Return values for an app with all three types of trigger, on a named and on the default connection."""
     shop = {
         "image": {"repository": "shop", "tag": "1"},
         "app": "shop.py",
@@ -42,7 +42,7 @@ def values(server: Server, **more: Any) -> dict[str, Any]:
         "connection": {"secretName": "main-redis"},
         "connections": {"cache": {"secretName": "cache-redis", "key": "url"}},
         "apps": {"shop": shop},
-        **more,
+        **overrides,
     }
 
 
@@ -53,10 +53,10 @@ def secrets(server: Server) -> dict[str, dict[str, str]]:
     return {"main-redis": {"connection": server.address}, "cache-redis": {"url": server.address, "limited": limited}}
 
 
-async def test_the_release_runs_and_passes_its_own_test(
+async def test_the_release_runs_and_passes_helm_test(
     server: Server, client: redis.asyncio.Redis, secrets: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    """The scaler and the app become ready and work; `helm test` succeeds; SIGTERM ends both within their time."""
+    """The scaler and the app become ready and work, `helm test` succeeds, and both exit in time after SIGTERM."""
     node = Node(render(values(server)), secrets, tmp_path, CODE)
     with node.running(SCALER) as scaler, node.running("shop") as shop:
         await scaler.ready()
@@ -71,10 +71,10 @@ async def test_the_release_runs_and_passes_its_own_test(
         assert "triggerfish_trigger_known" in metrics
         assert 'app="shop"' in await shop.get("/metrics")
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        code, said = node.run("triggerfish-scaler-test")
-        assert (code, said.count("target size 1")) == (0, len(TRIGGERS)), said
-        code, said = node.run("shop-test")
-        assert (code, said.count("ok  ")) == (0, len(TRIGGERS)), said
+        code, output = node.run("triggerfish-scaler-test")
+        assert (code, output.count("target size 1")) == (0, len(TRIGGERS)), output
+        code, output = node.run("shop-test")
+        assert (code, output.count("ok  ")) == (0, len(TRIGGERS)), output
         assert shop.stop(seconds=35) == 0
         assert scaler.stop(seconds=15) == 0
 
@@ -86,26 +86,26 @@ async def _noted(client: redis.asyncio.Redis, *lines: str) -> bool:
 async def test_helm_test_fails_if_redis_cannot_be_reached(
     server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    """Both pods end with an error and say which trigger has no Redis; the scaler is ready all the same."""
+    """Both test pods fail and name the trigger without Redis. The scaler becomes ready nevertheless."""
     secrets["cache-redis"]["url"] = "127.0.0.1:1,connectTimeout=500"
     node = Node(render(values(server)), secrets, tmp_path, CODE)
     with node.running(SCALER) as scaler:
         await scaler.ready()
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        code, said = node.run("triggerfish-scaler-test")
-        assert (code, "UNAVAILABLE" in said) == (1, True), said
-        code, said = node.run("shop-test")
-        assert (code, "FAIL handle_order" in said) == (1, True), said
+        code, output = node.run("triggerfish-scaler-test")
+        assert (code, "UNAVAILABLE" in output) == (1, True), output
+        code, output = node.run("shop-test")
+        assert (code, "FAIL handle_order" in output) == (1, True), output
 
 
-async def test_mutual_tls_works_as_the_release_says(
+async def test_the_release_works_with_mutual_tls(
     server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    """With mutual TLS the scaler uses a limited connection, and the test's pod, with KEDA's certificate, is answered;
-    without a certificate it is not.
+    """With mutual TLS the scaler uses a limited connection. It accepts the test pod with KEDA's certificate, and
+    rejects it without a certificate.
     """
-    more = {"tls": {"enabled": True, "mutual": True, "secretName": "scaler-tls", "clientSecretName": "keda-tls"}}
-    given = merged(values(server, **more), {"connections": {"cache": {"key": "limited"}}})
+    tls = {"tls": {"enabled": True, "mutual": True, "secretName": "scaler-tls", "clientSecretName": "keda-tls"}}
+    release = merged(values(server, **tls), {"connections": {"cache": {"key": "limited"}}})
     authority = Authority()
     for name, host in (("scaler-tls", ADDRESS.partition(":")[0]), ("keda-tls", "keda")):
         signed = authority.sign(host)
@@ -114,27 +114,25 @@ async def test_mutual_tls_works_as_the_release_says(
             "tls.key": signed.key.decode(),
             "ca.crt": authority.certificate.decode(),
         }
-    rendered = render(given)
+    rendered = render(release)
     node = Node(rendered, secrets, tmp_path, CODE)
     with node.running(SCALER) as scaler:
         await scaler.ready()
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        code, said = node.run("triggerfish-scaler-test")
-        assert (code, said.count("target size 1")) == (0, len(TRIGGERS)), said
-        plain = render({**given, "tls": {**more["tls"], "mutual": False}})
-        stranger = Node(plain, secrets, tmp_path / "stranger", CODE, node.addresses)
-        code, said = stranger.run("triggerfish-scaler-test")
-        assert (code, "cannot be reached" in said) == (1, True), said
+        code, output = node.run("triggerfish-scaler-test")
+        assert (code, output.count("target size 1")) == (0, len(TRIGGERS)), output
+        without_certificate = render({**release, "tls": {**tls["tls"], "mutual": False}})
+        stranger = Node(without_certificate, secrets, tmp_path / "stranger", CODE, node.addresses)
+        code, output = stranger.run("triggerfish-scaler-test")
+        assert (code, "cannot be reached" in output) == (1, True), output
 
 
-async def test_the_trials_valkey_is_reached_by_its_address(
-    server: Server, client: redis.asyncio.Redis, tmp_path: Path
-) -> None:
-    """A connection that leads to the bundled Valkey, and the default one, need no Secret."""
+async def test_the_trial_valkey_needs_no_secret(server: Server, client: redis.asyncio.Redis, tmp_path: Path) -> None:
+    """The default connection and a named connection to the bundled Valkey work without a Secret."""
     trial = merged(chart_values("trial"), {"apps": {"shop": values(server)["apps"]["shop"]}})
     node = Node(render(trial), {}, tmp_path, CODE)
     settings = node.rendered.one("ConfigMap", "shop")["data"]
-    # The Service's name is not known on this machine.
+    # The Service's name does not resolve on this machine.
     settings["config.yaml"] = settings["config.yaml"].replace("triggerfish-valkey:6379", server.address)
     node.addresses["triggerfish-valkey:6379"] = server.address
     with node.running("shop") as shop:

@@ -1,7 +1,10 @@
-"""What docs/ shows is understood as it stands there, and what it names exists."""
+"""The pages: their examples are valid as shown, and the names in them exist."""
 
+import configparser
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from prometheus_client import CollectorRegistry
 
@@ -18,26 +22,30 @@ from listeners.engine.metrics import HostMetrics
 from listeners.functions.loading import load_app
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger, field_name
 from listeners.settings import HostSettings
-from scaler.settings import LocalSettings
+from scaler.monitoring.status import TriggerStatus
+from scaler.settings import LocalSettings, Settings, load_settings
 from scaler.triggers.metadata import read_metadata
-from tests.monitoring.files import ROOT, anchors
+from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, named_files
+from tests.monitoring.files import anchors
 from tests.monitoring.kube_state_metrics import NAMES
 from triggerfish import App
+from triggerfish.cli.program import program
 
-#: What the scaler exports, letter by letter.
+#: The scaler's exact output in the exposition format.
 EXPOSITIONS = sorted((ROOT / "tests/scaler/monitoring/expected").glob("*.prom"))
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+KUBERNETES = DOCS / "how-to" / "kubernetes.md"
+MIGRATING = DOCS / "how-to" / "migrating.md"
 TRIGGERS: tuple[type[Trigger], ...] = (ListTrigger, StreamTrigger, PubSubTrigger)
 #: Keys of metadata that are not parameters of a trigger.
 LABELS = {"type", "function", "app", "activationMessages", "maxInstances"}
 CONNECTION_OPTIONS = ("user", "password", "ssl", "defaultDatabase", "serviceName", "sentinelUser", "sentinelPassword")
-#: All that the metadata, and the authentication, of KEDA's Redis scalers may have.
+#: All fields of the metadata and the authentication of KEDA's Redis scalers.
 KEDA = """
 address host port addresses hosts ports username password sentinelUsername sentinelPassword sentinelMaster
 databaseIndex enableTLS unsafeSsl ca cert key listName listLength activationListLength stream consumerGroup
 pendingEntriesCount streamLength lagCount activationLagCount metricType tls keyPassword
 """
-#: All that function.json may have for a Redis trigger, in any version of the extension.
+#: All properties of a Redis trigger in function.json, in any version of the extension.
 AZURE = """
 type connection connectionStringSetting ConnectionString key keys channel pollingIntervalInMs messagesPerWorker count
 maxBatchSize batchSize listPopFromBeginning consumerGroup deleteAfterProcess name direction scriptFile entryPoint
@@ -45,19 +53,14 @@ disabled
 """
 
 
-def blocks(document: Path, language: str) -> list[str]:
-    """The code blocks of a language in a document."""
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```", document.read_text(), re.DOTALL | re.MULTILINE)
-
-
 def documents_in_yaml() -> list[Any]:
-    """All that the documents show in YAML."""
-    shown = [block for document in DOCS for block in blocks(document, "yaml")]
+    """Return all YAML documents in the pages."""
+    shown = [block for page in PAGES for block in blocks(page, "yaml")]
     return [one for block in shown for one in yaml.safe_load_all(block)]
 
 
 def external_triggers(shown: Any) -> Iterator[dict[str, Any]]:
-    """The external triggers somewhere in it."""
+    """Yield the external triggers at any depth of a document."""
     if isinstance(shown, dict):
         if str(shown.get("type")).startswith("external"):
             yield shown
@@ -68,7 +71,7 @@ def external_triggers(shown: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_external_trigger_is_understood() -> None:
-    """The scaler reads the metadata of each external trigger that the documents show; each pushes."""
+    """The scaler accepts the metadata of every external trigger in the pages; all are of type external-push."""
     found = list(external_triggers(documents_in_yaml()))
     assert len(found) >= 2
     for trigger in found:
@@ -77,7 +80,7 @@ def test_every_external_trigger_is_understood() -> None:
 
 
 def test_every_trigger_in_values_is_understood() -> None:
-    """What the documents show as values for the chart has triggers that the scaler reads, of connections that exist."""
+    """In the pages' values for the chart, the scaler accepts every trigger, and every connection exists."""
     values = [shown for shown in documents_in_yaml() if "apps" in shown]
     assert values
     for shown in values:
@@ -87,25 +90,75 @@ def test_every_trigger_in_values_is_understood() -> None:
                 assert trigger["connection"] in shown["connections"]
 
 
-@pytest.mark.parametrize("document", [one for one in DOCS if blocks(one, "python")], ids=lambda document: document.name)
-def test_every_app_loads(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The apps that a document shows load, and so does a file that declares their functions."""
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_every_app_loads(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The apps of a page load, and so does a file that declares their functions."""
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
-    for block in blocks(document, "python"):
-        (tmp_path / "shop.py").write_text(block)
-        monkeypatch.delitem(sys.modules, "shop", raising=False)
-        assert isinstance(load_app(str(tmp_path / "shop.py")), App)
-    declared = [block for block in blocks(document, "yaml") if block.startswith("functions:")]
-    for block in declared:
-        (tmp_path / "app.yaml").write_text(block)
-        monkeypatch.delitem(sys.modules, "shop", raising=False)
-        assert load_app(str(tmp_path / "app.yaml")).functions
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    monkeypatch.setattr("sys.modules", dict(sys.modules))
+    for name, text in named_files(page).items():
+        (tmp_path / name).write_text(text)
+        compile(text, name, "exec")
+        if "App(" in text:
+            assert isinstance(load_app(str(tmp_path / name)), App)
+    for block in blocks(page, "yaml"):
+        if block.startswith("functions:"):
+            (tmp_path / "app.yaml").write_text(block)
+            assert load_app(str(tmp_path / "app.yaml")).functions
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_exists(page: Path) -> None:
+    """Every line that runs `triggerfish` has a command, options and arguments that exist."""
+    root = typer.main.get_command(program)
+    for block in blocks(page, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            found = re.match(r"\$ (?:\w+=\S+ )*triggerfish ([^|>]*)", line)
+            if found:
+                _check_subcommand(root, shlex.split(found[1], comments=True))
+
+
+def _check_subcommand(group: Any, words: list[str]) -> None:
+    command = group.commands[words[0]]
+    if hasattr(command, "commands"):
+        _check_subcommand(command, words[1:])
+    else:
+        command.make_context(words[0], words[1:]).close()
+
+
+def test_every_settings_file_loads(tmp_path: Path) -> None:
+    """Every block of settings is accepted as shown."""
+    every = [(block, list(yaml.safe_load_all(block))) for page in PAGES for block in blocks(page, "yaml")]
+    shown = [block for block, parts in every if len(parts) == 1 and parts[0].keys() <= Settings.model_fields.keys()]
+    assert len(shown) >= 4
+    for block in shown:
+        (tmp_path / "settings.yaml").write_text(block)
+        load_settings(tmp_path / "settings.yaml")
+
+
+def test_the_json_of_a_trigger_is_one() -> None:
+    """The JSON in http.md has the format of the scaler's API."""
+    [shown] = blocks(DOCS / "reference" / "http.md", "json")
+    assert TriggerStatus.model_validate_json(shown).as_json() == json.loads(shown)
+
+
+def test_the_unit_of_systemd_runs_a_command_that_exists() -> None:
+    """The unit file can be parsed, and its command exists."""
+    [unit] = blocks(DOCS / "how-to" / "compose-and-systemd.md", "ini")
+    parser = configparser.ConfigParser()
+    parser.read_string(unit)
+    _, *words = parser["Service"]["ExecStart"].split()
+    _check_subcommand(typer.main.get_command(program), words)
+
+
+def test_the_compose_file_runs_a_command_that_exists() -> None:
+    """The command of the app's service exists."""
+    [composed] = [yaml.safe_load(block) for block in blocks(DOCS / "how-to" / "compose-and-systemd.md", "yaml")]
+    _check_subcommand(typer.main.get_command(program), composed["services"]["shop"]["command"])
 
 
 def test_the_values_are_those_of_the_app(tmp_path: Path) -> None:
-    """The values that kubernetes.md shows are what its app declares: `triggerfish manifest --check` says so."""
-    document = ROOT / "docs/kubernetes.md"
+    """The values in kubernetes.md match its app: `triggerfish manifest --check` succeeds."""
+    document = KUBERNETES
     [values] = [block for block in blocks(document, "yaml") if "\napps:" in block]
     (tmp_path / "shop.py").write_text(blocks(document, "python")[0])
     (tmp_path / "values.yaml").write_text(values)
@@ -118,24 +171,24 @@ def test_the_values_are_those_of_the_app(tmp_path: Path) -> None:
 
 
 def test_every_metric_exists() -> None:
-    """A metric that the documents name is one of ours, or one of kube-state-metrics that the rules may use."""
+    """Every metric in the pages is Triggerfish's, or one of kube-state-metrics that the rules may use."""
     registry = CollectorRegistry()
     HostMetrics(registry)
     ours = {family.name for family in registry.collect()}
     for expected in EXPOSITIONS:
         ours |= set(re.findall(r"^# TYPE (\w+) ", expected.read_text(), re.MULTILINE))
-    named = {name for one in DOCS for name in re.findall(r"\b(?:triggerfish|kube)_[a-z_]*[a-z]\b", one.read_text())}
+    named = {name for one in PAGES for name in re.findall(r"\b(?:triggerfish|kube)_[a-z_]*[a-z]\b", one.read_text())}
     assert named
     assert {name.removesuffix("_total") for name in named} <= {name.removesuffix("_total") for name in ours} | set(
         NAMES
     )
 
 
-@pytest.mark.parametrize("document", DOCS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", PAGES, ids=lambda document: document.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
-    """A link to a file of ours leads to one that exists, and to a heading in it."""
+    """Every link to a file of the project leads to an existing file and heading."""
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
-        if target.startswith("https://"):
+        if target.startswith("https://") or target.endswith((".svg", ".png")):
             continue
         path, _, anchor = target.partition("#")
         file = (document.parent / path).resolve() if path else document
@@ -144,19 +197,19 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def table(heading: str) -> list[list[str]]:
-    """The rows of the table below a heading of migrating.md, as cells."""
-    section = (ROOT / "docs/migrating.md").read_text().partition(f"\n### {heading}\n")[2].partition("\n##")[0]
+    """Return the rows of the table below a heading of migrating.md, as cells."""
+    section = MIGRATING.read_text().partition(f"\n### {heading}\n")[2].partition("\n##")[0]
     rows = re.findall(r"^\|(.*)\|$", section, re.MULTILINE)[2:]
     return [[cell.strip() for cell in row.split("|")] for row in rows]
 
 
 def names(cell: str) -> list[str]:
-    """The names in a cell, without the values that some of them have."""
+    """Return the names in a cell, without their values."""
     return [re.sub(r": .*", "", name) for name in re.findall(r"`([^`]+)`", cell)]
 
 
 def test_what_becomes_of_keda_triggers_is_metadata() -> None:
-    """Each field that a field of KEDA's triggers becomes is one that the scaler reads, for that kind of trigger."""
+    """Every equivalent of a field of KEDA's triggers is a field that the scaler reads for that kind of trigger."""
     for theirs, ours, _ in table("The trigger, field by field"):
         kinds: tuple[type[Trigger], ...] = (ListTrigger,) if "list" in theirs.lower() else (StreamTrigger,)
         for name in names(ours):
@@ -164,7 +217,7 @@ def test_what_becomes_of_keda_triggers_is_metadata() -> None:
 
 
 def test_what_becomes_of_keda_connections_is_an_option() -> None:
-    """Each field that a field of KEDA's connections becomes is an option of a connection string, or a setting."""
+    """Every equivalent of a field of KEDA's connections is an option of a connection string or a setting."""
     for _, ours, _ in table("The connection, field by field"):
         for name in names(ours):
             if name in CONNECTION_OPTIONS:
@@ -176,13 +229,13 @@ def test_what_becomes_of_keda_connections_is_an_option() -> None:
 
 
 def test_nothing_of_keda_is_left_out() -> None:
-    """Every field of KEDA's Redis scalers is somewhere in the tables."""
+    """The tables list every field of KEDA's Redis scalers."""
     rows = table("The trigger, field by field") + table("The connection, field by field")
     assert {name for row in rows for name in names(row[0])} >= set(KEDA.split())
 
 
 def test_what_becomes_of_function_json_is_a_parameter() -> None:
-    """Every property of function.json is in the table, and becomes a parameter of a trigger where it becomes one."""
+    """The table lists every property of function.json, and every equivalent is a parameter of a trigger."""
     rows = table("function.json, field by field")
     assert {name for row in rows for name in names(row[0])} == set(AZURE.split())
     for _, ours, _ in rows:
@@ -191,11 +244,11 @@ def test_what_becomes_of_function_json_is_a_parameter() -> None:
 
 
 def test_what_becomes_of_host_json_is_a_setting() -> None:
-    """What the table of host.json names here exists: a parameter, a setting, or a value of the chart."""
+    """Every equivalent in the table of host.json is a parameter, a setting or a value of the chart."""
     known = {name for kind in TRIGGERS for name in kind.model_fields} | set(ConnectionSettings.model_fields)
     known |= {"TRIGGERFISH_LOG", "maxReplicas", "minReplicas", "connections"}
     for _, ours, _ in table("host.json and application settings"):
         assert set(names(ours)) <= known
-    text = (ROOT / "docs/migrating.md").read_text()
+    text = MIGRATING.read_text()
     assert set(re.findall(r"`host\.(\w+)`", text)) - {"json"} <= set(HostSettings.model_fields)
     assert set(re.findall(r"`local\.(\w+)`", text)) <= set(LocalSettings.model_fields)

@@ -1,4 +1,4 @@
-"""Errors: the tree as it is drawn, and what each error of redis-py becomes."""
+"""Errors: the hierarchy as documented, and the translation of redis-py's errors."""
 
 import asyncio
 import re
@@ -11,6 +11,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis import exceptions
 
+from listeners import errors
 from listeners.errors import (
     AccessDeniedError,
     CommandRefusedError,
@@ -24,7 +25,6 @@ from listeners.errors import (
     WrongTypeError,
 )
 from listeners.redis.error_translation import translate, translated
-from listeners import errors
 
 REASONS = {
     "access_denied": AccessDeniedError,
@@ -37,57 +37,57 @@ REASONS = {
 
 
 def tree(cls: type[BaseException]) -> list[type[BaseException]]:
-    """A class and all below it."""
+    """Return a class and all its subclasses."""
     return [cls] + [below for subclass in cls.__subclasses__() for below in tree(subclass)]
 
 
-def drawn(cls: type[BaseException], depth: int = 0) -> Iterator[tuple[int, str]]:
-    """Depth and name of a class of ours and of all below it."""
+def own_tree(cls: type[BaseException], depth: int = 0) -> Iterator[tuple[int, str]]:
+    """Yield the depth and name of a class and of its subclasses in listeners.errors."""
     yield depth, cls.__name__
     for subclass in cls.__subclasses__():
         if subclass.__module__ == errors.__name__:
-            yield from drawn(subclass, depth + 1)
+            yield from own_tree(subclass, depth + 1)
 
 
 def reply(kind: type[exceptions.RedisError], message: str = "") -> exceptions.RedisError:
-    """An error of redis-py; some of its classes need more than a message."""
+    """Create an error of redis-py. Some of its classes need a message in a certain form."""
     if issubclass(kind, exceptions.AskError):
         return kind("1234 127.0.0.1:7000")
     return kind(message)
 
 
-def test_the_tree_is_drawn_as_it_is() -> None:
-    """The tree in the module's docstring is the tree of the classes."""
+def test_the_documented_tree_is_the_class_hierarchy() -> None:
+    """The tree in the module's docstring is the class hierarchy."""
     assert errors.__doc__ is not None
     lines = errors.__doc__.split("\n\n")[1].splitlines()
     words = [re.search(r"\w+", line) for line in lines]
-    # Each level of the drawing is four characters wide, as is the docstring's indent.
+    # Each level of the tree is four characters wide, as is the docstring's indentation.
     shown = [(word.start() // 4 - 1, word[0]) for word in words if word is not None]
-    assert shown == list(drawn(TriggerfishError))
+    assert shown == list(own_tree(TriggerfishError))
     assert {name for _, name in shown} == set(errors.__all__)
 
 
-def test_every_exception_of_ours_is_exported() -> None:
-    """Every class of the module is in the tree and is exported."""
+def test_every_exception_is_exported() -> None:
+    """Every class in the module is in the tree and is exported."""
     classes = {name for name, value in vars(errors).items() if isinstance(value, type)}
     assert classes == set(errors.__all__)
 
 
 def test_reasons() -> None:
-    """Each SourceError has a reason word of its own, and these words do not change."""
+    """Each subclass of SourceError has a distinct reason, and the reasons do not change."""
     assert {cls.reason: cls for cls in SourceError.__subclasses__()} == REASONS
 
 
 @pytest.mark.parametrize("kind", tree(exceptions.RedisError), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 def test_every_error_of_redis_py_is_translated(kind: type[exceptions.RedisError]) -> None:
-    """No error of redis-py gets past the translation, and what was being done is in the text."""
+    """Every error of redis-py is translated, and the message names the operation."""
     with pytest.raises(SourceError, match=r"^XINFO STREAM: .") as caught, translated("XINFO STREAM"):
         raise reply(kind, "something")
     assert type(caught.value) in REASONS.values()
 
 
 @pytest.mark.parametrize(
-    ("error", "ours"),
+    ("error", "expected"),
     [
         (exceptions.AuthenticationError("WRONGPASS"), AccessDeniedError),
         (exceptions.AuthorizationError(), AccessDeniedError),
@@ -95,7 +95,7 @@ def test_every_error_of_redis_py_is_translated(kind: type[exceptions.RedisError]
         (exceptions.AuthenticationWrongNumberOfArgsError(), AccessDeniedError),
         (exceptions.TimeoutError("Timeout reading"), SourceTimeoutError),
         (TimeoutError(), SourceTimeoutError),  # asyncio's too
-        (socket.timeout("timed out"), SourceTimeoutError),  # noqa: UP041  (what sockets raise by that name)
+        (socket.timeout("timed out"), SourceTimeoutError),  # noqa: UP041  (the name that sockets raise it by)
         (exceptions.ConnectionError("Connection closed by server."), SourceUnavailableError),
         (exceptions.BusyLoadingError("LOADING"), SourceUnavailableError),
         (exceptions.MaxConnectionsError(), SourceUnavailableError),
@@ -116,9 +116,9 @@ def test_every_error_of_redis_py_is_translated(kind: type[exceptions.RedisError]
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_classes(error: Exception, ours: type[SourceError]) -> None:
+def test_classes(error: Exception, expected: type[SourceError]) -> None:
     """An error is translated by its class."""
-    assert type(translate(error, "PING")) is ours
+    assert type(translate(error, "PING")) is expected
 
 
 CODES = [
@@ -166,22 +166,22 @@ CODES = [
         "-{} script: 5e6a, on @user_script:3.",
     ],
 )
-@pytest.mark.parametrize(("message", "ours"), CODES)
-def test_codes(message: str, ours: type[SourceError], form: str) -> None:
-    """An error reply is translated by its code, also where a script passes it on."""
-    assert type(translate(exceptions.ResponseError(form.format(message)), "EVALSHA")) is ours
+@pytest.mark.parametrize(("message", "expected"), CODES)
+def test_codes(message: str, expected: type[SourceError], form: str) -> None:
+    """An error reply is translated by its code, also when it comes from a script."""
+    assert type(translate(exceptions.ResponseError(form.format(message)), "EVALSHA")) is expected
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError(), KeyError("k"), SourceTimeoutError("x")])
 def test_other_errors_pass(error: BaseException) -> None:
-    """What is neither of redis-py nor of the network passes as it is."""
+    """Errors that come neither from redis-py nor from the network pass unchanged."""
     with pytest.raises(type(error)) as caught, translated("PING"):
         raise error
     assert caught.value is error
 
 
 def test_the_cause_is_kept() -> None:
-    """A SourceError names the error that it was as its cause."""
+    """A SourceError has the original error as its cause."""
     cause = exceptions.ConnectionError("gone")
     with pytest.raises(SourceUnavailableError, match=r"^LLEN q: gone$") as caught, translated("LLEN q"):
         raise cause
@@ -190,13 +190,13 @@ def test_the_cause_is_kept() -> None:
 
 @pytest.mark.parametrize("kind", [cls for cls in tree(ConfigurationError) if cls is not ConnectionStringError])
 def test_configuration_errors(kind: type[ConfigurationError]) -> None:
-    """A ConfigurationError shows the field, the value and the fix, and keeps each."""
+    """A ConfigurationError prints the field, the value and the fix, and has each as an attribute."""
     error = kind("keys", "", "A key is empty.")
     assert str(error) == "invalid keys '': A key is empty."
     assert (error.field, error.value, error.fix) == ("keys", "", "A key is empty.")
     assert str(kind("keys", None, "It is missing.")) == "keys: It is missing."
 
 
-def test_long_values_are_cut() -> None:
-    """A very long value is shown by its beginning only."""
+def test_long_values_are_truncated() -> None:
+    """Only the beginning of a very long value is printed."""
     assert len(str(ConfigurationError("keys", "x" * 1_000_000, "Shorten it."))) < 200

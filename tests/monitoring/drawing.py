@@ -1,4 +1,4 @@
-"""Draws panels of a Grafana dashboard with matplotlib: lines, numbers and tables, where the dashboard places them."""
+"""Draw the panels of a Grafana dashboard with matplotlib (lines, single values, tables) in the dashboard's layout."""
 
 import io
 import re
@@ -19,11 +19,11 @@ __all__ = ["Drawing"]
 
 WIDTH_INCHES, UNIT_INCHES, DPI = 13.0, 0.27, 90
 COLUMNS = 24
-#: Room inside a panel for its title, its axes and its legend, in the dashboard's units.
+#: Margins inside a panel for its title, axes and legend, in the dashboard's grid units.
 MARGIN = {"left": 1.3, "right": 0.4, "top": 1.1, "bottom": 1.9}
 INK, PAPER, PANEL, GRID = "#ccccdc", "#111217", "#181b1f", "#2c3235"
 COLORS = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#c4162a")
-#: As Grafana writes values, by unit: a factor and what comes after.
+#: By Grafana unit, a factor and a suffix for values.
 UNITS = {"s": (1.0, " s"), "percentunit": (100.0, " %"), "cps": (1.0, "/s"), "reqps": (1.0, "/s"), "short": (1.0, "")}
 
 #: Rows that fit into the table.
@@ -33,68 +33,68 @@ Series = list[dict[str, Any]]
 
 
 class Drawing:
-    """A picture of a dashboard; times are shown from `start` on (seconds since the epoch)."""
+    """A picture of a dashboard. Times are shown relative to `start`, in seconds since the epoch."""
 
     def __init__(self, panels: list[dict[str, Any]], start: float) -> None:
         plt.rcParams.update({"font.size": 7.5, "text.color": INK, "axes.labelcolor": INK, "font.family": "DejaVu Sans"})
         self._start = start
-        self._units = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
-        self._figure = plt.figure(figsize=(WIDTH_INCHES, self._units * UNIT_INCHES), facecolor=PAPER)
+        self._height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
+        self._figure = plt.figure(figsize=(WIDTH_INCHES, self._height * UNIT_INCHES), facecolor=PAPER)
 
     def row(self, panel: dict[str, Any]) -> None:
-        """The heading of a row."""
-        place = panel["gridPos"]
+        """Draw the heading of a row."""
+        position = panel["gridPos"]
         title = panel["title"].partition(":")[0]
-        self._figure.text(0.008, 1 - (place["y"] + 0.5) / self._units, title, va="center", size=10, weight="bold")
+        self._figure.text(0.008, 1 - (position["y"] + 0.5) / self._height, title, va="center", size=10, weight="bold")
 
-    def panel(self, panel: dict[str, Any], answers: list[Series], *, of: str | None) -> None:
-        """A panel with the answers to its queries; `of` names the function that it is shown for."""
+    def panel(self, panel: dict[str, Any], results: list[Series], *, function: str | None) -> None:
+        """Draw a panel with the results of its queries. The title includes the function, if given."""
         axes = self._axes(panel["gridPos"], inner=panel["type"] == "timeseries")
-        title = f"{panel['title']} ({of})" if of else panel["title"]
+        title = f"{panel['title']} ({function})" if function else panel["title"]
         if panel["type"] == "stat":
-            _number(axes, answers[0])
+            _number(axes, results[0])
         elif panel["type"] == "table":
-            _table(axes, panel, answers)
+            _table(axes, panel, results)
         else:
-            _lines(axes, panel, answers, self._start)
+            _lines(axes, panel, results, self._start)
         axes.set_title(title, loc="left", size=8, color=INK, weight="bold")
 
     def save(self, picture: Path) -> None:
-        """Write the picture, in few colours, as it is made to be small."""
-        written = io.BytesIO()
-        self._figure.savefig(written, dpi=DPI, facecolor=PAPER)
+        """Write the picture as a PNG file with 128 colours, which keeps it small."""
+        buffer = io.BytesIO()
+        self._figure.savefig(buffer, dpi=DPI, facecolor=PAPER)
         plt.close(self._figure)
-        Image.open(written).convert("RGB").quantize(128).save(picture, optimize=True)
+        Image.open(buffer).convert("RGB").quantize(128).save(picture, optimize=True)
 
-    def _axes(self, place: dict[str, int], *, inner: bool) -> Axes:
-        left = place["x"] + (MARGIN["left"] if inner else 0.4)
-        width = place["w"] - (MARGIN["left"] + MARGIN["right"] if inner else 0.8)
-        bottom = place["y"] + place["h"] - (MARGIN["bottom"] if inner else 0.2)
-        height = place["h"] - MARGIN["top"] - (MARGIN["bottom"] if inner else 0.2)
-        corner = (left / COLUMNS, 1 - bottom / self._units)
-        return self._figure.add_axes((*corner, width / COLUMNS, height / self._units), facecolor=PANEL)
+    def _axes(self, position: dict[str, int], *, inner: bool) -> Axes:
+        left = position["x"] + (MARGIN["left"] if inner else 0.4)
+        width = position["w"] - (MARGIN["left"] + MARGIN["right"] if inner else 0.8)
+        bottom = position["y"] + position["h"] - (MARGIN["bottom"] if inner else 0.2)
+        height = position["h"] - MARGIN["top"] - (MARGIN["bottom"] if inner else 0.2)
+        corner = (left / COLUMNS, 1 - bottom / self._height)
+        return self._figure.add_axes((*corner, width / COLUMNS, height / self._height), facecolor=PANEL)
 
 
-def _number(axes: Axes, answer: Series) -> None:
-    text = f"{float(answer[0]['value'][1]):,.0f}" if answer else "not known"
+def _number(axes: Axes, result: Series) -> None:
+    text = f"{float(result[0]['value'][1]):,.0f}" if result else "unknown"
     axes.text(0.5, 0.5, text, ha="center", va="center", size=20, color=COLORS[0], transform=axes.transAxes)
     _without_ticks(axes)
 
 
-def _table(axes: Axes, panel: dict[str, Any], answers: list[Series]) -> None:
+def _table(axes: Axes, panel: dict[str, Any], results: list[Series]) -> None:
     organize = next(step for step in panel["transformations"] if step["id"] == "organize")["options"]
     order, names = organize["indexByName"], organize["renameByName"]
     rows: dict[str, dict[str, str]] = {}
-    for target, answer in zip(panel["targets"], answers, strict=True):
-        for series in answer:
+    for target, result in zip(panel["targets"], results, strict=True):
+        for series in result:
             row = rows.setdefault(series["metric"]["trigger"], dict(series["metric"]))
             column = f"Value #{target['refId']}"
             row[column] = _cell(panel, names[column], float(series["value"][1]))
     columns = sorted(order, key=order.__getitem__)
     cells = [[row.get(column, "") for column in columns] for row in rows.values()]
     height = (len(cells) + 1) / TABLE_ROWS
-    place = Bbox.from_bounds(0, 1 - height, 1, height)
-    table = axes.table(cells, colLabels=[names.get(c, c) for c in columns], cellLoc="left", bbox=place)
+    box = Bbox.from_bounds(0, 1 - height, 1, height)
+    table = axes.table(cells, colLabels=[names.get(c, c) for c in columns], cellLoc="left", bbox=box)
     table.auto_set_font_size(False)
     for cell in table.get_celld().values():
         cell.set(facecolor=PANEL, edgecolor=GRID)
@@ -103,7 +103,7 @@ def _table(axes: Axes, panel: dict[str, Any], answers: list[Series]) -> None:
 
 
 def _cell(panel: dict[str, Any], title: str, value: float) -> str:
-    """A value as the panel's overrides for its column want it."""
+    """Format a value according to the panel's overrides for its column."""
     override = {
         setting["id"]: setting["value"]
         for one in panel["fieldConfig"]["overrides"]
@@ -115,13 +115,13 @@ def _cell(panel: dict[str, Any], title: str, value: float) -> str:
     return f"{value:,.2f} s" if override.get("unit") == "s" else f"{value:,.0f}"
 
 
-def _lines(axes: Axes, panel: dict[str, Any], answers: list[Series], start: float) -> None:
+def _lines(axes: Axes, panel: dict[str, Any], results: list[Series], start: float) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     factor, suffix = UNITS[defaults["unit"]]
     lines = [
         (_legend(target["legendFormat"], series["metric"]), _points(series, factor, start))
-        for target, answer in zip(panel["targets"], answers, strict=True)
-        for series in answer
+        for target, result in zip(panel["targets"], results, strict=True)
+        for series in result
     ]
     if defaults["custom"]["stacking"]["mode"] == "normal":
         _stack(axes, lines)

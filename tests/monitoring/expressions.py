@@ -1,4 +1,4 @@
-"""The expressions of rules and dashboard: with their variables filled in, and what they are made of."""
+"""The PromQL expressions of the rules and the dashboard: variable substitution, selectors and metric names."""
 
 import itertools
 import re
@@ -9,21 +9,21 @@ import promql_parser
 from tests.monitoring.files import panels, rules
 from tests.monitoring.stage import NAMESPACE, SCALED_OBJECT, TRIGGERS
 
-__all__ = ["filled_in", "metric_names", "of_dashboard", "of_rules", "selectors", "variables_of"]
+__all__ = ["dashboard_queries", "metric_names", "rule_expressions", "selectors", "substitute", "variables_for"]
 
 
-def of_dashboard() -> dict[str, str]:
-    """Each query of the dashboard, by the title of its panel and its letter; variables are still in it."""
+def dashboard_queries() -> dict[str, str]:
+    """Return each query of the dashboard by panel title and letter. Variables are not substituted."""
     return {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]}
 
 
-def of_rules() -> dict[str, str]:
-    """Each expression of the rules, by the rule's name."""
+def rule_expressions() -> dict[str, str]:
+    """Return the expression of each rule by the rule's name."""
     return {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()}
 
 
-def variables_of(function: str) -> dict[str, str]:
-    """What Grafana fills in when a reader looks at this function's trigger."""
+def variables_for(function: str) -> dict[str, str]:
+    """Return the variables that Grafana substitutes when this function's trigger is selected."""
     return {
         "namespace": NAMESPACE,
         "scaledobject": SCALED_OBJECT,
@@ -33,18 +33,18 @@ def variables_of(function: str) -> dict[str, str]:
     }
 
 
-def filled_in(expression: str, variables: Mapping[str, str]) -> str:
-    """An expression with its variables filled in. KeyError for one that the dashboard does not have."""
+def substitute(expression: str, variables: Mapping[str, str]) -> str:
+    """Return the expression with its variables substituted. Raises KeyError for an unknown variable."""
     return re.sub(r"\$(\w*[a-z_]\w*)", lambda found: variables[found[1]], expression)
 
 
 def metric_names(expression: str) -> set[str]:
-    """The metrics that an expression reads."""
+    """Return the names of the metrics that an expression reads."""
     return {selector.partition("{")[0] for selector in selectors(expression)}
 
 
 def selectors(expression: str) -> Iterator[str]:
-    """The vector selectors of an expression, without ranges and offsets."""
+    """Yield the vector selectors of an expression, without ranges and offsets."""
     return _selectors(promql_parser.parse(expression))
 
 
@@ -55,8 +55,8 @@ def _selectors(node: object) -> Iterator[str]:
         yield _without_offset(node.vector_selector)
     else:
         children = (getattr(node, name, None) for name in ("expr", "lhs", "rhs", "args", "param"))
-        listed = (child if isinstance(child, list) else [child] for child in children)
-        for child in itertools.chain.from_iterable(listed):
+        lists = (child if isinstance(child, list) else [child] for child in children)
+        for child in itertools.chain.from_iterable(lists):
             if child is not None:
                 yield from _selectors(child)
 

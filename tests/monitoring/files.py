@@ -1,4 +1,4 @@
-"""What is installed for monitoring, and the texts beside it."""
+"""The chart's Prometheus rules and Grafana dashboard, and the documentation of the alerts."""
 
 import json
 import re
@@ -13,31 +13,31 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/triggerfish"
 RULES = CHART / "rules/triggerfish.yaml"
 DASHBOARD = CHART / "dashboards/triggerfish.json"
-OPERATIONS = ROOT / "docs/operations.md"
+OPERATIONS = ROOT / "docs/how-to/operations.md"
 
 
 def rules() -> list[dict[str, Any]]:
-    """All rules, in order."""
+    """Return all rules, in order."""
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
 def alerts() -> list[dict[str, Any]]:
-    """The rules that alert."""
+    """Return the alerting rules."""
     return [rule for rule in rules() if "alert" in rule]
 
 
 def dashboard() -> dict[str, Any]:
-    """The Grafana dashboard."""
-    found: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    return found
+    """Return the Grafana dashboard."""
+    content: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return content
 
 
 def panels() -> list[dict[str, Any]]:
-    """The dashboard's panels that show something; rows only divide it."""
+    """Return the dashboard's panels, without rows."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors of a document's headings, as GitHub makes them."""
+    """Return the anchors of a document's headings, as GitHub generates them."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,7 +1,7 @@
-"""A stand-in for kube-state-metrics, which needs a cluster: the series of one ScaledObject's HPA and Deployment.
+"""A fake kube-state-metrics, because the real one needs a cluster: the series of one ScaledObject's HPA and Deployment.
 
-Names and labels are those of kube-state-metrics 2, docs/metrics/workload/horizontalpodautoscaler-metrics.md and
-deployment-metrics.md there. What is not in this table may be named in no rule and no dashboard.
+Names and labels are those of kube-state-metrics 2 (docs/metrics/workload/horizontalpodautoscaler-metrics.md and
+deployment-metrics.md in its repository). Rules and dashboards must not use series that are not listed in NAMES.
 """
 
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
@@ -27,12 +27,12 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 
 class KubeStateMetrics:
-    """Serves the series of a Deployment and a ScaledObject of the same name, on a port of its own."""
+    """Serves the series of a Deployment and a ScaledObject of the same name, on a free port."""
 
     def __init__(self, namespace: str, name: str, maximum: int) -> None:
         registry = CollectorRegistry()
-        text = "A test's stand-in for kube-state-metrics."
-        self._gauges = {series: Gauge(series, text, labels, registry=registry) for series, labels in NAMES.items()}
+        help_text = "Faked by a test."
+        self._gauges = {series: Gauge(series, help_text, labels, registry=registry) for series, labels in NAMES.items()}
         self._labels: dict[tuple[str, ...], tuple[str, str]] = {
             HPA: (namespace, f"keda-hpa-{name}"),
             DEPLOYMENT: (namespace, name),
@@ -41,19 +41,19 @@ class KubeStateMetrics:
         info.labels(*self._labels[HPA], "apps/v1", "Deployment", name).set(1)
         self._set("kube_horizontalpodautoscaler_spec_min_replicas", 1)
         self._set("kube_horizontalpodautoscaler_spec_max_replicas", maximum)
-        self.show(desired=0, running=0)
+        self.set_replicas(desired=0, running=0)
         self._server, self._thread = start_http_server(0, "127.0.0.1", registry)
         self.port: int = self._server.server_port
 
-    def show(self, *, desired: int, running: int) -> None:
-        """What the HPA wants, and what runs."""
+    def set_replicas(self, *, desired: int, running: int) -> None:
+        """Set the number of replicas that the HPA desires, and the number that runs."""
         self._set("kube_horizontalpodautoscaler_status_desired_replicas", desired)
         self._set("kube_horizontalpodautoscaler_status_current_replicas", running)
         self._set("kube_deployment_status_replicas", running)
         self._set("kube_deployment_status_replicas_ready", running)
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes what a test runs, and evaluates the chart's rules."""
+"""A real Prometheus that scrapes a test's processes and evaluates the chart's rules."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ INTERVAL = 1
 
 
 class Prometheus:
-    """A server's HTTP interface, and the file that names what it scrapes."""
+    """A client for a Prometheus server's HTTP API and its file of scrape targets."""
 
     def __init__(self, http: aiohttp.ClientSession, port: int, targets: Path) -> None:
         self._http = http
@@ -35,7 +35,7 @@ class Prometheus:
         self._targets: dict[str, Labels] = {}
 
     async def ready(self) -> bool:
-        """Whether it answers."""
+        """Return whether the server is ready."""
         try:
             async with self._http.get(f"{self._url}/-/ready") as response:
                 return response.status == 200
@@ -43,41 +43,41 @@ class Prometheus:
             return False
 
     def scrape(self, address: str, **labels: str) -> None:
-        """Scrape this address from now on."""
+        """Start scraping this address."""
         self._write({**self._targets, address: labels})
 
-    def forget(self, address: str) -> None:
-        """Scrape it no more."""
-        self._write({known: labels for known, labels in self._targets.items() if known != address})
+    def stop_scraping(self, address: str) -> None:
+        """Stop scraping this address."""
+        self._write({target: labels for target, labels in self._targets.items() if target != address})
 
     def _write(self, targets: dict[str, Labels]) -> None:
         self._targets = targets
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps([{"targets": [known], "labels": labels} for known, labels in targets.items()]))
-        fresh.replace(self._file)
+        new_file = self._file.with_suffix(".new")
+        new_file.write_text(json.dumps([{"targets": [target], "labels": labels} for target, labels in targets.items()]))
+        new_file.replace(self._file)
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression gives now."""
-        found: list[dict[str, Any]] = (await self.get("query", query=expression))["result"]
-        return found
+        """Return the result of an instant query."""
+        result: list[dict[str, Any]] = (await self.get("query", query=expression))["result"]
+        return result
 
     async def query_range(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
-        """The series that an expression gives over a time, in seconds since the epoch."""
-        over = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        found: list[dict[str, Any]] = (await self.get("query_range", query=expression, **over))["result"]
-        return found
+        """Return the result of a range query. `start` and `end` are seconds since the epoch."""
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        result: list[dict[str, Any]] = (await self.get("query_range", query=expression, **times))["result"]
+        return result
 
     async def get(self, path: str, **parameters: str) -> Any:
-        """What the interface answers. AssertionError with its words if it refuses."""
+        """Return the data of an API response. Raises AssertionError with Prometheus' error message on failure."""
         async with self._http.get(f"{self._url}/api/v1/{path}", params=parameters) as response:
-            answer = await response.json()
-        assert answer["status"] == "success", f"{parameters}: {answer.get('error')}"
-        return answer["data"]
+            body = await response.json()
+        assert body["status"] == "success", f"{parameters}: {body.get('error')}"
+        return body["data"]
 
 
 @contextlib.asynccontextmanager
 async def running_prometheus() -> AsyncIterator[Prometheus]:
-    """A Prometheus for the block; it scrapes every second and keeps the labels of what it scrapes (honor_labels)."""
+    """Run a Prometheus during the block. It scrapes every second and keeps the labels of its targets (honor_labels)."""
     with tempfile.TemporaryDirectory(prefix="triggerfish-prometheus-") as folder:
         targets, port = Path(folder, "targets.json"), free_port()
         targets.write_text("[]")
@@ -94,12 +94,12 @@ async def running_prometheus() -> AsyncIterator[Prometheus]:
 
 
 def _configuration(targets: Path) -> dict[str, Any]:
-    found = [{"files": [str(targets)], "refresh_interval": "1s"}]
-    every = f"{INTERVAL}s"
+    discovery = [{"files": [str(targets)], "refresh_interval": "1s"}]
+    interval = f"{INTERVAL}s"
     return {
-        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [str(RULES)],
-        "scrape_configs": [{"job_name": "triggerfish", "honor_labels": True, "file_sd_configs": found}],
+        "scrape_configs": [{"job_name": "triggerfish", "honor_labels": True, "file_sd_configs": discovery}],
     }
 
 

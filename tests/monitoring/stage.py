@@ -1,6 +1,6 @@
-"""The whole system in small, for a Prometheus to look at: a scaler, an app's instances, and what asks and scales them.
+"""A small but complete system for Prometheus to scrape: a scaler, an app's instances, and a loop that scales them.
 
-KEDA and the HPA are played by a loop here, and kube-state-metrics by a stand-in; everything else is real.
+The loop simulates KEDA and the HPA, and kube-state-metrics is a fake. Everything else is real.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ STOP_SECONDS = 10.0
 
 
 def _metadata() -> dict[str, dict[str, str]]:
-    """By function, the metadata of its trigger."""
-    found = {}
+    """Return the metadata of each function's trigger."""
+    by_function = {}
     for name, function in app.functions.items():
         trigger = function.trigger
         metadata = {"type": trigger.type_name, "function": name, "app": app.name or ""}
@@ -48,20 +48,20 @@ def _metadata() -> dict[str, dict[str, str]]:
             metadata |= {"keys": " ".join(trigger.keys), "messagesPerWorker": str(trigger.messages_per_worker)}
         if isinstance(trigger, StreamTrigger):
             metadata |= {"consumerGroup": trigger.consumer_group}
-        found[name] = metadata
-    return found
+        by_function[name] = metadata
+    return by_function
 
 
 METADATA = _metadata()
-#: By function, the name of its trigger's metric.
+#: By function, the metric name of its trigger.
 TRIGGERS = {function: read_metadata(metadata).metric_name for function, metadata in METADATA.items()}
-#: By function, triggers of the settings that nobody asks about: of an app whose ScaledObject is paused, for one.
+#: By function, triggers that the scaler's settings declare and KEDA never polls, as with a paused ScaledObject.
 ONLY_DECLARED = {"announce": {"type": "redisPubSubTrigger", "channel": "news", "function": "announce"}}
 
 
 @dataclass
 class Stage:
-    """What runs, and what a test may do to it."""
+    """The running system and its controls."""
 
     server: Server
     scaler: Running
@@ -71,7 +71,7 @@ class Stage:
     orders_per_second: float = 60.0
 
     async def produce(self) -> None:
-        """Orders, payments and prices, as many each second, without end."""
+        """Produce orders, payments and prices at a constant rate until cancelled."""
         numbers = itertools.count(1)
         async with redis.asyncio.Redis(port=self.server.port, protocol=2) as client:
             while True:
@@ -83,7 +83,7 @@ class Stage:
                 await client.publish("prices.eur", orders[0])
 
     async def burst(self, number: int) -> None:
-        """So many orders and payments at once."""
+        """Produce `number` orders and payments at once."""
         async with redis.asyncio.Redis(port=self.server.port, protocol=2) as client:
             await client.rpush("orders", *map(str, range(number)))
             async with client.pipeline(transaction=False) as pipeline:
@@ -92,37 +92,37 @@ class Stage:
                 await pipeline.execute()
 
     async def scale(self) -> None:
-        """As KEDA and the HPA do: ask for every trigger, and run as many instances as the largest target says."""
+        """Poll every trigger as KEDA does, and run as many instances as the largest target, as the HPA does."""
         async with contextlib.AsyncExitStack() as streams:
             for metadata in METADATA.values():
                 await streams.enter_async_context(
                     self.scaler.keda.activity(metadata, name=SCALED_OBJECT, namespace=NAMESPACE)
                 )
             while True:
-                wanted = min(max([await self._target(metadata) for metadata in METADATA.values()]), MAX_INSTANCES)
-                self._run(wanted)
-                self.kubernetes.show(desired=wanted, running=len(self.instances))
-                await self._ask_in_vain()
+                desired = min(max([await self._target(metadata) for metadata in METADATA.values()]), MAX_INSTANCES)
+                self._run(desired)
+                self.kubernetes.set_replicas(desired=desired, running=len(self.instances))
+                await self._send_invalid_request()
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _target(self, metadata: dict[str, str]) -> int:
         poll = await self.scaler.keda.poll(metadata, name=SCALED_OBJECT, namespace=NAMESPACE)
         return poll.value.metricValue
 
-    async def _ask_in_vain(self) -> None:
-        """A ScaledObject with a mistake, of which the scaler's metrics tell by a status."""
+    async def _send_invalid_request(self) -> None:
+        """Poll for a ScaledObject with invalid metadata, so that the scaler's metrics have an error status."""
         with contextlib.suppress(grpc.aio.AioRpcError):
-            await self.scaler.keda.active({"type": "redisListTrigger"}, name="mistaken", namespace=NAMESPACE)
+            await self.scaler.keda.active({"type": "redisListTrigger"}, name="invalid", namespace=NAMESPACE)
 
-    def _run(self, wanted: int) -> None:
-        while len(self.instances) < wanted:
+    def _run(self, desired: int) -> None:
+        while len(self.instances) < desired:
             address = f"127.0.0.1:{free_port()}"
             self.instances[address] = self._start(address)
             self.prometheus.scrape(address, namespace=NAMESPACE, pod=f"shop-{self.instances[address].pid}")
-        # Later ones go first, so that the subscribed one stays.
-        for address in list(self.instances)[wanted:]:
+        # Stop the newest instances first, so that the subscribed one keeps running.
+        for address in list(self.instances)[desired:]:
             self.instances.pop(address).terminate()
-            self.prometheus.forget(address)
+            self.prometheus.stop_scraping(address)
 
     def _start(self, address: str) -> "subprocess.Popen[bytes]":
         port = address.partition(":")[2]
@@ -134,7 +134,7 @@ class Stage:
         )
 
     def stop(self) -> None:
-        """End all instances."""
+        """Kill all instances."""
         for process in self.instances.values():
             process.kill()
         for process in self.instances.values():
@@ -143,7 +143,7 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def running_stage() -> AsyncIterator[Stage]:
-    """The stage for the block, with messages that come and instances that follow."""
+    """Run the stage during the block, with steady load and scaling."""
     kubernetes = KubeStateMetrics(NAMESPACE, SCALED_OBJECT, MAX_INSTANCES)
     with Server(embedded_binary()) as server:
         declared = {
@@ -153,10 +153,10 @@ async def running_stage() -> AsyncIterator[Stage]:
             stage = Stage(server, scaler, prometheus, kubernetes)
             prometheus.scrape(f"127.0.0.1:{scaler.server.http_port}", namespace="triggerfish", pod="scaler")
             prometheus.scrape(f"127.0.0.1:{kubernetes.port}", namespace="monitoring", pod="kube-state-metrics")
-            playing = [asyncio.create_task(stage.produce()), asyncio.create_task(stage.scale())]
+            tasks = [asyncio.create_task(stage.produce()), asyncio.create_task(stage.scale())]
             try:
                 yield stage
             finally:
-                await cancel_until_done(playing, STOP_SECONDS)
+                await cancel_until_done(tasks, STOP_SECONDS)
                 stage.stop()
                 kubernetes.stop()

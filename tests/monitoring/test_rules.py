@@ -1,4 +1,4 @@
-"""The Prometheus rules: promtool's own unit tests, and that each alert has some, words and a runbook."""
+"""The Prometheus rules: promtool's unit tests, and each alert's tests, annotations and runbook."""
 
 import re
 import subprocess
@@ -17,63 +17,64 @@ SEVERITIES = {"critical", "warning"}
 
 @pytest.mark.skipif(not collectable("promtool"), reason="promtool is not installed")
 def test_promtool_accepts_the_rules() -> None:
-    """`promtool check rules` finds nothing to complain of."""
+    """`promtool check rules` reports no problems."""
     promtool("check", "rules", str(RULES))
 
 
 @pytest.mark.skipif(not collectable("promtool"), reason="promtool is not installed")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_alerts_fire_when_they_should(case: Path) -> None:
-    """`promtool test rules`: each alert fires on what it is for, and stays silent on what only looks like it."""
+    """`promtool test rules`: each alert fires in its own case, and stays silent in similar ones."""
     promtool("test", "rules", str(case))
 
 
 @pytest.mark.skipif(not collectable("promtool"), reason="promtool is not installed")
-def test_the_scrape_configuration_in_the_documents(tmp_path: Path) -> None:
-    """`promtool check config` accepts what operations.md shows for a Prometheus without the operator."""
-    [shown] = re.findall(r"```yaml\n(scrape_configs:\n.*?)```", OPERATIONS.read_text(), re.DOTALL)
-    # Debian's promtool knows no Kubernetes.
+def test_the_documented_scrape_configuration_is_valid(tmp_path: Path) -> None:
+    """`promtool check config` accepts the scrape configuration in operations.md."""
+    [configuration] = re.findall(r"```yaml\n(scrape_configs:\n.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    # Debian's promtool is built without Kubernetes service discovery.
     (tmp_path / "prometheus.yml").write_text(
-        shown.replace("kubernetes_sd_configs: [{role: pod}]", "static_configs: []")
+        configuration.replace("kubernetes_sd_configs: [{role: pod}]", "static_configs: []")
     )
     promtool("check", "config", str(tmp_path / "prometheus.yml"))
 
 
 def promtool(*arguments: str) -> None:
-    """Run promtool, which must find nothing."""
-    ran = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    """Run promtool, which must succeed."""
+    command = [program("promtool"), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_every_alert_is_tested_both_ways() -> None:
-    """Each alert has a case in which it fires, and an earlier or another one in which it does not."""
+    """Each alert has an expectation that it fires, and one that it does not."""
     fires: set[str] = set()
     silent: set[str] = set()
     for expectation in expectations():
-        named = re.search(r'alertname="(\w+)"', expectation["expr"])
-        if named:
-            (fires if expectation["exp_samples"] else silent).add(named[1])
+        alert = re.search(r'alertname="(\w+)"', expectation["expr"])
+        if alert:
+            (fires if expectation["exp_samples"] else silent).add(alert[1])
     assert fires >= {alert["alert"] for alert in alerts()}
     assert silent >= {alert["alert"] for alert in alerts()}
 
 
 def expectations() -> list[dict[str, Any]]:
-    """What the cases expect of expressions."""
+    """Return the expectations for expressions from all cases."""
     cases = [yaml.safe_load(case.read_text()) for case in CASES]
     return [expected for case in cases for test in case["tests"] for expected in test.get("promql_expr_test", [])]
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
-def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
-    """An alert has a severity, a summary, a description, and a runbook that exists and has its name."""
+def test_every_alert_has_annotations_and_a_runbook(alert: dict[str, Any]) -> None:
+    """An alert has a severity, a summary, a description, and an existing runbook named after it."""
     assert alert["labels"].keys() == {"severity"}
     assert alert["labels"]["severity"] in SEVERITIES
     assert alert["annotations"].keys() == {"summary", "description", "runbook"}
     file, _, anchor = alert["annotations"]["runbook"].partition("#")
-    assert (file, anchor) == ("docs/operations.md", alert["alert"].lower())
+    assert (file, anchor) == ("docs/how-to/operations.md", alert["alert"].lower())
     assert anchor in anchors(OPERATIONS)
 
 
-def test_no_rule_makes_a_number_of_what_is_not_known() -> None:
-    """No rule fills in for an absent series: `or vector(0)` and the like would call unknown 0."""
+def test_no_rule_treats_an_unknown_value_as_a_number() -> None:
+    """No rule has a default for an absent series: `or vector(0)` would report an unknown value as 0."""
     assert not re.search(r"\bvector\s*\(", RULES.read_text())

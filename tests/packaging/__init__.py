@@ -1,1 +1,1 @@
-"""The wheel, as users install it: `make package`."""
+"""Tests the wheel as users install it (`make package`)."""

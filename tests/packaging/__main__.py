@@ -1,4 +1,4 @@
-"""`make package`: builds the wheel, installs it into empty environments, and runs it from a folder of its own."""
+"""Runs `make package`: builds the wheel, installs it into empty environments, and runs it from an empty folder."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS = 300
-#: Another package that installs `scaler`.
+#: Another distribution that installs a package `scaler`.
 OTHER_SCALER = "scaler==1.9.9"
 APP = """
 from triggerfish import App
@@ -33,13 +33,13 @@ def handle_order(order: dict) -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment. Its commands run in `folder`, where nothing of the project is."""
+    """A virtual environment. Its commands run in `folder`, which has no files of the project."""
 
     path: Path
     folder: Path
 
     def run(self, *command: str, code: int = 0, expected: str = "") -> None:
-        """Run a command to its end. Raises SystemExit if it ends with another code, or does not print `expected`."""
+        """Run a command. Raise SystemExit if its exit status is not `code` or it does not print `expected`."""
         print("$", *command, flush=True)
         done = subprocess.run(
             [str(self.path / "bin" / command[0]), *command[1:]],
@@ -52,11 +52,13 @@ class Environment:
         )
         printed = done.stdout + done.stderr
         if done.returncode != code or expected not in printed:
-            raise SystemExit(f"code {done.returncode} instead of {code}, or without {expected!r}:\n{printed}")
+            raise SystemExit(
+                f"expected exit status {code} and {expected!r} in the output, got {done.returncode}:\n{printed}"
+            )
 
 
 def main() -> None:
-    """Check the wheel; ends with code 1 and what went wrong, if something did."""
+    """Check the wheel; exit with status 1 and a message if a check fails."""
     with tempfile.TemporaryDirectory(prefix="triggerfish-package-") as temporary:
         folder = Path(temporary)
         wheel = _build(folder / "dist")
@@ -90,7 +92,7 @@ def _environment(path: Path, requirement: str) -> Iterator[Environment]:
 
 
 def _check_bare(bare: Environment, redis: str) -> None:
-    """Without extras functions run; every other command names the extra that it needs."""
+    """Check that functions run without extras, and that other commands name the extra that they need."""
     (bare.folder / "shop.py").write_text(APP)
     bare.run("python", "-c", "import importlib.util as u; assert not u.find_spec('grpc') and not u.find_spec('jinja2')")
     bare.run("triggerfish", "--version")
@@ -110,7 +112,7 @@ def _check_bare(bare: Environment, redis: str) -> None:
 
 
 def _check_run(bare: Environment, redis: str) -> None:
-    """An instance handles an element and drains at SIGTERM."""
+    """Check that an instance handles an element and drains on SIGTERM."""
     command = [str(bare.path / "bin" / "triggerfish"), "run", "shop.py", "--connection", redis]
     print("$", *command, flush=True)
     with subprocess.Popen(
@@ -122,11 +124,11 @@ def _check_run(bare: Environment, redis: str) -> None:
         process.send_signal(signal.SIGTERM)
         code = process.wait(COMMAND_SECONDS)
     if (line, code) != ("handled {'number': 1}\n", 0):
-        raise SystemExit(f"code {code}, printed {line!r}")
+        raise SystemExit(f"expected exit status 0 and the handled order, got {code} and {line!r}")
 
 
 def _check_other_scaler(bare: Environment) -> None:
-    """Another distribution that has replaced our `scaler` is named."""
+    """Check that the error names another distribution's `scaler` that has replaced ours."""
     bare.run("pip", "install", "--quiet", "--no-deps", OTHER_SCALER)
     bare.run("triggerfish", "check", "shop.py", code=2, expected="belongs to another distribution")
 

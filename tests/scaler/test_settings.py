@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is refused, and that no secret is shown."""
+"""Settings: their sources, what is rejected, and that no secret is shown."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SECRET = "hunter2"
 
 @pytest.fixture
 def write_file(tmp_path: Path) -> WriteFile:
-    """`write_file(text)` is a settings file with this text."""
+    """A function that writes a settings file with the given text."""
 
     def write(text: str) -> Path:
         path = tmp_path / "settings.yaml"
@@ -28,7 +28,7 @@ def write_file(tmp_path: Path) -> WriteFile:
 
 
 def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flag wins over the environment, which wins over the file, each setting by itself."""
+    """For each setting, a flag takes precedence over the environment, and the environment over the file."""
     file = write_file("scaler: {grpc_port: 1, http_port: 1, bound_seconds: 1}\n")
     monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "2")
     monkeypatch.setenv("TRIGGERFISH_SCALER__HTTP_PORT", "2")
@@ -39,7 +39,7 @@ def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: py
 
 @pytest.mark.parametrize("given", ["0", "-1", "1.5", "many"])
 def test_the_budget_is_a_number_of_commands(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    """A budget that cannot be kept is refused by its name."""
+    """An invalid budget is rejected by name."""
     monkeypatch.setenv("TRIGGERFISH_SCALER__SAMPLING_COMMANDS_PER_SECOND", given)
     with pytest.raises(ConfigurationError, match=r"scaler\.sampling_commands_per_second "):
         load_settings(None)
@@ -49,14 +49,14 @@ def test_the_budget_is_a_number_of_commands(monkeypatch: pytest.MonkeyPatch, giv
 def test_local_instances_have_their_leases_in_redis(
     monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: str
 ) -> None:
-    """`up` reads lease holders in Redis, so its instances keep leases there, in a pod too, unless told otherwise."""
+    """`up` reads lease holders from Redis, so its instances keep leases there, even in a pod, unless set otherwise."""
     if chosen is not None:
         monkeypatch.setenv("TRIGGERFISH_HOST__PUBSUB_LEASE", chosen)
     assert instance_environment(load_settings(None))["TRIGGERFISH_HOST__PUBSUB_LEASE"] == expected
 
 
-def test_connections_from_everywhere(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named connections of the file and the environment are put together, and their names have no case."""
+def test_connections_from_all_sources(write_file: WriteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named connections from the file and the environment are combined, and their names ignore case."""
     file = write_file(
         "connection: from-file:1\nconnections: {Cache: 'cache:2', queue: {connection_string: 'queue:3'}}\n"
     )
@@ -73,14 +73,14 @@ def test_connections_from_everywhere(write_file: WriteFile, monkeypatch: pytest.
 
 
 def test_a_connection_that_is_not_defined() -> None:
-    """A trigger that names an unknown connection is told those that exist and where to add it."""
+    """The error for an unknown connection names the defined ones and where to add it."""
     connections = load_settings(None, connections={"cache": "cache:1"}).redis_connections()
     with pytest.raises(UnknownConnectionError, match=r"cache.*TRIGGERFISH_CONNECTIONS__QUEUE"):
         connections.resolve(ListTrigger(keys=("k",), connection="queue"))
 
 
-def test_variables_of_others_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other TRIGGERFISH_ variables, such as the instance's name, do not disturb."""
+def test_other_variables_are_not_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRIGGERFISH_ variables that are not settings, such as the instance's name, are ignored."""
     for name in ("TRIGGERFISH_INSTANCE", "TRIGGERFISH_LOG", "TRIGGERFISH_CONFIG"):
         monkeypatch.setenv(name, "x")
     assert load_settings(None).scaler.grpc_port == 6000
@@ -103,16 +103,16 @@ def test_variables_of_others_are_no_settings(monkeypatch: pytest.MonkeyPatch) ->
         ("triggers: {orders: 5}", "triggers.orders"),
     ],
 )
-def test_wrong_settings_are_named(write_file: WriteFile, text: str, field: str) -> None:
-    """An unknown setting, or one of the wrong type or size, is a ConfigurationError that names it."""
+def test_invalid_settings_are_named(write_file: WriteFile, text: str, field: str) -> None:
+    """An unknown setting, or a value of the wrong type or out of range, is a ConfigurationError that names it."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(write_file(text))
     assert caught.value.field == field
     assert f"TRIGGERFISH_{field.replace('.', '__').upper()}" in str(caught.value)
 
 
-def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown name or a wrong value in the environment is a ConfigurationError that names the setting."""
+def test_an_invalid_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown name or an invalid value in the environment is a ConfigurationError that names the setting."""
     monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "abc")
     with pytest.raises(ConfigurationError, match=r"^invalid scaler\.grpc_port 'abc': "):
         load_settings(None)
@@ -123,7 +123,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_variable_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable for a whole section that is not JSON is an error that names the section and not a file."""
+    """A variable for a whole section that is not JSON is an error that names the section, not a file."""
     monkeypatch.setenv("TRIGGERFISH_SCALER", "{bad")
     with pytest.raises(ConfigurationError, match=r"^environment: .*scaler") as caught:
         load_settings(None)
@@ -131,8 +131,8 @@ def test_a_variable_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [b", "- a\n- b", "just text", "1: 2", "\x00", "a: b: c", "a: !!python/none x"])
-def test_a_file_that_is_no_settings(write_file: WriteFile, text: str) -> None:
-    """A file that is not YAML, or no mapping of names, is a ConfigurationError of one line that names the file."""
+def test_a_file_that_is_not_a_mapping(write_file: WriteFile, text: str) -> None:
+    """A file that is not a YAML mapping of names is a one-line ConfigurationError that names the file."""
     file = write_file(text)
     with pytest.raises(ConfigurationError) as caught:
         load_settings(file)
@@ -147,12 +147,12 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_sets_nothing(write_file: WriteFile) -> None:
-    """An empty settings file is as good as none."""
+    """An empty settings file is the same as none."""
     assert load_settings(write_file("")).model_dump() == load_settings(None).model_dump()
 
 
 def test_secrets_are_not_shown() -> None:
-    """No repr, text or JSON of the settings shows a password."""
+    """The repr, text and JSON of the settings never show a password."""
     string = f"host:1,password={SECRET}"
     settings = load_settings(None, connection=string, connections={"cache": string, "b": {"connection_string": string}})
     shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.redis_connections())]
@@ -185,7 +185,7 @@ def test_secrets_are_not_shown() -> None:
     ],
 )
 def test_secrets_are_not_in_errors(write_file: WriteFile, text: str) -> None:
-    """An error about the settings never shows a password, also where its name is misspelt."""
+    """An error about the settings never shows a password, even under a misspelt name."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(write_file(text))
     assert SECRET not in str(caught.value)

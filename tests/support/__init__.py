@@ -1,0 +1,12 @@
+"""Helpers for tests.
+
+- `running_host`, `running_scaler`: a host or a scaler in the test's process
+- `processes`: hosts in separate processes
+- `waiting`: waits for conditions
+- `trigger_kinds`, `lease_holders`: helpers for lists and streams; for pub/sub leases
+- `outside_servers`, `tls_proxy`, `certificates`: servers that seem remote; TLS
+- `kubernetes_api`, `schemas`: a fake API server; validation of manifests
+- `programs`: programs that some tests need
+
+Helpers import the product, `tests.servers` and `tests.apps`, but no tests.
+"""

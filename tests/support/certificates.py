@@ -1,4 +1,4 @@
-"""Certificates for tests: authorities, and what they sign."""
+"""Certificate authorities and certificates for tests."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class Signed:
     key: bytes
 
     def write(self, folder: Path) -> None:
-        """Write them as a Secret of the type kubernetes.io/tls names them."""
+        """Write both files under the names in a Secret of the type kubernetes.io/tls."""
         folder.mkdir(exist_ok=True)
         (folder / "tls.crt").write_bytes(self.certificate)
         (folder / "tls.key").write_bytes(self.key)
 
 
 class Authority:
-    """A certificate authority of its own, with all that Python 3.13 and newer insist on."""
+    """A certificate authority with the extensions that Python 3.13 and newer require."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -41,18 +41,18 @@ class Authority:
             _builder(self._name, self._name, self._key)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(_signing(), critical=True)
+            .add_extension(_signing_usage(), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = certificate.public_bytes(Encoding.PEM)
 
     def sign(self, *hosts: str, password: bytes | None = None) -> Signed:
-        """A new certificate for these names; by default for this machine. `password` encrypts its key."""
+        """Return a new certificate for these names, by default for this machine. `password` encrypts its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        measured = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signed for tests")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signed for tests")])
         names = [_name(host) for host in hosts or ("127.0.0.1", "localhost")]
         certificate = (
-            _builder(measured, self._name, key)
+            _builder(subject, self._name, key)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -69,11 +69,11 @@ class Authority:
         return self
 
 
-def _builder(measured: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
-        .subject_name(measured)
+        .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -82,11 +82,11 @@ def _builder(measured: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivat
     )
 
 
-def _signing() -> x509.KeyUsage:
-    """What an authority's key is for."""
+def _signing_usage() -> x509.KeyUsage:
+    """Return the key usage of an authority: signing only."""
     others = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-    never = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
-    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **never)
+    unused = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **unused)
 
 
 def _name(host: str) -> x509.GeneralName:

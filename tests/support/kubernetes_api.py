@@ -1,8 +1,8 @@
-"""A stand-in for the API server of Kubernetes that knows Leases, and nothing else. It is not Kubernetes.
+"""A fake Kubernetes API server that supports Leases only.
 
-What it does as the real one does: optimistic locking by resourceVersion (409), 404, AlreadyExists, the checks on a
-LeaseSpec's numbers and on the form of its times. What a test asks for: 403, an outage, silence. It has no
-authentication, no watches, no defaulting, and keeps everything in memory.
+It behaves like the real server in optimistic locking by resourceVersion (409), 404, AlreadyExists, and the validation
+of a LeaseSpec's numbers and times. Tests can request 403, an outage or silence. It has no authentication, watches or
+defaulting, and keeps everything in memory.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from kubernetes.aio.client import ApiClient, Configuration, CoordinationV1Api
 __all__ = ["LeaseApi", "client_of", "lease_api"]
 
 COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-#: What Go reads as a MicroTime.
+#: The times that Go parses as a MicroTime.
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 
 
 class LeaseApi:
-    """The Leases by name, and what the server does to requests: `denied` verbs, `status` for all, `silent`."""
+    """The Leases by name, and faults: `denied` verbs get 403, `status` answers every request, `silent` hangs."""
 
     def __init__(self) -> None:
         self.leases: dict[str, dict[str, Any]] = {}
@@ -36,14 +36,14 @@ class LeaseApi:
         self._versions = itertools.count(1)
 
     def put(self, name: str, **spec: object) -> None:
-        """Write a Lease's spec, as somebody else would."""
+        """Write a Lease's spec as another client would."""
         lease = copy.deepcopy(self.leases.get(name)) or {"metadata": {"name": name, "namespace": "shop"}, "spec": {}}
         lease["spec"].update(spec)
         self._keep(lease)
 
     def application(self) -> web.Application:
-        """The routes."""
-        app = web.Application(middlewares=[self._trouble])
+        """Return the web application."""
+        app = web.Application(middlewares=[self._inject_faults])
         app.add_routes(
             [
                 web.post(COLLECTION, self._create, name="create"),
@@ -54,13 +54,13 @@ class LeaseApi:
         return app
 
     @web.middleware
-    async def _trouble(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _inject_faults(self, request: web.Request, handler: Any) -> web.StreamResponse:
         verb = request.match_info.route.name or ""
         self.requests.append(verb)
         if self.silent:
             await asyncio.sleep(60)
         if self.status is not None:
-            return _status(self.status, "Trouble")
+            return _status(self.status, "InternalError")
         if verb in self.denied:
             return _status(403, "Forbidden")
         response: web.StreamResponse = await handler(request)
@@ -78,10 +78,10 @@ class LeaseApi:
 
     async def _update(self, request: web.Request) -> web.Response:
         lease = await request.json()
-        kept = self.leases.get(request.match_info["name"])
-        if kept is None:
+        stored = self.leases.get(request.match_info["name"])
+        if stored is None:
             return _status(404, "NotFound")
-        if lease["metadata"].get("resourceVersion") != kept["metadata"]["resourceVersion"]:
+        if lease["metadata"].get("resourceVersion") != stored["metadata"]["resourceVersion"]:
             return _status(409, "Conflict")
         return self._checked(lease, 200)
 
@@ -106,7 +106,7 @@ def _status(code: int, reason: str) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def lease_api() -> AsyncIterator[LeaseApi]:
-    """A server on a port of its own during the block."""
+    """Run the fake API server on a free port during the block."""
     api = LeaseApi()
     runner = web.AppRunner(api.application(), shutdown_timeout=0.1)
     await runner.setup()
@@ -119,5 +119,5 @@ async def lease_api() -> AsyncIterator[LeaseApi]:
 
 
 def client_of(api: LeaseApi) -> CoordinationV1Api:
-    """The real client, which would find a real server in a cluster."""
+    """Return the real Kubernetes client, connected to the fake server."""
     return CoordinationV1Api(ApiClient(Configuration(host=api.url)))

@@ -1,4 +1,4 @@
-"""Servers on this machine that are reached as if they were elsewhere, by connection strings in metadata."""
+"""Servers on this machine that connection strings in metadata reach as if they were remote."""
 
 import contextlib
 import socket
@@ -15,14 +15,14 @@ from triggerfish.testing.server import Server
 
 __all__ = ["ALLOWED", "HERE", "LOOPBACK", "Names", "asking", "concealed", "connections", "outside_address", "start"]
 
-#: Names that only these tests' resolver knows.
+#: Names that only the resolver of these tests resolves.
 HERE = "a.cache.example"
 LOOPBACK = "loopback.cache.example"
 ALLOWED = {"allowed_hosts": ["*.cache.example"], "bound_seconds": 0.5}
 
 
 def outside_address() -> str:
-    """The address that this machine would send from: neither loopback nor link-local."""
+    """Return the address that this machine sends from: neither loopback nor link-local."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("198.51.100.1", 9))  # sends nothing
         address: str = probe.getsockname()[0]
@@ -30,7 +30,7 @@ def outside_address() -> str:
 
 
 class Names:
-    """A resolver that knows a few names, and remembers what was asked."""
+    """A resolver with a few additional names, which records the names that it is asked for."""
 
     def __init__(self, known: dict[str, str], real: Callable[..., Any]) -> None:
         self.known = known
@@ -38,7 +38,7 @@ class Names:
         self._real = real
 
     def getaddrinfo(self, host: str, *arguments: Any, **options: Any) -> Any:
-        """As socket.getaddrinfo."""
+        """Resolve like socket.getaddrinfo."""
         self.asked.append(host)
         if host.endswith(".example") and host not in self.known:
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
@@ -46,7 +46,7 @@ class Names:
 
 
 def start(address: str, *arguments: str) -> Server:
-    """A server that listens on an address too."""
+    """Start a server that also listens on `address`."""
     server = RELEASES["valkey-9.1"].start("--bind", "127.0.0.1", address, "--protected-mode", "no", *arguments)
     with server.client() as client, contextlib.suppress(redis.ResponseError):
         client.rpush("orders", "x")
@@ -54,20 +54,20 @@ def start(address: str, *arguments: str) -> Server:
 
 
 def asking(string: str) -> dict[str, str]:
-    """Metadata of a list, on a Redis of its own choosing."""
+    """Return the metadata of a list trigger with its own connection string."""
     return {"type": "redisListTrigger", "keys": "orders", "connectionStringFromEnv": string}
 
 
 def connections(server: Server) -> int:
-    """How many connections the scaler has to a server."""
+    """Return the number of the scaler's connections to a server."""
     with server.client() as client:
         return sum(one["name"] == "triggerfish:scaler" for one in client.client_list())
 
 
 async def concealed(scaler: Running, string: str) -> None:
-    """Each call is answered with the one text, and GetMetricSpec as ever."""
-    for ask in (scaler.keda.target, scaler.keda.active):
+    """Assert that calls fail with the generic message that conceals the cause, and that GetMetricSpec succeeds."""
+    for call in (scaler.keda.target, scaler.keda.active):
         with failure(StatusCode.UNAVAILABLE) as caught:
-            await ask(asking(string))
+            await call(asking(string))
         assert caught.details == CONCEALED
     assert (await scaler.keda.spec(asking(string))).targetSize == 1

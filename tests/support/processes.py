@@ -1,4 +1,4 @@
-"""Hosts in processes of their own, for tests that kill them. Run as a module, this is such a process."""
+"""Hosts in separate processes, for tests that kill them. Run as a module, this is such a process."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ RECORDER = "tests.apps.recorder"
 
 @contextlib.contextmanager
 def host_process(server: Server, instance: str, **settings: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """The recorder, run in a process on a server; killed after the block. Keyword arguments are HostSettings."""
+    """Run the recorder in a process, killed after the block. Keyword arguments are HostSettings."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.processes", server.address, json.dumps(settings)],
         cwd=ROOT,
@@ -44,7 +44,7 @@ def host_process(server: Server, instance: str, **settings: object) -> Iterator[
 async def host_processes(
     server: Server, client: redis.asyncio.Redis, *instances: str, **settings: object
 ) -> AsyncIterator[None]:
-    """Several processes of the recorder, all connected to the server when the block begins."""
+    """Run several processes of the recorder, all connected to the server when the block begins."""
     with contextlib.ExitStack() as stack:
         for instance in instances:
             stack.enter_context(host_process(server, instance, **settings))
@@ -58,7 +58,7 @@ async def host_processes(
 
 
 async def ended(process: "subprocess.Popen[bytes]") -> int:
-    """The exit status of a process, as soon as it has one."""
+    """Wait for the end of a process and return its exit status."""
     await eventually(lambda: process.poll() is not None)
     return process.returncode
 

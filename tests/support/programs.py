@@ -1,4 +1,4 @@
-"""Programs of the system that some tests use: where they are, and what to do if they are not."""
+"""Programs of the system that some tests use, and the packages that provide them."""
 
 import shutil
 
@@ -6,12 +6,12 @@ from tests.servers.catalogue import ALL_REQUIRED
 
 __all__ = ["collectable", "program"]
 
-#: By program, the package of the system that brings it.
+#: The system package that provides each program.
 PACKAGES = {"chromium": "chromium", "promtool": "prometheus", "prometheus": "prometheus"}
 
 
 def program(name: str) -> str:
-    """The path of a program. Raises RuntimeError that says what to install."""
+    """Return the path of a program. Raise RuntimeError with the command that installs it if it is missing."""
     found = shutil.which(name)
     if found is None:
         raise RuntimeError(f"{name} is missing: apt-get install --no-install-recommends {PACKAGES[name]}")
@@ -19,5 +19,5 @@ def program(name: str) -> str:
 
 
 def collectable(name: str) -> bool:
-    """Whether tests that use a program are collected: where it is, and where everything must be, as in CI."""
+    """Return whether to collect tests that use a program: if it is installed, or if all programs are required (CI)."""
     return ALL_REQUIRED or shutil.which(name) is not None

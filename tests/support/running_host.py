@@ -1,4 +1,4 @@
-"""A host that runs in this process while a test looks on."""
+"""Runs a host in the test's process."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ RunHost = Callable[..., AbstractAsyncContextManager[Host]]
 
 
 class Addressed(Protocol):
-    """What a host can run on: a server, a cluster, Sentinels."""
+    """Anything that a host can connect to: a server, a cluster, Sentinels."""
 
     @property
     def address(self) -> str: ...
@@ -29,7 +29,7 @@ class Addressed(Protocol):
 async def running_host(
     server: Addressed, app: App, *, instance: str | None = None, ready: bool = True, **settings: object
 ) -> AsyncIterator[Host]:
-    """The app, run in this process on a server; drained after the block. `ready`: begin the block when it is ready.
+    """Run the app in this process and drain it after the block. With `ready`, the block begins once the host is ready.
 
     The other keyword arguments are HostSettings.
     """

@@ -1,4 +1,4 @@
-"""A real scaler that runs while a test looks on, and a client that asks it as KEDA does."""
+"""Runs a real scaler in the test's process, with a client that calls it as KEDA does."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 
 __all__ = ["Keda", "Poll", "Running", "channel_to", "failure", "running_scaler", "scaler_settings"]
 
-#: Longer than any bound in the tests: a call that takes so long hangs.
+#: Longer than any time limit in the tests, so a call that takes this long hangs.
 CALL_SECONDS = 20.0
 SCALER = {"grpc_host": "127.0.0.1", "grpc_port": 0, "http_host": "127.0.0.1", "http_port": 0}
 Metadata = Mapping[str, str]
@@ -28,7 +28,7 @@ Metadata = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Poll:
-    """What KEDA learns in one poll."""
+    """The result of one poll."""
 
     spec: pb.MetricSpec
     value: pb.MetricValue
@@ -36,21 +36,21 @@ class Poll:
 
 
 class Keda:
-    """Asks a scaler in KEDA's order; metadata has text only."""
+    """Calls a scaler as KEDA does, with metadata of text values."""
 
     def __init__(self, channel: "grpc.aio.Channel") -> None:
         self.channel = channel
         self.stub = externalscaler_pb2_grpc.ExternalScalerStub(channel)
 
     async def spec(self, metadata: Metadata, **names: str) -> pb.MetricSpec:
-        """GetMetricSpec, which must have exactly one answer."""
+        """Call GetMetricSpec, which must return exactly one spec."""
         answer = await self.stub.GetMetricSpec(reference(metadata, **names), timeout=CALL_SECONDS)
         [spec] = answer.metricSpecs
         assert isinstance(spec, pb.MetricSpec)
         return spec
 
     async def value(self, metadata: Metadata, metric_name: str = "triggerfish-x", **names: str) -> pb.MetricValue:
-        """GetMetrics, which must have exactly one answer."""
+        """Call GetMetrics, which must return exactly one value."""
         request = pb.GetMetricsRequest(scaledObjectRef=reference(metadata, **names), metricName=metric_name)
         answer = await self.stub.GetMetrics(request, timeout=CALL_SECONDS)
         [value] = answer.metricValues
@@ -58,44 +58,44 @@ class Keda:
         return value
 
     async def target(self, metadata: Metadata, **names: str) -> int:
-        """The number of GetMetrics."""
+        """Call GetMetrics and return its number."""
         return (await self.value(metadata, **names)).metricValue
 
     async def active(self, metadata: Metadata, **names: str) -> bool:
-        """IsActive."""
+        """Call IsActive."""
         answer = await self.stub.IsActive(reference(metadata, **names), timeout=CALL_SECONDS)
         return bool(answer.result)
 
     async def poll(self, metadata: Metadata, **names: str) -> Poll:
-        """One poll: GetMetricSpec, GetMetrics for its metric, IsActive."""
+        """Poll once: GetMetricSpec, GetMetrics for its metric, IsActive."""
         spec = await self.spec(metadata, **names)
         value = await self.value(metadata, spec.metricName, **names)
         return Poll(spec, value, await self.active(metadata, **names))
 
     @contextlib.asynccontextmanager
     async def activity(self, metadata: Metadata, **names: str) -> AsyncIterator["Stream"]:
-        """An open StreamIsActive; cancelled after the block if the scaler has not ended it."""
+        """Open StreamIsActive, and cancel it after the block if the scaler has not ended it."""
         async with Stream.reading(self.stub.StreamIsActive(reference(metadata, **names))) as stream:
             yield stream
 
     @contextlib.asynccontextmanager
     async def specs(self, metadata: Metadata, **names: str) -> AsyncIterator["Stream"]:
-        """An open StreamMetricSpec; cancelled after the block if the scaler has not ended it."""
+        """Open StreamMetricSpec, and cancel it after the block if the scaler has not ended it."""
         async with Stream.reading(self.stub.StreamMetricSpec(reference(metadata, **names))) as stream:
             yield stream
 
 
 @dataclass
 class Stream:
-    """An open stream and all that it has said."""
+    """An open stream and all messages received from it."""
 
     call: "grpc.aio.UnaryStreamCall[object, object]"
-    said: list[Any] = field(default_factory=list)
+    received: list[Any] = field(default_factory=list)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def reading(cls, call: "grpc.aio.UnaryStreamCall[object, object]") -> AsyncIterator["Stream"]:
-        """Read until the end of the stream or of the block."""
+        """Read in the background until the stream or the block ends."""
         stream = cls(call)
         reader = asyncio.create_task(stream._read())
         try:
@@ -106,29 +106,29 @@ class Stream:
 
     async def _read(self) -> None:
         async for answer in self.call:
-            self.said.append(answer.result if isinstance(answer, pb.IsActiveResponse) else answer)
+            self.received.append(answer.result if isinstance(answer, pb.IsActiveResponse) else answer)
 
     async def code(self) -> grpc.StatusCode:
-        """The status with which the scaler ends the stream."""
+        """Wait until the scaler ends the stream, and return the status code."""
         async with asyncio.timeout(CALL_SECONDS):
             return await self.call.code()
 
 
 @dataclass
 class Running:
-    """A scaler that serves."""
+    """A running scaler with its clients."""
 
     server: ScalerServer
     keda: Keda
     http: aiohttp.ClientSession
 
     async def get(self, path: str) -> tuple[int, str]:
-        """The status and the text of an HTTP answer."""
+        """Return the status and the text of an HTTP response."""
         async with self.http.get(f"http://127.0.0.1:{self.server.http_port}{path}") as response:
             return response.status, await response.text()
 
     async def samples(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
-        """What /metrics says: per sample name the value of each set of labels."""
+        """Return the samples of /metrics: by name, the value of each set of labels."""
         _, text = await self.get("/metrics")
         found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
         for family in text_string_to_metric_families(text):
@@ -140,12 +140,12 @@ class Running:
         return found
 
     async def rounds(self) -> int:
-        """How many rounds of measuring there were."""
+        """Return the number of measurements so far."""
         return int((await self.samples())["triggerfish_sample_duration_seconds_count"][()])
 
 
 def scaler_settings(server: Addressed | None = None, **sections: object) -> Settings:
-    """Settings with free ports and the server as default connection. `scaler` adds to that section."""
+    """Return settings with free ports and the server as the default connection. `scaler` adds to that section."""
     scaler = sections.pop("scaler", {})
     assert isinstance(scaler, dict)
     connection = {"connection": server.address} if server is not None else {}
@@ -156,7 +156,7 @@ def scaler_settings(server: Addressed | None = None, **sections: object) -> Sett
 async def running_scaler(
     server: Addressed | None = None, *, credentials: grpc.ChannelCredentials | None = None, **sections: object
 ) -> AsyncIterator[Running]:
-    """A scaler with these settings, stopped after the block. With `credentials` it is asked over TLS."""
+    """Run a scaler with these settings during the block. With `credentials`, the client connects over TLS."""
     scaler = ScalerServer(scaler_settings(server, **sections))
     serving = asyncio.create_task(scaler.run())
     try:
@@ -173,7 +173,7 @@ async def running_scaler(
 
 
 def channel_to(scaler: ScalerServer, credentials: grpc.ChannelCredentials | None) -> "grpc.aio.Channel":
-    """A connection of its own to a scaler, over TLS if there are credentials."""
+    """Open a separate connection to a scaler, over TLS if there are credentials."""
     address = f"127.0.0.1:{scaler.grpc_port}"
     options = (("grpc.use_local_subchannel_pool", 1),)
     if credentials is None:
@@ -182,20 +182,20 @@ def channel_to(scaler: ScalerServer, credentials: grpc.ChannelCredentials | None
 
 
 def reference(metadata: Metadata, name: str = "worker", namespace: str = "shop") -> pb.ScaledObjectRef:
-    """A ScaledObject as KEDA sends it."""
+    """Return a ScaledObject reference as KEDA sends it."""
     return pb.ScaledObjectRef(name=name, namespace=namespace, scalerMetadata=metadata)
 
 
 @dataclass
 class Failure:
-    """How a call failed."""
+    """The details of a failed call."""
 
     details: str = ""
 
 
 @contextlib.contextmanager
 def failure(code: grpc.StatusCode, *words: str) -> Iterator[Failure]:
-    """The block must end with this status, and a message that has these words."""
+    """Assert that the block fails with this status and a message that contains these words."""
     caught = Failure()
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         yield caught

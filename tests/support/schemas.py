@@ -1,4 +1,4 @@
-"""Holds manifests against the schemas of Kubernetes, KEDA, Prometheus Operator and cert-manager."""
+"""Validates manifests against the schemas of Kubernetes, KEDA, Prometheus Operator and cert-manager."""
 
 import functools
 import importlib
@@ -11,13 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 __all__ = ["KUBERNETES", "check_object", "check_objects", "problems"]
 
-#: The oldest release that is looked at, as the chart says, and the newest.
+#: The oldest release that the chart supports, and the newest.
 KUBERNETES = ("1.27", "1.37")
 
-# It reads a file of some megabytes again for every object.
+# Cached because it reads a file of several megabytes for every object.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
-#: Where the models of other APIs are. They are imported when they are needed: some take seconds.
+#: Modules with the models of other APIs. They are imported on first use because some take seconds.
 MODELS = {
     "keda.sh/v1alpha1": "cloudcoil.models.keda.v1alpha1",
     "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
@@ -26,19 +26,19 @@ MODELS = {
 
 
 def check_objects(objects: Iterable[Mapping[str, Any]]) -> None:
-    """Raises ValueError for the first object that its schema does not allow, or not with these fields."""
+    """Raise ValueError for the first object that its schema rejects, unknown fields included."""
     for one in objects:
         check_object(one)
 
 
 def check_object(given: Mapping[str, Any]) -> None:
-    """Raises ValueError that says what the schema does not allow."""
+    """Raise ValueError with everything that the schema rejects."""
     if found := problems(given):
         raise ValueError("; ".join(found))
 
 
 def problems(manifest: Mapping[str, Any]) -> list[str]:
-    """What is wrong with an object, by field; nothing if it is as its schema wants it."""
+    """Return what is wrong with an object, by field; empty if it is valid."""
     models = MODELS.get(manifest["apiVersion"])
     if models is None:
         return list(_built_in(manifest))
@@ -65,11 +65,11 @@ def _custom(manifest: Mapping[str, Any], model: type[BaseModel]) -> Iterator[str
 
 
 def _unknown(given: object, read: object, where: str) -> Iterator[str]:
-    """The models pass over what they do not know: whatever they have not kept is such a field."""
+    """Yield unknown fields: the models ignore these, so they are missing in what was `read`."""
     if isinstance(given, Mapping) and isinstance(read, Mapping):
         for key, value in given.items():
             if key not in read:
-                yield f"{where}.{key}: there is no such field"
+                yield f"{where}.{key}: unknown field"
             else:
                 yield from _unknown(value, read[key], f"{where}.{key}")
     elif isinstance(given, list) and isinstance(read, list):

@@ -1,4 +1,4 @@
-"""A door with TLS before a port."""
+"""A TLS proxy for a port."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,14 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-__all__ = ["tls_door"]
+__all__ = ["tls_proxy"]
 
 
 @contextlib.asynccontextmanager
-async def tls_door(port: int, folder: Path, clients: Path | None = None) -> AsyncIterator[int]:
-    """A port that speaks TLS and HTTP/2 with the certificate in `folder`, and leads to `port`; the authority in the
-    file `clients` must have signed the client's certificate.
+async def tls_proxy(port: int, folder: Path, clients: Path | None = None) -> AsyncIterator[int]:
+    """Forward a new port, with TLS and HTTP/2 and the certificate in `folder`, to `port` during the block.
+
+    With `clients`, client certificates are required and must be signed by the authority in this file.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients)
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
@@ -20,18 +21,18 @@ async def tls_door(port: int, folder: Path, clients: Path | None = None) -> Asyn
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED
 
-    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_pour(reader, inner_writer), _pour(inner_reader, writer))
+        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
 
-    door = await asyncio.start_server(lead, "127.0.0.1", 0, ssl=context)
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
     try:
-        yield door.sockets[0].getsockname()[1]
+        yield proxy.sockets[0].getsockname()[1]
     finally:
-        door.close()
+        proxy.close()
 
 
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(65_536):
             writer.write(data)

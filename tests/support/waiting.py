@@ -1,4 +1,4 @@
-"""Waiting on conditions."""
+"""Waits for conditions."""
 
 import asyncio
 import inspect
@@ -10,7 +10,7 @@ __all__ = ["eventually"]
 
 
 async def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
-    """The condition's value as soon as it is true; AssertionError with its last value if it is not within `seconds`."""
+    """Return the condition's value once it is true. Raise AssertionError with the last value after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

@@ -1,0 +1,1 @@
+"""Tests of the package triggerfish: its public API, shadowed packages and, in `cli`, the command line."""

@@ -1,4 +1,4 @@
-"""The public names: lazy, complete, and typed for users' code."""
+"""The public API: its names are complete, imported lazily, and typed."""
 
 import ast
 import subprocess
@@ -43,7 +43,7 @@ WRONG = USERS_FILE.replace("batch_size=50", "batch_size='many'")
 
 
 def test_every_public_name_is_there() -> None:
-    """`triggerfish` and `listeners` have the same public names, and each can be imported."""
+    """`triggerfish` and `listeners` export the same names, and every name can be imported."""
     assert triggerfish.__all__ == listeners.__all__
     assert {name: getattr(triggerfish, name) for name in triggerfish.__all__} == {
         name: getattr(listeners, name) for name in listeners.__all__
@@ -52,15 +52,15 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_a_name_that_is_not_public() -> None:
-    """Another name is an AttributeError."""
+    """A name that is not public raises AttributeError."""
     with pytest.raises(AttributeError, match="Appp"):
         _ = triggerfish.Appp  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="Appp"):
         _ = listeners.Appp  # type: ignore[attr-defined]
 
 
-def test_importing_the_package_imports_nothing_else() -> None:
-    """`import triggerfish` costs nothing, and a name loads what it needs and no more."""
+def test_public_names_are_imported_lazily() -> None:
+    """`import triggerfish` imports no other package; each name imports only what it needs."""
     program = """
 import sys
 import triggerfish
@@ -78,8 +78,8 @@ print(sorted({"listeners", "pydantic", "redis", "prometheus_client"} & set(sys.m
     ]
 
 
-def test_functions_can_be_imported_where_there_is_no_uvloop_and_no_boot_clock(tmp_path: Path) -> None:
-    """As on Windows: an app loads and its functions can be called."""
+def test_an_app_loads_without_uvloop_and_boot_clock(tmp_path: Path) -> None:
+    """As on Windows, an app loads without uvloop and clock_gettime, and its functions can be called."""
     (tmp_path / "shop.py").write_text(SIMPLE_APP)
     program = """
 import sys, time
@@ -96,8 +96,8 @@ print(shop.double("a"), shop.Host(shop.app).app_name)
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_a_users_file_is_checked(tmp_path: Path, checker: str) -> None:
-    """Strict type checkers see the public names, leave functions as they are, and find a wrong parameter."""
+def test_user_code_is_type_checked(tmp_path: Path, checker: str) -> None:
+    """Strict type checkers resolve the public names, keep the types of functions, and find a wrong parameter."""
     (tmp_path / "good.py").write_text(USERS_FILE)
     (tmp_path / "wrong.py").write_text(WRONG)
     command = Path(sys.executable).with_name(checker)

@@ -1,4 +1,4 @@
-"""Other packages that are called as ours are: each is named in one line."""
+"""Packages with the same names as Triggerfish's own: the error names the file in one line."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ HANDLER = "def handle(order: str) -> None: ...\n"
 
 
 def run(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run this Python in a folder; `path` comes first on sys.path."""
+    """Run this Python in a folder; `path`, if given, is the first entry of PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
     if path is not None:
         environment["PYTHONPATH"] = str(path)
@@ -38,8 +38,8 @@ def run(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.C
 
 @pytest.mark.parametrize("name", ["listeners", "scaler"])
 @pytest.mark.parametrize("kind", ["package", "module"])
-def test_a_package_of_the_user_hides_ours(tmp_path: Path, name: str, kind: str) -> None:
-    """`python -m triggerfish` beside a package or module of the same name says in one line which file that is."""
+def test_a_user_package_that_hides_ours(tmp_path: Path, name: str, kind: str) -> None:
+    """`python -m triggerfish` reports in one line which file of the current folder hides a package."""
     hiding = tmp_path / name / "__init__.py" if kind == "package" else tmp_path / f"{name}.py"
     hiding.parent.mkdir(exist_ok=True)
     hiding.write_text("raise SystemExit('it was run')\n")
@@ -50,7 +50,7 @@ def test_a_package_of_the_user_hides_ours(tmp_path: Path, name: str, kind: str) 
 
 
 def test_the_installed_command_is_not_hidden(tmp_path: Path) -> None:
-    """`triggerfish` does not look for packages in the folder that it is run in."""
+    """The command `triggerfish` does not import packages from the current folder."""
     (tmp_path / "listeners.py").write_text("raise SystemExit('it was run')\n")
     command = Path(sys.executable).with_name("triggerfish")
     done = subprocess.run(
@@ -60,7 +60,7 @@ def test_the_installed_command_is_not_hidden(tmp_path: Path) -> None:
 
 
 def test_importing_a_public_name(tmp_path: Path) -> None:
-    """`from triggerfish import App` beside a package that hides ours is an ImportError that names it."""
+    """`from triggerfish import App` raises an ImportError that names the file that hides a package."""
     (tmp_path / "listeners.py").touch()
     done = run(tmp_path, "-c", "from triggerfish import App")
     assert done.returncode == 1
@@ -69,7 +69,7 @@ def test_importing_a_public_name(tmp_path: Path) -> None:
 
 
 def test_a_distribution_that_replaced_ours(tmp_path: Path) -> None:
-    """A file of another distribution in the place of ours is named, with what to do."""
+    """The error names a file that another distribution has replaced, and the fix."""
     for name in ("listeners", "scaler", "triggerfish"):
         shutil.copytree(ROOT / name, tmp_path / "site" / name, ignore=shutil.ignore_patterns("__pycache__"))
     replaced = tmp_path / "site" / "scaler" / "__init__.py"
@@ -81,13 +81,13 @@ def test_a_distribution_that_replaced_ours(tmp_path: Path) -> None:
     assert "uninstall" in line
 
 
-def test_a_package_of_the_app_that_ours_hides(tmp_path: Path) -> None:
-    """An app that imports its own `listeners` gets ours; the error names the folder to rename."""
+def test_an_app_package_that_ours_hides(tmp_path: Path) -> None:
+    """If an app imports its own `listeners` but gets ours, the error names the folder to rename."""
     (tmp_path / "listeners").mkdir()
     (tmp_path / "listeners" / "orders.py").write_text(HANDLER)
     (tmp_path / "shop.py").write_text(APP)
     done = run(tmp_path, "-P", "-m", "triggerfish", "check", "shop.py")
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
-    assert f"{tmp_path / 'listeners'} has the name of a package of Triggerfish" in line
-    assert "rename it" in line
+    assert f"{tmp_path / 'listeners'} has the same name as a package of Triggerfish" in line
+    assert "Rename it" in line

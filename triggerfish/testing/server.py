@@ -15,7 +15,7 @@ import redis
 
 from listeners.runtime.child_processes import die_with_parent
 
-__all__ = ["Server", "embedded_binary"]
+__all__ = ["PortTakenError", "Server", "embedded_binary"]
 
 START_SECONDS = 10.0
 MAX_PORT = 55_000

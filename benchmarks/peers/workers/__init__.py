@@ -1,8 +1,11 @@
-"""One program for each peer, run by the interpreter of that peer's own environment.
+"""One program for each peer, run by the interpreter of the peer's environment.
 
-    python -m benchmarks.peers.workers.NAME fill    put BENCH_ENTRIES entries there, with the peer's own client
-    python -m benchmarks.peers.workers.NAME work    handle them until it is killed, and report as `Tally` does
+    python -m benchmarks.peers.workers.NAME fill    add BENCH_ENTRIES entries with the peer's own client
+    python -m benchmarks.peers.workers.NAME work    handle entries until killed, and report as `Tally` does
 
-They get BENCH_URL, BENCH_SCENARIO (`Scenario.name`: what is read, and how many at one time) and BENCH_ENTRIES. What
-costs a peer time and is not needed is off: logs, and storing of results. uvloop is on where the peer is made for it.
+The programs get BENCH_URL, BENCH_SCENARIO (`Scenario.name`: source and concurrency) and BENCH_ENTRIES; `parameters`
+reads these. Logging and result storage are off because they cost time. uvloop is on where the peer supports it.
+
+The programs may import only the peer, `benchmarks.scenarios` and `benchmarks.contenders.tally`: the peer's environment
+lacks the project's dependencies.
 """

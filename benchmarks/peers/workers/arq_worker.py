@@ -8,21 +8,21 @@ from arq.connections import RedisSettings
 from arq.worker import Worker
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import PAYLOAD
 
-#: By default arq waits half a second between two looks at the queue, and so does some 200 jobs a second at most.
+#: With its default of 0.5 s between polls, arq runs at most about 200 jobs per second.
 POLL_SECONDS = 0.01
 tally = Tally()
 
 
 async def handle(_context: object, _payload: str) -> None:
-    """One job."""
+    """Run one job."""
     tally.handled()
 
 
 async def work() -> None:
-    """Run jobs, as many at one time as the scenario says."""
+    """Run jobs with the scenario's concurrency."""
     worker = Worker(
         [handle],
         redis_settings=RedisSettings.from_dsn(URL),

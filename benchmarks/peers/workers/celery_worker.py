@@ -1,9 +1,9 @@
-"""Celery: BRPOP, a hash of those at work, and `acks_late` for at least once; one process that runs its tasks itself."""
+"""Celery: BRPOP, a hash of unacknowledged tasks, and `acks_late` for at least once. One process runs the tasks."""
 
 import celery
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
@@ -18,7 +18,7 @@ app.conf.update(
 
 
 def handle(_payload: str) -> None:
-    """One task."""
+    """Run one task."""
     tally.handled()
 
 
@@ -26,7 +26,7 @@ task = app.task(handle, name="handle")
 
 
 def work() -> None:
-    """The pool `solo` is the fastest that needs no other process."""
+    """Run tasks in the pool `solo`, the fastest one that needs no other process."""
     app.worker_main(["--quiet", "worker", "--pool=solo", "--without-gossip", "--without-mingle", "-l", "ERROR"])
 
 

@@ -1,4 +1,4 @@
-"""dramatiq: messages taken and confirmed by scripts, at least once; its threads in this process."""
+"""dramatiq: messages fetched and acknowledged by scripts, at least once. Its threads run in this process."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.worker import Worker
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
@@ -17,7 +17,7 @@ broker = RedisBroker(url=URL)
 
 
 def handle(_payload: str) -> None:
-    """One message; the threads share the tally."""
+    """Handle one message; the threads share the tally."""
     with lock:
         tally.handled()
 
@@ -26,7 +26,7 @@ actor = dramatiq.actor(handle, broker=broker)
 
 
 def work() -> None:
-    """Eight threads, as by default."""
+    """Run the default of eight threads."""
     worker = Worker(broker)
     worker.queue_prefetch = scenario().batch
     worker.start()

@@ -7,7 +7,7 @@ from faststream import FastStream
 from faststream.redis import ListSub, RedisBroker, StreamSub
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import GROUP, KEY, PAYLOAD, Scenario
 
 PAGE = 1000
@@ -15,31 +15,31 @@ tally = Tally()
 
 
 async def handle(_payload: str) -> None:
-    """One message."""
+    """Handle one message."""
     tally.handled()
 
 
 async def handle_batch(payloads: list[str]) -> None:
-    """Messages that were taken together."""
+    """Handle a batch."""
     tally.handled(len(payloads))
 
 
-def subscribe(broker: RedisBroker, asked: Scenario) -> None:
-    """The handler, on what the scenario reads."""
-    if asked.kind == "pubsub":
+def subscribe(broker: RedisBroker, wanted: Scenario) -> None:
+    """Subscribe the handler to what the scenario reads."""
+    if wanted.kind == "pubsub":
         subscriber = broker.subscriber(KEY)
-    elif asked.kind == "list":
-        source = ListSub(KEY, batch=asked.batch_calls, max_records=asked.batch)
-        subscriber = broker.subscriber(list=source, max_workers=1 if asked.batch_calls else asked.batch)
+    elif wanted.kind == "list":
+        source = ListSub(KEY, batch=wanted.batch_calls, max_records=wanted.batch)
+        subscriber = broker.subscriber(list=source, max_workers=1 if wanted.batch_calls else wanted.batch)
     else:
-        subscriber = broker.subscriber(stream=stream(asked))
-    subscriber(handle_batch if asked.batch_calls else handle)
+        subscriber = broker.subscriber(stream=stream(wanted))
+    subscriber(handle_batch if wanted.batch_calls else handle)
 
 
-def stream(asked: Scenario) -> StreamSub:
-    """At least once in a group, which makes FastStream confirm; at most once without."""
-    how = {"group": GROUP, "consumer": "peer"} if asked.delivery == "at-least-once" else {"last_id": "0"}
-    return StreamSub(KEY, batch=asked.batch_calls, max_records=asked.batch, polling_interval=100, **how)
+def stream(wanted: Scenario) -> StreamSub:
+    """Return a subscription: with a group, which FastStream acknowledges, for at least once; else without one."""
+    options = {"group": GROUP, "consumer": "peer"} if wanted.delivery == "at-least-once" else {"last_id": "0"}
+    return StreamSub(KEY, batch=wanted.batch_calls, max_records=wanted.batch, polling_interval=100, **options)
 
 
 async def work() -> None:
@@ -50,7 +50,7 @@ async def work() -> None:
 
 
 async def fill() -> None:
-    """Publish; to a channel it is one message, which shows what they look like."""
+    """Publish the backlog; to a channel, one message whose format the benchmark copies."""
     async with RedisBroker(URL, logger=None) as broker:
         if scenario().kind == "pubsub":
             await broker.publish(PAYLOAD, channel=KEY)
@@ -61,13 +61,13 @@ async def fill() -> None:
 
 
 async def publish_to_list(broker: RedisBroker) -> None:
-    """In batches, each message as `publish` writes it."""
+    """Publish in batches; each message has the format of `publish`."""
     for at in range(0, ENTRIES, PAGE):
         await broker.publish_batch(*[PAYLOAD] * min(PAGE, ENTRIES - at), list=KEY)
 
 
 async def publish_to_stream(broker: RedisBroker) -> None:
-    """And the group, as FastStream would make it behind what is there already."""
+    """Publish, and create the group at the start of the stream: FastStream would create it at the end."""
     for _ in range(ENTRIES):
         await broker.publish(PAYLOAD, stream=KEY)
     await broker._connection.xgroup_create(KEY, GROUP, "0")

@@ -1,10 +1,10 @@
-"""RQ: one job at a time; `SimpleWorker` runs it itself, which is the fastest."""
+"""RQ: one job at a time. `SimpleWorker` runs it in its own process, which is the fastest mode."""
 
 from redis import Redis
 from rq import Queue, Retry, SimpleWorker
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform
 from benchmarks.scenarios import PAYLOAD
 
 PAGE = 1000
@@ -13,7 +13,7 @@ tally = Tally()
 
 
 def handle(_payload: str) -> None:
-    """One job."""
+    """Run one job."""
     tally.handled()
 
 

@@ -1,4 +1,4 @@
-"""saq: jobs moved by BLMOVE to a list of those at work; with retries they are taken from there after a crash."""
+"""saq: BLMOVE moves jobs to a list of active jobs; after a crash, jobs with retries run again from there."""
 
 import asyncio
 
@@ -6,19 +6,19 @@ import uvloop
 from saq import Queue, Worker
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
 
 
 async def handle(_context: object, *, payload: str) -> None:
-    """One job."""
+    """Run one job."""
     tally.handled()
 
 
 async def work() -> None:
-    """Run jobs, as many at one time as the scenario says."""
+    """Run jobs with the scenario's concurrency."""
     await Worker(Queue.from_url(URL), [handle], concurrency=scenario().batch).start()
 
 

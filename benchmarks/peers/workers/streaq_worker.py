@@ -6,7 +6,7 @@ import logging
 from streaq import Worker
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import PAYLOAD
 
 PAGE = 1000
@@ -15,7 +15,7 @@ worker = Worker(redis_url=URL, concurrency=scenario().batch, anyio_backend="asyn
 
 
 async def handle(_payload: str) -> None:
-    """One task."""
+    """Run one task."""
     tally.handled()
 
 

@@ -8,7 +8,7 @@ from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker, RedisStreamBroker
 
 from benchmarks.contenders.tally import Tally
-from benchmarks.peers.workers.given import ENTRIES, URL, perform, scenario
+from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
 from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
@@ -17,7 +17,7 @@ broker = RedisStreamBroker(URL, consumer_id="0", xread_count=scenario().batch) i
 
 
 async def handle(_payload: str) -> None:
-    """One task."""
+    """Run one task."""
     tally.handled()
 
 
@@ -25,7 +25,7 @@ task = broker.task(task_name="handle")(handle)
 
 
 async def work() -> None:
-    """Run tasks, as many at one time as the scenario says."""
+    """Run tasks with the scenario's concurrency."""
     await broker.startup()
     await run_receiver_task(broker, max_async_tasks=scenario().batch, max_prefetch=scenario().batch)
 

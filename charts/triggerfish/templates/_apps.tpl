@@ -1,9 +1,9 @@
-{{/* An app with its defaults, as YAML: (dict "root" $ "app" APP). */}}
+{{/* An app merged with appDefaults, as YAML: (dict "root" $ "app" APP). */}}
 {{- define "triggerfish.app" -}}
 {{- mergeOverwrite (deepCopy .root.Values.appDefaults) (deepCopy .app) | toYaml -}}
 {{- end -}}
 
-{{/* How often an app's triggers are of a type: (dict "app" APP "type" TYPE). */}}
+{{/* The number of an app's triggers of a type: (dict "app" APP "type" TYPE). */}}
 {{- define "triggerfish.app.count" -}}
 {{- $count := 0 -}}
 {{- range .app.triggers -}}
@@ -12,22 +12,24 @@
 {{- $count -}}
 {{- end -}}
 
-{{/* What an app is: "pubsub" has pub/sub triggers only and runs once, "mixed" has others too, "queues" has none. */}}
-{{- define "triggerfish.app.shape" -}}
+{{/* The kind of an app: "pubsub" has pub/sub triggers only and one replica, "mixed" has other triggers too, and "queues"
+has no pub/sub triggers. */}}
+{{- define "triggerfish.app.kind" -}}
 {{- $pubsub := include "triggerfish.app.count" (dict "app" .app "type" "RedisPubSubTrigger") | int -}}
 {{- if eq $pubsub 0 -}}queues{{- else if eq $pubsub (len .app.triggers) -}}pubsub{{- else -}}mixed{{- end -}}
 {{- end -}}
 
 {{- define "triggerfish.app.minReplicas" -}}
 {{- $given := .app.scaling.minReplicas -}}
-{{- if eq (include "triggerfish.app.shape" .) "queues" }}{{ default 0 $given | int }}{{ else }}{{ max 1 (default 1 $given | int) }}{{ end -}}
+{{- if eq (include "triggerfish.app.kind" .) "queues" }}{{ default 0 $given | int }}{{ else }}{{ max 1 (default 1 $given | int) }}{{ end -}}
 {{- end -}}
 
 {{- define "triggerfish.app.maxReplicas" -}}
-{{- if eq (include "triggerfish.app.shape" .) "pubsub" }}1{{ else if kindIs "invalid" .app.scaling.maxReplicas }}100{{ else }}{{ int .app.scaling.maxReplicas }}{{ end -}}
+{{- if eq (include "triggerfish.app.kind" .) "pubsub" }}1{{ else if kindIs "invalid" .app.scaling.maxReplicas }}100{{ else }}{{ int .app.scaling.maxReplicas }}{{ end -}}
 {{- end -}}
 
-{{/* An app's metadata: (dict "root" $ "name" NAME "object" OBJECT'S NAME); by default the app's own name. */}}
+{{/* Metadata of an app's object: (dict "root" $ "name" APP'S NAME "object" OBJECT'S NAME). "object" defaults to the app's
+name. */}}
 {{- define "triggerfish.app.metadata" -}}
 {{- include "triggerfish.metadata" (dict "root" .root "name" .name "component" "app" "object" .object) -}}
 {{- end -}}

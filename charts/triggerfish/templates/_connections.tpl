@@ -1,4 +1,4 @@
-{{/* The default Redis, as an environment variable. */}}
+{{/* The default connection, as an environment variable. */}}
 {{- define "triggerfish.connection.env" -}}
 {{- if .Values.connection.secretName -}}
 - name: TRIGGERFISH_CONNECTION
@@ -16,7 +16,7 @@
 {{- include "triggerfish.fullname" . }}-valkey:6379
 {{- end -}}
 
-{{/* Settings for connections: (dict "root" $ "connections" NAMES OF SECRETS). */}}
+{{/* The settings of connections: (dict "root" $ "connections" MOUNTED CONNECTIONS). */}}
 {{- define "triggerfish.connection.settings" -}}
 {{- if .connections }}
 connections_dir: /etc/triggerfish/connections
@@ -29,7 +29,7 @@ connections:
 {{- end }}
 {{- end -}}
 
-{{/* The names of the Secrets' connections that an app's triggers use, as a JSON list: (dict "root" $ "app" APP). */}}
+{{/* The names of the connections from Secrets that an app's triggers use, as a JSON list: (dict "root" $ "app" APP). */}}
 {{- define "triggerfish.app.connections" -}}
 {{- $names := list -}}
 {{- range $trigger := .app.triggers -}}

@@ -1,6 +1,6 @@
-{{/* What every pod of ours has: (dict "root" $ "pod" VALUES). */}}
+{{/* Fields of every pod: (dict "root" $ "pod" VALUES). */}}
 {{- define "triggerfish.pod" -}}
-# The variables of a Service called triggerfish-... would look like settings.
+# Environment variables for a Service named triggerfish-... would be read as settings.
 enableServiceLinks: false
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
@@ -19,7 +19,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* What every container of ours has, beside its command: (dict "root" $ "pod" VALUES). */}}
+{{/* Fields of every container, apart from its command: (dict "root" $ "pod" VALUES). */}}
 {{- define "triggerfish.container" -}}
 securityContext:
   {{- toYaml .root.Values.securityContext | nindent 2 }}
@@ -40,7 +40,7 @@ resources:
   {{- toYaml .pod.resources | nindent 2 }}
 {{- end -}}
 
-{{/* The files of a container: (dict "pod" VALUES "connections" NAMES). */}}
+{{/* The volume mounts of a container: (dict "pod" VALUES "connections" NAMES). */}}
 {{- define "triggerfish.mounts" -}}
 - name: config
   mountPath: /etc/triggerfish/config

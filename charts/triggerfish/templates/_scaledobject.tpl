@@ -31,7 +31,7 @@ spec:
     {{- range $function, $trigger := .app.triggers }}
     - type: external-push
       name: {{ $function | quote }}
-      # The scaler answers with instances, and a target of 1 for each.
+      # The scaler returns a number of instances as the metric value, and 1 as its target.
       metricType: AverageValue
       metadata:
         scalerAddress: {{ include "triggerfish.scaler.address" $context.root }}
@@ -46,11 +46,11 @@ spec:
     {{- end }}
 {{- end -}}
 
-{{/* The ScaledObjects of all apps that scale. */}}
+{{/* The ScaledObjects of all apps, except those with pub/sub triggers only. */}}
 {{- define "triggerfish.scaledobjects" -}}
 {{- range $name, $given := .Values.apps }}
 {{- $context := dict "root" $ "name" $name "app" (include "triggerfish.app" (dict "root" $ "app" $given) | fromYaml) }}
-{{- if ne (include "triggerfish.app.shape" $context) "pubsub" }}
+{{- if ne (include "triggerfish.app.kind" $context) "pubsub" }}
 ---
 {{ include "triggerfish.scaledobject" $context }}
 {{- end }}

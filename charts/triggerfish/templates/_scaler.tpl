@@ -12,13 +12,13 @@
 scaler:
   {{- merge $scaler .Values.scaler.settings | toYaml | nindent 2 }}
 {{- with include "triggerfish.declared" . }}
-# Sampled whoever asks, so that metrics are there without KEDA too.
+# Declared triggers are sampled even if KEDA does not poll them, so their metrics are complete.
 triggers:
   {{- . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* The triggers of all apps, as the scaler's settings have them. */}}
+{{/* The triggers of all apps, in the format of the scaler's settings. */}}
 {{- define "triggerfish.declared" -}}
 {{- range $name, $given := .Values.apps }}
 {{- $app := include "triggerfish.app" (dict "root" $ "app" $given) | fromYaml }}
@@ -29,12 +29,12 @@ triggers:
 {{- end }}
 {{- end -}}
 
-{{/* The Secret with the scaler's certificate. */}}
+{{/* The name of the Secret with the scaler's certificate. */}}
 {{- define "triggerfish.tls.secret" -}}
 {{- default (printf "%s-tls" (include "triggerfish.scaler.name" .)) .Values.tls.secretName -}}
 {{- end -}}
 
-{{/* The Secret with what KEDA needs to call the scaler. */}}
+{{/* The name of the Secret with the certificates that KEDA needs to call the scaler. */}}
 {{- define "triggerfish.tls.clientSecret" -}}
 {{- if .Values.tls.mutual -}}
 {{- default (printf "%s-client-tls" (include "triggerfish.scaler.name" .)) .Values.tls.clientSecretName -}}

@@ -1,4 +1,4 @@
-{{/* One value as metadata has it, which is text. */}}
+{{/* A value as text, since all metadata is text. */}}
 {{- define "triggerfish.text" -}}
 {{- if kindIs "slice" . }}{{ join " " . }}
 {{- else if and (kindIs "float64" .) (eq (floor .) .) }}{{ printf "%.0f" . }}

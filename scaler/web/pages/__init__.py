@@ -1,4 +1,4 @@
-"""The status page's template, style and script, which the page holds inline: it loads nothing."""
+"""The template, style and script of the status page. The page has them inline, so it loads nothing."""
 
 from importlib.resources import files
 
@@ -6,5 +6,5 @@ __all__ = ["page_part"]
 
 
 def page_part(name: str) -> str:
-    """The text of a file in this folder."""
+    """Return the text of a file in this folder."""
     return files(__name__).joinpath(name).read_text("utf-8")

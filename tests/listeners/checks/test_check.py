@@ -1,4 +1,4 @@
-"""What `check` says of permissions and settings, on every server release."""
+"""What `check` reports about permissions and settings, on every server release."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ with_acl = pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.
 
 
 def every_kind() -> App:
-    """A list whose key has every character that is special in a rule, a stream and a channel."""
+    """Return an app with a stream, a channel, and a list whose key has every special character of a rule."""
     app = App("shop")
 
     @app.list_trigger(keys=["q", r"a b*?[c]\d'e\"f\n"])
@@ -37,22 +37,22 @@ def every_kind() -> App:
 
 @pytest.fixture
 async def user(client: redis.asyncio.Redis, server: Server) -> AsyncIterator[Connections]:
-    """The connection of a user with exactly the rule that `every_kind` needs."""
-    [(_, line)] = [found async for found in acl_commands(every_kind(), Connections(SecretStr(server.address)))]
+    """The connection of a user with exactly the rule for `every_kind`."""
+    [(_, line)] = [result async for result in acl_commands(every_kind(), Connections(SecretStr(server.address)))]
     await client.execute_command(*line.split())
     yield Connections(SecretStr(f"{server.address},user=shop,password={PASSWORD}"))
     await client.execute_command("ACL", "DELUSER", "shop")
 
 
-async def looked_at(connections: Connections) -> dict[str, CheckResult]:
-    """What `check` finds, by function."""
-    return {found.function: found async for found in check(every_kind(), connections, HostSettings())}
+async def check_results(connections: Connections) -> dict[str, CheckResult]:
+    """Return the results of `check` by function."""
+    return {result.function: result async for result in check(every_kind(), connections, HostSettings())}
 
 
 @with_acl
-async def test_the_rule_is_for_exactly_these_names(client: redis.asyncio.Redis, user: Connections) -> None:
-    """Keys with spaces, quotes and glob characters are covered by the rule, and `check` changes nothing."""
-    findings = await looked_at(user)
+async def test_the_rule_covers_odd_names(client: redis.asyncio.Redis, user: Connections) -> None:
+    """The rule covers keys with spaces, quotes and glob characters, and `check` writes nothing."""
+    findings = await check_results(user)
     assert [found.detail for found in findings.values() if not found.works] == []
     assert await client.dbsize() == 0
 
@@ -70,18 +70,18 @@ DENIED = [
 
 
 @with_acl
-@pytest.mark.parametrize("way", ["queued", "dry run"])
+@pytest.mark.parametrize("method", ["queued", "dry run"])
 async def test_a_command_that_is_denied(
-    client: redis.asyncio.Redis, user: Connections, version: tuple[int, ...], way: str
+    client: redis.asyncio.Redis, user: Connections, version: tuple[int, ...], method: str
 ) -> None:
-    """Each needed command that the ACL denies is named, with the fix, whether or not the user may use ACL DRYRUN."""
-    if way == "dry run":
+    """Each needed command that the ACL denies is reported with the fix, whether or not the user may run ACL DRYRUN."""
+    if method == "dry run":
         if version < (7,):
             return
         await client.execute_command("ACL", "SETUSER", "shop", "+acl|whoami", "+acl|dryrun")
     for rule, function, command in DENIED:
         await client.execute_command("ACL", "SETUSER", "shop", rule)
-        findings = await looked_at(user)
+        findings = await check_results(user)
         broken = {name: found.detail for name, found in findings.items() if not found.works}
         assert command in broken.pop(function)
         assert all(command in line for line in broken.values()), (rule, broken)
@@ -92,10 +92,10 @@ async def test_a_command_that_is_denied(
 
 
 @with_acl
-async def test_what_only_the_scaler_needs(client: redis.asyncio.Redis, user: Connections) -> None:
-    """A command that is needed for measuring only is a warning: the trigger can be read."""
+async def test_a_denied_command_that_only_the_scaler_needs(client: redis.asyncio.Redis, user: Connections) -> None:
+    """A denied command that only measuring needs is a warning: the trigger can be read."""
     await client.execute_command("ACL", "SETUSER", "shop", "-llen")
-    found = (await looked_at(user))["on_element"]
+    found = (await check_results(user))["on_element"]
     assert found.works
     assert any("measuring" in warning and "LLEN" in warning for warning in found.warnings)
 
@@ -104,10 +104,10 @@ async def test_what_only_the_scaler_needs(client: redis.asyncio.Redis, user: Con
 async def test_keys_and_channels_that_are_denied(
     client: redis.asyncio.Redis, user: Connections, version: tuple[int, ...]
 ) -> None:
-    """A user without the key, or from 6.2 on without the channel, is told which trigger cannot be read."""
+    """Without access to the key, or from Redis 6.2 to the channel, the trigger cannot be read."""
     reset = ["resetkeys", *(["resetchannels"] if version >= (6, 2) else []), "~s", "~triggerfish:{s}:*"]
     await client.execute_command("ACL", "SETUSER", "shop", *reset)
-    findings = await looked_at(user)
+    findings = await check_results(user)
     assert {name: found.works for name, found in findings.items()} == {
         "on_element": False,
         "on_entry": True,
@@ -116,39 +116,39 @@ async def test_keys_and_channels_that_are_denied(
     assert ("; SUBSCRIBE" in findings["on_message"].detail) == (version >= (6, 2))
 
 
-async def test_a_command_that_is_not_there() -> None:
-    """A command that was renamed away is named too, also by servers without ACL."""
+async def test_a_renamed_command() -> None:
+    """A command that was renamed away is reported too, even on a server without ACL."""
     with RELEASES["redis-5.0"].start("--rename-command", "EVALSHA", "") as server:
-        findings = await looked_at(Connections(SecretStr(server.address)))
+        findings = await check_results(Connections(SecretStr(server.address)))
     assert "EVALSHA denied" in findings["on_element"].detail
     assert not findings["on_element"].works
 
 
 SAVES = {"save": "900 1"}
-NOTHING_KEPT = "Redis keeps nothing on disk"
+NOT_PERSISTENT = "Redis persists nothing"
 
 
 @pytest.mark.parametrize(
     ("settings", "warned"),
     [
-        ({}, {"on_element": [NOTHING_KEPT]}),
+        ({}, {"on_element": [NOT_PERSISTENT]}),
         (SAVES, {}),
         ({"appendonly": "yes"}, {}),
         ({**SAVES, "maxmemory-policy": "allkeys-lru"}, {"on_element": ["evict lists, streams"]}),
         ({**SAVES, "maxmemory-policy": "allkeys-random"}, {"on_element": ["evict lists, streams"]}),
         ({**SAVES, "maxmemory-policy": "volatile-ttl"}, {"on_element": ["evict a pub/sub lease"]}),
-        ({"maxmemory-policy": "allkeys-lru"}, {"on_element": ["evict lists, streams", NOTHING_KEPT]}),
+        ({"maxmemory-policy": "allkeys-lru"}, {"on_element": ["evict lists, streams", NOT_PERSISTENT]}),
     ],
 )
 async def test_settings_that_may_lose_entries(
     client: redis.asyncio.Redis, server: Server, settings: dict[str, Any], warned: dict[str, list[str]]
 ) -> None:
-    """Eviction and no persistence are warned of, once for each server, with the command that mends it."""
+    """Eviction and missing persistence cause one warning per server, each with the command that fixes it."""
     before = {name: (await client.config_get(name))[name] or "" for name in ("save", "appendonly", "maxmemory-policy")}
     try:
         for name, value in settings.items():
             await client.config_set(name, value)
-        findings = await looked_at(Connections(SecretStr(server.address)))
+        findings = await check_results(Connections(SecretStr(server.address)))
     finally:
         for name, value in before.items():
             await client.config_set(name, value)
@@ -162,12 +162,12 @@ async def test_settings_that_may_lose_entries(
             assert "CONFIG SET" in warning
 
 
-async def test_a_primary_that_needs_no_replica() -> None:
-    """Under Sentinel a primary is to refuse what no replica takes over, or it works on after a fail-over."""
+async def test_a_primary_that_accepts_writes_without_a_replica() -> None:
+    """Under Sentinel, a primary that accepts writes without a replica is a warning: it does so after a failover."""
     with Sentinels(RELEASES["valkey-9.1"], "--save", SAVES["save"]) as sentinels, sentinels.primary.client() as primary:
 
         async def warnings(address: str) -> list[str]:
-            findings = await looked_at(Connections(SecretStr(address)))
+            findings = await check_results(Connections(SecretStr(address)))
             return [warning for found in findings.values() for warning in found.warnings]
 
         [warning] = await warnings(sentinels.address)
@@ -181,17 +181,17 @@ async def test_a_primary_that_needs_no_replica() -> None:
 
 
 @with_acl
-async def test_settings_that_are_not_told(client: redis.asyncio.Redis, user: Connections, server: Server) -> None:
-    """Where CONFIG GET is denied, as managed servers do, what INFO does not say is said to be not known."""
-    found = (await looked_at(user))["on_element"]
-    assert [("keeps its data on disk is not known" in warning) for warning in found.warnings] == [True]
+async def test_unreadable_settings(client: redis.asyncio.Redis, user: Connections, server: Server) -> None:
+    """Where CONFIG GET is denied, as on managed servers, settings that INFO does not report are reported as unknown."""
+    found = (await check_results(user))["on_element"]
+    assert [("persists its data is unknown" in warning) for warning in found.warnings] == [True]
     await client.execute_command("ACL", "SETUSER", "shop", "-info")
-    found = (await looked_at(user))["on_element"]
-    assert [("not known" in warning) for warning in found.warnings] == [True, True]
+    found = (await check_results(user))["on_element"]
+    assert [("is unknown" in warning) for warning in found.warnings] == [True, True]
 
 
 @pytest.mark.releases("redis-5.0")
 async def test_a_server_without_acl(server: Server) -> None:
-    """Where there is no ACL `check --acl` says so, as a comment."""
-    [(_, line)] = [found async for found in acl_commands(every_kind(), Connections(SecretStr(server.address)))]
+    """Without ACL, `check --acl` prints a comment."""
+    [(_, line)] = [result async for result in acl_commands(every_kind(), Connections(SecretStr(server.address)))]
     assert line.startswith("# Redis 5.0.6 has no ACL")

@@ -1,4 +1,4 @@
-"""The rule that `check --acl` prints is enough for everything that an app does, on every release with ACL."""
+"""The rule that `check --acl` prints suffices for everything that an app does, on every release with ACL."""
 
 import asyncio
 from functools import partial
@@ -34,12 +34,12 @@ pytestmark = [
 LISTS = ("leased", "odd{key}*[1]", "from-end", "plain", "plain-1")
 STREAMS = ("kept", "deleted")
 CHANNELS = ("news*[1]", "prices.oil")
-#: Those whose entries are delivered again.
+#: The keys whose entries are redelivered.
 LEASED = ("leased", "odd{key}*[1]", "from-end", *STREAMS)
 
 
 class Shop:
-    """An app with triggers of every kind. `bad` always fails; `slow` does not end while it is told to `hold`."""
+    """An app with triggers of every kind. Payload `bad` always fails; `slow` does not finish while `hold` is set."""
 
     def __init__(self) -> None:
         self.app = App("shop")
@@ -78,19 +78,19 @@ class Shop:
 
 
 async def put(client: redis.asyncio.Redis, payload: str, keys: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Add a payload to each list or stream; what will be handled."""
+    """Add a payload to each list or stream. Returns what will be handled."""
     for key in keys:
         await add(client, "stream" if key in STREAMS else "list", payload, key=key)
     return {(key, payload) for key in keys}
 
 
 async def are_dead(client: redis.asyncio.Redis, keys: tuple[str, ...]) -> bool:
-    """Whether each list and stream has one dead letter."""
+    """Return whether each list and stream has one dead letter."""
     return all([await client.xlen(dead_letters_key(key)) == 1 for key in keys])
 
 
-async def test_the_printed_rule_is_enough(server: Server, client: redis.asyncio.Redis) -> None:
-    """A user made by exactly the printed line does all that an app, `explain` and `dead` do, and is denied nothing."""
+async def test_the_printed_rule_suffices(server: Server, client: redis.asyncio.Redis) -> None:
+    """A user created by the printed command can do all that an app, `explain` and `dead` do, with no denied command."""
     shop, keys = Shop(), (*LISTS, *STREAMS)
     [(_, line)] = [found async for found in acl_commands(shop.app, Connections(SecretStr(server.address)))]
     assert line.startswith(f"ACL SETUSER shop on >{PASSWORD} ")
@@ -98,10 +98,10 @@ async def test_the_printed_rule_is_enough(server: Server, client: redis.asyncio.
     await client.execute_command("ACL", "LOG", "RESET")
     connections = Connections(SecretStr(f"{server.address},user=shop,password={PASSWORD}"))
     try:
-        await take_settle_retry_and_drain(client, connections, shop)
+        await handle_retry_and_drain(client, connections, shop)
         await explain(connections, shop.app)
         shop.hold = False
-        await take_over(connections, shop)
+        await handle_released(connections, shop)
         assert await are_dead(client, keys)
         assert await requeue(connections, shop.app) == len(keys)
         assert await client.execute_command("ACL", "LOG") == []
@@ -111,8 +111,8 @@ async def test_the_printed_rule_is_enough(server: Server, client: redis.asyncio.
         await client.execute_command("ACL", "DELUSER", "shop")
 
 
-async def take_settle_retry_and_drain(client: redis.asyncio.Redis, connections: Connections, shop: Shop) -> None:
-    """Handle, fail until there are dead letters, and hand back what does not end in time."""
+async def handle_retry_and_drain(client: redis.asyncio.Redis, connections: Connections, shop: Shop) -> None:
+    """Handle entries, fail others until they are dead-lettered, and release those that do not finish in time."""
     keys = (*LISTS, *STREAMS)
     host = Host(shop.app, connections, HostSettings(grace_period_seconds=0.1))
     running = asyncio.create_task(host.run())
@@ -132,13 +132,13 @@ async def take_settle_retry_and_drain(client: redis.asyncio.Redis, connections: 
 
 
 async def published(client: redis.asyncio.Redis, channel: str, shop: Shop) -> bool:
-    """Publish on a channel; whether that was handled."""
+    """Publish on a channel. Returns whether a message was handled."""
     await client.publish(channel, "good")
     return (channel, "good") in shop.handled
 
 
-async def take_over(connections: Connections, shop: Shop) -> None:
-    """Another instance handles what was handed back."""
+async def handle_released(connections: Connections, shop: Shop) -> None:
+    """Handle the released entries in another instance."""
     host = Host(shop.app, connections, HostSettings())
     running = asyncio.create_task(host.run())
     try:
@@ -150,18 +150,18 @@ async def take_over(connections: Connections, shop: Shop) -> None:
 
 
 async def explain(connections: Connections, app: App) -> None:
-    """Measure every trigger, as the scaler does. Raises SourceError if one is denied."""
+    """Measure every trigger as the scaler does. Raises SourceError if a command is denied."""
     samplers = Samplers(bound_seconds=5, on_measured=lambda seconds, error: None)
     evaluator = Evaluator(Access(connections), samplers)
     try:
-        for origin, scaled in app_triggers(app, None).items():
-            await evaluator.evaluate(origin, scaled)
+        for owner, trigger in app_triggers(app, None).items():
+            await evaluator.evaluate(owner, trigger)
     finally:
         await samplers.close()
 
 
 async def requeue(connections: Connections, app: App) -> int:
-    """Put every dead letter back, as `triggerfish dead` does; how many."""
+    """Requeue every dead letter as `triggerfish dead` does. Returns how many."""
     client = Client(parse_connection_string(connections.default.get_secret_value()), "test")
     number = 0
     for function in app.functions.values():

@@ -1,4 +1,4 @@
-"""A user who may not run one of the commands that a trigger needs: nothing is lost or doubled, and it says so."""
+"""A user who may not run a command that a trigger needs: nothing is lost or repeated, and the error is counted."""
 
 import pytest
 import redis.asyncio
@@ -24,18 +24,20 @@ ACKNOWLEDGING = ("xack",)
 
 
 def denials(host: Host, function: str) -> float:
+    """Return how many denied commands the host has counted."""
     labels = {"app": "test", "function": function, "reason": "access_denied"}
     return host.registry.get_sample_value("triggerfish_source_errors_total", labels) or 0
 
 
-async def limited(client: redis.asyncio.Redis, *rules: str) -> None:
+async def limit(client: redis.asyncio.Redis, *rules: str) -> None:
+    """Apply rules to the user `limited`."""
     await client.execute_command("ACL", "SETUSER", "limited", *rules)
 
 
 async def run_denied(
     client: redis.asyncio.Redis, run_host: RunHost, server: Server, command: str, *, kind: Kind, handles: bool
 ) -> list[str]:
-    """Run a list or stream trigger whose user may not run a command, then may; what was handled."""
+    """Run a list or stream trigger whose user may not run a command, then may. Returns the handled payloads."""
     app, handled, others = App(), list[str](), list[str]()
     connection = f"{server.address},user=limited,password={PASSWORD}"
 
@@ -52,7 +54,7 @@ async def run_denied(
     async def on_other(element: str) -> None:
         others.append(element)
 
-    await limited(client, "reset", "on", f">{PASSWORD}", "~*", "+@all", f"-{command}")
+    await limit(client, "reset", "on", f">{PASSWORD}", "~*", "+@all", f"-{command}")
     try:
         async with run_host(app, ready=False) as host:
             await eventually(lambda: denials(host, "on_entry") >= 3)
@@ -61,8 +63,8 @@ async def run_denied(
             assert bool(handled) is handles
             if kind == "list" and not handles:
                 assert await client.lrange(KEY, 0, -1) == [b"a", b"b", b"c"]
-                assert await left_in_flight(client) == 0
-            await limited(client, f"+{command}")
+                assert await recorded_in_progress(client) == 0
+            await limit(client, f"+{command}")
             await eventually(lambda: len(handled) >= 3, seconds=20)
             await eventually(lambda: settled(client, kind), seconds=20)
     finally:
@@ -70,8 +72,8 @@ async def run_denied(
     return sorted(handled)
 
 
-async def left_in_flight(client: redis.asyncio.Redis) -> int:
-    """How many elements are recorded although nothing was taken."""
+async def recorded_in_progress(client: redis.asyncio.Redis) -> int:
+    """Return how many elements are recorded as in progress."""
     elements = await client.hkeys(elements_key(KEY))
     return int(await client.zcard(inflight_key(KEY))) + len(set(elements) - {b"sequence"})
 
@@ -80,7 +82,7 @@ async def left_in_flight(client: redis.asyncio.Redis) -> int:
 async def test_a_list_that_cannot_be_taken_from(
     client: redis.asyncio.Redis, run_host: RunHost, server: Server, command: str
 ) -> None:
-    """Without any one command of taking the list stays as it is; once it is allowed each element is handled once."""
+    """If a command for taking is denied, the list is unchanged. Once it is allowed, each element is handled once."""
     handled = await run_denied(client, run_host, server, command, kind="list", handles=False)
     assert handled == ["a", "b", "c"]
 
@@ -89,7 +91,7 @@ async def test_a_list_that_cannot_be_taken_from(
 async def test_a_list_whose_elements_cannot_be_settled(
     client: redis.asyncio.Redis, run_host: RunHost, server: Server, command: str
 ) -> None:
-    """Without a command of settling what was handled stays in hand; once it is allowed nothing was handled twice."""
+    """If a command for settling is denied, handled elements stay in progress. None is handled twice."""
     handled = await run_denied(client, run_host, server, command, kind="list", handles=True)
     assert handled == ["a", "b", "c"]
     assert await client.hkeys(elements_key(KEY)) == [b"sequence"]
@@ -99,7 +101,7 @@ async def test_a_list_whose_elements_cannot_be_settled(
 async def test_a_stream_that_cannot_be_read_or_acknowledged(
     client: redis.asyncio.Redis, run_host: RunHost, server: Server, command: str
 ) -> None:
-    """Without a command of reading or acknowledging nothing is lost; once it is allowed each entry was handled once."""
+    """If a command for reading or acknowledging is denied, nothing is lost, and each entry is handled once."""
     handles = command in ACKNOWLEDGING
     handled = await run_denied(client, run_host, server, command, kind="stream", handles=handles)
     assert handled == [f'{{"payload":"{payload}"}}' for payload in "abc"]

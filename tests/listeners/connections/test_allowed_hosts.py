@@ -1,4 +1,4 @@
-"""Which hosts a pattern means, and which addresses are this machine's or this link's own."""
+"""Host patterns, and addresses that are local to this machine or link."""
 
 import pytest
 
@@ -32,7 +32,7 @@ from listeners.connections.allowed_hosts import host_matches, is_remote_address,
     ],
 )
 def test_matching(pattern: str, host: str, matches: bool) -> None:
-    """A name matches names, `*.` any labels before it, a network its addresses and nothing that looks like them."""
+    """A name matches itself, `*.` matches any labels before a name, and a network matches addresses but no names."""
     try:
         accepted = (parse_host_pattern(pattern),)
     except ValueError:
@@ -59,14 +59,14 @@ def test_matching(pattern: str, host: str, matches: bool) -> None:
         "é.b",
     ],
 )
-def test_patterns_that_mean_too_much(pattern: str) -> None:
-    """A wildcard elsewhere than before a whole name, and what is no name, are refused with what can be written."""
+def test_invalid_patterns(pattern: str) -> None:
+    """A wildcard anywhere but before a whole name is refused, as is an invalid name. The error lists valid forms."""
     with pytest.raises(ValueError, match="a network such as"):
         parse_host_pattern(pattern)
 
 
 @pytest.mark.parametrize(
-    ("address", "beyond"),
+    ("address", "remote"),
     [
         ("10.1.2.3", True),
         ("192.0.2.1", True),
@@ -84,6 +84,6 @@ def test_patterns_that_mean_too_much(pattern: str) -> None:
         ("localhost", False),
     ],
 )
-def test_addresses(address: str, beyond: bool) -> None:
-    """Loopback, link-local, unspecified and multicast addresses are not beyond this machine, in either notation."""
-    assert is_remote_address(address) == beyond
+def test_remote_addresses(address: str, remote: bool) -> None:
+    """Loopback, link-local, unspecified and multicast addresses are not remote, in either notation."""
+    assert is_remote_address(address) == remote

@@ -1,4 +1,4 @@
-"""Connection strings: both forms, everything malformed, and no secret in what people see."""
+"""Connection strings: both forms, malformed strings, and no secret in any output."""
 
 import contextlib
 
@@ -15,8 +15,8 @@ from listeners.functions.triggers import ListTrigger, parse_trigger
 
 SECRET = "hunter2"
 PASSWORD = SecretStr("p@ss:w/o=r?d#%")
-#: Marked, so that a password is not found by chance in a text that is not about it.
-passwords = st.text(min_size=1, max_size=30).map(lambda chance: f"zq{chance}qz")
+#: With markers, so that a password does not occur in an unrelated text by chance.
+passwords = st.text(min_size=1, max_size=30).map(lambda text: f"zq{text}qz")
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ passwords = st.text(min_size=1, max_size=30).map(lambda chance: f"zq{chance}qz")
         ("unix://ann:x@/r.sock", ConnectionSpec(unix_path="/r.sock", username="ann", password=SecretStr("x"))),
     ],
 )
-def test_what_parses(text: str, spec: ConnectionSpec) -> None:
-    """Each form of a connection string means this Redis."""
+def test_valid_strings(text: str, spec: ConnectionSpec) -> None:
+    """Each form of a connection string is parsed."""
     assert parse_connection_string(text) == spec
 
 
@@ -137,8 +137,8 @@ def test_what_parses(text: str, spec: ConnectionSpec) -> None:
         "unix:///r.sock?password=x",
     ],
 )
-def test_what_does_not_parse(text: str) -> None:
-    """Each malformed string is refused with a fix, and the error shows no part that may be a secret."""
+def test_malformed_strings(text: str) -> None:
+    """A malformed string is refused with a fix, and the error shows no part that may be a secret."""
     with pytest.raises(ConnectionStringError) as caught:
         parse_connection_string(text)
     assert (caught.value.field, caught.value.value) == ("connection_string", None)
@@ -151,8 +151,8 @@ def test_what_does_not_parse(text: str) -> None:
     ("option", "meant"), [("pasword", "password"), ("Username", "user"), ("database", "defaultDatabase")]
 )
 def test_a_misspelt_option(option: str, meant: str) -> None:
-    """An option that is nearly right is answered with the right one."""
-    with pytest.raises(ConnectionStringError, match=rf"is it meant to be {meant}\?"):
+    """The error about a misspelt option suggests the right one."""
+    with pytest.raises(ConnectionStringError, match=rf"did you mean {meant}\?"):
         parse_connection_string(f"cache,{option}=x")
 
 
@@ -168,12 +168,12 @@ def test_a_misspelt_option(option: str, meant: str) -> None:
     ],
 )
 def test_addresses(text: str, address: str) -> None:
-    """An address says where, never as whom."""
+    """An address shows where Redis is, and no user or password."""
     assert parse_connection_string(text).address == address
 
 
 @given(st.text())
-def test_any_text_parses_or_is_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     """No text raises anything but ConnectionStringError, in either form."""
     for candidate in (text, f"cache,{text}", f"redis://{text}", f"redis://cache/{text}", f"unix://{text}"):
         with contextlib.suppress(ConnectionStringError):
@@ -182,7 +182,7 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 
 @given(passwords, st.sampled_from(["cache:1,password={}", "redis://ann:{}@cache", "{}@cache", "cache,{}=x", "{}://h"]))
 def test_no_password_is_shown(password: str, form: str) -> None:
-    """A password never appears in an error, a spec, an address, connections or a trigger, wherever it was written."""
+    """A password never appears in an error, a spec, an address, connections or a trigger, wherever it was given."""
     text = form.format(password)
     connections = Connections(SecretStr(text), {"cache": SecretStr(text)})
     shown = [repr(connections), str(connections)]
@@ -197,8 +197,8 @@ def test_no_password_is_shown(password: str, form: str) -> None:
     assert all(password not in text and repr(password)[1:-1] not in text for text in shown)
 
 
-def test_resolving() -> None:
-    """A trigger reads its own string, else the connection it names in any case, else the default."""
+def test_which_connection_a_trigger_uses() -> None:
+    """A trigger uses its own string, else the connection it names, ignoring case, else the default."""
     connections = Connections(SecretStr("default:1"), {"cache": SecretStr("named:2")})
 
     def host(**declared: object) -> str:
@@ -210,12 +210,12 @@ def test_resolving() -> None:
 
 
 def test_the_default_is_local() -> None:
-    """Without any setting the Redis of this machine is read."""
+    """Without settings, the Redis on this machine is used."""
     assert Connections().resolve(ListTrigger(keys=("k",))).address == "127.0.0.1:6379"
 
 
 def test_an_unknown_connection() -> None:
-    """A connection that the settings do not define is refused, with those that they do and how to add it."""
+    """The error about an unknown connection lists the defined ones and how to add it."""
     connections = Connections(named={"b": SecretStr("h"), "a": SecretStr("h")})
     with pytest.raises(UnknownConnectionError) as caught:
         connections.resolve(ListTrigger(keys=("k",), connection="cache"))
@@ -225,7 +225,7 @@ def test_an_unknown_connection() -> None:
 
 
 def test_a_named_connection_that_does_not_parse() -> None:
-    """The error about a named connection's string says which connection it is."""
+    """The error about a named connection's string names the connection."""
     connections = Connections(named={"cache": SecretStr("h:port")})
-    with pytest.raises(ConnectionStringError, match=r"^connections\.cache: Its port is not a number"):
+    with pytest.raises(ConnectionStringError, match=r"^connections\.cache: Its port is not a whole number"):
         connections.resolve(ListTrigger(keys=("k",), connection="Cache"))

@@ -1,4 +1,4 @@
-"""TLS, client certificates, password files and tokens between us and a real Redis."""
+"""TLS, client certificates, password files and tokens with a real Redis."""
 
 import asyncio
 import contextlib
@@ -28,18 +28,18 @@ SECRET = "hunter2"
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[Secured]:
-    """A Redis that demands a client certificate."""
-    made = Secured(tmp_path)
-    yield made
-    made.server.stop()
+    """A Redis that requires a client certificate."""
+    secured = Secured(tmp_path)
+    yield secured
+    secured.server.stop()
 
 
 @pytest.fixture
-def one_sided(tmp_path: Path) -> Iterator[Secured]:
-    """A Redis with TLS that asks for no client certificate."""
-    made = Secured(tmp_path, "--tls-auth-clients", "no")
-    yield made
-    made.server.stop()
+def server_tls(tmp_path: Path) -> Iterator[Secured]:
+    """A Redis with TLS that requires no client certificate."""
+    secured = Secured(tmp_path, "--tls-auth-clients", "no")
+    yield secured
+    secured.server.stop()
 
 
 @contextlib.asynccontextmanager
@@ -54,96 +54,97 @@ async def connected(settings: ConnectionSettings | ConnectionSpec) -> AsyncItera
 
 
 async def ping(client: Client) -> bool:
-    """Whether the server answers."""
+    """Send a ping. Returns whether the reply is right."""
     return bool(await client.command(None, "PING", doing="PING") == b"PONG")
 
 
 async def test_tls_with_a_client_certificate(secured: Secured) -> None:
-    """With the CA and a certificate of ours we are served; without ours, or without the CA, we are not."""
+    """With the CA and a client certificate the connection works; without either of them it fails."""
     folder = secured.folder
-    ours = {"certificate_file": folder / "tls.crt", "key_file": folder / "tls.key"}
-    async with connected(secured.settings(ca_file=folder / "ca.crt", **ours)) as client:
+    client_files = {"certificate_file": folder / "tls.crt", "key_file": folder / "tls.key"}
+    async with connected(secured.settings(ca_file=folder / "ca.crt", **client_files)) as client:
         assert await ping(client)
-    for missing in (secured.settings(ca_file=folder / "ca.crt"), secured.settings(**ours)):
+    for missing in (secured.settings(ca_file=folder / "ca.crt"), secured.settings(**client_files)):
         async with connected(missing) as client:
             with pytest.raises(SourceUnavailableError):
                 await ping(client)
 
 
-async def test_a_server_of_another_name(one_sided: Secured) -> None:
-    """A server whose certificate is for another host is refused, also if its CA is the right one."""
-    spec = one_sided.settings(ca_file=one_sided.folder / "ca.crt").spec("connections.cache")
+async def test_a_certificate_for_another_host(server_tls: Secured) -> None:
+    """A server whose certificate is for another host is refused, even if its CA is trusted."""
+    spec = server_tls.settings(ca_file=server_tls.folder / "ca.crt").spec("connections.cache")
     async with connected(spec) as client:
         assert await ping(client)
-    one_sided.authority.write(one_sided.folder, "elsewhere.example")
-    with one_sided.server.client() as plain:
+    server_tls.authority.write(server_tls.folder, "elsewhere.example")
+    with server_tls.server.client() as plain:
         for part, file in (("cert", "tls.crt"), ("key", "tls.key")):
-            plain.config_set(f"tls-{part}-file", str(one_sided.folder / file))
+            plain.config_set(f"tls-{part}-file", str(server_tls.folder / file))
     async with connected(spec) as client:
         with pytest.raises(SourceUnavailableError):
             await ping(client)
 
 
 async def test_files_are_read_for_each_connection(secured: Secured, tmp_path: Path) -> None:
-    """A client certificate that was replaced is used when the next connection is made, without a new client."""
+    """A replaced client certificate is used for the next connection, without a new client."""
     folder = secured.folder
     mine = tmp_path / "mine"
     secured.authority.write(mine)
     settings = secured.settings(ca_file=folder / "ca.crt", certificate_file=mine / "tls.crt", key_file=mine / "tls.key")
     async with connected(settings) as client:
         assert await ping(client)
-        Authority().sign().write(mine)  # of an authority that the server does not know
-        await killed(secured.server)
+        Authority().sign().write(mine)  # from an authority that the server does not trust
+        await kill_clients(secured.server)
         with pytest.raises(SourceUnavailableError):
-            await eventually(lambda: always_pings(client))
+            await eventually(lambda: ping_until_error(client))
         secured.authority.sign().write(mine)
-        assert await eventually(lambda: pings(client))
+        assert await eventually(lambda: is_up(client))
 
 
-async def killed(server: Server) -> None:
-    """Every client is disconnected."""
+async def kill_clients(server: Server) -> None:
+    """Disconnect every client."""
     with server.client() as plain:
         plain.client_kill_filter(_type="normal", skipme=True)
 
 
-async def always_pings(client: Client) -> bool:
+async def ping_until_error(client: Client) -> bool:
+    """Send a ping. Returns False, so that `eventually` repeats it until it raises."""
     await ping(client)
     return False
 
 
-async def pings(client: Client) -> bool:
-    """Whether the server answers now."""
+async def is_up(client: Client) -> bool:
+    """Return whether the server answers now."""
     with contextlib.suppress(SourceUnavailableError, AccessDeniedError):
         return await ping(client)
     return False
 
 
-async def test_a_user_and_a_password_file(one_sided: Secured, tmp_path: Path) -> None:
-    """An ACL user's password comes from a file, and a new one is used when the next connection is made."""
+async def test_a_user_and_a_password_file(server_tls: Secured, tmp_path: Path) -> None:
+    """An ACL user's password is read from a file, and a new one is used for the next connection."""
     file = tmp_path / "password"
     file.write_text(f"{SECRET}\n")
-    with one_sided.server.client() as plain:
+    with server_tls.server.client() as plain:
         plain.acl_setuser("ann", enabled=True, passwords=[f"+{SECRET}"], commands=["+@all"], keys=["*"])
         settings = ConnectionSettings.model_validate(
-            {"connection_string": f"{one_sided.server.address},user=ann", "password_file": file}
+            {"connection_string": f"{server_tls.server.address},user=ann", "password_file": file}
         )
         async with connected(settings) as client:
             assert await client.command(None, "ACL", "WHOAMI", doing="asking") == b"ann"
             plain.acl_setuser("ann", enabled=True, reset_passwords=True, passwords=["+another"])
-            await killed(one_sided.server)
+            await kill_clients(server_tls.server)
             with pytest.raises(AccessDeniedError) as caught:
-                await eventually(lambda: denied(client))
+                await eventually(lambda: ping_until_denied(client))
             assert SECRET not in str(caught.value)
             file.write_text("another")
-            assert await eventually(lambda: pings(client))
+            assert await eventually(lambda: is_up(client))
             file.unlink()
-            await killed(one_sided.server)
+            await kill_clients(server_tls.server)
             with pytest.raises(SourceUnavailableError, match="password_file"):
-                await eventually(lambda: denied(client))
+                await eventually(lambda: ping_until_denied(client))
 
 
-async def denied(client: Client) -> bool:
-    """False while connections go on or are being cut; raises what denies one for good."""
+async def ping_until_denied(client: Client) -> bool:
+    """Return False while connections work or are being cut. Raises the error of a denied one."""
     try:
         await ping(client)
     except SourceUnavailableError as error:
@@ -153,7 +154,7 @@ async def denied(client: Client) -> bool:
 
 
 async def test_the_default_users_password_file(tmp_path: Path) -> None:
-    """Without a user the file holds the password of `requirepass`."""
+    """Without a user, the file holds the password of `requirepass`."""
     file = tmp_path / "password"
     file.write_text(SECRET)
     with RELEASES["redis-5.0"].start() as server, server.client() as plain:
@@ -164,27 +165,25 @@ async def test_the_default_users_password_file(tmp_path: Path) -> None:
 
 
 class FakeEntra(IdentityProviderInterface):
-    """Not Entra ID: gives tokens of its own making, for the user `oid` in them. What is real is Redis, whose ACL has
-    these tokens as passwords, and everything between.
-    """
+    """Issues fake tokens, whose `oid` is the user. Redis is real and has these tokens as passwords in its ACL."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.given: list[str] = []
+        self.issued: list[str] = []
         self.down = False
 
     def request_token(self, force_refresh: bool = False) -> SimpleToken:
-        """A token that is good for so many seconds."""
+        """Return a token that is valid for `seconds`."""
         if self.down:
-            raise RequestTokenErr(f"{SECRET} is in what an identity provider says")
-        self.given.append(f"{SECRET}-{len(self.given)}")
+            raise RequestTokenErr(f"an identity provider's error may contain {SECRET}")
+        self.issued.append(f"{SECRET}-{len(self.issued)}")
         now = time.time() * 1000
-        return SimpleToken(self.given[-1], now + self.seconds * 1000, now, {"oid": "the-object-id"})
+        return SimpleToken(self.issued[-1], now + self.seconds * 1000, now, {"oid": "the-object-id"})
 
 
 @pytest.fixture
 def entra(monkeypatch: pytest.MonkeyPatch) -> FakeEntra:
-    """What connections with `entra` ask for tokens."""
+    """The identity provider of connections with `entra`."""
     fake = FakeEntra(seconds=3600)
     monkeypatch.setattr("listeners.redis.dialer.entra_identity", lambda: fake)
     monkeypatch.setattr("listeners.connections.credentials.RETRY_SECONDS", 0.02)
@@ -192,66 +191,66 @@ def entra(monkeypatch: pytest.MonkeyPatch) -> FakeEntra:
 
 
 def accept(server: Server, token: str) -> None:
-    """Let the token's user in with this token and no other."""
+    """Make the server accept this token for its user, and no other token."""
     with server.client() as plain:
         plain.acl_setuser(
             "the-object-id", enabled=True, reset_passwords=True, passwords=[f"+{token}"], commands=["+@all"], keys=["*"]
         )
 
 
-async def test_tokens_instead_of_a_password(one_sided: Secured, entra: FakeEntra) -> None:
-    """With `entra` we are the token's user; one token serves all connections."""
-    accept(one_sided.server, f"{SECRET}-0")
-    async with connected(one_sided.settings(ca_file=one_sided.folder / "ca.crt", entra=True)) as client:
+async def test_tokens_instead_of_a_password(server_tls: Secured, entra: FakeEntra) -> None:
+    """With `entra`, connections log in as the token's user and share one token."""
+    accept(server_tls.server, f"{SECRET}-0")
+    async with connected(server_tls.settings(ca_file=server_tls.folder / "ca.crt", entra=True)) as client:
         users = await asyncio.gather(*(client.command(None, "ACL", "WHOAMI", doing="asking") for _ in range(5)))
         assert set(users) == {b"the-object-id"}
-        assert entra.given == [f"{SECRET}-0"]
+        assert entra.issued == [f"{SECRET}-0"]
 
 
-async def test_tokens_are_renewed(one_sided: Secured, entra: FakeEntra) -> None:
-    """Before a token expires the next one is used, on a new connection; the client is never turned away."""
+async def test_tokens_are_renewed(server_tls: Secured, entra: FakeEntra) -> None:
+    """Before a token expires, a new connection uses the next one, and no command is denied."""
     entra.seconds = 1.0
-    accept(one_sided.server, f"{SECRET}-0")
-    async with connected(one_sided.settings(ca_file=one_sided.folder / "ca.crt", entra=True)) as client:
+    accept(server_tls.server, f"{SECRET}-0")
+    async with connected(server_tls.settings(ca_file=server_tls.folder / "ca.crt", entra=True)) as client:
         first = await client.command(None, "CLIENT", "ID", doing="asking")
-        accept(one_sided.server, f"{SECRET}-1")
+        accept(server_tls.server, f"{SECRET}-1")
         entra.seconds = 3600
 
         async def another() -> bool:
             return bool(await client.command(None, "CLIENT", "ID", doing="asking") != first)
 
         await eventually(another)
-        assert entra.given == [f"{SECRET}-0", f"{SECRET}-1"]
+        assert entra.issued == [f"{SECRET}-0", f"{SECRET}-1"]
 
 
-async def test_no_token(one_sided: Secured, entra: FakeEntra) -> None:
-    """While no token can be had Redis is unavailable, with no word of what the provider said; then it works."""
-    accept(one_sided.server, f"{SECRET}-0")
+async def test_no_token(server_tls: Secured, entra: FakeEntra) -> None:
+    """Without a token, Redis is unavailable and the error hides the provider's message. With one, commands work."""
+    accept(server_tls.server, f"{SECRET}-0")
     entra.down = True
-    async with connected(one_sided.settings(ca_file=one_sided.folder / "ca.crt", entra=True)) as client:
-        with pytest.raises(SourceUnavailableError, match="Entra ID gives no token") as caught:
+    async with connected(server_tls.settings(ca_file=server_tls.folder / "ca.crt", entra=True)) as client:
+        with pytest.raises(SourceUnavailableError, match="no token from Entra ID") as caught:
             await ping(client)
         assert SECRET not in str(caught.value)
         entra.down = False
-        assert await eventually(lambda: pings(client))
+        assert await eventually(lambda: is_up(client))
 
 
-async def test_a_slow_provider(one_sided: Secured, entra: FakeEntra, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that comes after whoever asked has given up serves the next one, and blocks nobody meanwhile."""
-    accept(one_sided.server, f"{SECRET}-0")
-    may_answer, request = threading.Event(), entra.request_token
-    monkeypatch.setattr(entra, "request_token", lambda: may_answer.wait(30) and request())
-    async with connected(one_sided.settings(ca_file=one_sided.folder / "ca.crt", entra=True)) as client:
+async def test_a_slow_provider(server_tls: Secured, entra: FakeEntra, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that arrives after its caller has given up is used by the next one. The event loop is not blocked."""
+    accept(server_tls.server, f"{SECRET}-0")
+    may_reply, request = threading.Event(), entra.request_token
+    monkeypatch.setattr(entra, "request_token", lambda: may_reply.wait(30) and request())
+    async with connected(server_tls.settings(ca_file=server_tls.folder / "ca.crt", entra=True)) as client:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await ping(client)
-        may_answer.set()
+        may_reply.set()
         assert await ping(client)
-        assert entra.given == [f"{SECRET}-0"]
+        assert entra.issued == [f"{SECRET}-0"]
 
 
 def test_the_identity_of_this_process() -> None:
-    """The optional packages are there and fit: an identity is made, and nobody is asked yet."""
+    """The optional packages are installed and compatible. Creating an identity requests no token."""
     assert isinstance(entra_identity(), IdentityProviderInterface)
 
 
@@ -268,17 +267,17 @@ def test_the_identity_of_this_process() -> None:
         ({"connection_string": "h", "password_file": "missing"}, "password_file 'missing': It cannot be read"),
         ({"connection_string": "h", "password_file": "/dev/null"}, "It is not a file"),
         ({"connection_string": "h", "password_file": "empty"}, "It is empty"),
-        ({"connection_string": "h", "password_file": "bytes"}, "not text"),
+        ({"connection_string": "h", "password_file": "bytes"}, "not UTF-8 text"),
         ({"connection_string": "h,ssl=True", "ca_file": "missing"}, "ca_file 'missing': It cannot be read"),
         ({"connection_string": "h,ssl=True", "ca_file": "secret"}, "no certificates in PEM"),
         ({"connection_string": "h,ssl=True", "certificate_file": "secret", "key_file": "secret"}, "in PEM"),
-        ({"connection_string": "h:port"}, "port is not a number"),
+        ({"connection_string": "h:port"}, "port is not a whole number"),
     ],
 )
-def test_settings_that_cannot_be_used(
+def test_unusable_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], word: str
 ) -> None:
-    """Contradictions, and files that cannot be used, are an error that names the connection and shows no secret."""
+    """The error about contradictory options or an unusable file names the connection and shows no secret."""
     monkeypatch.chdir(tmp_path)
     Path("empty").write_text("\n")
     Path("bytes").write_bytes(b"\xff")
@@ -291,7 +290,7 @@ def test_settings_that_cannot_be_used(
 
 
 def test_entra_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the optional packages are missing, `entra` is an error that says what to install."""
+    """Without the optional packages, the error about `entra` names what to install."""
     monkeypatch.setattr("listeners.connections.settings.has_entra", lambda: False)
     settings = ConnectionSettings.model_validate({"connection_string": "h,ssl=True", "entra": True})
     with pytest.raises(ConfigurationError, match=r"connections\.cache\.entra: .*triggerfish\[entraid\]"):

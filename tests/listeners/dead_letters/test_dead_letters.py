@@ -1,4 +1,4 @@
-"""What a dead letter says, and its bounds, on every server release."""
+"""Contents and bounds of dead letters, on every server release."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ release = threading.Event()
 
 @pytest.fixture(autouse=True)
 def _quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cancelled function has little time to clean up; those that never end do so after the test."""
+    """Give cancelled functions little time to clean up."""
     monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
     release.clear()
 
@@ -84,15 +84,17 @@ WHERE: list[tuple[Callable[[RedisMessage], Awaitable[None] | None], str, str]] =
 ]
 
 
-@pytest.mark.parametrize(("function", "error", "place"), WHERE, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("function", "error", "function_name"), WHERE, ids=lambda value: getattr(value, "__name__", None)
+)
 async def test_the_line_that_failed_is_kept(
     client: redis.asyncio.Redis,
     run_host: RunHost,
     function: Callable[[RedisMessage], Awaitable[None] | None],
     error: str,
-    place: str,
+    function_name: str,
 ) -> None:
-    """A dead letter names the innermost line of the user's code, or where a call was too slow, and no value."""
+    """A dead letter names the innermost line of user code that failed or timed out, and contains no values."""
     app = App()
     app.list_trigger(keys=KEY, max_deliveries=1, call_timeout_seconds=0.2)(function)
     await client.rpush(KEY, SECRET)
@@ -101,16 +103,16 @@ async def test_the_line_that_failed_is_kept(
         release.set()
     (letter,) = await dead_letters(client)
     assert letter[b"error"].decode().startswith(error)
-    assert re.fullmatch(rf".*test_dead_letters\.py:\d+ in {place}", letter[b"where"].decode())
+    assert re.fullmatch(rf".*test_dead_letters\.py:\d+ in {function_name}", letter[b"where"].decode())
     assert letter[b"payload"] == SECRET.encode()
     assert SECRET not in " ".join(value.decode() for name, value in letter.items() if name != b"payload")
 
 
 @both_kinds
-async def test_what_is_said_of_an_entry_is_short(
+async def test_the_description_of_an_entry_is_bounded(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An exception's text may be as long as it likes: its beginning is kept, with the entry whole."""
+    """The text of an exception is truncated, whatever its length; the entry is kept whole."""
     app, payload = App(), "p" * 100_000
 
     @trigger(app, kind, max_deliveries=1)
@@ -130,7 +132,7 @@ async def test_what_is_said_of_an_entry_is_short(
 async def test_the_newest_dead_letters_are_kept(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The number of dead letters is bounded (within one node of Redis's stream): the oldest are dropped."""
+    """The number of dead letters is bounded (to within one node of the stream): the oldest are dropped."""
     for module in ("lists.delivery", "streams.consumer"):
         monkeypatch.setattr(f"listeners.{module}.DEAD_LETTERS_KEPT", 200)
     app = App()
@@ -141,19 +143,19 @@ async def test_the_newest_dead_letters_are_kept(
 
     await add(client, kind, *(str(number) for number in range(600)))
     async with run_host(app):
-        await eventually(lambda: newest(client, b"599"))
+        await eventually(lambda: contains_dead_letter(client, b"599"))
         await eventually(lambda: settled(client, kind))
     assert 200 <= await client.xlen(dead_letters_key(KEY)) <= 300
 
 
-async def newest(client: redis.asyncio.Redis, payload: bytes) -> bool:
+async def contains_dead_letter(client: redis.asyncio.Redis, payload: bytes) -> bool:
     letters = await client.execute_command("XREVRANGE", dead_letters_key(KEY), "+", "-", "COUNT", 50)
     return any(payload in fields.values() for _, fields in letters)
 
 
 @both_kinds
 async def test_dead_letters_of_older_versions_are_read(server: Server, client: redis.asyncio.Redis, kind: Kind) -> None:
-    """A dead letter that says no line is listed, put back and purged as the others."""
+    """A dead letter without a line is listed, requeued and purged like any other."""
     declared = ListTrigger(keys=(KEY,)) if kind == "list" else StreamTrigger(keys=(KEY,))
     field = "payload" if kind == "list" else "field:payload"
     for _ in range(2):
@@ -172,7 +174,7 @@ async def test_dead_letters_of_older_versions_are_read(server: Server, client: r
     assert await (client.llen(KEY) if kind == "list" else client.xlen(KEY)) == 1
 
 
-class UnspeakableError(Exception):
+class BrokenStrError(Exception):
     def __str__(self) -> str:
         raise ValueError
 
@@ -182,14 +184,14 @@ class Order:
     payload: str
 
     def __post_init__(self) -> None:
-        raise UnspeakableError
+        raise BrokenStrError
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_validator_that_raises_what_cannot_be_shown(
+async def test_a_validator_raises_an_exception_without_text(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """An entry whose conversion raises anything is a dead letter at once, even if that has no text."""
+    """An entry whose conversion raises any exception is dead-lettered at once, even if its __str__ raises too."""
     app = App()
 
     @trigger(app, kind)
@@ -199,5 +201,5 @@ async def test_a_validator_that_raises_what_cannot_be_shown(
     async with run_host(app):
         await eventually(lambda: dead_letters(client))
     (letter,) = await dead_letters(client)
-    assert letter[b"error"] == b"Reject: UnspeakableError"
+    assert letter[b"error"] == b"Reject: BrokenStrError"
     assert letter[b"where"].endswith(b"in Order.__post_init__")

@@ -1,4 +1,4 @@
-"""Functions that do what they should not: each ends in a clear state, and the other triggers of the app carry on."""
+"""Misbehaving functions end in a clear state, and the other triggers of the app keep working."""
 
 import asyncio
 import contextvars
@@ -30,7 +30,7 @@ RAISED: list[type[BaseException]] = [
 
 
 def other_triggers(app: App) -> set[str]:
-    """Add a list, a stream and a channel to an app; what their functions have handled."""
+    """Add a list, a stream and a channel to an app. Return what their functions have handled."""
     handled: set[str] = set()
 
     @app.list_trigger(keys="other-list")
@@ -48,8 +48,8 @@ def other_triggers(app: App) -> set[str]:
     return handled
 
 
-async def the_others_work(client: redis.asyncio.Redis, handled: set[str]) -> None:
-    """Wait until the other triggers have handled one more each."""
+async def wait_for_other_triggers(client: redis.asyncio.Redis, handled: set[str]) -> None:
+    """Wait until each of the other triggers has handled one more entry."""
     handled.clear()
     await client.rpush("other-list", "element")
     await client.xadd("other-stream", {"payload": "entry"})
@@ -63,10 +63,10 @@ async def the_others_work(client: redis.asyncio.Redis, handled: set[str]) -> Non
 
 @pytest.mark.parametrize("on_thread", [False, True], ids=["loop", "thread"])
 @pytest.mark.parametrize("raised", RAISED, ids=lambda raised: raised.__name__)
-async def test_whatever_is_raised_concerns_its_entry_only(
+async def test_any_exception_affects_only_its_entry(
     client: redis.asyncio.Redis, run_host: RunHost, raised: type[BaseException], on_thread: bool
 ) -> None:
-    """An exception that is no Exception is a failure as any other: retried, then a dead letter with its name."""
+    """A BaseException counts as a failure like any other: retried, then dead-lettered with its name."""
     app, kinds = App(), ("list", "stream")
     others = other_triggers(app)
 
@@ -86,18 +86,18 @@ async def test_whatever_is_raised_concerns_its_entry_only(
     async with run_host(app):
         for kind in kinds:
             letters = await eventually(functools.partial(dead_letters, client, key=f"work:{kind}"))
-            # Python turns it into a RuntimeError where it leaves a coroutine.
+            # Python turns it into a RuntimeError when it leaves a coroutine.
             stops = issubclass(raised, StopIteration) and not on_thread
             assert letters[0][b"error"].decode().startswith("RuntimeError" if stops else f"{raised.__name__}: no good")
             assert letters[0][b"deliveries"] == b"2"
-        await the_others_work(client, others)
+        await wait_for_other_triggers(client, others)
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda raised: raised.__name__)
-async def test_whatever_a_message_raises(
+async def test_any_exception_affects_only_its_message(
     client: redis.asyncio.Redis, run_host: RunHost, raised: type[BaseException]
 ) -> None:
-    """A pub/sub function that raises what is no Exception loses its message only."""
+    """A pub/sub function that raises a BaseException loses only its message."""
     app, handled = App(), []
 
     @app.pubsub_trigger(channel="c")
@@ -118,10 +118,10 @@ async def test_whatever_a_message_raises(
 
 
 @both_kinds
-async def test_one_that_feeds_itself_starves_no_other(
+async def test_function_that_feeds_itself_starves_no_other(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """A function that adds two entries for each it handles floods only itself: others work, and a drain ends."""
+    """A function that adds two entries for each one it handles floods only itself: others work, and a drain ends."""
     app, started = App(), Counter[str]()
     others = other_triggers(app)
 
@@ -134,22 +134,22 @@ async def test_one_that_feeds_itself_starves_no_other(
     await add(client, kind, "first")
     async with run_host(app) as host:
         await eventually(lambda: started.total() > 100)
-        await the_others_work(client, others)
-        assert started.total() < 5000  # it was still at it
+        await wait_for_other_triggers(client, others)
+        assert started.total() < 5000  # it has not stopped yet
         host.drain()
     assert await settled(client, kind)
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no good"), Retry(after_seconds=0)], ids=["-", "raises", "retries"])
-@pytest.mark.parametrize("destroys", ["stream", "group"])
-async def test_one_that_destroys_what_it_reads(
+@pytest.mark.parametrize("deletes", ["stream", "group"])
+async def test_function_that_deletes_its_stream_or_group(
     client: redis.asyncio.Redis,
     run_host: RunHost,
-    destroys: str,
+    deletes: str,
     error: Exception | None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After a function has deleted its stream or group under itself the next entry is delivered, and a line says so."""
+    """After a function has deleted its own stream or group, the next entry is delivered, and one line is logged."""
     app, handled = App(), []
     others = other_triggers(app)
 
@@ -158,7 +158,7 @@ async def test_one_that_destroys_what_it_reads(
         payload = fields["payload"]
         handled.append(payload)
         if payload == "destroy" and handled.count("destroy") == 1:
-            await (client.delete(KEY) if destroys == "stream" else client.xgroup_destroy(KEY, GROUP))
+            await (client.delete(KEY) if deletes == "stream" else client.xgroup_destroy(KEY, GROUP))
             if error is not None:
                 raise error
 
@@ -166,18 +166,19 @@ async def test_one_that_destroys_what_it_reads(
         async with run_host(app):
             await client.xadd(KEY, {"payload": "destroy"})
             await eventually(lambda: handled)
-            await the_others_work(client, others)
+            await wait_for_other_triggers(client, others)
             await client.xadd(KEY, {"payload": "later"})
             await eventually(lambda: "later" in handled)
             await eventually(lambda: settled(client, "stream"))
-    # A group that is made again begins at 0: what is still in the stream is delivered again.
-    assert handled == ["destroy", "later"] if destroys == "stream" else ["destroy", "destroy", "later"]
+    # A recreated group starts at 0, so entries still in the stream are delivered again.
+    again = [] if deletes == "stream" else ["destroy"]
+    assert handled == ["destroy", *again, "later"]
     lines = [record.getMessage() for record in caplog.records]
-    assert len([line for line in lines if "made again" in line]) == 1, lines
+    assert len([line for line in lines if "recreated" in line]) == 1, lines
 
 
-async def test_entries_trimmed_while_in_hand(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """An entry that is trimmed away while its function fails is settled, and not retried for ever."""
+async def test_entries_trimmed_while_in_progress(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """An entry that is trimmed while its function fails is settled, and not retried forever."""
     app, handled = App(), Counter[str]()
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=20, max_deliveries=3)
@@ -198,8 +199,8 @@ async def test_entries_trimmed_while_in_hand(client: redis.asyncio.Redis, run_ho
 
 
 @both_kinds
-async def test_a_function_that_cancels_itself(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
-    """Its call has failed, and is retried; the calls beside it and after it do not notice."""
+async def test_function_that_cancels_itself(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+    """The call that cancels itself fails and is retried; concurrent and later calls are unaffected."""
     app, handled = App(), list[tuple[str, int]]()
 
     @trigger(app, kind, batch_size=10)
@@ -218,8 +219,8 @@ async def test_a_function_that_cancels_itself(client: redis.asyncio.Redis, run_h
     assert sorted(handled) == [("bad", 2), ("good 1", 1), ("good 2", 1), ("good 3", 1)]
 
 
-async def test_what_one_call_leaves_in_its_context(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A context variable that a call has set is not seen by the calls after it."""
+async def test_context_variables_do_not_leak_between_calls(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A context variable set by one call is not visible to later calls."""
     app, seen = App(), list[str]()
 
     @app.list_trigger(keys=KEY, batch_size=10)

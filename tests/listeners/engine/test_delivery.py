@@ -1,4 +1,4 @@
-"""What becomes of entries whose function fails, and of unusual entries, on every server release."""
+"""Delivery of entries whose function fails, and of unusual entries, on every server release."""
 
 import itertools
 import json
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @both_kinds
-async def test_one_that_fails_is_retried_then_dead_lettered(
+async def test_failing_entry_is_retried_then_dead_lettered(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """F1, F2: the others of a batch finish; the one that fails is delivered max_deliveries times, then kept."""
+    """A failing entry is delivered max_deliveries times and then dead-lettered; the others of its batch finish."""
     app, handled = App(), []
 
     @trigger(app, kind, max_deliveries=3)
@@ -54,10 +54,10 @@ async def test_one_that_fails_is_retried_then_dead_lettered(
 
 
 @both_kinds
-async def test_one_that_fails_stays_unfinished_until_it_succeeds(
+async def test_failing_entry_stays_unsettled_until_it_succeeds(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """F2: an entry whose function raised is not finished; it is delivered again, and finished when that succeeds."""
+    """An entry whose function raised stays unsettled and is delivered again, until a call succeeds."""
     app, seen = App(), []
 
     @trigger(app, kind)
@@ -78,7 +78,7 @@ async def test_one_that_fails_stays_unfinished_until_it_succeeds(
 async def test_retries_wait_longer_each_time(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time between deliveries doubles, with some chance in it."""
+    """The time between deliveries doubles, with jitter."""
     monkeypatch.setattr("listeners.engine.retry_policy.FIRST_RETRY_SECONDS", 0.05)
     app, times = App(), []
 
@@ -99,7 +99,7 @@ async def test_retries_wait_longer_each_time(
 async def test_a_failed_batch_is_delivered_one_by_one(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """F1: when a list parameter's call fails, each entry comes alone; only the one that fails alone is kept aside."""
+    """After a batch call fails, each entry is delivered alone; only one that fails alone is dead-lettered."""
     app, calls = App(), []
 
     @trigger(app, kind, max_deliveries=3)
@@ -119,7 +119,7 @@ async def test_a_failed_batch_is_delivered_one_by_one(
 
 
 @both_kinds
-async def test_a_function_may_ask_for_another_try(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+async def test_a_function_may_request_a_retry(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
     """Retry(after_seconds=...) delivers the entry again after that time, and the delivery counts."""
     app, times, retried = App(), [], []
 
@@ -138,7 +138,7 @@ async def test_a_function_may_ask_for_another_try(client: redis.asyncio.Redis, r
 
 @both_kinds
 async def test_a_function_may_reject(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
-    """Reject dead-letters the entry at once, with the reason."""
+    """Reject dead-letters the entry at once, with its reason."""
     app, handled = App(), []
 
     @trigger(app, kind)
@@ -155,10 +155,10 @@ async def test_a_function_may_reject(client: redis.asyncio.Redis, run_host: RunH
 
 
 @both_kinds
-async def test_what_cannot_be_converted_does_not_hinder_its_batch(
+async def test_entry_that_cannot_be_converted_does_not_block_its_batch(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """F1: an entry that cannot become what the function takes is dead-lettered; the rest of its batch is handled."""
+    """An entry that cannot be converted to the parameter's type is dead-lettered; the rest of its batch is handled."""
     app, calls = App(), []
 
     @trigger(app, kind)
@@ -176,7 +176,7 @@ async def test_what_cannot_be_converted_does_not_hinder_its_batch(
     assert b"UTF-8" in letter[b"error"]
 
 
-async def test_at_most_once_never_delivers_again(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+async def test_at_most_once_never_redelivers(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     """With delivery="at-most-once" a failed element is dead-lettered at once; the next one is handled."""
     app, handled = App(), []
 
@@ -197,7 +197,7 @@ async def test_at_most_once_never_delivers_again(client: redis.asyncio.Redis, ru
 
 
 async def test_unusual_elements(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """F8: empty elements, bytes that are not UTF-8 and elements with colons arrive unharmed, also after a retry."""
+    """Empty elements, bytes that are not UTF-8 and elements with colons arrive unchanged, also after a retry."""
     app, handled = App(), defaultdict[int, list[bytes]](list)
     elements = [b"", b"\xff\x00\r\n", b"3:a:b", b"plain"]
 
@@ -215,7 +215,7 @@ async def test_unusual_elements(client: redis.asyncio.Redis, run_host: RunHost) 
 
 
 async def test_unusual_entries(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """F8: empty values, a field twice and bytes that are not UTF-8 arrive unharmed in `fields`; JSON has the last."""
+    """Empty values, duplicate fields and bytes that are not UTF-8 arrive unchanged in `fields`; JSON has the last."""
     app, messages = App(), []
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=20)
@@ -232,7 +232,7 @@ async def test_unusual_entries(client: redis.asyncio.Redis, run_host: RunHost) -
 
 @both_kinds
 async def test_a_backlog_is_drained_without_waiting(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
-    """F9: a backlog of 100 batches takes much less than the 100 s of as many polling intervals."""
+    """A backlog of 100 batches takes much less than 100 polling intervals (100 s)."""
     app, handled = App(), []
     register = app.list_trigger if kind == "list" else app.stream_trigger
 
@@ -249,18 +249,18 @@ async def test_a_backlog_is_drained_without_waiting(client: redis.asyncio.Redis,
 async def test_a_busy_first_key_does_not_starve_the_others(
     client: redis.asyncio.Redis, run_host: RunHost, delivery: str | None
 ) -> None:
-    """F10: while the first key never runs empty, elements and entries of the other keys are handled too."""
-    await _all_keys_are_served(client, run_host, delivery)
+    """While the first key never runs empty, elements and entries of the other keys are handled too."""
+    await _check_all_keys_are_served(client, run_host, delivery)
 
 
 @pytest.mark.releases("redis-7.0", "redis-7.2", "redis-7.4", "redis-8.2", "valkey-8.1", "valkey-9.1")
 async def test_plain_pops_do_not_starve_a_key(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """F10: LMPOP too serves the keys in turn."""
-    await _all_keys_are_served(client, run_host, "at-most-once")
+    """LMPOP also serves the keys in rotation."""
+    await _check_all_keys_are_served(client, run_host, "at-most-once")
 
 
-async def _all_keys_are_served(client: redis.asyncio.Redis, run_host: RunHost, delivery: str | None) -> None:
-    """`delivery` of a list trigger; None: a stream trigger."""
+async def _check_all_keys_are_served(client: redis.asyncio.Redis, run_host: RunHost, delivery: str | None) -> None:
+    """`delivery`: that of a list trigger, or None for a stream trigger."""
     app, handled = App(), Counter[str]()
     kind: Kind = "stream" if delivery is None else "list"
     options = {} if delivery is None else {"delivery": delivery}
@@ -281,10 +281,10 @@ async def _all_keys_are_served(client: redis.asyncio.Redis, run_host: RunHost, d
 
 
 @both_kinds
-async def test_one_listener_stops_and_the_other_goes_on(
+async def test_one_listener_stops_and_the_other_continues(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """F18: of two listeners on one connection one may stop without any effect on the other."""
+    """One of two listeners on one connection can stop without affecting the other."""
     app, handled = App(), []
 
     @trigger(app, kind, keys="first")
@@ -311,10 +311,10 @@ async def test_one_listener_stops_and_the_other_goes_on(
 
 
 @both_kinds
-async def test_plain_functions_run_side_by_side_on_threads(
+async def test_plain_functions_run_concurrently_on_threads(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """`def` functions run on threads, as many at once as the batch has entries; what they raise counts as well."""
+    """`def` functions run concurrently on threads, up to the batch size; what they raise counts as a failure too."""
     app, together, threads = App(), threading.Barrier(3), set()
 
     @trigger(app, kind, batch_size=3, max_deliveries=1)
@@ -335,7 +335,7 @@ async def test_plain_functions_run_side_by_side_on_threads(
 
 @pytest.mark.releases("redis-5.0", "redis-6.0")
 async def test_polling_is_quick_again_after_an_element(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """Before Redis 6.2 an idle listener polls less and less often; once an element came, the next is met soon."""
+    """Before Redis 6.2 an idle listener polls ever less often; after an element arrives, the next is taken soon."""
     app, handled = App(), []
 
     @app.list_trigger(keys="q", polling_interval_ms=1000)

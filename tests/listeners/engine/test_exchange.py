@@ -1,4 +1,4 @@
-"""Settling what succeeded in the step that takes the next entries."""
+"""Settling succeeded entries in the step that takes the next ones."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ PASSWORD = "hidden-word"
 
 
 async def calls(client: redis.asyncio.Redis, command: str) -> int:
-    """How often the server ran a command."""
+    """Return how often the server ran a command."""
     statistics = await client.info("commandstats")
     return int(statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"])
 
@@ -25,10 +25,10 @@ async def calls(client: redis.asyncio.Redis, command: str) -> int:
 @pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
 @both_kinds
 @pytest.mark.parametrize("batch", [False, True])
-async def test_a_backlog_costs_one_step_for_each_batch(
+async def test_a_backlog_takes_one_step_per_batch(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, batch: bool
 ) -> None:
-    """100 entries, 10 at a time: one script or MULTI for each 10, be it one call for each entry or for each batch."""
+    """Handling 100 entries, 10 at a time, takes one script or MULTI per 10, whether entries or batches are passed."""
     app, handled = App(), list[str]()
 
     async def one(message: RedisMessage) -> None:
@@ -43,7 +43,7 @@ async def test_a_backlog_costs_one_step_for_each_batch(
     async with run_host(app):
         await eventually(lambda: len(handled) == 100)
         await eventually(lambda: settled(client, kind))
-        # The first ten are taken alone, and before and after it is looked for something twice.
+        # The first ten are taken alone, and a few polls before and after find nothing.
         steps = await calls(client, "evalsha" if kind == "list" else "exec")
     assert handled == [str(number) for number in range(100)]
     assert 10 <= steps <= 15
@@ -51,18 +51,18 @@ async def test_a_backlog_costs_one_step_for_each_batch(
 
 @pytest.mark.releases("redis-5.0", "valkey-9.1")
 @both_kinds
-async def test_a_step_takes_no_more_than_what_was_finished(
+async def test_a_step_takes_at_most_as_many_as_finished(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """While some calls of a batch go on, only as many entries are taken as have ended."""
-    app, running, most, handled = App(), set[str](), list[int](), list[str]()
+    """While some calls of a batch are running, a step takes only as many entries as have finished."""
+    app, running, concurrent, handled = App(), set[str](), list[int](), list[str]()
     gate = asyncio.Event()
 
     @trigger(app, kind, batch_size=10)
     async def handle(message: RedisMessage) -> None:
         payload = payload_of(message)
         running.add(payload)
-        most.append(len(running))
+        concurrent.append(len(running))
         if int(payload) % 7 == 0:
             await gate.wait()
         running.discard(payload)
@@ -75,15 +75,15 @@ async def test_a_step_takes_no_more_than_what_was_finished(
         await eventually(lambda: len(handled) == 50)
         await eventually(lambda: settled(client, kind))
     assert sorted(map(int, handled)) == list(range(50))
-    assert max(most) <= 10
+    assert max(concurrent) <= 10
 
 
 @pytest.mark.releases("redis-7.0", "valkey-9.1")
 @pytest.mark.parametrize(("kind", "command"), [("list", "zrem"), ("stream", "xack")])
-async def test_settling_that_is_denied_stops_the_taking(
+async def test_denied_settling_pauses_consumption(
     client: redis.asyncio.Redis, run_host: RunHost, server: Server, kind: Kind, command: str
 ) -> None:
-    """A function whose entries cannot be settled gets no more than a batch; once they can be, all are handled once."""
+    """While entries cannot be settled, a function gets at most one batch; afterwards each entry is handled once."""
     app, handled = App(), list[str]()
     connection = f"{server.address},user=limited,password={PASSWORD}"
     rules = ("reset", "on", f">{PASSWORD}", "~*", "+@all", f"-{command}")

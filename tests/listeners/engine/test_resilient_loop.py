@@ -1,4 +1,4 @@
-"""Activities: what is done again and again, whatever happens."""
+"""ResilientLoop: repeats its step, whatever happens."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ from listeners.engine import resilient_loop
 from listeners.engine.resilient_loop import ResilientLoop
 from listeners.errors import SourceTimeoutError, SourceUnavailableError
 
-DOWN, SLOW, MISTAKE = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: no answer"), KeyError("k")
+DOWN, SLOW, BUG = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: no answer"), KeyError("k")
 
 
-class Watched:
-    """An activity whose steps are written down beforehand: an error to raise, or None. After the last it is stopped."""
+class ScriptedLoop:
+    """A loop with scripted steps: each raises an error, or succeeds if None. It stops after the last one."""
 
     def __init__(self, *steps: BaseException | None) -> None:
         self._steps = list(steps)
@@ -22,7 +22,7 @@ class Watched:
         self.reasons: list[str] = []
         self.states: list[tuple[str, bool]] = []
         self.loop = ResilientLoop(
-            "taking", self._step, on_error=self.reasons.append, on_state=lambda *state: self.states.append(state)
+            "fetching", self._step, on_error=self.reasons.append, on_state=lambda *state: self.states.append(state)
         )
 
     async def _step(self) -> None:
@@ -34,17 +34,17 @@ class Watched:
 
     @property
     def left(self) -> int:
-        """How many steps have not been done."""
+        """How many steps have not run."""
         return len(self._steps)
 
-    async def run(self) -> "Watched":
-        """Run it to its end."""
+    async def run(self) -> "ScriptedLoop":
+        """Run the loop to its end."""
         await self.loop.run(self.stop)
         return self
 
 
-class PauseOver:
-    """Stands for asyncio.timeout: the time is over at once."""
+class InstantTimeout:
+    """Replaces asyncio.timeout: times out at once."""
 
     async def __aenter__(self) -> None:
         raise TimeoutError
@@ -54,12 +54,12 @@ class PauseOver:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long each pause would have been, in seconds; none takes any time. There is no jitter."""
+    """Record the length of each pause in seconds. Pauses take no time and have no jitter."""
     seconds: list[float] = []
 
-    def timeout(delay: float) -> PauseOver:
+    def timeout(delay: float) -> InstantTimeout:
         seconds.append(delay)
-        return PauseOver()
+        return InstantTimeout()
 
     monkeypatch.setattr("listeners.engine.resilient_loop.asyncio.timeout", timeout)
     monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda _, high: high)
@@ -68,86 +68,86 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """The lines logged so far."""
+    """A function that returns the lines logged so far."""
     caplog.set_level(logging.DEBUG, "triggerfish.host")
     return lambda: [record.getMessage() for record in caplog.records if record.name == "triggerfish.host"]
 
 
-async def test_what_works_is_silent(logged: Callable[[], list[str]], pauses: list[float]) -> None:
-    """Steps that work follow each other without a pause, a line or a change of state."""
-    watched = await Watched(None, None, None).run()
-    assert (watched.reasons, watched.states, logged(), pauses) == ([], [], [], [])
+async def test_success_is_silent(logged: Callable[[], list[str]], pauses: list[float]) -> None:
+    """Successful steps follow each other without a pause, a log line or a change of state."""
+    scripted = await ScriptedLoop(None, None, None).run()
+    assert (scripted.reasons, scripted.states, logged(), pauses) == ([], [], [], [])
 
 
-async def test_one_line_per_change_of_state(logged: Callable[[], list[str]]) -> None:
-    """An outage of many errors is one line at its beginning and one at its end."""
-    watched = await Watched(DOWN, DOWN, DOWN, None, None, DOWN, None).run()
-    down = "taking: PING: refused (unavailable); trying again until it works"
-    assert [line.split(" after")[0] for line in logged()] == [down, "taking works again", down, "taking works again"]
-    assert watched.states == [("taking", False), ("taking", True), ("taking", False), ("taking", True)]
+async def test_one_line_per_state_change(logged: Callable[[], list[str]]) -> None:
+    """An outage with many errors is logged once when it begins and once when it ends."""
+    scripted = await ScriptedLoop(DOWN, DOWN, DOWN, None, None, DOWN, None).run()
+    down = "fetching: PING: refused (unavailable); retrying until it succeeds"
+    assert [line.split(" after")[0] for line in logged()] == [down, "fetching recovered", down, "fetching recovered"]
+    assert scripted.states == [("fetching", False), ("fetching", True), ("fetching", False), ("fetching", True)]
 
 
-async def test_another_trouble_is_another_line(logged: Callable[[], list[str]]) -> None:
-    """A trouble that becomes another one is a line, and no change of whether the activity works."""
-    watched = await Watched(DOWN, SLOW, SLOW, None).run()
+async def test_a_different_error_is_logged(logged: Callable[[], list[str]]) -> None:
+    """A different error during an outage is logged once, without a change of state."""
+    scripted = await ScriptedLoop(DOWN, SLOW, SLOW, None).run()
     assert [line.partition(";")[0] for line in logged()] == [
-        "taking: PING: refused (unavailable)",
-        "taking: PING: no answer (timeout)",
-        "taking works again after 0.0 s",
+        "fetching: PING: refused (unavailable)",
+        "fetching: PING: no answer (timeout)",
+        "fetching recovered after 0.0 s",
     ]
-    assert watched.states == [("taking", False), ("taking", True)]
+    assert scripted.states == [("fetching", False), ("fetching", True)]
 
 
 async def test_every_error_counts() -> None:
-    """Each error is told with its reason, however few lines there are."""
-    watched = await Watched(DOWN, DOWN, SLOW, MISTAKE, None, DOWN).run()
-    assert watched.reasons == ["unavailable", "unavailable", "timeout", "internal", "unavailable"]
+    """on_error gets the reason of each error, even if it is not logged."""
+    scripted = await ScriptedLoop(DOWN, DOWN, SLOW, BUG, None, DOWN).run()
+    assert scripted.reasons == ["unavailable", "unavailable", "timeout", "internal", "unavailable"]
 
 
 async def test_back_off_is_capped(pauses: list[float]) -> None:
-    """The pause doubles with each error up to a cap, and starts anew after a step that worked."""
-    await Watched(*[DOWN] * 9, None, DOWN, SLOW, None).run()
+    """The pause doubles with each error up to a cap, and is reset by a successful step."""
+    await ScriptedLoop(*[DOWN] * 9, None, DOWN, SLOW, None).run()
     assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.05, 0.1]
 
 
 async def test_back_off_is_jittered(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pause is at least three quarters of what it could be, so that listeners do not come back all at once."""
+    """Jitter shortens a pause by at most a quarter, so that listeners do not all retry at the same time."""
     monkeypatch.setattr("listeners.runtime.backoff.random.uniform", lambda low, _: low)
-    await Watched(DOWN, DOWN, None).run()
+    await ScriptedLoop(DOWN, DOWN, None).run()
     assert pauses == pytest.approx([0.0375, 0.075])
 
 
-@pytest.mark.parametrize("error", [MISTAKE, RuntimeError("x"), AssertionError(), ExceptionGroup("several", [MISTAKE])])
-async def test_goes_on_after_what_was_not_foreseen(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """A mistake of ours does not end an activity; it is logged once with its traceback and counted each time."""
-    watched = await Watched(error, error, None).run()
-    assert watched.reasons == ["internal", "internal"]
-    assert watched.states == [("taking", False), ("taking", True)]
+@pytest.mark.parametrize("error", [BUG, RuntimeError("x"), AssertionError(), ExceptionGroup("several", [BUG])])
+async def test_continues_after_unexpected_errors(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug does not end an activity; it is logged once with its traceback, and counted each time."""
+    scripted = await ScriptedLoop(error, error, None).run()
+    assert scripted.reasons == ["internal", "internal"]
+    assert scripted.states == [("fetching", False), ("fetching", True)]
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
 
 
-async def test_a_mistake_during_an_outage_is_traced(caplog: pytest.LogCaptureFixture) -> None:
-    """A mistake of ours that comes up while Redis is down is logged with its traceback too."""
-    await Watched(DOWN, MISTAKE, MISTAKE, None).run()
-    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [MISTAKE]
+async def test_a_bug_during_an_outage_is_logged_with_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug that occurs while Redis is down is logged with its traceback too."""
+    await ScriptedLoop(DOWN, BUG, BUG, None).run()
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [BUG]
 
 
 async def test_one_step() -> None:
-    """A single step says whether it worked."""
-    watched = Watched(None, DOWN, MISTAKE, None)
-    assert [await watched.loop.run_once() for _ in range(4)] == [True, False, False, True]
+    """A single step returns whether it succeeded."""
+    scripted = ScriptedLoop(None, DOWN, BUG, None)
+    assert [await scripted.loop.run_once() for _ in range(4)] == [True, False, False, True]
 
 
-async def test_told_to_stop_before_it_starts() -> None:
-    """An activity that was told to stop does no step."""
-    watched = Watched(None)
-    watched.stop.set()
-    await watched.run()
-    assert watched.left == 1
+async def test_stopped_before_it_starts() -> None:
+    """An activity that is already stopped runs no step."""
+    scripted = ScriptedLoop(None)
+    scripted.stop.set()
+    await scripted.run()
+    assert scripted.left == 1
 
 
 async def test_stops_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An activity that is told to stop while it pauses ends then, and not after the pause."""
+    """An activity that is stopped during a pause ends at once, not after the pause."""
     monkeypatch.undo()
     monkeypatch.setattr(resilient_loop, "FIRST_PAUSE_SECONDS", 3600.0)
     monkeypatch.setattr(resilient_loop, "LAST_PAUSE_SECONDS", 3600.0)
@@ -157,7 +157,7 @@ async def test_stops_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
         failed.set()
         raise DOWN
 
-    loop = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
+    loop = ResilientLoop("fetching", step, on_error=lambda _: None, on_state=lambda *_: None)
     running = asyncio.create_task(loop.run(stop))
     await failed.wait()
     stop.set()
@@ -165,39 +165,39 @@ async def test_stops_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
         await running
 
 
-async def test_cancelling_ends_it(pauses: list[float]) -> None:
-    """A cancelled activity ends as cancelled, and that is no error of its step."""
-    begun, watched = asyncio.Event(), Watched(None)
+async def test_cancellation_ends_it(pauses: list[float]) -> None:
+    """A cancelled activity raises CancelledError, which is not counted as an error of its step."""
+    started, scripted = asyncio.Event(), ScriptedLoop(None)
 
     async def step() -> None:
-        begun.set()
+        started.set()
         await asyncio.Event().wait()
 
-    loop = ResilientLoop("taking", step, on_error=watched.reasons.append, on_state=lambda *_: None)
+    loop = ResilientLoop("fetching", step, on_error=scripted.reasons.append, on_state=lambda *_: None)
     running = asyncio.create_task(loop.run(asyncio.Event()))
-    await begun.wait()
+    await started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (watched.reasons, pauses) == ([], [])
+    assert (scripted.reasons, pauses) == ([], [])
 
 
 @pytest.mark.parametrize("raised", [None, DOWN])
-async def test_a_cancellation_that_gets_lost(raised: Exception | None) -> None:
-    """An activity ends even if its step swallows the cancellation, or turns it into an error."""
-    begun = asyncio.Event()
+async def test_lost_cancellation(raised: Exception | None) -> None:
+    """A cancelled activity ends even if its step swallows the cancellation or turns it into an error."""
+    started = asyncio.Event()
 
     async def step() -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             if raised is not None:
                 raise raised from None
 
-    loop = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
+    loop = ResilientLoop("fetching", step, on_error=lambda _: None, on_state=lambda *_: None)
     running = asyncio.create_task(loop.run(asyncio.Event()))
-    await begun.wait()
+    await started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

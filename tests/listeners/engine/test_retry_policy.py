@@ -1,10 +1,10 @@
-"""What becomes of an entry whose call failed."""
+"""The outcome of an entry whose call failed."""
 
 import itertools
 
 import pytest
 
-from listeners.engine import retry_policy as outcome
+from listeners.engine import retry_policy
 from listeners.engine.retry_policy import after_failure, deliveries_exhausted
 from listeners.errors import Reject, Retry
 from listeners.functions.entries import Entry, Outcome
@@ -21,7 +21,7 @@ FAILURE, REJECT, RETRY, SOON = ValueError("no"), Reject("never"), Retry("later")
 
 @pytest.fixture
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back-off is as long as it can be."""
+    """Make each back-off as long as possible."""
     monkeypatch.setattr("random.uniform", lambda low, high: high)
 
 
@@ -36,7 +36,7 @@ def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
         *((trigger, RETRY, 3, True, DEAD) for trigger in (LIST, STREAM)),
         *((trigger, SOON, 3, True, DEAD) for trigger in (LIST, STREAM)),
         *((trigger, REJECT, 1, True, DEAD) for trigger in (LIST, STREAM)),
-        # Which one of a batch fails is not known yet.
+        # It is not known yet which entry of the batch fails.
         *((trigger, FAILURE, 1, False, RETRIED) for trigger in (LIST, STREAM)),
         *((trigger, REJECT, 1, False, RETRIED) for trigger in (LIST, STREAM)),
         *((trigger, FAILURE, 3, False, RETRIED) for trigger in (LIST, STREAM)),
@@ -46,7 +46,7 @@ def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_outcomes(trigger: Trigger, error: BaseException, deliveries: int, *, alone: bool, expected: Outcome) -> None:
-    """An entry is retried, given up on or dropped by its trigger, its error, its deliveries and its company."""
+    """The outcome depends on the trigger, the error, the delivery count and whether the entry was alone."""
     entry = Entry("k", payload=b"x", deliveries=deliveries)
     settlement = after_failure(trigger, entry, error, alone=alone)
     assert settlement.outcome is expected
@@ -60,7 +60,7 @@ def test_outcomes(trigger: Trigger, error: BaseException, deliveries: int, *, al
 )
 @pytest.mark.parametrize("trigger", [LIST, AT_MOST_ONCE, PUBSUB])
 def test_reasons(trigger: Trigger, error: Exception, reason: str) -> None:
-    """What was raised is kept as the reason, by its class and its text."""
+    """The reason is the class and the text of the exception."""
     assert after_failure(trigger, Entry("k"), error, alone=True).error == reason
 
 
@@ -69,7 +69,7 @@ def test_reasons(trigger: Trigger, error: Exception, reason: str) -> None:
     ("deliveries", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (9, 256), (10, 300), (40, 300), (100_000, 300)]
 )
 def test_back_off_grows_to_a_cap(deliveries: int, seconds: int) -> None:
-    """The wait before the next delivery doubles with each one, up to five minutes."""
+    """The wait before the next delivery doubles with each delivery, up to five minutes."""
     trigger = ListTrigger(keys=("q",), max_deliveries=1_000_000)
     settlement = after_failure(trigger, Entry("q", deliveries=deliveries), FAILURE, alone=True)
     assert settlement.delay_ms == seconds * 1000
@@ -77,7 +77,7 @@ def test_back_off_grows_to_a_cap(deliveries: int, seconds: int) -> None:
 
 @pytest.mark.parametrize(("share", "delay_ms"), [(0.0, 750), (1.0, 1000)])
 def test_back_off_is_jittered(share: float, delay_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wait is up to a quarter shorter, so that what failed together does not come back together."""
+    """Jitter shortens the wait by up to a quarter, so that entries that failed together are retried apart."""
     monkeypatch.setattr("random.uniform", lambda low, high: low + share * (high - low))
     assert after_failure(LIST, Entry("q"), FAILURE, alone=True).delay_ms == delay_ms
 
@@ -97,52 +97,52 @@ def test_back_off_is_jittered(share: float, delay_ms: int, monkeypatch: pytest.M
     ],
 )
 def test_delays(error: Exception, delay_ms: int, *, alone: bool) -> None:
-    """A function says how long to wait; an entry that failed in company is tried alone at once."""
+    """Retry sets the delay; an entry that failed together with others is otherwise retried alone at once."""
     assert after_failure(LIST, Entry("q"), error, alone=alone).delay_ms == delay_ms
 
 
 @pytest.mark.parametrize("after_seconds", [-1, -0.001, float("inf"), float("-inf"), float("nan")])
-def test_times_that_are_none(after_seconds: float) -> None:
-    """A time to wait that is negative or no number is refused where it is raised."""
-    with pytest.raises(ValueError, match=r"after_seconds: .* Give seconds, 0 or more"):
+def test_invalid_after_seconds(after_seconds: float) -> None:
+    """Retry rejects a time to wait that is negative or not a finite number."""
+    with pytest.raises(ValueError, match=r"^invalid after_seconds .*: Give a number of seconds, 0 or more\.$"):
         Retry(after_seconds=after_seconds)
 
 
 @pytest.mark.parametrize(
-    ("trigger", "deliveries", "given_up"),
+    ("trigger", "deliveries", "exhausted"),
     [(LIST, 3, False), (LIST, 4, True), (STREAM, 3, False), (STREAM, 4, True), (PUBSUB, 100, False)],
 )
-def test_entries_that_no_call_ends(trigger: Trigger, deliveries: int, *, given_up: bool) -> None:
-    """An entry that was delivered max_deliveries times without an answer is given up on before the next call."""
+def test_poison_entries(trigger: Trigger, deliveries: int, *, exhausted: bool) -> None:
+    """An entry delivered max_deliveries times without an outcome is dead-lettered before the next call."""
     settlement = deliveries_exhausted(trigger, Entry("k", deliveries=deliveries))
-    assert (settlement is not None) is given_up
+    assert (settlement is not None) is exhausted
     if settlement is not None:
         assert settlement.outcome is DEAD
         assert settlement.error.startswith("delivered 3 times and never finished")
 
 
 @pytest.mark.parametrize("max_deliveries", [1, 2, 5])
-def test_deliveries_in_all(max_deliveries: int) -> None:
-    """An entry that always fails alone is delivered max_deliveries times, and never after that."""
+def test_total_deliveries(max_deliveries: int) -> None:
+    """An entry that always fails alone is delivered exactly max_deliveries times."""
     trigger = ListTrigger(keys=("q",), max_deliveries=max_deliveries)
     outcomes = (
         after_failure(trigger, Entry("q", deliveries=n), FAILURE, alone=True).outcome for n in itertools.count(1)
     )
-    assert list(itertools.takewhile(lambda found: found is RETRIED, outcomes)) == [RETRIED] * (max_deliveries - 1)
+    assert list(itertools.takewhile(lambda outcome: outcome is RETRIED, outcomes)) == [RETRIED] * (max_deliveries - 1)
 
 
-def test_the_cap_is_longer_than_the_start() -> None:
-    """The back-off can grow."""
-    assert 0 < outcome.FIRST_RETRY_SECONDS < outcome.LAST_RETRY_SECONDS
+def test_the_cap_exceeds_the_first_back_off() -> None:
+    """The longest back-off is longer than the first."""
+    assert 0 < retry_policy.FIRST_RETRY_SECONDS < retry_policy.LAST_RETRY_SECONDS
 
 
-def test_an_exception_that_cannot_be_shown() -> None:
-    """An exception whose text cannot be made is named by its class."""
+def test_exception_without_text() -> None:
+    """An exception whose __str__ raises is described by its class."""
 
-    class UnspeakableError(Exception):
+    class BrokenStrError(Exception):
         def __str__(self) -> str:
             raise ValueError
 
     entry = Entry("q", payload=b"x")
-    settled = after_failure(ListTrigger(keys=("q",)), entry, UnspeakableError(), alone=True)
-    assert (settled.outcome, settled.error) == (Outcome.RETRIED, "UnspeakableError")
+    settled = after_failure(ListTrigger(keys=("q",)), entry, BrokenStrError(), alone=True)
+    assert (settled.outcome, settled.error) == (Outcome.RETRIED, "BrokenStrError")

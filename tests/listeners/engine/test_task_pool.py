@@ -1,4 +1,4 @@
-"""Jobs on tasks that are used again: at once, in order, and none feels another one."""
+"""Jobs run on reused tasks: concurrently, in order, and isolated from each other."""
 
 import asyncio
 import contextvars
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listeners.engine.task_pool import WOKEN_BY_EACH, PooledTask, TaskPool
+from listeners.engine.task_pool import WOKEN_PER_WAITING_JOB, PooledTask, TaskPool
 from tests.support.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")
@@ -18,16 +18,16 @@ Body = Callable[[], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
-async def workers() -> AsyncIterator[TaskPool]:
-    """Workers, without a job at the end."""
-    workers = TaskPool()
-    yield workers
-    workers.close()
+async def pool() -> AsyncIterator[TaskPool]:
+    """A pool whose workers have ended after the test."""
+    pool = TaskPool()
+    yield pool
+    pool.close()
     await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "worker"])
 
 
-async def run(workers: TaskPool, *bodies: Body) -> list[PooledTask]:
-    """Start jobs, and wait until they have ended."""
+async def run(pool: TaskPool, *bodies: Body) -> list[PooledTask]:
+    """Start jobs and wait until they have ended."""
     ended = 0
 
     async def counted(body: Body) -> None:
@@ -39,13 +39,13 @@ async def run(workers: TaskPool, *bodies: Body) -> list[PooledTask]:
 
     jobs = [PooledTask(counted(body)) for body in bodies]
     for job in jobs:
-        workers.start(job)
+        pool.start(job)
     await eventually(lambda: ended == len(bodies))
     return jobs
 
 
-async def test_jobs_that_do_not_wait_share_a_task(workers: TaskPool) -> None:
-    """They run in their order, on one task; so do those that come later."""
+async def test_jobs_that_do_not_wait_share_a_task(pool: TaskPool) -> None:
+    """Jobs that never wait run in order on one task, and so do later ones."""
     order: list[int] = []
 
     def body(number: int) -> Body:
@@ -54,33 +54,33 @@ async def test_jobs_that_do_not_wait_share_a_task(workers: TaskPool) -> None:
 
         return append
 
-    jobs = await run(workers, *map(body, range(50)))
-    jobs += await run(workers, *map(body, range(50, 100)))
+    jobs = await run(pool, *map(body, range(50)))
+    jobs += await run(pool, *map(body, range(50, 100)))
     assert order == list(range(100))
     assert len({job.task for job in jobs}) == 1
 
 
-async def test_jobs_that_wait_run_at_the_same_time(workers: TaskPool) -> None:
-    """Each of them begins although none of those before it has ended; and their tasks are used again."""
-    begun, gate = 0, asyncio.Event()
+async def test_waiting_jobs_run_concurrently(pool: TaskPool) -> None:
+    """Each job starts although none of the previous ones has ended, and their tasks are reused."""
+    started, gate = 0, asyncio.Event()
 
     async def wait() -> None:
-        nonlocal begun
-        begun += 1
-        if begun == 100:
+        nonlocal started
+        started += 1
+        if started == 100:
             gate.set()
         await gate.wait()
 
-    first = await run(workers, *[wait] * 100)
-    assert begun == 100
-    begun = 0
+    first = await run(pool, *[wait] * 100)
+    assert started == 100
+    started = 0
     gate.clear()
-    second = await run(workers, *[wait] * 100)
-    assert len({job.task for job in first + second}) <= 100 + WOKEN_BY_EACH
+    second = await run(pool, *[wait] * 100)
+    assert len({job.task for job in first + second}) <= 100 + WOKEN_PER_WAITING_JOB
 
 
-async def test_each_has_its_own_context(workers: TaskPool) -> None:
-    """What one job sets no other one sees, also not after it has waited; its own tasks do."""
+async def test_each_has_its_own_context(pool: TaskPool) -> None:
+    """A context variable set by a job is visible to the tasks it creates, but never to other jobs."""
     seen: list[str] = []
 
     def body(name: str, *, waits: bool) -> Body:
@@ -96,13 +96,13 @@ async def test_each_has_its_own_context(workers: TaskPool) -> None:
     async def read() -> str:
         return word.get()
 
-    await run(workers, body("a", waits=False), body("b", waits=True), body("c", waits=False))
+    await run(pool, body("a", waits=False), body("b", waits=True), body("c", waits=False))
     assert sorted(seen) == ["a", "b", "c", "nothing", "nothing", "nothing"]
     assert word.get() == "nothing"
 
 
-async def test_a_cancellation_stays_with_its_job(workers: TaskPool) -> None:
-    """One that is cancelled ends, or goes on if it wants to; the others do not notice."""
+async def test_a_cancellation_stays_with_its_job(pool: TaskPool) -> None:
+    """A cancelled job ends, or continues if it catches the cancellation; other jobs are unaffected."""
     ended: list[str] = []
 
     async def stubborn() -> None:
@@ -115,7 +115,7 @@ async def test_a_cancellation_stays_with_its_job(workers: TaskPool) -> None:
             await asyncio.sleep(0)
         ended.append("stubborn")
 
-    async def obedient() -> None:
+    async def cooperative() -> None:
         task = asyncio.current_task()
         assert task is not None
         task.cancel()
@@ -127,38 +127,38 @@ async def test_a_cancellation_stays_with_its_job(workers: TaskPool) -> None:
             group.create_task(asyncio.sleep(0))
         ended.append("bystander")
 
-    jobs = await run(workers, stubborn, obedient, bystander, stubborn, bystander)
+    jobs = await run(pool, stubborn, cooperative, bystander, stubborn, bystander)
     assert sorted(ended) == ["bystander", "bystander", "stubborn", "stubborn"]
-    later = await run(workers, bystander)
+    later = await run(pool, bystander)
     assert later[0].task not in {job.task for job in (jobs[0], jobs[1], jobs[3])}
 
 
-@pytest.mark.parametrize("woken", [False, True], ids=["while it has no job", "just when it gets one"])
-async def test_a_task_that_is_cancelled_late(workers: TaskPool, woken: bool) -> None:
-    """Whoever kept a job's task and cancels it after the job's end does no harm to jobs that come later."""
+@pytest.mark.parametrize("woken", [False, True], ids=["while it is idle", "just when it gets a job"])
+async def test_late_cancellation_of_a_task(pool: TaskPool, woken: bool) -> None:
+    """Cancelling the task of a job after the job has ended does not affect later jobs."""
 
     async def nothing() -> None:
         pass
 
-    (job,) = await run(workers, nothing)
+    (job,) = await run(pool, nothing)
     assert job.task is not None
     if not woken:
         job.task.cancel()
-        await run(workers, nothing, nothing)
+        await run(pool, nothing, nothing)
         return
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def begin() -> None:
-        begun.set()
+        started.set()
 
-    workers.start(PooledTask(begin()))
+    pool.start(PooledTask(begin()))
     job.task.cancel()
     async with asyncio.timeout(5):
-        await begun.wait()
+        await started.wait()
 
 
-async def test_a_time_limit_of_a_job(workers: TaskPool) -> None:
-    """asyncio.timeout() in a job ends what it is around, and nothing else."""
+async def test_timeout_in_a_job(pool: TaskPool) -> None:
+    """asyncio.timeout() in a job ends only the block that it surrounds."""
     ended: list[bool] = []
 
     async def limited() -> None:
@@ -168,59 +168,59 @@ async def test_a_time_limit_of_a_job(workers: TaskPool) -> None:
         except TimeoutError:
             ended.append(True)
 
-    jobs = await run(workers, limited)
-    jobs += await run(workers, limited)
+    jobs = await run(pool, limited)
+    jobs += await run(pool, limited)
     assert ended == [True, True]
     assert jobs[0].task is jobs[1].task
 
 
-async def test_jobs_that_have_not_begun_are_withdrawn(workers: TaskPool) -> None:
-    """They never run."""
+async def test_jobs_that_have_not_started_are_withdrawn(pool: TaskPool) -> None:
+    """Jobs that are withdrawn before they start never run."""
 
     async def never() -> None:
         raise AssertionError("it was withdrawn")
 
     jobs = [PooledTask(never()) for _ in range(3)]
     for job in jobs:
-        workers.start(job)
-    assert workers.withdraw() == jobs
+        pool.start(job)
+    assert pool.withdraw() == jobs
     await asyncio.sleep(0)
     assert [job.task for job in jobs] == [None, None, None]
 
 
-async def test_a_mistake_of_ours_stops_no_other_job(workers: TaskPool, caplog: pytest.LogCaptureFixture) -> None:
-    """A job that raises is logged, and those behind it run."""
+async def test_a_bug_stops_no_other_job(pool: TaskPool, caplog: pytest.LogCaptureFixture) -> None:
+    """A job that raises is logged, and the jobs queued behind it run."""
 
     async def fail() -> None:
-        raise RuntimeError("a mistake")
+        raise RuntimeError("a bug")
 
     async def work() -> None:
         pass
 
-    await run(workers, fail, work, work)
-    assert "RuntimeError: a mistake" in caplog.text
+    await run(pool, fail, work, work)
+    assert "RuntimeError: a bug" in caplog.text
 
 
-async def test_many_that_wait_begin_within_few_rounds_of_the_loop(workers: TaskPool) -> None:
-    """Their number doubles with each round: 500 do not take hundreds of rounds, in which others do their work."""
-    begun, rounds, gate = 0, 0, asyncio.Event()
+async def test_many_waiting_jobs_start_within_few_iterations(pool: TaskPool) -> None:
+    """The number of workers doubles in each iteration, so 500 waiting jobs do not take hundreds of iterations."""
+    started, iterations, gate = 0, 0, asyncio.Event()
 
     async def wait() -> None:
-        nonlocal begun
-        begun += 1
+        nonlocal started
+        started += 1
         await gate.wait()
 
     for _ in range(500):
-        workers.start(PooledTask(wait()))
-    while begun < 500:
+        pool.start(PooledTask(wait()))
+    while started < 500:
         await asyncio.sleep(0)
-        rounds += 1
-    assert rounds < 20
+        iterations += 1
+    assert iterations < 20
     gate.set()
 
 
-async def test_a_worker_without_a_job_keeps_nothing_of_the_last_one(workers: TaskPool) -> None:
-    """What jobs had, in their code or in their context, is free when they have ended."""
+async def test_an_idle_worker_keeps_no_reference_to_its_last_job(pool: TaskPool) -> None:
+    """Objects in a job's code or context are freed when the job has ended."""
 
     class Payload:
         pass
@@ -234,13 +234,13 @@ async def test_a_worker_without_a_job_keeps_nothing_of_the_last_one(workers: Tas
         held.set(payload)
         await asyncio.sleep(0.001)
 
-    await run(workers, *[keep] * 20)
+    await run(pool, *[keep] * 20)
     gc.collect()
     assert [reference() for reference in references] == [None] * 20
 
 
-async def test_a_cancellation_that_is_taken_back(workers: TaskPool) -> None:
-    """A job that cancels its task and takes that back has ended its task all the same, and only that."""
+async def test_a_cancellation_that_is_undone(pool: TaskPool) -> None:
+    """A job that cancels its task and calls uncancel() still ends its task, but no other."""
     ended: list[bool] = []
 
     async def undecided() -> None:
@@ -253,21 +253,21 @@ async def test_a_cancellation_that_is_taken_back(workers: TaskPool) -> None:
         await asyncio.sleep(0)
         ended.append(True)
 
-    await run(workers, undecided, work)
-    await run(workers, work)
+    await run(pool, undecided, work)
+    await run(pool, work)
     assert ended == [True, True]
 
 
-async def test_workers_that_are_closed_end_with_their_jobs(workers: TaskPool) -> None:
-    """A job that goes on regardless is left alone, and its task ends with it."""
+async def test_workers_end_with_their_jobs_after_close(pool: TaskPool) -> None:
+    """A job that is running at close() continues, and its task ends with it."""
     gate = asyncio.Event()
 
     async def wait() -> None:
         await gate.wait()
 
     job = PooledTask(wait())
-    workers.start(job)
+    pool.start(job)
     await eventually(lambda: job.task is not None)
-    workers.close()
+    pool.close()
     gate.set()
     await eventually(lambda: job.task is not None and job.task.done())

@@ -1,4 +1,4 @@
-"""Calls that take longer than their limit, on every server release."""
+"""Calls that exceed their time limit, on every server release."""
 
 import asyncio
 import logging
@@ -21,21 +21,21 @@ LIMIT = 0.1
 
 @pytest.fixture
 def quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cancelled function has little time to clean up."""
+    """Give cancelled functions little time to clean up."""
     monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
     monkeypatch.setattr("listeners.engine.listener.CLEAN_UP_SECONDS", 0.2)
 
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What stuck threads wait for; they end after the test."""
+    """An event that stuck threads wait for; it is set after the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def overdue(host: Host, function: str = "on_entry") -> float | None:
-    """How many calls were given up on and still run."""
+    """Return how many abandoned calls are still running."""
     return host.registry.get_sample_value("triggerfish_calls_overdue", {"app": "test", "function": function})
 
 
@@ -43,7 +43,7 @@ def overdue(host: Host, function: str = "on_entry") -> float | None:
 async def test_a_slow_call_is_cancelled_and_counts_as_failed(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """An async function that is too slow is cancelled and cleans up; its entry is retried, then a dead letter."""
+    """A slow async function is cancelled and cleans up; its entry is retried, then dead-lettered."""
     app = App()
     cleaned_up: list[int] = []
     handled: list[int] = []
@@ -68,7 +68,7 @@ async def test_a_slow_call_is_cancelled_and_counts_as_failed(
 
 @both_kinds
 async def test_a_slow_batch_is_delivered_one_by_one(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
-    """When a list parameter's call takes too long each entry comes alone, with a limit of its own."""
+    """After a batch call times out, each entry is delivered alone, with its own time limit."""
     app, calls = App(), []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=2)
@@ -88,10 +88,10 @@ async def test_a_slow_batch_is_delivered_one_by_one(client: redis.asyncio.Redis,
 
 @pytest.mark.usefixtures("quick_clean_up")
 @both_kinds
-async def test_a_call_that_ignores_its_cancellation_stalls_nothing(
+async def test_a_call_that_ignores_its_cancellation_blocks_nothing(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """A coroutine that goes on after its limit is given up on: others run in its place, and a metric counts it."""
+    """A coroutine that keeps running after its limit is abandoned: others run in its slot, and a metric counts it."""
     app, handled, release = App(), [], asyncio.Event()
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=1, batch_size=2)
@@ -111,14 +111,14 @@ async def test_a_call_that_ignores_its_cancellation_stalls_nothing(
         assert overdue(host) == 1
         release.set()
         await eventually(lambda: overdue(host) == 0)
-    assert len(await dead_letters(client)) == 1  # what it returned after all changes nothing
+    assert len(await dead_letters(client)) == 1  # its late return changes nothing
 
 
 @both_kinds
 async def test_a_thread_that_does_not_return_is_replaced(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, gate: threading.Event
 ) -> None:
-    """A `def` function that does not return is given up on: its entry counts as failed, others get a new thread."""
+    """A `def` function that does not return is abandoned: its entry counts as failed, and others get a new thread."""
     app, handled, deliveries = App(), [], []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=2, batch_size=3)
@@ -143,14 +143,14 @@ async def test_a_thread_that_does_not_return_is_replaced(
 
 
 @both_kinds
-async def test_too_many_stuck_threads_stop_the_taking(
+async def test_too_many_stuck_threads_pause_consumption(
     client: redis.asyncio.Redis,
     run_host: RunHost,
     kind: Kind,
     gate: threading.Event,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With as many stuck calls as may run at once nothing new is taken, as one line says, until one of them ends."""
+    """When the stuck calls reach the concurrency limit, consumption pauses until one ends, and one line is logged."""
     app, started, handled = App(), Counter[str](), []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=1, batch_size=2)
@@ -175,19 +175,19 @@ async def test_too_many_stuck_threads_stop_the_taking(
             await add(client, kind, "later")
             await client.rpush("other", "")
             await eventually(lambda: handled == ["other"])
-            assert (lines("nothing new is taken"), started["later"]) == (1, 0)
+            assert (lines("consumption is paused"), started["later"]) == (1, 0)
             gate.set()
             await eventually(lambda: "later" in handled)
             await eventually(lambda: overdue(host) == 0)
-    assert (lines("nothing new is taken"), lines("entries are taken again")) == (1, 1)
+    assert (lines("consumption is paused"), lines("consumption resumes")) == (1, 1)
     assert len(await dead_letters(client)) == 2
 
 
 @both_kinds
-async def test_what_waits_in_a_stuck_function_goes_to_other_instances(
+async def test_retries_of_a_blocked_function_go_to_other_instances(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, gate: threading.Event
 ) -> None:
-    """An instance that takes nothing keeps no entry to itself: another one gets those that wait for their retry."""
+    """A blocked instance keeps no entries: another instance gets those held for a retry."""
     app, other_app, handled = App(), App(), []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, batch_size=1)
@@ -209,14 +209,14 @@ async def test_what_waits_in_a_stuck_function_goes_to_other_instances(
 
 @pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
 @both_kinds
-async def test_what_found_no_thread_goes_to_other_instances(
+async def test_entries_without_a_thread_go_to_other_instances(
     client: redis.asyncio.Redis,
     run_host: RunHost,
     kind: Kind,
     gate: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Entries that were taken and wait for a thread are handed back when none is left, without a delivery."""
+    """Entries waiting for a thread are released when none is left, and their delivery does not count."""
     monkeypatch.setattr("listeners.engine.executor.MAX_THREADS", 2)
     app, other_app, handled = App(), App(), []
 
@@ -232,7 +232,7 @@ async def test_what_found_no_thread_goes_to_other_instances(
     async with run_host(app, lease_seconds=3600, instance="stuck") as host:
         await eventually(lambda: (overdue(host) or 0) >= 2)
         async with run_host(other_app, lease_seconds=3600, instance="other"):
-            # A third one may have begun in the place of the first, before the second was given up on.
+            # A third call may have started in the slot of the first, before the second was abandoned.
             await eventually(lambda: len(handled) >= 3)
             await eventually(lambda: settled(client, kind))
     assert len(await dead_letters(client)) + len(handled) == 6
@@ -240,11 +240,11 @@ async def test_what_found_no_thread_goes_to_other_instances(
 
 
 @pytest.mark.usefixtures("quick_clean_up")
-@pytest.mark.parametrize("way", ["cancelled", "stubborn", "thread"])
+@pytest.mark.parametrize("ending", ["cancelled", "stubborn", "thread"])
 async def test_a_message_whose_call_is_too_slow_is_dropped(
-    client: redis.asyncio.Redis, run_host: RunHost, way: str, gate: threading.Event
+    client: redis.asyncio.Redis, run_host: RunHost, ending: str, gate: threading.Event
 ) -> None:
-    """A pub/sub message whose call takes too long is counted as dropped, and the next one is handled."""
+    """A pub/sub message whose call times out is counted as dropped, and the next one is handled."""
     app, handled = App(), []
 
     def on_thread(message: str) -> None:
@@ -257,11 +257,11 @@ async def test_a_message_whose_call_is_too_slow_is_dropped(
             try:
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
-                if way == "cancelled":
+                if ending == "cancelled":
                     raise
         handled.append(message)
 
-    function = on_thread if way == "thread" else on_loop
+    function = on_thread if ending == "thread" else on_loop
     app.pubsub_trigger(channel="c", call_timeout_seconds=LIMIT)(function)
     labels = {"app": "test", "function": function.__name__, "outcome": "dropped"}
 
@@ -274,11 +274,11 @@ async def test_a_message_whose_call_is_too_slow_is_dropped(
         await client.publish("c", "quick")
         await eventually(lambda: handled == ["quick"])
         await eventually(lambda: host.registry.get_sample_value("triggerfish_entries_settled_total", labels) == 1)
-        assert overdue(host, function.__name__) == (0 if way == "cancelled" else 1)
+        assert overdue(host, function.__name__) == (0 if ending == "cancelled" else 1)
 
 
-async def test_a_call_that_is_not_delivered_again(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """With delivery="at-most-once" an element whose call takes too long is a dead letter at once."""
+async def test_a_timeout_with_at_most_once_delivery(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """With delivery="at-most-once", an element whose call times out is dead-lettered at once."""
     app = App()
 
     @app.list_trigger(keys=KEY, delivery="at-most-once", call_timeout_seconds=LIMIT)

@@ -1,4 +1,4 @@
-"""Apps: what the decorators register, and what they refuse."""
+"""Apps: what the decorators register and what they reject."""
 
 import functools
 from collections.abc import Callable
@@ -80,7 +80,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
 
 @pytest.mark.parametrize(("decorator", "trigger"), DECORATORS)
 def test_decorators(decorator: Callable[[App], Any], trigger: Trigger) -> None:
-    """A decorator returns the function itself and registers it with the trigger that its arguments say."""
+    """A decorator returns the function itself and registers it with the trigger that its arguments declare."""
     app = App()
     assert decorator(app)(handle) is handle
     assert app.functions["handle"].handler is handle
@@ -88,7 +88,7 @@ def test_decorators(decorator: Callable[[App], Any], trigger: Trigger) -> None:
 
 
 def test_a_connection_string() -> None:
-    """A decorator takes a connection string, and what it registers does not show it."""
+    """A decorator accepts a connection string, and the repr of the function does not reveal it."""
     app = App()
     app.list_trigger(keys="q", connection_string="h:1,password=hunter2")(handle)
     app.stream_trigger(keys="q", connection_string="h:1,password=hunter2")(handle_all)
@@ -97,8 +97,8 @@ def test_a_connection_string() -> None:
     assert "hunter2" not in repr(app.functions)
 
 
-def test_the_group_is_the_seeds() -> None:
-    """Functions that name no group share the one that Azure Functions uses."""
+def test_the_default_group_is_that_of_azure_functions() -> None:
+    """Functions without a consumer group use the one of Azure Functions."""
     app = App()
     app.stream_trigger(keys="s")(handle)
     trigger = app.functions["handle"].trigger
@@ -122,7 +122,7 @@ def test_the_group_is_the_seeds() -> None:
     ],
 )
 def test_bad_arguments(decorator: Callable[[App], Any], field: str) -> None:
-    """A wrong argument is refused where it is written, before there is a function, and names its field."""
+    """The decorator rejects an invalid argument before it is applied to a function, and the error names the field."""
     app = App()
     with pytest.raises(ConfigurationError) as caught:
         decorator(app)
@@ -131,24 +131,24 @@ def test_bad_arguments(decorator: Callable[[App], Any], field: str) -> None:
     assert not app.functions
 
 
-def test_two_functions_of_one_name() -> None:
-    """A second function of the same name is refused and does not replace the first."""
+def test_two_functions_with_the_same_name() -> None:
+    """A second function with the same name is rejected and does not replace the first."""
     app = App()
     app.list_trigger(keys="a")(handle)
-    with pytest.raises(BindingError, match=r"^invalid function 'handle': Two functions"):
+    with pytest.raises(BindingError, match=r"^invalid function 'handle': Another function in this app has this name\."):
         app.list_trigger(keys="b")(handle)
     assert [function.trigger.reads for function in app.functions.values()] == ["list a"]
 
 
 def test_names_can_be_given() -> None:
-    """One function can serve two triggers under two names."""
+    """One function can serve two triggers under different names."""
     app = App()
     app.add(handle, ListTrigger(keys=("a",)), "first")
     app.add(handle, ListTrigger(keys=("b",)), "second")
     assert {name: function.name for name, function in app.functions.items()} == {"first": "first", "second": "second"}
 
 
-def test_a_partial_has_its_functions_name() -> None:
+def test_a_partial_has_the_name_of_its_function() -> None:
     """A functools.partial is registered under the name of its function."""
     app = App()
     app.list_trigger(keys="a")(functools.partial(handle))
@@ -156,7 +156,7 @@ def test_a_partial_has_its_functions_name() -> None:
 
 
 def test_a_function_that_cannot_be_bound() -> None:
-    """A function that cannot be called with a message is refused and not registered."""
+    """A function that cannot be called with a message is rejected and not registered."""
     app = App()
     with pytest.raises(BindingError):
         app.list_trigger(keys="q")(lambda: None)
@@ -167,7 +167,7 @@ def test_a_function_that_cannot_be_bound() -> None:
     "trigger", [ListTrigger(keys=("q",), max_deliveries=1), StreamTrigger(keys=("q",), max_deliveries=1)]
 )
 def test_a_batch_needs_a_second_delivery(trigger: Trigger) -> None:
-    """A batch function with one delivery is refused: which entry failed shows only at the second."""
+    """A batch function needs two deliveries: only the second one shows which entry of the batch fails."""
     with pytest.raises(BindingError, match=r"^invalid max_deliveries 1: .* Give 2 or more\.$"):
         App().add(handle_all, trigger)
 
@@ -182,7 +182,7 @@ def test_a_batch_needs_a_second_delivery(trigger: Trigger) -> None:
     ],
 )
 def test_where_one_delivery_is_enough(function: Callable[..., Any], trigger: Trigger) -> None:
-    """One delivery is enough for a function of single entries, and where nothing is delivered again."""
+    """One delivery is enough for a function of single entries, and where nothing is redelivered."""
     app = App()
     app.add(function, trigger)
     assert list(app.functions) == [function.__name__]

@@ -1,4 +1,4 @@
-"""What a function receives: every kind of parameter, for list elements and for stream entries."""
+"""What a function receives: every kind of parameter, for list elements and stream entries."""
 
 import sys
 import typing
@@ -42,12 +42,12 @@ class UnfinishedParcel:
     part: "NotDefinedAnywhere"  # type: ignore[name-defined]  # noqa: F821
 
 
-class NotReadable:
-    """What pydantic knows nothing of."""
+class Unsupported:
+    """A type that pydantic does not support."""
 
 
-def taking(annotation: Any) -> Callable[..., None]:
-    """A function whose parameter `message` has this annotation."""
+def function_with(annotation: Any) -> Callable[..., None]:
+    """Return a function whose parameter `message` has this annotation."""
 
     def handle(message):  # type: ignore[no-untyped-def]
         pass
@@ -107,8 +107,8 @@ KINDS: list[tuple[Any, Entry, object]] = [
 
 @pytest.mark.parametrize(("annotation", "given", "expected"), KINDS)
 def test_one_entry(annotation: Any, given: Entry, expected: object) -> None:
-    """A parameter of this kind receives this of an entry, one call for each entry."""
-    binding = bind(taking(annotation))
+    """A parameter with this annotation receives an entry as this value, one call per entry."""
+    binding = bind(function_with(annotation))
     assert not binding.batch
     argument = binding.convert(given)
     assert argument == expected
@@ -117,22 +117,22 @@ def test_one_entry(annotation: Any, given: Entry, expected: object) -> None:
 
 @pytest.mark.parametrize(("annotation", "given", "expected"), KINDS)
 def test_a_batch(annotation: Any, given: Entry, expected: object) -> None:
-    """A list of this kind receives all entries of a batch in one call, each as this kind."""
-    binding = bind(taking(list[annotation]))
+    """A list with this element type receives all entries of a batch in one call, each as this value."""
+    binding = bind(function_with(list[annotation]))
     assert binding.batch
     assert binding.convert(given) == expected
 
 
 @pytest.mark.parametrize("annotation", [list, typing.List, list[Any]])  # noqa: UP006
 def test_a_bare_list(annotation: Any) -> None:
-    """A list of nothing in particular is a batch of RedisMessages."""
-    binding = bind(taking(annotation))
+    """A list without an element type receives a batch of RedisMessages."""
+    binding = bind(function_with(annotation))
     assert binding.batch
     assert binding.convert(element(b"a")) == RedisMessage("q", "a")
 
 
 def test_no_annotation() -> None:
-    """A parameter without annotation receives a RedisMessage."""
+    """A parameter without an annotation receives a RedisMessage."""
 
     def handle(message):  # type: ignore[no-untyped-def]
         pass
@@ -161,18 +161,18 @@ def test_no_annotation() -> None:
         (Parcel, entry((b"n", b"secret"))),
     ],
 )
-def test_entries_that_do_not_fit(annotation: Any, given: Entry) -> None:
-    """An entry that cannot become the argument is rejected, with a reason that does not show what is in it."""
+def test_entries_that_cannot_be_converted(annotation: Any, given: Entry) -> None:
+    """An entry that cannot be converted is rejected, with a reason that does not reveal its content."""
     with pytest.raises(Reject) as caught:
-        bind(taking(annotation)).convert(given)
+        bind(function_with(annotation)).convert(given)
     assert str(caught.value)
     assert "secret" not in str(caught.value)
 
 
 def test_the_reason_of_a_rejection() -> None:
-    """The reason names the type, the place, and the number of problems."""
-    with pytest.raises(Reject, match=r"^not a Order: number: .*valid integer.* \(2 in all\)$"):
-        bind(taking(Order)).convert(element(b'{"number": "x", "note": 1}'))
+    """The reason names the type, the location and the number of errors."""
+    with pytest.raises(Reject, match=r"^not a valid Order: number: .*valid integer.* \(errors: 2\)$"):
+        bind(function_with(Order)).convert(element(b'{"number": "x", "note": 1}'))
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_the_reason_of_a_rejection() -> None:
         list[int],
         list[list[str]],
         list[str] | None,
-        NotReadable,
-        dict[str, NotReadable],
+        Unsupported,
+        dict[str, Unsupported],
         Unfinished,
         UnfinishedParcel,
         list[Unfinished],
@@ -200,18 +200,20 @@ def test_the_reason_of_a_rejection() -> None:
         "not python",
     ],
 )
-def test_annotations_that_cannot_be_made(annotation: Any) -> None:
-    """An annotation that no entry can become is refused at once, naming the function, the parameter and a fix."""
+def test_unsupported_annotations(annotation: Any) -> None:
+    """An unsupported annotation is rejected at once, and the error names the function, the parameter and a fix."""
     with pytest.raises(BindingError) as caught:
-        bind(taking(annotation))
-    assert caught.value.field == "taking.<locals>.handle(message)"
-    assert caught.value.fix.startswith(("Annotate it as RedisMessage", "It cannot be resolved", "pydantic cannot read"))
+        bind(function_with(annotation))
+    assert caught.value.field == "function_with.<locals>.handle(message)"
+    assert caught.value.fix.startswith(
+        ("Annotate it as RedisMessage", "It cannot be resolved", "pydantic cannot validate")
+    )
 
 
-def test_typed_dict_of_old_pythons() -> None:
-    """A TypedDict of `typing` is bound where pydantic can read it; else the error names the one to use."""
+def test_typed_dict_before_python_3_12() -> None:
+    """A TypedDict of `typing` is bound if pydantic supports it; otherwise the error names the one to use."""
     if sys.version_info >= (3, 12):
-        assert bind(taking(OldReceipt)).convert(element(JSON)) == {"number": 5}
+        assert bind(function_with(OldReceipt)).convert(element(JSON)) == {"number": 5}
         return
     with pytest.raises(BindingError, match=r"handle\(message\) 'OldReceipt'.*typing_extensions\.TypedDict"):
-        bind(taking(OldReceipt))
+        bind(function_with(OldReceipt))

@@ -1,4 +1,4 @@
-"""Which functions can be called: plain and async ones, methods, partials, callable objects, wrappers."""
+"""Which functions can be bound: plain and async functions, methods, partials, callable objects and wrappers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def only_positional(order: Order, /) -> None:
     called.append(order)
 
 
-def returns_what_only_a_checker_knows(order: Order) -> Decimal | None:
+def unresolvable_return_type(order: Order) -> Decimal | None:
     called.append(order)
     return None
 
@@ -89,7 +89,7 @@ class CalledOnLoop:
 
 
 def wrapped(function: Callable[[Order], object]) -> Callable[[Order], object]:
-    """A plain wrapper, which hands out what its function returns."""
+    """Return a plain wrapper, which passes on what the function returns."""
 
     @functools.wraps(function)
     def wrapper(order: Order) -> object:
@@ -99,7 +99,7 @@ def wrapped(function: Callable[[Order], object]) -> Callable[[Order], object]:
 
 
 def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Awaitable[None]]:
-    """An async wrapper around a plain function."""
+    """Return an async wrapper around a plain function."""
 
     @functools.wraps(function)
     async def wrapper(order: Order) -> None:
@@ -109,10 +109,10 @@ def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Aw
 
 
 async def outcome_of(function: Callable[..., Any]) -> Settlement:
-    """What became of one entry that the function was called with."""
+    """Call the function with one entry and return its settlement."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     finished: list[Settlement] = []
-    caller = Executor(
+    executor = Executor(
         Function("f", function, ListTrigger(keys=("q",)), bind(function)),
         metrics,
         1,
@@ -123,11 +123,11 @@ async def outcome_of(function: Callable[..., Any]) -> Settlement:
         on_not_started=None,
     )
     try:
-        caller.start([Entry("q", payload=b'{"number": 5}')])
+        executor.start([Entry("q", payload=b'{"number": 5}')])
         async with asyncio.timeout(5):
-            await caller.idle.wait()
+            await executor.idle.wait()
     finally:
-        caller.close()
+        executor.close()
     [settlement] = finished
     return settlement
 
@@ -137,7 +137,7 @@ CALLABLE: list[tuple[Callable[..., Any], str, bool]] = [
     (on_loop, "on_loop", True),
     (with_defaults, "with_defaults", False),
     (only_positional, "only_positional", False),
-    (returns_what_only_a_checker_knows, "returns_what_only_a_checker_knows", False),
+    (unresolvable_return_type, "unresolvable_return_type", False),
     (functools.partial(with_more, "a"), "with_more", False),
     (functools.partial(functools.partial(with_more, "a"), suffix="b"), "with_more", False),
     (functools.partial(on_loop_with_more, "a"), "on_loop_with_more", True),
@@ -155,8 +155,8 @@ CALLABLE: list[tuple[Callable[..., Any], str, bool]] = [
 
 
 @pytest.mark.parametrize(("function", "name", "is_async"), CALLABLE)
-async def test_what_can_be_called(function: Callable[..., Any], name: str, is_async: bool) -> None:
-    """Whatever its form, a function has a name, is given its parameter's type, and has run when its call succeeded."""
+async def test_functions_that_can_be_bound(function: Callable[..., Any], name: str, is_async: bool) -> None:
+    """A function in any form has a name, receives its parameter's type, and has run when its call has succeeded."""
     binding = bind(function)
     assert (function_name(function), binding.is_async, binding.batch) == (name, is_async, False)
     called.clear()
@@ -164,17 +164,17 @@ async def test_what_can_be_called(function: Callable[..., Any], name: str, is_as
     assert called == [Order(number=5)]
 
 
-async def refusing_on_loop(order: Order) -> None:
+async def rejecting_on_loop(order: Order) -> None:
     raise Reject("no")
 
 
-def refusing(order: Order) -> None:
+def rejecting(order: Order) -> None:
     raise Reject("no")
 
 
-@pytest.mark.parametrize("function", [wrapped(refusing_on_loop), wrapped_on_loop(refusing), refusing])
-async def test_what_a_wrapped_function_raises(function: Callable[..., Any]) -> None:
-    """What a function raises is seen, also through a wrapper of the other kind."""
+@pytest.mark.parametrize("function", [wrapped(rejecting_on_loop), wrapped_on_loop(rejecting), rejecting])
+async def test_exceptions_of_wrapped_functions(function: Callable[..., Any]) -> None:
+    """An exception of a function is noticed, also through a wrapper of the other kind."""
     settlement = await outcome_of(function)
     assert (settlement.outcome, settlement.error) == (Outcome.DEAD_LETTERED, "Reject: no")
 
@@ -188,13 +188,13 @@ def two(order: Order, other: Order) -> None: ...
 def keyword_only(*, order: Order) -> None: ...
 
 
-def keyword_besides(order: Order, *, other: str) -> None: ...
+def keyword_as_well(order: Order, *, other: str) -> None: ...
 
 
-def only_rest(*orders: Order) -> None: ...
+def only_var_positional(*orders: Order) -> None: ...
 
 
-def only_keywords(**orders: Order) -> None: ...
+def only_var_keyword(**orders: Order) -> None: ...
 
 
 def generator(order: Order) -> Iterator[None]:
@@ -205,7 +205,7 @@ async def async_generator(order: Order) -> AsyncIterator[None]:
     yield
 
 
-def checker_only(order: Decimal) -> None: ...
+def unresolvable_parameter_type(order: Decimal) -> None: ...
 
 
 class Yielding:
@@ -219,9 +219,9 @@ class Yielding:
         (no_parameter, "no_parameter", None),
         (two, "two", "order, other"),
         (keyword_only, "keyword_only", "order"),
-        (keyword_besides, "keyword_besides", "order, other"),
-        (only_rest, "only_rest", None),
-        (only_keywords, "only_keywords", None),
+        (keyword_as_well, "keyword_as_well", "order, other"),
+        (only_var_positional, "only_var_positional", None),
+        (only_var_keyword, "only_var_keyword", None),
         (Handlers.method, "Handlers.method", "self, order"),
         (functools.partial(plain, Order(number=1)), "plain", None),
         (functools.partial(two), "two", "order, other"),
@@ -229,20 +229,20 @@ class Yielding:
         (async_generator, "async_generator", None),
         (functools.partial(generator), "generator", None),
         (Yielding(), "Yielding", None),
-        (checker_only, "checker_only(order)", "Decimal"),
+        (unresolvable_parameter_type, "unresolvable_parameter_type(order)", "Decimal"),
         (max, "max", None),
     ],
 )
-def test_what_cannot_be_called(function: Callable[..., Any], field: str, value: str | None) -> None:
-    """A function that cannot be called with one message is refused, naming the function and a fix."""
+def test_functions_that_cannot_be_bound(function: Callable[..., Any], field: str, value: str | None) -> None:
+    """A function that cannot be called with one message is rejected, and the error names the function and a fix."""
     with pytest.raises(BindingError) as caught:
         bind(function)
     assert (caught.value.field, caught.value.value) == (field, value)
     assert caught.value.fix.endswith(".")
 
 
-def test_a_type_of_a_function_body() -> None:
-    """A postponed annotation that names a type of a function's body is refused, and the error says where to put it."""
+def test_a_local_type() -> None:
+    """A postponed annotation that names a local type is rejected, and the error says where to define the type."""
 
     class Local(BaseModel):
         number: int

@@ -1,4 +1,4 @@
-"""Messages and entries: what is kept of bytes, and the JSON that a function may ask for."""
+"""Messages and entries: which bytes are preserved, and their JSON."""
 
 import json
 
@@ -21,20 +21,20 @@ from listeners.text import decode
     ],
 )
 def test_json_text(trigger: str, message: str, expected: str) -> None:
-    """A message as JSON is exactly its trigger and its message, in this order and without spaces."""
+    """The JSON of a message is exactly its trigger and its message, in this order and without spaces."""
     whole = RedisMessage(trigger, message, id="1-1", fields=((b"a", b"b"),), pattern="*", deliveries=3, epoch=4)
     assert whole.to_json() == expected
 
 
 def test_a_stream_entry_as_json() -> None:
-    """A stream entry's Message is a JSON object of its fields, as text."""
+    """The Message of a stream entry is a JSON object of its fields, as text."""
     message = Entry("s", flat_fields=[b"a", b"b", b"c", b"d"], id="1-1").message()
     assert message.to_json() == r'{"Trigger":"s","Message":"{\"a\":\"b\",\"c\":\"d\"}"}'
 
 
 @given(st.binary(), st.binary())
 def test_bytes_survive_json(key: bytes, payload: bytes) -> None:
-    """Bytes that are not UTF-8 are the same after a message was written as JSON and read again."""
+    """Bytes that are not UTF-8 survive a round trip through JSON."""
     written = Entry(decode(key), payload=payload).message().to_json().encode("utf-8", "surrogateescape")
     read = json.loads(written.decode("utf-8", "surrogateescape"))
     assert {name: value.encode("utf-8", "surrogateescape") for name, value in read.items()} == {
@@ -44,16 +44,16 @@ def test_bytes_survive_json(key: bytes, payload: bytes) -> None:
 
 
 @given(st.binary())
-def test_payloads_are_unharmed(payload: bytes) -> None:
-    """A payload's bytes are its body, and come back from the message's text."""
+def test_payloads_are_preserved(payload: bytes) -> None:
+    """The body is the payload's bytes, which can also be recovered from the message's text."""
     entry = Entry("q", payload=payload)
     assert entry.body() == payload
     assert entry.message().message.encode("utf-8", "surrogateescape") == payload
 
 
 @given(st.lists(st.tuples(st.binary(), st.binary()), min_size=1).map(tuple))
-def test_fields_are_unharmed(fields: tuple[tuple[bytes, bytes], ...]) -> None:
-    """A stream entry keeps every field as it is; as a dict or JSON the last of duplicate names counts."""
+def test_fields_are_preserved(fields: tuple[tuple[bytes, bytes], ...]) -> None:
+    """A stream entry keeps every field unchanged; in a dict or JSON, the last of duplicate names wins."""
     entry = Entry("s", flat_fields=[part for pair in fields for part in pair])
     last = {decode(name): decode(value) for name, value in dict(fields).items()}
     assert entry.message().fields == fields
@@ -69,13 +69,13 @@ def test_what_a_message_carries() -> None:
 
 
 def test_an_empty_element_has_a_body() -> None:
-    """An empty element is an empty text and not an entry without fields."""
+    """An empty element has an empty body and message, unlike an entry without a payload."""
     entry = Entry("q", payload=b"")
     assert (entry.body(), entry.message().message) == (b"", "")
 
 
 def test_entries_by_key() -> None:
-    """Entries are grouped by key, in the order of their coming."""
+    """Entries are grouped by key, in the order given."""
     a1, b1, a2 = Entry("a", payload=b"1"), Entry("b", payload=b"1"), Entry("a", payload=b"1")
     [(first, of_a), (second, of_b)] = by_key([a1, b1, a2])
     assert (first, second) == ("a", "b")

@@ -1,4 +1,4 @@
-"""Loading apps: files, modules and declarations; every failure says what to do."""
+"""Loading apps from files, modules and declarations; every error has a fix."""
 
 import importlib
 import json
@@ -56,7 +56,7 @@ DECLARATION = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in; what a test imports is forgotten after it."""
+    """Work in an empty folder; modules that a test imports are removed after it."""
     known = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -69,15 +69,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def write(path: str, source: str | None = None, *, name: str = "", key: str = "q") -> None:
-    """Write a module; without a source, an app with one function."""
+    """Write a module; without `source`, an app with one function."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(APP.format(name=name, key=key) if source is None else source)
     importlib.invalidate_caches()
 
 
-def refused(reference: str) -> ConfigurationError:
-    """The error of loading this, which always has a fix."""
+def load_error(reference: str) -> ConfigurationError:
+    """Return the error of loading `reference`, which always has a fix."""
     with pytest.raises(ConfigurationError) as caught:
         load_app(reference)
     assert caught.value.fix.endswith(".")
@@ -100,34 +100,34 @@ def refused(reference: str) -> ConfigurationError:
     ],
 )
 def test_python_apps(path: str, reference: str, name: str) -> None:
-    """An app is found in a file or a module, by name or as the only one, and is named for where it is."""
+    """An app is found in a file or a module, by name or as the only one, and is named after the file or module."""
     write(path)
     app = load_app(reference)
     assert app.name == name
     assert list(app.functions) == ["handle"]
 
 
-def test_a_name_of_its_own() -> None:
+def test_an_app_with_a_name() -> None:
     """An app that has a name keeps it."""
     write("shop.py", name="'orders'")
     assert load_app("shop.py").name == "orders"
 
 
 def test_one_of_several_apps() -> None:
-    """Of several apps in a file, the one that is named is taken."""
+    """Of several apps in a file, the one named in the reference is loaded."""
     write("shop.py", APP.format(name="'a'", key="q") + "\nother = App('b')\nother.list_trigger(keys='r')(handle)\n")
     assert load_app("shop.py:other").name == "b"
-    assert refused("shop.py").fix == "It has 2 apps: have one, or name it as shop.py:name."
+    assert load_error("shop.py").fix == "It has 2 apps. Define one, or select one as shop.py:NAME."
 
 
 def test_an_app_under_two_names_is_one() -> None:
-    """The same app under two names is one app."""
+    """The same app under two names counts as one app."""
     write("shop.py", APP.format(name="", key="q") + "\nalias = app\n")
     assert list(load_app("shop.py").functions) == ["handle"]
 
 
-def test_the_file_is_meant_and_not_a_module_of_its_name() -> None:
-    """Files that share a name with each other or with an imported module are told apart by their path."""
+def test_files_that_share_a_module_name() -> None:
+    """Files that share a name with each other or with an imported module are distinguished by their path."""
     for path, key in (("one/app.py", "a"), ("two/app.py", "b"), ("queue.py", "c")):
         write(path, key=key)
     importlib.import_module("queue")
@@ -136,13 +136,13 @@ def test_the_file_is_meant_and_not_a_module_of_its_name() -> None:
 
 
 def test_a_file_is_run_once() -> None:
-    """Loading a file again gives the same app."""
+    """Loading a file again returns the same app."""
     write("shop.py")
     assert load_app("shop.py") is load_app("shop.py:app")
 
 
 def test_a_file_imports_its_neighbours() -> None:
-    """An app in a file can import the modules beside it."""
+    """An app in a file can import modules from the same folder."""
     write("deep/neighbour_of_shop.py", "KEY = 'near'")
     write("deep/shop.py", "from neighbour_of_shop import KEY\n" + APP.format(name="", key="q").replace('"q"', "KEY"))
     assert load_app("deep/shop.py").functions["handle"].trigger.reads == "list near"
@@ -150,7 +150,7 @@ def test_a_file_imports_its_neighbours() -> None:
 
 @pytest.mark.parametrize("suffix", ["yaml", "yml", "json"])
 def test_declarations(suffix: str) -> None:
-    """A YAML or JSON declaration with the seed's names makes the same app as decorators do."""
+    """A YAML or JSON declaration with the names of Azure Functions creates the same app as decorators do."""
     Path(f"app.{suffix}").write_text(json.dumps(DECLARATION) if suffix == "json" else yaml.safe_dump(DECLARATION))
     app = load_app(f"app.{suffix}")
     orders, payments, events = (app.functions[name] for name in ("orders", "payments", "events"))
@@ -171,7 +171,7 @@ def test_declarations(suffix: str) -> None:
 
 
 def test_a_declaration_without_a_name() -> None:
-    """An app that is declared without a name is named for its file."""
+    """An app that is declared without a name is named after its file."""
     Path("orders.yaml").write_text(yaml.safe_dump({"functions": DECLARATION["functions"]}))
     assert load_app("orders.yaml").name == "orders"
 
@@ -188,11 +188,11 @@ def test_a_declaration_without_a_name() -> None:
         ("from triggerfish import Nothing", "Importing it raised ImportError"),
     ],
 )
-def test_files_that_hold_no_app(source: str, fix: str) -> None:
-    """A file that cannot be imported or has no app is refused with its name and the reason, also the second time."""
+def test_files_without_an_app(source: str, fix: str) -> None:
+    """A file that cannot be imported or has no app is rejected with its name and the reason, also the second time."""
     write("shop.py", source)
     for _ in range(2):
-        error = refused("shop.py")
+        error = load_error("shop.py")
         assert isinstance(error, AppLoadError)
         assert (error.field, error.value) == ("app", "shop.py")
         assert error.fix.startswith(fix)
@@ -204,9 +204,9 @@ def test_files_that_hold_no_app(source: str, fix: str) -> None:
         ("missing.py", "There is no such file"),
         ("missing", "No module named 'missing'"),
         ("missing.module", "No module named 'missing'"),
-        ("handlers_of_declaration:value", "'value' there is not an App"),
-        ("handlers_of_declaration:missing", "'missing' there is not an App"),
-        ("handlers_of_declaration.py:value", "'value' there is not an App"),
+        ("handlers_of_declaration:value", "'value' is not an App"),
+        ("handlers_of_declaration:missing", "'missing' is not an App"),
+        ("handlers_of_declaration.py:value", "'value' is not an App"),
         ("", "Importing it raised ValueError"),
         (".relative", "Importing it raised TypeError"),
         ("missing.yaml", "It cannot be read: No such file"),
@@ -214,18 +214,18 @@ def test_files_that_hold_no_app(source: str, fix: str) -> None:
     ],
 )
 def test_references_to_nothing(reference: str, fix: str) -> None:
-    """A reference to no app is refused with a fix."""
-    assert refused(reference).fix.startswith(fix)
+    """A reference to nothing is rejected with a fix."""
+    assert load_error(reference).fix.startswith(fix)
 
 
 def test_an_error_in_a_decorator_names_its_field() -> None:
-    """A wrong parameter in a file is shown as it is, and not as a failed import."""
+    """An invalid parameter in a file is reported as such, not as a failed import."""
     write("shop.py", APP.format(name="", key=" "))
-    assert refused("shop.py").field == "keys"
+    assert load_error("shop.py").field == "keys"
 
 
 def functions(**changes: object) -> str:
-    """A declaration of the function `f`, with these changes."""
+    """Return a declaration of the function `f`, with these changes."""
     declared = {"handler": "handlers_of_declaration:handle", "type": "RedisListTrigger", "keys": "q", **changes}
     return json.dumps({"functions": {"f": {name: value for name, value in declared.items() if value is not None}}})
 
@@ -240,9 +240,9 @@ def functions(**changes: object) -> str:
         ("", "app", "It needs `functions:`"),
         ("functions: []", "app", "It needs `functions:`"),
         ("functions: {}", "app", "It needs `functions:`"),
-        ("{functions: {f: {}}, triggers: 1}", "triggers", "A declaration file has `name` and `functions` only."),
-        ("{functions: {f: {}}, triggers: 1, 5: 6}", "5", "A declaration file has `name` and `functions` only."),
-        ("{functions: {f: {}}, name: 5}", "name", "The app's name is text"),
+        ("{functions: {f: {}}, triggers: 1}", "triggers", "A declaration file may have only `name` and `functions`."),
+        ("{functions: {f: {}}, triggers: 1, 5: 6}", "5", "A declaration file may have only `name` and `functions`."),
+        ("{functions: {f: {}}, name: 5}", "name", "The app's name must be text"),
         ("{functions: {f: 5}}", "functions.f", "Give it a handler and a type."),
         (functions(type=None), "functions.f", "Give it a handler and a type."),
         (functions(handler=None), "functions.f", "Give it a handler and a type."),
@@ -261,23 +261,23 @@ def functions(**changes: object) -> str:
         (functions(handler="handlers_of_declaration:two"), "two", "A function takes exactly one parameter"),
     ],
 )
-def test_declarations_that_are_wrong(source: str, field: str, fix: str) -> None:
-    """A wrong declaration is refused, naming the place in the file and a fix."""
+def test_invalid_declarations(source: str, field: str, fix: str) -> None:
+    """An invalid declaration is rejected, and the error names the place in the file and a fix."""
     Path("app.yaml").write_text(source)
-    error = refused("app.yaml")
+    error = load_error("app.yaml")
     assert isinstance(error, AppLoadError | BindingError)
     assert error.field == field
     assert error.fix.startswith(fix)
 
 
 def test_a_declaration_that_is_not_text() -> None:
-    """A file that is not UTF-8 is refused as one that does not parse."""
+    """A file that is not UTF-8 is rejected because it does not parse."""
     Path("app.json").write_bytes(b'{"\xff": 1}')
-    assert refused("app.json").fix.startswith("It does not parse")
+    assert load_error("app.json").fix.startswith("It does not parse")
 
 
 def test_names_that_are_numbers() -> None:
-    """A function whose name YAML reads as a number has that number as its name."""
+    """A function name that YAML reads as a number becomes text."""
     Path("app.yaml").write_text(
         "{functions: {7: {handler: handlers_of_declaration:handle, type: RedisListTrigger, keys: q}}}"
     )
@@ -294,7 +294,7 @@ MODULES = [
 
 @pytest.mark.parametrize("module", MODULES)
 def test_exported_names_exist(module: str) -> None:
-    """Every name that a module exports exists, once."""
+    """Every name in `__all__` exists and is listed once."""
     imported = importlib.import_module(module)
     exported: list[str] = getattr(imported, "__all__", [])
     assert [name for name in exported if not hasattr(imported, name)] == []
@@ -302,6 +302,6 @@ def test_exported_names_exist(module: str) -> None:
 
 
 def test_the_package_exports_what_an_app_needs() -> None:
-    """`from triggerfish import ...` has what the documents use."""
+    """The package exports the names that the documentation uses."""
     assert {"App", "Host", "RedisMessage", "Reject", "Retry"} <= set(listeners.__all__)
     assert all(hasattr(listeners, name) for name in listeners.__all__)

@@ -94,12 +94,12 @@ NOT_COUNTS = [0, -1, "0", "-1", "ten", "", " 5 ", "1.0", "1e3", 1.0, 2.5, True, 
 
 
 def required(cls: type[Trigger]) -> dict[str, Any]:
-    """What a trigger of this class cannot do without."""
+    """Return the required parameters of a trigger class."""
     return {"channel": "c"} if cls is PubSubTrigger else {"keys": "k"}
 
 
-def refused(cls: type[Trigger], **declaration: Any) -> ConfigurationError:
-    """The error that a declaration gives."""
+def parse_error(cls: type[Trigger], **declaration: Any) -> ConfigurationError:
+    """Return the error that a declaration raises."""
     with pytest.raises(ConfigurationError) as caught:
         parse_trigger(cls, declaration)
     return caught.value
@@ -108,7 +108,7 @@ def refused(cls: type[Trigger], **declaration: Any) -> ConfigurationError:
 @pytest.mark.parametrize("form", ["pascal", "camel", "snake"])
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: f"{parameter[0].kind}-{parameter[1]}")
 def test_every_parameter_in_every_spelling(parameter: tuple[type[Trigger], str, str, Any, Any], form: str) -> None:
-    """A parameter is accepted in PascalCase, camelCase and snake_case, and its text becomes a value of its type."""
+    """A parameter is accepted in PascalCase, camelCase and snake_case, and its text is converted to its type."""
     cls, pascal, name, given, expected = parameter
     spelling = {"pascal": pascal, "camel": pascal[0].lower() + pascal[1:], "snake": name}[form]
     needed = {key: value for key, value in required(cls).items() if key != name}
@@ -117,7 +117,7 @@ def test_every_parameter_in_every_spelling(parameter: tuple[type[Trigger], str, 
 
 @pytest.mark.parametrize(("cls", "defaults"), DEFAULTS)
 def test_defaults(cls: type[Trigger], defaults: dict[str, object]) -> None:
-    """What is left out has the documented default, and there is no parameter without a documented one."""
+    """Omitted parameters have the documented defaults, and every optional parameter has a documented default."""
     needed = required(cls)
     declared = parse_trigger(cls, needed).model_dump()
     assert {name: value for name, value in declared.items() if name not in needed} == defaults
@@ -132,7 +132,7 @@ def test_type_names(name: str, cls: type[Trigger], change: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", "RedisSetTrigger", "list", None, 5])
 def test_unknown_type_names(name: object) -> None:
-    """An unknown type is refused by its name, and the error says which there are."""
+    """An unknown type is rejected, and the error names it and lists the known types."""
     with pytest.raises(ConfigurationError) as caught:
         parse_declaration(name, {"keys": "k"})
     assert (caught.value.field, caught.value.value) == ("type", name)
@@ -142,9 +142,9 @@ def test_unknown_type_names(name: object) -> None:
 @pytest.mark.parametrize("value", NOT_COUNTS)
 @pytest.mark.parametrize("field", NUMBERS)
 @pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
-def test_numbers_that_are_none(cls: type[Trigger], field: str, value: object) -> None:
-    """A number that is not a whole number from 1 is refused with its field, its value and what the field means."""
-    error = refused(cls, keys="k", **{field: value})
+def test_invalid_numbers(cls: type[Trigger], field: str, value: object) -> None:
+    """A number that is not a whole number of at least 1 is rejected with its field, value and meaning."""
+    error = parse_error(cls, keys="k", **{field: value})
     assert (error.field, error.value) == (field, value)
     assert f"{field} is " in error.fix
     assert value is None or repr(value)[:100] in str(error)
@@ -156,18 +156,18 @@ def test_numbers_that_are_none(cls: type[Trigger], field: str, value: object) ->
      float("nan"), float("inf"), "9" * 5000],
 )  # fmt: skip
 @pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger, PubSubTrigger])
-def test_times_that_are_none(cls: type[Trigger], value: object) -> None:
-    """A time limit that is no number of seconds between a tenth and a day is refused with its field and its value."""
-    error = refused(cls, **required(cls), call_timeout_seconds=value)
+def test_invalid_time_limits(cls: type[Trigger], value: object) -> None:
+    """A time limit that is not between 0.1 s and one day is rejected with its field and meaning."""
+    error = parse_error(cls, **required(cls), call_timeout_seconds=value)
     assert error.field == "call_timeout_seconds"
-    assert "call_timeout_seconds is how long one call may take" in error.fix
+    assert "call_timeout_seconds is the time limit of one call, in seconds" in error.fix
 
 
-@pytest.mark.parametrize(("field", "most"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000)])
-def test_numbers_have_a_limit(field: str, most: int) -> None:
-    """A number is accepted up to its limit and refused beyond it."""
-    assert getattr(parse_trigger(ListTrigger, {"keys": "k", field: most}), field) == most
-    assert refused(ListTrigger, keys="k", **{field: most + 1}).field == field
+@pytest.mark.parametrize(("field", "limit"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000)])
+def test_numbers_have_a_limit(field: str, limit: int) -> None:
+    """A number is accepted up to its limit and rejected above it."""
+    assert getattr(parse_trigger(ListTrigger, {"keys": "k", field: limit}), field) == limit
+    assert parse_error(ListTrigger, keys="k", **{field: limit + 1}).field == field
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_numbers_have_a_limit(field: str, most: int) -> None:
     ],
 )
 @pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
-def test_keys_that_cannot_be_read(cls: type[Trigger], keys: object) -> None:
-    """Keys that are missing, blank, named twice, too many or no text are refused with the field and the value."""
-    error = refused(cls, keys=keys)
+def test_invalid_keys(cls: type[Trigger], keys: object) -> None:
+    """Keys that are missing, blank, repeated, too many or not text are rejected with the field and the value."""
+    error = parse_error(cls, keys=keys)
     assert (error.field, error.value) == ("keys", keys)
-    assert "keys is the keys to read" in error.fix
+    assert "keys is the list of keys to read" in error.fix
 
 
 @pytest.mark.parametrize(
@@ -216,25 +216,25 @@ def test_keys_that_cannot_be_read(cls: type[Trigger], keys: object) -> None:
         (StreamTrigger, "delete_after_process", "later"),
     ],
 )
-def test_other_values_that_cannot_be_used(cls: type[Trigger], field: str, value: object) -> None:
-    """A blank or wrong value is refused with its field, the value and what the field means."""
-    error = refused(cls, **{**required(cls), field: value})
+def test_other_invalid_values(cls: type[Trigger], field: str, value: object) -> None:
+    """A blank or invalid value is rejected with its field, the value and the meaning of the field."""
+    error = parse_error(cls, **{**required(cls), field: value})
     assert (error.field, error.value) == (field, value)
     assert f"{field} is " in error.fix
 
 
 @pytest.mark.parametrize(("cls", "field"), [(ListTrigger, "keys"), (StreamTrigger, "keys"), (PubSubTrigger, "channel")])
-def test_what_is_required(cls: type[Trigger], field: str) -> None:
-    """A trigger without its key or channel is refused, and the error says which trigger needs it."""
-    error = refused(cls)
+def test_required_parameters(cls: type[Trigger], field: str) -> None:
+    """A trigger without keys or channel is rejected, and the error names the trigger that needs them."""
+    error = parse_error(cls)
     assert error.field == field
     assert error.fix.startswith(f"A {cls.type_name} needs it")
 
 
 @pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger, PubSubTrigger])
 def test_unknown_options(cls: type[Trigger]) -> None:
-    """An unknown option is refused by its name; its value, which may be a secret, is not shown."""
-    error = refused(cls, **required(cls), Pasword="hunter2")
+    """An unknown option is rejected with its name, but not its value, which may be a secret."""
+    error = parse_error(cls, **required(cls), Pasword="hunter2")
     assert error.field == "Pasword"
     assert "hunter2" not in str(error) + repr(error)
     assert all(name in error.fix for name in cls.model_fields)
@@ -244,20 +244,20 @@ def test_unknown_options(cls: type[Trigger]) -> None:
     ("cls", "option"), [(PubSubTrigger, "keys"), (PubSubTrigger, "batchSize"), (ListTrigger, "consumerGroup")]
 )
 def test_options_of_other_triggers(cls: type[Trigger], option: str) -> None:
-    """An option of another trigger is an unknown one."""
-    assert refused(cls, **required(cls), **{option: "5"}).field == option
+    """An option of another type of trigger is unknown."""
+    assert parse_error(cls, **required(cls), **{option: "5"}).field == option
 
 
-def test_names_that_are_no_text() -> None:
-    """A name that YAML read as something else (`on` is true there) is refused as an unknown option."""
+def test_names_that_are_not_text() -> None:
+    """A name that YAML does not read as text (`on` means true) is rejected as an unknown option."""
     declaration: dict[Any, Any] = {"keys": "k", True: 1}
     with pytest.raises(ConfigurationError, match=r"^True: A RedisListTrigger has no such option"):
         parse_trigger(ListTrigger, declaration)
 
 
 def test_an_option_given_twice() -> None:
-    """A parameter in two spellings is refused, and the error names the second spelling and the parameter."""
-    error = refused(ListTrigger, keys="k", BatchSize=1, batch_size=2)
+    """A parameter in two spellings is rejected, and the error names the second spelling and the parameter."""
+    error = parse_error(ListTrigger, keys="k", BatchSize=1, batch_size=2)
     assert error.field == "batch_size"
     assert error.fix == "batch_size is given twice: keep one."
 
@@ -265,23 +265,23 @@ def test_an_option_given_twice() -> None:
 @pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger, PubSubTrigger])
 def test_connection_and_connection_string(cls: type[Trigger]) -> None:
     """A named connection and a connection string exclude each other, and the error shows only the name."""
-    error = refused(cls, **required(cls), connection="cache", connection_string="h:1,password=hunter2")
+    error = parse_error(cls, **required(cls), connection="cache", connection_string="h:1,password=hunter2")
     assert (error.field, error.value) == ("connection", "cache")
     assert "exclude each other" in error.fix
     assert "hunter2" not in str(error)
 
 
 @pytest.mark.parametrize("value", ["", "  ", 5, ["redis://:hunter2@h"]])
-def test_connection_strings_that_are_none(value: object) -> None:
-    """A blank connection string, or one that is no text, is refused without being shown."""
-    error = refused(ListTrigger, keys="k", connection_string=value)
+def test_invalid_connection_strings(value: object) -> None:
+    """A connection string that is blank or not text is rejected without being shown."""
+    error = parse_error(ListTrigger, keys="k", connection_string=value)
     assert (error.field, error.value) == ("connection_string", "***")
 
 
 @pytest.mark.parametrize("value", ["h:6379,password=hunter2", "redis://:hunter2@h", "hunter2@h", ["hunter2"]])
-def test_a_connection_string_in_the_place_of_a_name(value: object) -> None:
-    """A connection string where a connection's name belongs is refused without being shown."""
-    error = refused(ListTrigger, keys="k", connection=value)
+def test_a_connection_string_given_as_a_name(value: object) -> None:
+    """A connection string given as the name of a connection is rejected without being shown."""
+    error = parse_error(ListTrigger, keys="k", connection=value)
     assert error.field == "connection"
     assert "hunter2" not in str(error) + repr(error)
 
@@ -307,7 +307,7 @@ def test_a_connection_string_in_the_place_of_a_name(value: object) -> None:
     ],
 )
 def test_glob_detection(channel: str, forced: bool | None, is_pattern: bool) -> None:
-    """A channel is a pattern if it has an unescaped *, ? or [, unless `pattern` forces one or the other."""
+    """A channel is a pattern if it contains an unescaped *, ? or [, unless `pattern` is set."""
     assert PubSubTrigger(channel=channel, pattern=forced).is_pattern is is_pattern
 
 
@@ -320,6 +320,6 @@ def test_glob_detection(channel: str, forced: bool | None, is_pattern: bool) -> 
         (PubSubTrigger(channel="c*"), "pattern c*"),
     ],
 )
-def test_what_a_trigger_reads(trigger: Trigger, reads: str) -> None:
-    """A trigger says in a few words what it reads."""
+def test_descriptions_of_what_a_trigger_reads(trigger: Trigger, reads: str) -> None:
+    """`reads` describes briefly what a trigger reads."""
     assert trigger.reads == reads

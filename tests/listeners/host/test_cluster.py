@@ -1,4 +1,4 @@
-"""Lists, streams and measuring on a real cluster of six nodes: keys in several slots, fail-over, slots that move."""
+"""Lists, streams and measuring on a real cluster of six nodes: several slots, failover, slot migration."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +34,7 @@ def shared_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Cluster:
-    """A cluster without keys; the tests leave it whole."""
+    """A cluster without keys, which tests must leave intact."""
     for node in shared_cluster.nodes:
         with node.client() as client:
             if client.info("replication")["role"] == "master":
@@ -44,21 +44,21 @@ def cluster(shared_cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 async def client(cluster: Cluster) -> AsyncIterator[redis.asyncio.RedisCluster]:
-    """A plain client of the test's own."""
+    """A plain client for the test."""
     async with redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port, protocol=2) as connected:
         yield connected
 
 
 @pytest.fixture
 async def ours(cluster: Cluster) -> AsyncIterator[Client]:
-    """A client as listeners and the scaler have it, which knows one node only."""
+    """A client as hosts and the scaler use it, which is given one node only."""
     connected = Client(ConnectionSpec(port=cluster.nodes[0].port), "test")
     yield connected
     await connected.aclose()
 
 
 def lists_and_streams(handled: list[str]) -> App:
-    """An app that reads all keys both ways; it records "kind payload"."""
+    """Return an app that reads the lists and streams of all keys, and records "key payload"."""
     app = App("test")
 
     @app.list_trigger(keys=[f"l{key}" for key in KEYS])
@@ -74,7 +74,7 @@ def lists_and_streams(handled: list[str]) -> App:
 
 
 async def produce(client: redis.asyncio.RedisCluster, first: int, last: int) -> list[str]:
-    """Add numbers to every list and stream; what must be handled."""
+    """Add numbers to every list and stream. Return what must be handled."""
     for number in range(first, last):
         for key in KEYS:
             await client.rpush(f"l{key}", number)
@@ -82,8 +82,8 @@ async def produce(client: redis.asyncio.RedisCluster, first: int, last: int) -> 
     return [f"{kind}{key} {number}" for number in range(first, last) for key in KEYS for kind in "ls"]
 
 
-async def nothing_left(client: redis.asyncio.RedisCluster) -> bool:
-    """Whether nothing waits, is in flight or pending."""
+async def all_settled(client: redis.asyncio.RedisCluster) -> bool:
+    """Return whether no entry is waiting, in flight or pending."""
     for key in KEYS:
         pending = (await client.xpending(f"s{key}", DEFAULT_CONSUMER_GROUP))["pending"]
         if await client.llen(f"l{key}") or await client.zcard(inflight_key(f"l{key}")) or pending:
@@ -92,18 +92,18 @@ async def nothing_left(client: redis.asyncio.RedisCluster) -> bool:
 
 
 async def test_keys_in_several_slots(cluster: Cluster, client: redis.asyncio.RedisCluster) -> None:
-    """One trigger reads keys of several slots; each element and entry is handled once, and settled where it is."""
+    """One trigger reads keys in several slots; each element and entry is handled once, and settled on its node."""
     handled: list[str] = []
     expected = await produce(client, 0, 10)
     async with running_host(cluster, lists_and_streams(handled)):
         expected += await produce(client, 10, 20)
         await eventually(lambda: len(handled) >= len(expected))
-        await eventually(lambda: nothing_left(client))
+        await eventually(lambda: all_settled(client))
     assert sorted(handled) == sorted(expected)
 
 
 async def test_at_most_once_pops_slot_by_slot(cluster: Cluster, client: redis.asyncio.RedisCluster) -> None:
-    """A6 on a cluster: LMPOP takes from the keys of one slot, and every slot has its turn."""
+    """LMPOP takes from the keys of one slot, and every slot gets its turn."""
     handled: list[str] = []
     app = App("test")
     keys = ["{x}1", "{x}2", "{y}1"]
@@ -122,31 +122,31 @@ async def test_at_most_once_pops_slot_by_slot(cluster: Cluster, client: redis.as
 async def test_a_retry_and_a_dead_letter(
     cluster: Cluster, client: redis.asyncio.RedisCluster, quick_retries: None
 ) -> None:
-    """A failing entry is tried again and dead-lettered beside its key, in the same slot."""
+    """A failing entry is retried, and then dead-lettered beside its key, in the same slot."""
     app = App("test")
-    tries: list[str] = []
+    attempts: list[str] = []
 
     @app.list_trigger(keys="l", max_deliveries=2)
     async def on_element(element: str) -> None:
-        tries.append(element)
+        attempts.append(element)
         raise ValueError("no")
 
     @app.stream_trigger(keys="s", max_deliveries=2)
     async def on_entry(entry: dict[str, str]) -> None:
-        tries.append(entry["n"])
+        attempts.append(entry["n"])
         raise ValueError("no")
 
     await client.rpush("l", "1")
     await client.xadd("s", {"n": "2"})
     async with running_host(cluster, app):
-        await eventually(lambda: len(tries) == 4)
+        await eventually(lambda: len(attempts) == 4)
         await eventually(lambda: client.xlen(dead_letters_key("l")))
         await eventually(lambda: client.xlen(dead_letters_key("s")))
-    assert sorted(tries) == ["1", "1", "2", "2"]
+    assert sorted(attempts) == ["1", "1", "2", "2"]
 
 
 async def test_a_slot_moves_under_a_running_host(cluster: Cluster, client: redis.asyncio.RedisCluster) -> None:
-    """When the slot of a key moves to another node, reading follows, and nothing is lost."""
+    """When the slot of a key moves to another node, reading follows it and nothing is lost."""
     handled: list[str] = []
     async with running_host(cluster, lists_and_streams(handled)):
         expected = await produce(client, 0, 5)
@@ -154,26 +154,26 @@ async def test_a_slot_moves_under_a_running_host(cluster: Cluster, client: redis
             await asyncio.to_thread(cluster.move_slot_of, key)
         expected += await produce(client, 5, 10)
         await eventually(lambda: len(set(handled)) == len(expected), seconds=20)
-        await eventually(lambda: nothing_left(client))
+        await eventually(lambda: all_settled(client))
     assert set(handled) == set(expected)
 
 
-async def test_a_key_that_has_moved_before_its_slot(cluster: Cluster, ours: Client) -> None:
-    """While a slot is on its way, a command follows its key to where it is already (ASK)."""
+async def test_a_key_that_moves_before_its_slot(cluster: Cluster, ours: Client) -> None:
+    """During a slot migration, a command follows a key that has already moved (ASK)."""
     await ours.command("la", "RPUSH", "la", "1", doing="adding")
     source = cluster.node_of("la")
     target = next(node for node in cluster.primaries() if node is not source)
     with cluster.migrating_slot_of("la", source, target):
-        assert await ours.command("la", "LLEN", "la", doing="looking") == 1
+        assert await ours.command("la", "LLEN", "la", doing="counting") == 1
         cluster.move_keys_of("la", source, target)
-        assert await ours.command("la", "LLEN", "la", doing="looking") == 1
+        assert await ours.command("la", "LLEN", "la", doing="counting") == 1
         with pytest.raises(SourceUnavailableError):
-            await ours.transaction("la", [("LLEN", "la")], doing="looking")
-    assert await ours.command("la", "LLEN", "la", doing="looking") == 1
+            await ours.transaction("la", [("LLEN", "la")], doing="counting")
+    assert await ours.command("la", "LLEN", "la", doing="counting") == 1
 
 
 async def test_measuring_over_several_nodes(client: redis.asyncio.RedisCluster, ours: Client) -> None:
-    """Backlogs are measured on whatever node a key is, known from a single node."""
+    """Backlogs are measured on the node of each key; the client is given a single node."""
     for at, key in enumerate(KEYS):
         await client.rpush(f"l{key}", *range(at + 1))
         for _ in range(at + 1):
@@ -188,7 +188,7 @@ async def test_measuring_over_several_nodes(client: redis.asyncio.RedisCluster, 
 
 
 async def test_measuring_follows_a_slot(cluster: Cluster, client: redis.asyncio.RedisCluster, ours: Client) -> None:
-    """After a slot has moved its backlog is measured where it is now; while it moves it may be unknown, never less."""
+    """After a slot migration its backlog is measured on the new node; until then it may be unknown, never too low."""
     await client.rpush("la", *range(7))
     subject = MeasuredTrigger(ListTrigger(keys=("la",)))
     server, memory = await ours.server(), CountMemory()
@@ -203,8 +203,8 @@ async def test_measuring_follows_a_slot(cluster: Cluster, client: redis.asyncio.
 
 
 @pytest.mark.parametrize("release", present("redis-7.0", "valkey-9.1"))
-async def test_a_fail_over(release: str) -> None:
-    """F5: when a primary dies, reading and measuring resume by themselves on its replica."""
+async def test_a_failover(release: str) -> None:
+    """When a primary dies, reading and measuring resume by themselves on its replica."""
     with Cluster(RELEASES[release]) as cluster:
         handled: list[str] = []
         client = redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[1].port, protocol=2)

@@ -1,4 +1,4 @@
-"""What happens to entries in hand when a host drains, is killed, or never finishes."""
+"""Entries in progress when a host drains, is killed, or never finishes."""
 
 import asyncio
 import functools
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
 
 
 async def test_a_killed_instance_loses_nothing(server: Server, client: redis.asyncio.Redis) -> None:
-    """F3: what a process had in hand when it was killed is handled by another after the lease, and counts as tried."""
+    """Entries in progress in a killed process are handled by another after the lease, as the second delivery."""
     await client.set("hold", "")
     with host_process(server, "first", lease_seconds=1) as first:
         for kind in KINDS:
@@ -53,8 +53,10 @@ async def test_a_killed_instance_loses_nothing(server: Server, client: redis.asy
 
 
 @both_kinds
-async def test_work_in_hand_is_finished_at_sigterm(server: Server, client: redis.asyncio.Redis, kind: Kind) -> None:
-    """F4: after SIGTERM what is in hand finishes, nothing new is taken, and the process ends with status 0."""
+async def test_entries_in_progress_finish_after_sigterm(
+    server: Server, client: redis.asyncio.Redis, kind: Kind
+) -> None:
+    """After SIGTERM, entries in progress finish, no new ones are taken, and the process exits with status 0."""
     await client.set("hold", "")
     await add(client, kind, "a", "b", key=f"work:{kind}")
     with host_process(server, "first") as first:
@@ -69,14 +71,14 @@ async def test_work_in_hand_is_finished_at_sigterm(server: Server, client: redis
 
 
 async def takes_nothing(client: redis.asyncio.Redis, *, idle: str) -> bool:
-    """Whether the drain is under way: the idle function has disconnected, and the last blocking read has ended."""
+    """Return whether the drain is under way: the idle function has disconnected, and the last blocking read ended."""
     connections = [(each["name"], each["flags"]) for each in await client.client_list()]
     return not any(f":{idle}:" in name or (":on_entry:" in name and "b" in flags) for name, flags in connections)
 
 
 @pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
-async def test_a_second_signal_ends_the_process_now(server: Server, client: redis.asyncio.Redis) -> None:
-    """F4: a second SIGTERM ends the process at once; what was in hand waits for its lease."""
+async def test_a_second_signal_exits_at_once(server: Server, client: redis.asyncio.Redis) -> None:
+    """A second SIGTERM exits the process at once; entries in progress stay in flight until their lease ends."""
     await client.set("hold", "")
     await add(client, "list", "a", key="work:list")
     with host_process(server, "first") as first:
@@ -89,10 +91,8 @@ async def test_a_second_signal_ends_the_process_now(server: Server, client: redi
 
 
 @both_kinds
-async def test_what_is_not_finished_in_time_is_handed_back(
-    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
-) -> None:
-    """F4: after the grace period the rest is handed back at once, although the lease is long; it was no delivery."""
+async def test_unfinished_entries_are_handed_back(client: redis.asyncio.Redis, run_host: RunHost, kind: Kind) -> None:
+    """After the grace period, the rest is handed back at once despite the long lease; the delivery does not count."""
     app, other_app, started, handled, cancelled = App(), App(), [], [], []
 
     @trigger(app, kind)
@@ -112,7 +112,7 @@ async def test_what_is_not_finished_in_time_is_handed_back(
         await eventually(lambda: len(started) == 2)
         host.drain()
     assert len(cancelled) == 2
-    if kind == "stream":  # the consumer is kept as long as it holds something
+    if kind == "stream":  # a consumer that holds entries is kept
         assert await client.xlen(KEY) == (await client.xpending(KEY, GROUP))["pending"] == 2
     async with run_host(other_app, lease_seconds=3600):
         await eventually(lambda: len(handled) == 2)
@@ -121,10 +121,10 @@ async def test_what_is_not_finished_in_time_is_handed_back(
 
 
 @both_kinds
-async def test_a_waiting_retry_is_taken_over_from_one_that_drains(
+async def test_a_waiting_retry_is_taken_over_from_a_draining_host(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """F4: an entry that waits for its retry when its host drains is delivered by another; the failure counts."""
+    """An entry that waits for its retry when its host drains is delivered by another host; the failure counts."""
     app, other_app, failed, handled = App(), App(), [], []
 
     @trigger(app, kind)
@@ -148,7 +148,7 @@ async def test_a_waiting_retry_is_taken_over_from_one_that_drains(
 async def test_a_function_that_ignores_its_cancellation_does_not_block_a_drain(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A coroutine that goes on after it was cancelled is left behind; its entry is handed back."""
+    """A coroutine that continues after its cancellation is abandoned, and its entry is handed back."""
     monkeypatch.setattr("listeners.engine.listener.CLEAN_UP_SECONDS", 0.2)
     app, started, gate = App(), [], asyncio.Event()
 
@@ -176,7 +176,7 @@ async def test_a_function_that_ignores_its_cancellation_does_not_block_a_drain(
 async def test_a_thread_that_never_ends_does_not_block_a_drain(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
 ) -> None:
-    """A `def` function that does not return is left behind after the grace period; its entry is handed back."""
+    """A `def` function that does not return is abandoned after the grace period, and its entry is handed back."""
     app, other_app, started, handled, gate = App(), App(), [], [], threading.Event()
 
     @trigger(app, kind)
@@ -204,7 +204,7 @@ async def test_a_thread_that_never_ends_does_not_block_a_drain(
 
 @pytest.mark.releases("redis-5.0", "redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
 async def test_a_slow_function_keeps_its_lease(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A function that takes longer than the lease is not called again, here or elsewhere: the lease is renewed."""
+    """A function that takes longer than the lease is not called again, here or elsewhere, as the lease is renewed."""
     apps, slow, quick, gate = (App(), App()), [], [], asyncio.Event()
 
     def register(app: App, kind: Kind) -> None:
@@ -238,10 +238,10 @@ async def test_a_slow_function_keeps_its_lease(client: redis.asyncio.Redis, run_
 
 @both_kinds
 @pytest.mark.releases("redis-5.0", "valkey-9.1")
-async def test_an_entry_that_kills_its_process_is_given_up_on(
+async def test_an_entry_that_kills_its_process_is_dead_lettered(
     server: Server, client: redis.asyncio.Redis, kind: Kind
 ) -> None:
-    """F3: crashes count as deliveries: after max_deliveries of them the entry is dead-lettered without a call."""
+    """Crashes count as deliveries: after max_deliveries of them, the entry is dead-lettered without a call."""
     key = f"work:{kind}"
     await add(client, kind, "poison", key=key)
     for instance in ("first", "second"):
@@ -256,7 +256,7 @@ async def test_an_entry_that_kills_its_process_is_given_up_on(
 
 
 async def left_by_a_dead_consumer(client: redis.asyncio.Redis, consumer: str, number: int) -> list[bytes]:
-    """Read entries as a consumer that then dies, long ago; their IDs."""
+    """Leave entries pending for an hour under a dead consumer. Return their IDs."""
     for payload in range(number):
         await client.xadd(KEY, {"payload": str(payload)})
     await client.execute_command("XGROUP", "CREATE", KEY, GROUP, "0")
@@ -266,22 +266,20 @@ async def left_by_a_dead_consumer(client: redis.asyncio.Redis, consumer: str, nu
 
 
 async def read_as(client: redis.asyncio.Redis, consumer: str) -> list[bytes]:
-    """Read all that is new as a consumer; the IDs."""
+    """Read all new entries as a consumer. Return their IDs."""
     ((_, entries),) = await client.execute_command("XREADGROUP", "GROUP", GROUP, consumer, "STREAMS", KEY, ">")
     return [entry_id for entry_id, _ in entries]
 
 
-async def test_an_entry_that_another_consumer_has_now_is_not_taken_back(
-    client: redis.asyncio.Redis, run_host: RunHost
-) -> None:
-    """A lease that ran out unnoticed, as in a suspended process, is not renewed: the entry is another's now."""
+async def test_an_entry_of_another_consumer_is_not_renewed(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A lease that ended unnoticed, as in a suspended process, is not renewed: another consumer has the entry."""
     app = App()
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    call_started, may_finish = asyncio.Event(), asyncio.Event()
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=20)
     async def on_entry(fields: dict[str, str]) -> None:
-        begun.set()
-        await go_on.wait()
+        call_started.set()
+        await may_finish.wait()
 
     async def pending() -> dict[str, Any]:
         (entry,) = await client.xpending_range(KEY, GROUP, "-", "+", 1)
@@ -289,7 +287,7 @@ async def test_an_entry_that_another_consumer_has_now_is_not_taken_back(
 
     await add(client, "stream", "1")
     async with run_host(app, lease_seconds=1):
-        await begun.wait()
+        await call_started.wait()
         await client.execute_command("XCLAIM", KEY, GROUP, "other", 0, (await pending())["message_id"])
 
         async def renewals_are_past() -> bool:
@@ -297,14 +295,14 @@ async def test_an_entry_that_another_consumer_has_now_is_not_taken_back(
 
         await eventually(renewals_are_past)
         assert (await pending())["consumer"] == b"other"
-        go_on.set()
+        may_finish.set()
 
 
 @pytest.mark.parametrize("command", ["XDEL", "XTRIM"])
 async def test_entries_deleted_while_pending_are_settled(
     client: redis.asyncio.Redis, run_host: RunHost, command: str
 ) -> None:
-    """Pending entries that were deleted or trimmed are acknowledged; the others are delivered again."""
+    """Pending entries that were deleted or trimmed are acknowledged; the others are redelivered."""
     app, handled = App(), []
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=20)
@@ -324,7 +322,7 @@ async def test_entries_deleted_while_pending_are_settled(
 async def test_dead_consumers_are_removed(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Consumers of ours that died and hold nothing are removed, also after their entries were taken over."""
+    """Consumers of dead instances that hold nothing are removed, also after their entries were taken over."""
     monkeypatch.setattr("listeners.streams.source.TIDY_LEASES", 0)
     monkeypatch.setattr("listeners.streams.source.TIDY_SECONDS", 0)
     app, handled = App(), []
@@ -336,7 +334,7 @@ async def test_dead_consumers_are_removed(
     async def consumers() -> set[bytes]:
         return {consumer["name"] for consumer in await client.xinfo_consumers(KEY, GROUP)}
 
-    async def are_tidy() -> bool:
+    async def only_live_consumers() -> bool:
         return await consumers() == {b"triggerfish-here", b"foreign"}
 
     await left_by_a_dead_consumer(client, "triggerfish-dead", 2)
@@ -344,14 +342,14 @@ async def test_dead_consumers_are_removed(
     await client.xack(KEY, GROUP, *await read_as(client, "foreign"))
     async with run_host(app, instance="here"):
         await eventually(lambda: len(handled) == 2)
-        await eventually(are_tidy)
+        await eventually(only_live_consumers)
     assert sorted(handled) == ["0", "1"]
     assert await consumers() == {b"foreign"}
 
 
 @pytest.mark.parametrize("command", ["DEL", "XGROUP"])
-async def test_a_group_that_is_gone_is_made_again(client: redis.asyncio.Redis, run_host: RunHost, command: str) -> None:
-    """F6: after DEL of the stream or XGROUP DESTROY under a running host the next entry is delivered."""
+async def test_a_missing_group_is_recreated(client: redis.asyncio.Redis, run_host: RunHost, command: str) -> None:
+    """After DEL of the stream or XGROUP DESTROY under a running host, the next entry is delivered."""
     app, handled = App(), []
 
     @app.stream_trigger(keys=KEY, polling_interval_ms=100)
@@ -366,5 +364,5 @@ async def test_a_group_that_is_gone_is_made_again(client: redis.asyncio.Redis, r
         await client.xadd(KEY, {"payload": "after"})
         await eventually(lambda: "after" in handled)
         await eventually(lambda: settled(client, "stream"))
-    # A group that is made again begins at 0: what was handled and not deleted is delivered again.
+    # A recreated group begins at 0, so entries that were handled and not deleted are redelivered.
     assert handled == ["before", "after"] if command == "DEL" else ["before", "before", "after"]

@@ -1,4 +1,4 @@
-"""A process whose calls never end, told to end."""
+"""A process with calls that never end, after SIGTERM."""
 
 import asyncio
 import os
@@ -15,12 +15,12 @@ from tests.support.trigger_kinds import GROUP, add
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
-#: The grace period, what cancelled functions may take to clean up, and what a busy machine may add.
+#: The grace period, the time that cancelled functions get to clean up, and a margin for a busy machine.
 PATIENCE_SECONDS = 0.5 + 2 + 10
 
 
 async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client: redis.asyncio.Redis) -> None:
-    """At SIGTERM a stuck thread and a coroutine that ignores its cancellation are left: their entries go back."""
+    """A stuck thread and a coroutine that ignores its cancellation are abandoned, and their entries handed back."""
     await add(client, "list", "on a thread", key="for:thread")
     await add(client, "stream", "on the loop", key="for:loop")
     process = subprocess.Popen(
@@ -43,12 +43,12 @@ async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client
     finally:
         process.kill()
         process.wait()
-    # Available at once, and it was no delivery.
+    # Available at once, and the delivery does not count.
     assert await client.hget(elements_key("for:thread"), "1") == b"0:on a thread"
     (pending,) = await client.xpending_range("for:loop", GROUP, "-", "+", 10)
     assert (pending["times_delivered"], int(pending["time_since_delivered"]) >= 3_600_000) == (0, True)
 
 
 async def reached(client: redis.asyncio.Redis, number: int) -> bool:
-    """Whether so many calls have started."""
+    """Return whether this many calls have started."""
     return bool(await client.llen("started") == number)

@@ -1,4 +1,4 @@
-"""Redis in trouble: reading resumes by itself, and one trigger's trouble is not another's."""
+"""Redis outages: reading resumes by itself, and the failure of one trigger does not affect others."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from triggerfish.testing.server import Server
 
 @pytest.fixture(params=available())
 def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that the test may kill; it keeps what it confirmed."""
+    """A server that the test may kill; it persists every write before it replies."""
     name: str = request.param
     with RELEASES[name].start("--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
@@ -28,13 +28,13 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that hangs is noticed after little more than the longest blocking read."""
+    """Detect a server that hangs after little more than the longest blocking read."""
     assert Client.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout_seconds", 1.2)
 
 
 def all_kinds(handled: list[str]) -> App:
-    """An app with one function of each kind; they record their trigger's payload."""
+    """Return an app with one function of each kind; they record payloads."""
     app = App("test")
 
     @app.list_trigger(keys="list")
@@ -61,7 +61,7 @@ def all_up(host: Host) -> bool:
 
 
 async def feed(server: Server, handled: list[str], round_name: str) -> None:
-    """Add one of each kind, and wait until they are handled. A message is published until somebody handles it."""
+    """Add one entry of each kind and wait until all are handled. Publish the message until it is handled."""
     message = f"message {round_name}"
     async with redis.asyncio.Redis(port=server.port, protocol=2) as client:
         await client.rpush("list", f"element {round_name}")
@@ -82,28 +82,28 @@ def fed(round_name: str) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def fed_host(server: Server, handled: list[str]) -> AsyncIterator[Host]:
-    """A host of all kinds that has handled something of each."""
+    """A host with one function of each kind, each of which has handled an entry."""
     async with running_host(server, all_kinds(handled), pubsub_lease_seconds=1) as host:
         await feed(server, handled, "before")
         yield host
 
 
-def log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) -> int:
-    """How many lines an activity such as "on_entry: taking" has logged with a text in them."""
+def count_log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) -> int:
+    """Count the lines with this text that an activity such as "on_entry: fetching" has logged."""
     messages = [record.getMessage() for record in caplog.records]
     return sum(message.startswith(activity) and text in message for message in messages)
 
 
 async def test_a_restart(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """F5: after the server was killed and started again every kind goes on; one line and a metric show each change."""
+    """After the server is killed and restarted, every kind recovers; one line and a metric show each change."""
     handled: list[str] = []
-    activities = ("on_element: taking", "on_entry: taking", "on_message: maintaining")
+    activities = ("on_element: fetching", "on_entry: fetching", "on_message: maintaining")
     functions = [activity.partition(":")[0] for activity in activities]
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with fed_host(own_server, handled) as host:
             own_server.process.kill()
             own_server.process.wait()
-            await eventually(lambda: all(log_lines(caplog, activity, "trying again") for activity in activities))
+            await eventually(lambda: all(count_log_lines(caplog, activity, "retrying") for activity in activities))
             assert [metric(host, "source_up", function) for function in functions] == [0, 0, 0]
             await asyncio.to_thread(own_server.restart)
             await feed(own_server, handled, "after")
@@ -111,13 +111,13 @@ async def test_a_restart(own_server: Server, caplog: pytest.LogCaptureFixture) -
             for function in functions:
                 assert metric(host, "source_errors_total", function, reason="unavailable")
     for activity in activities:
-        assert log_lines(caplog, activity, "trying again until it works") == 1
-        assert log_lines(caplog, activity, "works again") == 1
+        assert count_log_lines(caplog, activity, "retrying until it succeeds") == 1
+        assert count_log_lines(caplog, activity, "recovered") == 1
 
 
 @both_kinds
-async def test_what_is_in_hand_during_a_restart(own_server: Server, kind: Kind) -> None:
-    """F5: entries whose function ends while Redis is away are settled when it is back, and not handled twice."""
+async def test_entries_in_progress_during_a_restart(own_server: Server, kind: Kind) -> None:
+    """Entries whose function finishes while Redis is down are settled when it is back, and not handled twice."""
     app, started, gate = App(), [], asyncio.Event()
 
     @trigger(app, kind, max_deliveries=2)
@@ -145,7 +145,7 @@ async def test_what_is_in_hand_during_a_restart(own_server: Server, kind: Kind) 
 
 @pytest.mark.usefixtures("short_timeouts")
 async def test_a_server_that_hangs(own_server: Server) -> None:
-    """F5: a server that stops answering is noticed by a timeout; every kind goes on when it answers again."""
+    """A server that stops responding is detected by a timeout; every kind recovers when it responds again."""
     handled: list[str] = []
     async with fed_host(own_server, handled) as host:
         own_server.process.send_signal(signal.SIGSTOP)
@@ -161,7 +161,7 @@ async def test_a_server_that_hangs(own_server: Server) -> None:
 
 @pytest.mark.parametrize("kind_of_client", ["normal", "pubsub"])
 async def test_killed_connections(server: Server, client: redis.asyncio.Redis, kind_of_client: str) -> None:
-    """F5: after CLIENT KILL of its connections every kind goes on, and nothing is handled twice."""
+    """After CLIENT KILL of its connections, every kind recovers, and list and stream entries are not handled twice."""
     handled: list[str] = []
     async with fed_host(server, handled):
         killed = await client.execute_command("CLIENT", "KILL", "TYPE", kind_of_client)
@@ -171,10 +171,10 @@ async def test_killed_connections(server: Server, client: redis.asyncio.Redis, k
         assert handled.count(kept) == 1
 
 
-async def test_a_key_of_another_type(
+async def test_a_key_of_the_wrong_type(
     client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F7, F17: while its key has another type a trigger shows the error, and the other works; then it recovers."""
+    """While its key has the wrong type, a trigger reports the error and the other works; then it recovers."""
     handled: list[str] = []
     app = all_kinds(handled)
     await client.set("list", "not a list")
@@ -185,16 +185,16 @@ async def test_a_key_of_another_type(
             await client.xadd("stream", {"payload": "entry"})
             await eventually(lambda: handled == ["entry"])
             assert metric(host, "source_up", "on_entry") == 1
-            assert log_lines(caplog, "on_element: taking", "wrong_type") == 1
+            assert count_log_lines(caplog, "on_element: fetching", "wrong_type") == 1
             await client.delete("list")
             await client.rpush("list", "element")
             await eventually(lambda: handled == ["entry", "element"])
             await eventually(lambda: metric(host, "source_up", "on_element") == 1)
-            assert log_lines(caplog, "on_element: taking", "works again") == 1
+            assert count_log_lines(caplog, "on_element: fetching", "recovered") == 1
 
 
-async def test_a_stream_of_another_type(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """F7: a stream that becomes another type and then right again is read again."""
+async def test_a_stream_of_the_wrong_type(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A stream that is replaced by another type and then recreated is read again."""
     handled: list[str] = []
     async with run_host(all_kinds(handled)) as host:
         await client.xadd("stream", {"payload": "before"})
@@ -211,7 +211,7 @@ async def test_a_stream_of_another_type(client: redis.asyncio.Redis, run_host: R
 async def test_a_command_that_the_acl_denies(
     client: redis.asyncio.Redis, server: Server, run_host: RunHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F17: a trigger whose user may not read says so, without the password; others work; it is read once allowed."""
+    """A trigger whose user may not read reports it without the password. Others work, and it recovers once allowed."""
     app, handled = App(), []
     secret = "hidden-word"
 
@@ -237,12 +237,12 @@ async def test_a_command_that_the_acl_denies(
             await client.execute_command("ACL", "SETUSER", "limited", "+xreadgroup")
             await eventually(lambda: handled == ["element", "entry"])
     await client.execute_command("ACL", "DELUSER", "limited")
-    assert log_lines(caplog, "on_entry: taking", "access_denied") == 1
+    assert count_log_lines(caplog, "on_entry: fetching", "access_denied") == 1
     assert secret not in caplog.text
 
 
-async def test_a_connection_that_cannot_be_reached(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """F17: a trigger whose Redis is not there keeps the host from being ready, and hinders no other trigger."""
+async def test_an_unreachable_connection(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A trigger whose Redis is unreachable keeps the host from being ready, and affects no other trigger."""
     app, handled = App(), []
 
     @app.list_trigger(keys="far", connection_string="127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""A Redis that refuses: read-only, out of memory, loading. Nothing is lost, and reading resumes by itself."""
+"""Redis refuses commands: read-only, out of memory, loading. Nothing is lost, and reading resumes by itself."""
 
 import asyncio
 import functools
@@ -19,9 +19,9 @@ from tests.support.waiting import eventually
 from triggerfish import App, Host
 from triggerfish.testing.server import Server, free_port
 
-#: Elements big enough to be noticed by a limit on memory.
+#: Large enough for a few elements to exceed a memory limit.
 PAYLOAD = "x" * 10_000
-#: Adds so many keys of so many bytes; they take a server a moment to load, in which it answers.
+#: Adds ARGV[2] keys of ARGV[3] bytes. Loading them takes the server a moment, during which it replies.
 FILL = """
 for i = ARGV[1] + 1, ARGV[1] + ARGV[2] do redis.call('SET', 'filler:' .. i, string.rep('x', tonumber(ARGV[3]))) end
 """
@@ -38,13 +38,13 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 async def admin(own_server: Server) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client of the test's own."""
+    """A client for the test."""
     async with redis.asyncio.Redis(port=own_server.port, protocol=2) as connected:
         yield connected
 
 
 def every_kind(handled: list[str]) -> App:
-    """An app with one function of each kind; they record their payload."""
+    """Return an app with one function of each kind; they record payloads."""
     app = App("test")
 
     @app.list_trigger(keys="list")
@@ -67,7 +67,7 @@ def metric(host: Host, name: str, function: str, **labels: str) -> float:
 
 
 def unavailable(host: Host, function: str) -> bool:
-    """Whether the function's Redis refused as one that cannot serve now."""
+    """Return whether the function's Redis has refused a command as temporarily unavailable."""
     return metric(host, "source_errors_total", function, reason="unavailable") > 0
 
 
@@ -76,21 +76,21 @@ async def all_up(host: Host) -> bool:
 
 
 async def message_is_handled(client: redis.asyncio.Redis, handled: list[str]) -> bool:
-    """Publish; whether a message was handled."""
+    """Publish a message. Return whether one was handled."""
     await client.publish("channel", "message")
     return "message" in handled
 
 
-def said(caplog: pytest.LogCaptureFixture, activity: str, word: str) -> int:
-    """How many lines an activity has logged that have a word in them."""
+def count_log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) -> int:
+    """Count the lines with this text that an activity has logged."""
     lines = [record.getMessage() for record in caplog.records]
-    return sum(line.startswith(activity) and word in line for line in lines)
+    return sum(line.startswith(activity) and text in line for line in lines)
 
 
 async def test_a_redis_that_becomes_read_only(
     own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When a primary becomes a replica every kind says so once; when it is a primary again they are read."""
+    """When a primary becomes a replica, each kind logs it once; when it is a primary again, reading resumes."""
     handled: list[str] = []
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with running_host(own_server, every_kind(handled), pubsub_lease_seconds=1) as host:
@@ -106,16 +106,24 @@ async def test_a_redis_that_becomes_read_only(
             await eventually(lambda: {"element", "entry"} <= set(handled))
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
-    assert said(caplog, "on_entry: taking", "trying again") == said(caplog, "on_entry: taking", "works again") == 1
-    # Before 6.2 an idle list is only looked at, which a replica lets it.
-    assert said(caplog, "on_element: taking", "trying again") == said(caplog, "on_element: taking", "works again") <= 1
-    assert said(caplog, "on_", "group_missing") == said(caplog, "on_", "made again") == 0
+    assert (
+        count_log_lines(caplog, "on_entry: fetching", "retrying")
+        == count_log_lines(caplog, "on_entry: fetching", "recovered")
+        == 1
+    )
+    # Before 6.2 an idle list is only checked, which a replica allows.
+    assert (
+        count_log_lines(caplog, "on_element: fetching", "retrying")
+        == count_log_lines(caplog, "on_element: fetching", "recovered")
+        <= 1
+    )
+    assert count_log_lines(caplog, "on_", "group_missing") == count_log_lines(caplog, "on_", "recreated") == 0
 
 
 async def test_a_redis_that_is_read_only(
     own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From a replica nothing is taken and nothing changes; a line says why, and it is read once it is a primary."""
+    """Nothing is taken from a replica or changed in it; a line gives the reason. Once it is a primary it is read."""
     handled: list[str] = []
     await admin.rpush("list", "a", "b")
     await admin.xadd("stream", {"payload": "c"})
@@ -130,15 +138,15 @@ async def test_a_redis_that_is_read_only(
             await eventually(lambda: {"a", "b", "c"} <= set(handled))
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
-    for activity in ("on_element: taking", "on_entry: opening", "on_message: maintaining"):
-        assert said(caplog, activity, "You can't write against a read only replica") == 1
-        assert said(caplog, activity, "works again") == 1
+    for activity in ("on_element: fetching", "on_entry: opening", "on_message: maintaining"):
+        assert count_log_lines(caplog, activity, "You can't write against a read only replica") == 1
+        assert count_log_lines(caplog, activity, "recovered") == 1
 
 
 async def test_a_redis_that_is_out_of_memory(
     own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without memory nothing is taken from a list and nothing changes; with more memory everything is handled once."""
+    """Out of memory, nothing is taken from a list and nothing changes; with more memory everything is handled once."""
     handled: list[str] = []
     elements = [f"{number} {PAYLOAD}" for number in range(50)]
     await admin.rpush("list", *elements)
@@ -157,12 +165,12 @@ async def test_a_redis_that_is_out_of_memory(
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
     assert sorted(handled[:50]) == sorted(elements)
-    assert said(caplog, "on_element: taking", "maxmemory") == 1
+    assert count_log_lines(caplog, "on_element: fetching", "maxmemory") == 1
     assert await admin.llen("list") == await admin.zcard(inflight_key("list")) == 0
 
 
-async def test_memory_that_ends_while_entries_are_in_hand(own_server: Server, admin: redis.asyncio.Redis) -> None:
-    """What is in hand when memory ends is settled: successes at once, dead letters when there is memory again."""
+async def test_out_of_memory_with_entries_in_progress(own_server: Server, admin: redis.asyncio.Redis) -> None:
+    """Entries in progress when memory runs out are settled: successes at once, dead letters once there is memory."""
     app, started, gate = App("test"), list[str](), asyncio.Event()
 
     @app.list_trigger(keys="list", max_deliveries=1)
@@ -188,7 +196,7 @@ async def test_memory_that_ends_while_entries_are_in_hand(own_server: Server, ad
 
 
 async def is_loading(server: Server) -> bool:
-    """Whether the server answers that it loads."""
+    """Return whether the server replies that it is loading."""
     async with redis.asyncio.Redis(port=server.port, protocol=2, retry=Retry(NoBackoff(), 0)) as client:
         try:
             await client.ping()
@@ -203,7 +211,7 @@ async def is_loading(server: Server) -> bool:
 async def test_a_redis_that_loads(
     own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a restarted Redis loads its data every trigger waits for it; then what was saved is handled."""
+    """Every trigger waits while a restarted Redis loads its data; then the saved entries are handled."""
     handled: list[str] = []
     monkeypatch.setattr("listeners.engine.resilient_loop.LAST_PAUSE_SECONDS", 0.05)  # loading takes a moment only
     await admin.config_set("rdbcompression", "no")
@@ -223,5 +231,7 @@ async def test_a_redis_that_loads(
         await eventually(lambda: message_is_handled(admin, handled))
         await eventually(lambda: all_up(host))
     assert sorted(entry for entry in handled if entry != "message") == ["element", "entry"]
-    reasons = {line.split("; trying")[0].rpartition("(")[2] for line in caplog.text.splitlines() if "; trying" in line}
+    reasons = {
+        line.split("; retrying")[0].rpartition("(")[2] for line in caplog.text.splitlines() if "; retrying" in line
+    }
     assert reasons == {"unavailable)"}

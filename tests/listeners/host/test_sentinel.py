@@ -1,4 +1,4 @@
-"""Under Sentinel: the primary is found, and a fail-over is followed."""
+"""Redis under Sentinel: the primary is found, and a failover is followed."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from triggerfish.testing.server import Server
 
 
 def all_kinds(handled: list[str]) -> App:
-    """An app with one function of each kind; they record their payload."""
+    """Return an app with one function of each kind; they record payloads."""
     app = App("test")
 
     @app.list_trigger(keys="l")
@@ -44,17 +44,17 @@ def all_kinds(handled: list[str]) -> App:
 
 
 @pytest.mark.parametrize("release", present("redis-7.0", "valkey-9.1"))
-async def test_a_fail_over(release: str) -> None:
-    """F5: all three triggers and measuring find the primary, and the new one after a fail-over."""
+async def test_a_failover(release: str) -> None:
+    """All three triggers and measuring find the primary, and the new one after a failover."""
     with Sentinels(RELEASES[release]) as sentinels:
         handled: list[str] = []
         ours = Client(parse_connection_string(sentinels.address), "test")
         subject = MeasuredTrigger(ListTrigger(keys=("l",)))
         async with running_host(sentinels, all_kinds(handled)):
-            await works(sentinels, handled, "before")
+            await send_and_wait(sentinels, handled, "before")
             server = await ours.server()
             await asyncio.to_thread(sentinels.kill_primary)
-            await works(sentinels, handled, "after")
+            await send_and_wait(sentinels, handled, "after")
 
             async def measured() -> bool:
                 found = (await measure(ours, server, [subject], CountMemory()))[subject]
@@ -64,8 +64,8 @@ async def test_a_fail_over(release: str) -> None:
         await ours.aclose()
 
 
-async def works(sentinels: Sentinels, handled: list[str], word: str) -> None:
-    """An element, an entry and a message that are sent to the primary now are handled."""
+async def send_and_wait(sentinels: Sentinels, handled: list[str], word: str) -> None:
+    """Send an element, an entry and a message to the primary and wait until they are handled."""
     async with redis.asyncio.Redis(port=sentinels.primary.port, protocol=2) as client:
         await client.rpush("l", f"{word} l")
         await client.xadd("s", {"n": f"{word} s"})
@@ -74,12 +74,10 @@ async def works(sentinels: Sentinels, handled: list[str], word: str) -> None:
 
 
 @pytest.mark.parametrize("release", present("redis-7.0", "valkey-9.1"))
-async def test_a_sentinel_that_knows_less(release: str) -> None:
-    """A replica that a Sentinel takes for the primary is neither measured nor subscribed to, until it is one; another
-    Sentinel is asked after it.
-    """
-    with RELEASES[release].start() as primary, RELEASES[release].start() as replica, replica.client() as its:
-        its.replicaof("127.0.0.1", primary.port)
+async def test_a_sentinel_with_stale_information(release: str) -> None:
+    """A replica that a Sentinel reports as the primary is not used until it is promoted; the next Sentinel is asked."""
+    with RELEASES[release].start() as primary, RELEASES[release].start() as replica, replica.client() as replica_client:
+        replica_client.replicaof("127.0.0.1", primary.port)
         with (
             sentinel_of(RELEASES[release], primary) as right,
             sentinel_of(RELEASES[release], replica, down_after_ms=60_000) as wrong,
@@ -97,14 +95,14 @@ async def test_a_sentinel_that_knows_less(release: str) -> None:
                 for _ in range(2):
                     await client.command("k", "RPUSH", "k", "x", doing="adding")
                     await client.invalidate_routes()
-            its.replicaof("NO", "ONE")
+            replica_client.replicaof("NO", "ONE")
             async with connected(wrong) as client:
                 await client.command("k", "DEL", "k", doing="deleting")
 
 
 @contextlib.asynccontextmanager
 async def connected(*sentinels: Server) -> AsyncIterator[Client]:
-    """A client that asks these Sentinels, in this order."""
+    """A client that asks these Sentinels in this order."""
     addresses = ",".join(sentinel.address for sentinel in sentinels)
     client = Client(parse_connection_string(f"{addresses},serviceName=main"), "test")
     try:
@@ -113,7 +111,7 @@ async def connected(*sentinels: Server) -> AsyncIterator[Client]:
         await client.aclose()
 
 
-async def test_a_service_that_the_sentinels_do_not_know() -> None:
+async def test_an_unknown_service() -> None:
     """An unknown service is an error that names it."""
     with Sentinels(RELEASES["valkey-9.1"]) as sentinels:
         client = Client(parse_connection_string(sentinels.address.replace("main", "other")), "test")
@@ -122,10 +120,10 @@ async def test_a_service_that_the_sentinels_do_not_know() -> None:
         await client.aclose()
 
 
-async def test_several_servers_that_are_no_cluster() -> None:
-    """Several endpoints without a cluster or a service: an error that says what to write."""
+async def test_several_servers_that_are_not_a_cluster() -> None:
+    """Several endpoints without a cluster or a service are an error that states the fix."""
     with RELEASES["valkey-9.1"].start() as one, RELEASES["valkey-9.1"].start() as other:
         client = Client(parse_connection_string(f"{one.address},{other.address}"), "test")
-        with pytest.raises(Exception, match="they are no cluster: name one of them, or Sentinels"):
+        with pytest.raises(Exception, match="that are not a cluster: name one server, or Sentinels"):
             await client.server()
         await client.aclose()

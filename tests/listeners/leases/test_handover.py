@@ -1,4 +1,4 @@
-"""Pub/sub while its holder changes: nothing is lost, nothing handled twice, however fast messages come."""
+"""Handovers of a pub/sub lease: no message is lost or handled twice, however fast messages arrive."""
 
 import asyncio
 import contextlib
@@ -31,17 +31,17 @@ from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
-#: More than a function could have waiting would only fill its queue, and prove nothing about hand-overs.
-MAX_WAITING = 2_000
+#: The largest backlog: more would only overflow the queue, which proves nothing about handovers.
+MAX_BACKLOG = 2_000
 
 Publish = Callable[[int], Awaitable[object]]
-Counted = Callable[[], Awaitable[int]]
+CountHandled = Callable[[], Awaitable[int]]
 
 
 class Publisher:
-    """Publishes 0, 1, 2, ... as fast as the server answers, while functions keep up. `number`: how many so far."""
+    """Publishes 0, 1, 2, ... as fast as the server replies while functions keep up. `number` is how many so far."""
 
-    def __init__(self, publish: Publish, handled: Counted) -> None:
+    def __init__(self, publish: Publish, handled: CountHandled) -> None:
         self.number = 0
         self._publish = publish
         self._handled = handled
@@ -59,33 +59,33 @@ class Publisher:
         while not self._stop.is_set():
             await self._publish(self.number)
             self.number += 1
-            if self.number % 500 == 0 and not await self._within(MAX_WAITING):
-                await eventually(lambda: self._within(MAX_WAITING // 2))
+            if self.number % 500 == 0 and not await self._within(MAX_BACKLOG):
+                await eventually(lambda: self._within(MAX_BACKLOG // 2))
 
-    async def went_on(self, number: int = 300) -> None:
-        """Wait until so many more are published and handled."""
+    async def wait_for_more(self, number: int = 300) -> None:
+        """Wait until `number` more messages are published and handled."""
         wanted = self.number + number
         await eventually(lambda: self.number > wanted)
         await eventually(lambda: self._within(self.number - wanted))
 
-    async def all_handled(self) -> None:
-        """Wait until everything is handled."""
+    async def wait_until_handled(self) -> None:
+        """Wait until every message is handled."""
         await eventually(lambda: self._within(0))
 
-    async def _within(self, waiting: int) -> bool:
-        return self.number - await self._handled() <= waiting
+    async def _within(self, backlog: int) -> bool:
+        return self.number - await self._handled() <= backlog
 
 
-def length_of(got: list[RedisMessage]) -> Counted:
-    """How many messages there are in a list."""
+def counter_of(got: list[RedisMessage]) -> CountHandled:
+    """Return a function that counts the messages in a list."""
 
-    async def length() -> int:
+    async def count() -> int:
         return len(got)
 
-    return length
+    return count
 
 
-#: What functions listen to, and how a message with a number gets there.
+#: The channels that functions listen to, and how to publish a number to each.
 CHANNELS: dict[str, Callable[[redis.asyncio.Redis], Publish]] = {
     "news": lambda client: lambda number: client.publish("news", number),
     "n?ws": lambda client: lambda number: client.publish("news", number),
@@ -99,22 +99,22 @@ CHANNELS: dict[str, Callable[[redis.asyncio.Redis], Publish]] = {
 async def test_several_drains_in_a_row_lose_nothing(
     client: redis.asyncio.Redis, run_host: RunHost, channel: str
 ) -> None:
-    """While a publisher goes on at full speed the holder drains four times: each message is handled once."""
+    """The holder drains four times while a publisher runs at full speed, and each message is handled once."""
     await client.config_set("notify-keyspace-events", "EK$")
     app, got = recording_app(channel)
 
     async with contextlib.AsyncExitStack() as stack:
         hosts = [await stack.enter_async_context(run_host(app, instance="0"))]
         await subscribed(client, 1)
-        async with Publisher(CHANNELS[channel](client), length_of(got)) as publisher:
+        async with Publisher(CHANNELS[channel](client), counter_of(got)) as publisher:
             for number in range(1, 5):
                 hosts.append(await stack.enter_async_context(run_host(app, instance=str(number))))
                 await eventually(lambda: listening(client, 2))
                 hosts[-2].drain()
                 await eventually(functools.partial(holds, client, str(number)))
                 await eventually(lambda: listening(client, 1))
-                await publisher.went_on()
-        await publisher.all_handled()
+                await publisher.wait_for_more()
+        await publisher.wait_until_handled()
         dropped = [sample(host, "messages_dropped_total") for host in hosts]
     epochs = {message.epoch for message in got}
     counts = Counter(map(number_of, got))
@@ -126,26 +126,26 @@ async def test_several_drains_in_a_row_lose_nothing(
 
 @pytest.mark.parametrize("quick", [True, False], ids=["at once", "when it holds the lease"])
 async def test_a_successor_that_drains_too(client: redis.asyncio.Redis, run_host: RunHost, *, quick: bool) -> None:
-    """Two drains that overlap lose nothing either: a third instance has every message from then on."""
+    """Two overlapping drains lose nothing: a third instance gets every message from then on."""
     app, got = recording_app("news")
 
     async with run_host(app, instance="first") as first:
         await subscribed(client, 1)
         async with run_host(app, instance="second") as second, run_host(app, instance="third"):
             await eventually(lambda: listening(client, 3))
-            async with Publisher(CHANNELS["news"](client), length_of(got)) as publisher:
-                await publisher.went_on(50)
+            async with Publisher(CHANNELS["news"](client), counter_of(got)) as publisher:
+                await publisher.wait_for_more(50)
                 first.drain()
                 await eventually(lambda: quick or passed_on(client, "first"))
                 second.drain()
                 await eventually(lambda: holds(client, "third"))
                 await eventually(lambda: listening(client, 1))
-            await publisher.all_handled()
+            await publisher.wait_until_handled()
     assert sorted(map(number_of, got)) == list(range(publisher.number))
 
 
-async def test_one_of_several_takes_over(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """Of several that stand by exactly one succeeds, and the others stand by for the next time."""
+async def test_one_of_several_standbys_takes_over(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Exactly one of several standbys takes over, and the others keep standing by."""
     app, got = recording_app("news")
 
     names = {"first", "second", "third", "fourth"}
@@ -155,21 +155,19 @@ async def test_one_of_several_takes_over(client: redis.asyncio.Redis, run_host: 
         for name in sorted(names - {"first"}):
             hosts[name] = await stack.enter_async_context(run_host(app, instance=name))
         await eventually(lambda: listening(client, 4))
-        async with Publisher(CHANNELS["news"](client), length_of(got)) as publisher:
+        async with Publisher(CHANNELS["news"](client), counter_of(got)) as publisher:
             for left in (3, 2, 1):
                 name = await holder(client)
                 hosts[name].drain()
                 await eventually(functools.partial(listening, client, left))
                 await subscribed(client, 1)
-        await publisher.all_handled()
+        await publisher.wait_until_handled()
     assert sorted(map(number_of, got)) == list(range(publisher.number))
     assert {message.epoch for message in got} <= {1, 2, 3, 4}
 
 
-async def test_what_waits_for_a_slow_function_does_not_hold_the_lease(
-    client: redis.asyncio.Redis, run_host: RunHost
-) -> None:
-    """What had come to the old holder is handled there, while the new one handles what comes now already."""
+async def test_queued_messages_do_not_delay_a_handover(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """The old holder handles its queued messages while the new holder already handles later ones."""
     handled: list[tuple[str, str]] = []
     gate = asyncio.Event()
     app, other_app = App("test"), App("test")
@@ -196,12 +194,12 @@ async def test_what_waits_for_a_slow_function_does_not_hold_the_lease(
             await eventually(lambda: handled == [("second", "new")])
             gate.set()
             await eventually(lambda: len(handled) == 31)
-    assert Counter(who for who, _ in handled) == {"first": 30, "second": 1}
+    assert Counter(instance for instance, _ in handled) == {"first": 30, "second": 1}
 
 
-async def test_processes_that_are_terminated(server: Server, client: redis.asyncio.Redis) -> None:
-    """At SIGTERM another process takes over within a second, and each message is handled once, drain after drain."""
-    took: list[float] = []
+async def test_terminated_processes(server: Server, client: redis.asyncio.Redis) -> None:
+    """After each SIGTERM another process takes over within a second, and each message is handled once."""
+    takeover_seconds: list[float] = []
 
     async def handled() -> int:
         return int(await client.llen("handled:pubsub"))
@@ -212,21 +210,21 @@ async def test_processes_that_are_terminated(server: Server, client: redis.async
         await subscribed(client, 1)
         async with Publisher(lambda number: client.publish("work:pubsub", number), handled) as publisher:
             for left in (2, 1):
-                await publisher.went_on()
+                await publisher.wait_for_more()
                 name = await holder(client, RECORDER_KEY)
                 processes[name].send_signal(signal.SIGTERM)
                 began = time.monotonic()
-                await eventually(functools.partial(_taken_over_from, client, name))
-                took.append(time.monotonic() - began)
+                await eventually(functools.partial(_is_taken_over_from, client, name))
+                takeover_seconds.append(time.monotonic() - began)
                 await eventually(functools.partial(listening, client, left, RECORDER_KEY))
-            await publisher.went_on()
-        await publisher.all_handled()
+            await publisher.wait_for_more()
+        await publisher.wait_until_handled()
         lines = await recorded(client, "handled:pubsub")
     assert sorted(int(line.split()[1]) for line in lines) == list(range(publisher.number))
     assert len({line.split()[0] for line in lines}) == 3
-    assert max(took) < 1
+    assert max(takeover_seconds) < 1
 
 
-async def _taken_over_from(client: redis.asyncio.Redis, instance: str) -> bool:
-    """Whether another instance holds the recorder's lease."""
+async def _is_taken_over_from(client: redis.asyncio.Redis, instance: str) -> bool:
+    """Return whether another instance holds the recorder's lease."""
     return await holder(client, RECORDER_KEY) not in {"", instance}

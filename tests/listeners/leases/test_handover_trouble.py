@@ -1,4 +1,4 @@
-"""A hand-over that goes wrong half-way: it ends within a second or a lease time, and messages go on."""
+"""Handovers that fail halfway end within a second or one lease time, and messages are handled again."""
 
 import gc
 import time
@@ -15,42 +15,38 @@ from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 
 
-async def test_a_drain_without_anybody_who_stands_by_does_not_wait(
-    client: redis.asyncio.Redis, run_host: RunHost
-) -> None:
-    """An instance alone sees that nobody listens, and ends the lease at once."""
+async def test_a_drain_without_standbys_does_not_wait(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """An instance without standbys releases the lease at once."""
     app, _ = recording_app("*")
     async with run_host(app) as host:
         await subscribed(client, 1)
         began = time.monotonic()
         host.drain()
         await eventually(lambda: listening(client, 0))
-        took = time.monotonic() - began
-    assert took < 0.4
+        seconds = time.monotonic() - began
+    assert seconds < 0.4
     assert await client.exists(KEY) == 0
 
 
-async def test_one_that_dies_after_it_said_that_it_drains(
-    client: redis.asyncio.Redis, ours: Client, run_host: RunHost
-) -> None:
-    """A holder that dies half-way has said that it goes: another takes over at once, however long the lease is."""
+async def test_a_holder_that_dies_after_its_offer(client: redis.asyncio.Redis, ours: Client, run_host: RunHost) -> None:
+    """After a holder announces a drain and dies, another takes over at once, however long the lease is."""
     app, got = recording_app("news")
     dead = RedisLease(ours, KEY, "dead", 3600)
     assert await dead.acquire()
     async with run_host(app, instance="next"):
         await eventually(lambda: listening(client, 1))
         began = time.monotonic()
-        assert await Handover(dead).offer() == 0  # it does not listen itself: the one that stands by is not counted
+        assert await Handover(dead).offer() == 0  # it does not listen itself, so the standby is subtracted instead
         await eventually(lambda: holds(client, "next"))
-        took = time.monotonic() - began
+        seconds = time.monotonic() - began
         await client.publish("news", "1")
         await eventually(lambda: got)
-    assert took < 1
+    assert seconds < 1
     assert got[0].epoch == 2
 
 
 async def test_a_successor_that_dies_before_it_takes_over(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A holder that waits in vain ends the lease within a second, and another acquires it then."""
+    """A holder that waits in vain for its successor releases the lease within a second."""
     app, got = recording_app("news")
     async with client.pubsub() as dead:
         await dead.subscribe(lease_notices_channel(KEY))
@@ -68,7 +64,7 @@ async def test_a_successor_that_dies_before_it_takes_over(client: redis.asyncio.
 async def test_a_successor_that_dies_after_it_took_over(
     client: redis.asyncio.Redis, ours: Client, run_host: RunHost
 ) -> None:
-    """The old holder stops at the marker; another one goes on after the dead one's lease time."""
+    """The old holder stops at the marker; another instance continues after the dead successor's lease time."""
     app, got = recording_app("news")
     dead = RedisLease(ours, KEY, "dead", 1)
     async with client.pubsub() as notices, run_host(app, instance="first") as first:
@@ -79,7 +75,7 @@ async def test_a_successor_that_dies_after_it_took_over(
         assert await Handover(dead).take_over()
         assert dead.held
         began = time.monotonic()
-        await client.publish("news", "1")  # nobody's: it came after the marker
+        await client.publish("news", "1")  # lost, as it was published after the marker
         async with run_host(app, instance="third"):
             await eventually(lambda: holds(client, "third"))
             assert time.monotonic() - began < 2
@@ -89,8 +85,8 @@ async def test_a_successor_that_dies_after_it_took_over(
     assert [(number_of(message), message.epoch) for message in got] == [(2, 3)]
 
 
-async def test_nonsense_on_the_channel_for_notices(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """What anybody publishes there changes nothing and reaches no function, not even one that listens to all."""
+async def test_bogus_notices_are_ignored(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Bogus messages on the channel for notices change nothing and reach no function, not even one that reads `*`."""
     app, got = recording_app("*")
     async with run_host(app, instance="first"):
         await subscribed(client, 1)
@@ -113,7 +109,7 @@ async def test_nonsense_on_the_channel_for_notices(client: redis.asyncio.Redis, 
 async def test_lost_connections_during_a_drain(
     client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without its connection the old holder sees no marker: it still ends, and another goes on within a second."""
+    """Without its connection the old holder gets no marker, yet another instance takes over within two seconds."""
     app, got = recording_app("news")
     async with run_host(app, instance="first") as first, run_host(app, instance="second"):
         await eventually(lambda: listening(client, 2))
@@ -130,10 +126,10 @@ async def test_lost_connections_during_a_drain(
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
-async def test_where_there_is_no_marker(
+async def test_a_drain_without_a_handover(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where not all meet on one server the lease is released at a drain, and another acquires it within a second."""
+    """On a cluster, a drain releases the lease, and another instance acquires it within a second."""
     monkeypatch.setattr(Client, "is_cluster", property(lambda _: True))
     app, got = recording_app("news")
     async with run_host(app, instance="first") as first, run_host(app, instance="second"):

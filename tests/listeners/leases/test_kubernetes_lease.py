@@ -1,4 +1,4 @@
-"""Leases in Kubernetes, through the real client, against a stand-in of the API server."""
+"""Leases in Kubernetes, through the real client and against a stand-in for the API server."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ Contender = Callable[..., KubernetesLease]
 
 @pytest.fixture
 async def contender(api: LeaseApi) -> AsyncIterator[Contender]:
-    """Makes leases on the server: `contender(name, ttl_seconds)`."""
+    """A factory of leases on the server: `contender(name, ttl_seconds)`."""
     async with contextlib.AsyncExitStack() as stack:
 
         def make(holder: str, ttl_seconds: float = 1.0) -> KubernetesLease:
@@ -31,13 +31,13 @@ async def contender(api: LeaseApi) -> AsyncIterator[Contender]:
 
 
 def spec(api: LeaseApi) -> dict[str, Any]:
-    """What the server keeps of the Lease."""
+    """Return the spec of the Lease on the server."""
     found: dict[str, Any] = api.leases[NAME]["spec"]
     return found
 
 
-async def test_one_of_two_holds_it(api: LeaseApi, contender: Contender) -> None:
-    """The first one creates the Lease; the other does not get it, however often the first renews."""
+async def test_one_of_two_contenders_holds_the_lease(api: LeaseApi, contender: Contender) -> None:
+    """The first contender creates the Lease; the second does not get it, however often the first renews."""
     first, second = contender("first"), contender("second")
     assert await first.acquire()
     assert (first.epoch, first.held) == (1, True)
@@ -53,7 +53,7 @@ async def test_one_of_two_holds_it(api: LeaseApi, contender: Contender) -> None:
 
 
 async def test_a_renewal_is_one_request(api: LeaseApi, contender: Contender) -> None:
-    """Who holds it writes at once what it has written last; who stands by only reads."""
+    """The holder updates its last version without reading it again; a standby only reads."""
     first, second = contender("first"), contender("second")
     await first.acquire()
     api.requests.clear()
@@ -62,8 +62,8 @@ async def test_a_renewal_is_one_request(api: LeaseApi, contender: Contender) -> 
     assert api.requests == ["update", "get"]
 
 
-async def test_it_is_taken_over_after_silence(api: LeaseApi, contender: Contender) -> None:
-    """When the holder is silent another takes over after the duration, not earlier, and with the next epoch."""
+async def test_a_silent_holder_is_replaced(api: LeaseApi, contender: Contender) -> None:
+    """When the holder is silent, another takes over after the duration, not earlier, with the next epoch."""
     first, second = contender("first", 1), contender("second", 1)
     await first.acquire()
     began = time.monotonic()
@@ -77,7 +77,7 @@ async def test_it_is_taken_over_after_silence(api: LeaseApi, contender: Contende
 
 @pytest.mark.parametrize("renewed", ["1999-01-01T00:00:00.000001Z", "2999-01-01T00:00:00.000001Z"])
 async def test_clocks_do_not_matter(api: LeaseApi, contender: Contender, renewed: str) -> None:
-    """A holder whose clock is wrong by centuries keeps the lease while it renews, and loses it when it does not."""
+    """A holder whose clock is wrong by centuries keeps the lease while it renews, and loses it when it stops."""
     first = contender("first", 1)
     for second in range(4):
         wrong = renewed.replace("00.", f"{second:02}.")
@@ -90,7 +90,7 @@ async def test_clocks_do_not_matter(api: LeaseApi, contender: Contender, renewed
 
 
 async def test_the_holders_duration_counts(api: LeaseApi, contender: Contender) -> None:
-    """One whose own lease time is shorter waits for as long as the holder says."""
+    """A contender with a shorter lease time waits for the duration that the holder has set."""
     first = contender("first", 1)
     api.put(NAME, holderIdentity="slow", leaseDurationSeconds=2, leaseTransitions=1)
     began = time.monotonic()
@@ -98,8 +98,8 @@ async def test_the_holders_duration_counts(api: LeaseApi, contender: Contender) 
     assert 2 <= time.monotonic() - began < 3
 
 
-async def test_a_change_of_metadata_is_no_sign_of_life(api: LeaseApi, contender: Contender) -> None:
-    """Somebody who labels the Lease again and again does not keep a dead holder in its place."""
+async def test_a_change_of_metadata_is_not_a_renewal(api: LeaseApi, contender: Contender) -> None:
+    """Repeated changes of the Lease's metadata do not keep a dead holder in place."""
     first = contender("first", 1)
     api.put(NAME, holderIdentity="dead", leaseDurationSeconds=1)
 
@@ -110,8 +110,10 @@ async def test_a_change_of_metadata_is_no_sign_of_life(api: LeaseApi, contender:
     await eventually(acquired, seconds=3)
 
 
-async def test_a_conflict_is_no_lease(api: LeaseApi, contender: Contender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who reads before another one writes gets a conflict, and is not the holder this time."""
+async def test_a_conflict_does_not_grant_the_lease(
+    api: LeaseApi, contender: Contender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A contender that reads before another one writes gets a conflict, and does not become the holder."""
     first, second = contender("first"), contender("second")
     api.put(NAME, holderIdentity="")
     read = first._read
@@ -126,8 +128,8 @@ async def test_a_conflict_is_no_lease(api: LeaseApi, contender: Contender, monke
     assert (first.held, second.held, spec(api)["holderIdentity"]) == (False, True, "second")
 
 
-async def test_two_that_create_it_at_once(api: LeaseApi, contender: Contender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two that find no Lease one creates it."""
+async def test_concurrent_creation(api: LeaseApi, contender: Contender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two contenders that find no Lease, one creates it."""
     first, second = contender("first"), contender("second")
     assert await second.acquire()
 
@@ -139,17 +141,17 @@ async def test_two_that_create_it_at_once(api: LeaseApi, contender: Contender, m
     assert spec(api)["holderIdentity"] == "second"
 
 
-async def test_a_holder_goes_on_after_a_foreign_change(api: LeaseApi, contender: Contender) -> None:
-    """A label that somebody adds costs the holder a conflict and a second request, but not the lease."""
+async def test_a_holder_survives_a_foreign_change(api: LeaseApi, contender: Contender) -> None:
+    """A change by another client costs the holder a conflict and more requests, but not the lease."""
     first = contender("first")
     await first.acquire()
-    api.put(NAME, acquireTime="2026-01-01T00:00:00.000000Z")  # a whole second, which must be written as one
+    api.put(NAME, acquireTime="2026-01-01T00:00:00.000000Z")  # a whole second, which must be written with a fraction
     assert await first.acquire()
     assert (first.epoch, spec(api)["leaseTransitions"]) == (1, 1)
 
 
 async def test_release_hands_over_at_once(api: LeaseApi, contender: Contender) -> None:
-    """After a release the next one that looks is the holder, however long the lease is."""
+    """After a release, the next contender that tries becomes the holder, however long the lease is."""
     first, second = contender("first", 3600), contender("second", 3600)
     await first.acquire()
     assert not await second.acquire()
@@ -161,8 +163,8 @@ async def test_release_hands_over_at_once(api: LeaseApi, contender: Contender) -
     assert spec(api)["holderIdentity"] == "second"
 
 
-async def test_one_of_the_same_name_has_another_epoch(contender: Contender) -> None:
-    """A process that is started anew under its old name need not wait, and gets an epoch of its own."""
+async def test_a_restarted_instance_gets_a_new_epoch(contender: Contender) -> None:
+    """A process that restarts under its old name need not wait, and gets a new epoch."""
     assert await contender("first", 3600).acquire()
     again = contender("first", 3600)
     assert await again.acquire()
@@ -170,8 +172,8 @@ async def test_one_of_the_same_name_has_another_epoch(contender: Contender) -> N
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "update"])
-async def test_what_the_role_lacks_is_named(api: LeaseApi, contender: Contender, verb: str) -> None:
-    """A denied verb is an error that says which Role is needed, or what to set instead."""
+async def test_a_denied_verb_is_reported(api: LeaseApi, contender: Contender, verb: str) -> None:
+    """A denied verb is an error that describes the Role that is needed, and the setting that avoids it."""
     first = contender("first")
     if verb == "update":
         await first.acquire()
@@ -191,15 +193,15 @@ async def test_what_the_role_lacks_is_named(api: LeaseApi, contender: Contender,
         (503, SourceUnavailableError),
     ],
 )
-async def test_other_answers(api: LeaseApi, contender: Contender, status: int, error: type[Exception]) -> None:
-    """Each answer that is not what was asked for is one of our errors; an unknown namespace is one too."""
+async def test_other_errors(api: LeaseApi, contender: Contender, status: int, error: type[Exception]) -> None:
+    """Every unexpected response becomes a SourceError, also that for an unknown namespace."""
     api.status = status
     with pytest.raises(error):
         await contender("first").acquire()
 
 
 async def test_an_outage_while_it_is_held(api: LeaseApi, contender: Contender) -> None:
-    """A holder that cannot renew stops before its lease ends for others, and goes on when the API is back."""
+    """A holder that cannot renew stops before its lease ends for others, and resumes when the API is back."""
     first, second = contender("first", 1), contender("second", 1)
     await first.acquire()
     held_until = time.monotonic() + 1
@@ -217,24 +219,24 @@ async def test_an_outage_while_it_is_held(api: LeaseApi, contender: Contender) -
     assert (first.held, first.epoch) == (True, 1)
 
 
-async def test_nobody_there(contender: Contender, api: LeaseApi) -> None:
-    """A server that cannot be reached is an error that can be tried again."""
+async def test_an_unreachable_server(contender: Contender, api: LeaseApi) -> None:
+    """An unreachable server is an error that can be retried."""
     api.url = "http://127.0.0.1:1"
     with pytest.raises(SourceUnavailableError):
         await contender("first").acquire()
 
 
-async def test_an_answer_that_was_lost(api: LeaseApi, contender: Contender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A renewal that was done but not confirmed is not lost: the next one finds the lease ours."""
+async def test_a_lost_response(api: LeaseApi, contender: Contender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal whose response was lost does not cost the lease: the next one finds the same holder."""
     first = contender("first", 3600)
     await first.acquire()
-    api.put(NAME, renewTime="2026-01-01T00:00:00.000001Z")  # as our own lost write would have
+    api.put(NAME, renewTime="2026-01-01T00:00:00.000001Z")  # as the write with the lost response did
     assert await first.acquire()
     assert first.epoch == 1
 
 
 def test_names() -> None:
-    """A Lease's name is a DNS label that tells the function, and no two functions share one."""
+    """A Lease's name is a DNS label that shows the function, and no two functions share one."""
     pairs = [("a-b", "c"), ("a", "b-c"), ("A", "b_c"), ("Überapp", "größe"), ("x" * 300, "y" * 300), ("", "\udcff")]
     names = [lease_name(app, function) for app, function in pairs]
     assert len(set(names)) == len(pairs)

@@ -1,4 +1,4 @@
-"""Hosts whose leases are in Kubernetes, and how it is decided where leases are."""
+"""Hosts with leases in Kubernetes, and how the place of leases is chosen."""
 
 import builtins
 import ssl
@@ -24,7 +24,7 @@ NAME = lease_name("test", "on_message")
 
 @pytest.fixture
 def in_cluster(api: LeaseApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """This process finds the stand-in where the API server of its cluster would be."""
+    """Make the stand-in the API server of this process's cluster."""
     (tmp_path / "namespace").write_text("shop\n")
     monkeypatch.setattr(kubernetes_lease, "SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setattr(kubernetes_lease, "cluster_api", lambda: client_of(api))
@@ -33,7 +33,7 @@ def in_cluster(api: LeaseApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.mark.usefixtures("in_cluster")
 @pytest.mark.releases("valkey-9.1")
 async def test_hosts_with_a_kubernetes_lease(api: LeaseApi, client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """Of two hosts one is subscribed; when it drains the other takes over within a second or so; Redis has no lease."""
+    """One of two hosts is subscribed. At its drain the other takes over within two seconds. Redis has no lease."""
     app, got = recording_app("news")
     options: dict[str, object] = {"pubsub_lease": "kubernetes", "pubsub_lease_seconds": 3600}
     async with run_host(app, instance="first", **options) as first:
@@ -55,8 +55,8 @@ async def test_hosts_with_a_kubernetes_lease(api: LeaseApi, client: redis.asynci
 
 @pytest.mark.usefixtures("in_cluster")
 @pytest.mark.releases("valkey-9.1")
-async def test_a_host_without_the_right(api: LeaseApi, client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A denied lease is shown as this trigger's trouble; nobody subscribes, and no other trigger suffers."""
+async def test_a_host_without_permission(api: LeaseApi, client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A denied lease is an error of its trigger alone: no instance subscribes, and other triggers work."""
     app, _ = recording_app("news")
     elements: list[str] = []
 
@@ -85,10 +85,10 @@ async def test_a_host_without_the_right(api: LeaseApi, client: redis.asyncio.Red
         ("", False, "kubernetes", True),
     ],
 )
-def test_where_leases_are(
+def test_where_leases_are_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, choice: Any, *, token: bool, expected: bool
 ) -> None:
-    """auto is Kubernetes in a cluster with a service account's token, and Redis elsewhere."""
+    """`auto` is Kubernetes in a cluster with a service account's token, and Redis elsewhere."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setattr(kubernetes_lease, "SERVICE_ACCOUNT", tmp_path)
     if token:
@@ -96,29 +96,29 @@ def test_where_leases_are(
     assert wants_kubernetes(choice) is expected
 
 
-def test_kubernetes_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To ask for a Kubernetes lease outside a cluster is a mistake that is named, never a lease elsewhere."""
+def test_kubernetes_leases_outside_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Kubernetes lease outside a cluster is a configuration error; no other lease is used instead."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(ConfigurationError, match=r"host.pubsub_lease.*service account.*host.pubsub_lease=redis"):
         open_kubernetes_lease("shop", "forget", "first", 10)
 
 
-def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the optional package the error says how to install it."""
-    there = builtins.__import__
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the optional package, the error gives the command that installs it."""
+    real_import = builtins.__import__
 
-    def without_kubernetes(name: str, *arguments: Any, **more: Any) -> Any:
+    def without_kubernetes(name: str, *arguments: Any, **options: Any) -> Any:
         if name.startswith("kubernetes"):
             raise ImportError(name)
-        return there(name, *arguments, **more)
+        return real_import(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without_kubernetes)
     with pytest.raises(ConfigurationError, match=r"pip install 'triggerfish\[kubernetes\]'.*host.pubsub_lease=redis"):
         open_kubernetes_lease("shop", "forget", "first", 10)
 
 
-async def test_the_client_is_that_of_the_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In a cluster the client goes to its API server, trusts its certificates and shows the pod's token."""
+async def test_the_client_uses_the_pods_service_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a pod, the client connects to the cluster's API server, trusts its certificates and sends the pod's token."""
     token = tmp_path / "token"
     token.write_text("hidden-word")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")

@@ -1,4 +1,4 @@
-"""What the seed's triggers do, on every server release: lists and streams."""
+"""Behaviour of list and stream triggers and their parameters, on every server release."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,8 @@ from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
 
-async def test_every_element_is_handled_and_the_list_is_empty_after(
-    client: redis.asyncio.Redis, run_host: RunHost
-) -> None:
-    """A1: RPUSH q a b calls the handler for both; nothing is left in the list or in flight."""
+async def test_every_element_is_handled_and_the_list_ends_empty(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """RPUSH q a b calls the handler for both; nothing is left in the list or in flight."""
     app, handled = App(), []
 
     @app.list_trigger(keys="q")
@@ -38,10 +36,10 @@ async def test_every_element_is_handled_and_the_list_is_empty_after(
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
 @pytest.mark.parametrize(("from_beginning", "order"), [(True, ["1", "2", "3"]), (False, ["3", "2", "1"])])
-async def test_the_end_that_elements_are_taken_from(
+async def test_elements_are_taken_from_either_end(
     client: redis.asyncio.Redis, run_host: RunHost, from_beginning: bool, order: list[str], delivery: str
 ) -> None:
-    """A2: one at a time, elements come in their order from the beginning, and in the opposite order from the end."""
+    """Elements are delivered in list order from the beginning, and in reverse order from the end."""
     app, handled = App(), []
 
     @app.list_trigger(keys="q", batch_size=1, list_pop_from_beginning=from_beginning, delivery=delivery)
@@ -56,7 +54,7 @@ async def test_the_end_that_elements_are_taken_from(
 
 @pytest.mark.parametrize("from_beginning", [True, False])
 async def test_a_batch_keeps_the_order(client: redis.asyncio.Redis, run_host: RunHost, from_beginning: bool) -> None:
-    """A2: a batch holds its elements in the order in which they were taken."""
+    """A batch contains its elements in the order in which they were taken."""
     app, calls = App(), []
 
     @app.list_trigger(keys="q", list_pop_from_beginning=from_beginning)
@@ -70,7 +68,7 @@ async def test_a_batch_keeps_the_order(client: redis.asyncio.Redis, run_host: Ru
 
 
 async def test_three_processes_share_the_work(server: Server, client: redis.asyncio.Redis) -> None:
-    """A3, A9: each of 1,000 is handled once, and each of three processes handles some, as a consumer of its own."""
+    """Each of 1,000 entries is handled once, and each of three processes handles some, with its own consumer."""
     pushed = [str(number) for number in range(1000)]
     async with host_processes(server, client, "one", "two", "three"):
         for kind in KINDS:
@@ -91,7 +89,7 @@ async def test_three_processes_share_the_work(server: Server, client: redis.asyn
 async def test_a_list_parameter_gets_full_batches(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind, number: int, calls: list[int]
 ) -> None:
-    """A4: a backlog comes in batches of the batch size, and only the last one is smaller."""
+    """A backlog is delivered in full batches; only the last one may be smaller."""
     app, handled = App(), []
 
     @trigger(app, kind, batch_size=10)
@@ -105,7 +103,7 @@ async def test_a_list_parameter_gets_full_batches(
 
 
 async def test_several_keys_at_least_once(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A5: elements of several keys are handled with the right trigger key on every version."""
+    """Elements of several keys are handled with the right trigger key on every version."""
     app, handled = App(), Counter[str]()
 
     @app.list_trigger(keys="k1 k2 k3")
@@ -122,7 +120,7 @@ async def test_several_keys_at_least_once(client: redis.asyncio.Redis, run_host:
 async def test_several_keys_at_most_once(
     client: redis.asyncio.Redis, run_host: RunHost, version: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A5: plain pops read several keys from 7.0; before, only the first, and a warning names the others."""
+    """Plain pops read several keys from Redis 7.0. Before, they read only the first; a warning names the others."""
     app, handled = App(), []
 
     @app.list_trigger(keys="k1 k2 k3", delivery="at-most-once", batch_size=2)
@@ -136,7 +134,7 @@ async def test_several_keys_at_most_once(
             await eventually(lambda: handled.count("k1") == 6)
             if version >= (7,):
                 await eventually(lambda: Counter(handled) == {"k1": 6, "k2": 6, "k3": 6})
-            else:  # all keys were looked at by the time that a later element of the first key is handled
+            else:  # once a later element of the first key is handled, every key would have been polled
                 await client.rpush("k1", "later")
                 await eventually(lambda: handled == ["k1"] * 7)
     warned = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -148,7 +146,7 @@ async def test_several_keys_at_most_once(
 async def test_the_commands_of_plain_pops(
     client: redis.asyncio.Redis, run_host: RunHost, version: tuple[int, ...], keys: str, from_beginning: bool
 ) -> None:
-    """A6: several keys are read by LMPOP from 7.0, one by LPOP or RPOP, with a count from 6.2; never by a script."""
+    """Several keys are read by LMPOP from 7.0, one by LPOP or RPOP, with a count from 6.2; never by a script."""
     app, handled = App(), []
 
     @app.list_trigger(keys=keys, delivery="at-most-once", list_pop_from_beginning=from_beginning, polling_interval_ms=5)
@@ -169,7 +167,7 @@ async def test_the_commands_of_plain_pops(
 
 
 async def test_a_stream_entry_as_json(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A7: an entry's JSON is its stream and its fields; it is acknowledged after."""
+    """The JSON of an entry contains its stream and its fields; the entry is acknowledged afterwards."""
     app, handled = App(), []
 
     @app.stream_trigger(keys="s", polling_interval_ms=20)
@@ -185,8 +183,8 @@ async def test_a_stream_entry_as_json(client: redis.asyncio.Redis, run_host: Run
     assert (message.id, message.fields) == (added.decode(), ((b"a", b"b"), (b"c", b"d")))
 
 
-async def test_entries_from_before_the_first_start(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A8: what was added before the group existed is delivered, in order."""
+async def test_entries_added_before_the_first_start(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Entries added before the group existed are delivered, in order."""
     app, handled = App(), []
 
     @app.stream_trigger(keys="s", polling_interval_ms=20, batch_size=1)
@@ -201,7 +199,7 @@ async def test_entries_from_before_the_first_start(client: redis.asyncio.Redis, 
 
 @pytest.mark.parametrize("delete", [True, False])
 async def test_delete_after_process(client: redis.asyncio.Redis, run_host: RunHost, delete: bool) -> None:
-    """A10: handled entries are deleted from the stream only if that is asked for; nothing is pending either way."""
+    """Handled entries are deleted from the stream only on request; nothing is pending in either case."""
     app, handled = App(), []
 
     @app.stream_trigger(keys="s", polling_interval_ms=20, delete_after_process=delete)
@@ -219,7 +217,7 @@ async def test_delete_after_process(client: redis.asyncio.Redis, run_host: RunHo
 async def test_two_functions_on_one_stream(
     client: redis.asyncio.Redis, run_host: RunHost, groups: tuple[str, str], copies: int
 ) -> None:
-    """A11: functions with groups of their own all see every entry; those with the same group share them."""
+    """Functions with different groups each get every entry; functions with the same group share them."""
     app, handled = App(), Counter[str]()
 
     async def first(fields: dict[str, str]) -> None:
@@ -238,8 +236,8 @@ async def test_two_functions_on_one_stream(
     assert handled == {str(number): copies for number in range(50)}
 
 
-async def test_connections_say_who_they_are(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A20: every connection of a host carries a name with the app, the function and the instance."""
+async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """The name of every host connection contains the app, the function and the instance."""
     app = App("shop")
 
     @app.list_trigger(keys="q")
@@ -273,7 +271,7 @@ async def none_pending(client: redis.asyncio.Redis, key: str, group: str) -> boo
 
 @contextlib.asynccontextmanager
 async def watched_commands(client: redis.asyncio.Redis, seen: set[str]) -> AsyncIterator[None]:
-    """Collect in `seen` the commands that the server gets within the block."""
+    """Collect the commands that the server receives within the block in `seen`."""
     async with client.monitor() as monitor:
 
         async def collect() -> None:

@@ -1,4 +1,4 @@
-"""Pub/sub on a real cluster: channels at one node, keyspace notifications from every primary, fail-over."""
+"""Pub/sub on a real cluster: channels on one node, keyspace notifications from every primary, failover."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 def recording_app(channel: str) -> tuple[App, list[str]]:
-    """An app with one function, and the "channel message" that it got."""
+    """Return an app with one function, and the list of "channel message" texts that it receives."""
     app, got = App("test"), list[str]()
 
     @app.pubsub_trigger(channel=channel)
@@ -35,7 +35,7 @@ def recording_app(channel: str) -> tuple[App, list[str]]:
 
 
 async def subscriptions(cluster: Cluster) -> int:
-    """How many subscriptions all living nodes have."""
+    """Count the subscriptions on all running nodes."""
     total = 0
     for node in cluster.nodes:
         if node.process.poll() is None:
@@ -45,30 +45,30 @@ async def subscriptions(cluster: Cluster) -> int:
 
 
 async def until_subscribed(cluster: Cluster, number: int) -> None:
-    """Wait until so many subscriptions are there."""
+    """Wait until there are `number` subscriptions."""
 
-    async def are_there() -> bool:
+    async def reached() -> bool:
         return await subscriptions(cluster) == number
 
-    await eventually(are_there, seconds=20)
+    await eventually(reached, seconds=20)
 
 
-async def test_a_message_published_at_any_node_comes_once(cluster: Cluster) -> None:
-    """A12 on a cluster: a message comes once, whichever node it is published at; two hosts share one subscription."""
+async def test_a_message_published_on_any_node_arrives_once(cluster: Cluster) -> None:
+    """A message arrives once, whichever node it is published on, as two hosts share one subscription."""
     app, got = recording_app("news.*")
-    other, got_by_other = recording_app("news.*")
+    other, other_got = recording_app("news.*")
     async with running_host(cluster, app), running_host(cluster, other):
         await until_subscribed(cluster, 1)
         for number, node in enumerate(cluster.nodes):
             async with redis.asyncio.Redis(port=node.port, protocol=2) as client:
                 await client.publish("news.eur", number)
-        await eventually(lambda: len(got + got_by_other) >= len(cluster.nodes))
-    assert sorted(got + got_by_other) == [f"news.eur {number}" for number in range(len(cluster.nodes))]
+        await eventually(lambda: len(got + other_got) >= len(cluster.nodes))
+    assert sorted(got + other_got) == [f"news.eur {number}" for number in range(len(cluster.nodes))]
 
 
 @pytest.mark.parametrize("channel", ["__keyevent@0__:set", "__keyspace@0__:*"])
-async def test_notifications_come_from_every_primary(cluster: Cluster, channel: str) -> None:
-    """A13 on a cluster: events of keys on every primary come, once each, and not those of our own lease."""
+async def test_notifications_arrive_from_every_primary(cluster: Cluster, channel: str) -> None:
+    """Events of keys on every primary arrive once each, and events of the host's own lease do not."""
     app, got = recording_app(channel)
     client = redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port, protocol=2)
     async with client, running_host(cluster, app):
@@ -81,8 +81,8 @@ async def test_notifications_come_from_every_primary(cluster: Cluster, channel: 
 
 
 @pytest.mark.parametrize(("channel", "killed", "expected"), [("__keyevent@0__:set", "a", 3), ("news", "news", 1)])
-async def test_a_fail_over_is_followed(channel: str, killed: str, expected: int) -> None:
-    """After a fail-over messages and notifications come again, from the primary that took over too."""
+async def test_a_failover_is_followed(channel: str, killed: str, expected: int) -> None:
+    """After a failover, messages and notifications arrive again, also from the new primary."""
     with Cluster(RELEASES["valkey-9.1"], "--notify-keyspace-events", "KEA") as cluster:
         app, got = recording_app(channel)
         async with running_host(cluster, app):
@@ -98,10 +98,10 @@ async def test_a_fail_over_is_followed(channel: str, killed: str, expected: int)
     assert set(got) == {f"{channel} a"}
 
 
-async def test_a_node_that_does_not_publish_is_named_at_start(
+async def test_a_primary_that_does_not_publish_notifications_is_reported(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If one primary does not publish the notifications that are asked for, that is said, with the command."""
+    """If one primary does not publish the notifications, a log line at start gives the command that turns them on."""
     with cluster.primaries()[-1].client() as client:
         client.config_set("notify-keyspace-events", "K")
         try:

@@ -1,4 +1,4 @@
-"""Pub/sub: who gets which message, and in which instance."""
+"""Pub/sub: which function gets a message, and in which instance."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from triggerfish import App, RedisMessage
 
 
 def recording_app(*channels: str, name: str = "test", singleton: bool = True) -> tuple[App, list[tuple[str, str, str]]]:
-    """An app with a function for each channel, and what they handle: (channel asked for, trigger, message)."""
+    """Return an app with a function per channel, and the list of what they handle: (channel, trigger, message)."""
     app, handled = App(name), list[tuple[str, str, str]]()
 
     def add(number: int, channel: str) -> None:
@@ -31,7 +31,7 @@ def recording_app(*channels: str, name: str = "test", singleton: bool = True) ->
 
 
 async def test_channels_and_patterns(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A12: one call per message that matches; the trigger is the channel that it was published on."""
+    """Each matching message causes one call; the trigger is the channel on which it was published."""
     app, handled = recording_app("testChannel", "testChannel*", "*", "the end")
     async with run_host(app):
         await subscribed(client, 4)
@@ -44,11 +44,11 @@ async def test_channels_and_patterns(client: redis.asyncio.Redis, run_host: RunH
         "*": ["testChannel", "testChannelsuffix", "prefixtestChannel", "separate", "the end"],
         "the end": ["the end"],
     }
-    assert sorted(handled) == sorted((asked, on, f"on {on}") for asked, channels in expected.items() for on in channels)
+    assert sorted(handled) == sorted((name, on, f"on {on}") for name, channels in expected.items() for on in channels)
 
 
-async def test_a_pattern_can_be_forced_to_be_a_name(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A12: with pattern=False a channel whose name has a star is that channel only."""
+async def test_a_channel_name_with_a_star(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """With pattern=False, a channel name that contains a star stands for that channel only."""
     app, handled = App(), []
 
     @app.pubsub_trigger(channel="news*", pattern=False)
@@ -64,7 +64,7 @@ async def test_a_pattern_can_be_forced_to_be_a_name(client: redis.asyncio.Redis,
 
 
 async def test_keyspace_and_keyevent_notifications(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A13: SET and DEL arrive once each, by key and by event, and nothing of what Triggerfish does for itself."""
+    """SET and DEL arrive once each, by key and by event; the commands of Triggerfish itself cause no messages."""
     await client.config_set("notify-keyspace-events", "KEA")
     channels = ("__keyspace@0__:k", "__keyspace@0__:k*", "__keyevent@0__:set", "__keyevent@0__:*")
     app, handled = recording_app(*channels)
@@ -73,24 +73,24 @@ async def test_keyspace_and_keyevent_notifications(client: redis.asyncio.Redis, 
         await subscribed(client, 4)
         await client.set("k", "value")
         await client.delete("k")
-        left = await client.pttl(lease)
-        await eventually(lambda: renewed(client, lease, left))
+        ttl = await client.pttl(lease)
+        await eventually(lambda: renewed(client, lease, ttl))
         await client.set("last", "value")
         await eventually(lambda: (channels[3], "__keyevent@0__:set", "last") in handled)
         await eventually(lambda: len(handled) >= 9)
     by_key = [("__keyspace@0__:k", "set"), ("__keyspace@0__:k", "del")]
     by_event = [("__keyevent@0__:set", "k"), ("__keyevent@0__:del", "k"), ("__keyevent@0__:set", "last")]
     for channel, expected in zip(channels, (by_key, by_key, [by_event[0], by_event[2]], by_event), strict=True):
-        assert [(on, message) for asked, on, message in handled if asked == channel] == expected
+        assert [(on, message) for name, on, message in handled if name == channel] == expected
 
 
 async def renewed(client: redis.asyncio.Redis, key: str, milliseconds: int) -> bool:
-    """Whether a key's time to live was set again since it was so long."""
+    """Return whether a key's time to live was extended beyond `milliseconds`."""
     return bool(await client.pttl(key) > milliseconds)
 
 
 async def test_bytes_that_are_not_utf_8(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """F8: a message arrives as the bytes that were published, empty ones included."""
+    """A message arrives as the bytes that were published, even if it is empty."""
     app, handled = App(), []
 
     @app.pubsub_trigger(channel="c")
@@ -106,7 +106,7 @@ async def test_bytes_that_are_not_utf_8(client: redis.asyncio.Redis, run_host: R
 
 
 async def test_only_one_of_two_instances_handles_a_message(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """Of two instances of one app only the holder of the lease handles messages; both say in a metric which it is."""
+    """Of two instances of an app, only the lease holder handles messages; a metric of both shows which one it is."""
     app, handled = recording_app("c")
     async with run_host(app, instance="first") as first:
         await subscribed(client, 1)
@@ -120,27 +120,27 @@ async def test_only_one_of_two_instances_handles_a_message(client: redis.asyncio
     assert handled == [("c", "c", str(number)) for number in range(20)]
 
 
-async def test_only_functions_that_have_a_lease_say_who_holds_it(run_host: RunHost) -> None:
-    """A series of 0 everywhere means that nobody is subscribed: lists, and pub/sub in every instance, have none."""
+async def test_only_functions_with_a_lease_report_its_holder(run_host: RunHost) -> None:
+    """Lists and pub/sub in every instance have no series, as 0 everywhere means that no instance is subscribed."""
     app = App()
 
     @app.list_trigger(keys="l")
     async def on_element(element: str) -> None: ...
 
     @app.pubsub_trigger(channel="a", singleton=False)
-    async def on_every_primary(message: str) -> None: ...
+    async def in_every_instance(message: str) -> None: ...
 
     @app.pubsub_trigger(channel="b")
-    async def alone(message: str) -> None: ...
+    async def in_one_instance(message: str) -> None: ...
 
     async with run_host(app) as host:
         pass
     [lease] = [family for family in host.registry.collect() if family.name == "triggerfish_lease_held"]
-    assert [sample.labels["function"] for sample in lease.samples] == ["alone"]
+    assert [sample.labels["function"] for sample in lease.samples] == ["in_one_instance"]
 
 
-async def test_another_takes_over_from_one_that_drains(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """When the holder drains, the lease ends at once and the other instance goes on, with a higher epoch."""
+async def test_another_instance_takes_over_from_a_draining_one(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """When the holder drains, its lease ends at once, and the other instance continues with a higher epoch."""
     app, epochs = App(), []
 
     @app.pubsub_trigger(channel="c")
@@ -163,7 +163,7 @@ async def test_another_takes_over_from_one_that_drains(client: redis.asyncio.Red
 async def test_without_singleton_every_instance_handles_a_message(
     client: redis.asyncio.Redis, run_host: RunHost
 ) -> None:
-    """With singleton=False every instance subscribes, and no lease is taken."""
+    """With singleton=False, every instance subscribes and none acquires a lease."""
     (app, handled), (other_app, other_handled) = (recording_app("c", singleton=False) for _ in range(2))
     async with run_host(app, instance="first"), run_host(other_app, instance="second"):
         await subscribed(client, 2)
@@ -173,8 +173,8 @@ async def test_without_singleton_every_instance_handles_a_message(
     assert handled == other_handled == [("c", "c", "hello")]
 
 
-async def test_what_has_come_is_handled_at_a_drain(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A drain ends the subscription at once, and handles what had come: no other instance would get it."""
+async def test_queued_messages_are_handled_during_a_drain(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A drain unsubscribes at once and handles queued messages, as no other instance would get them."""
     app, handled, gate = App(), [], asyncio.Event()
 
     @app.pubsub_trigger(channel="c")
@@ -194,8 +194,8 @@ async def test_what_has_come_is_handled_at_a_drain(client: redis.asyncio.Redis, 
     assert sorted(handled, key=int) == [str(number) for number in range(50)]
 
 
-async def test_a_function_that_raises_drops_its_message_only(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A message whose function raises is counted as dropped, and the next one is handled."""
+async def test_a_failed_call_drops_only_its_message(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A message whose function raises counts as dropped, and the next one is handled."""
     app, handled = App(), []
 
     @app.pubsub_trigger(channel="c")
@@ -214,10 +214,10 @@ async def test_a_function_that_raises_drops_its_message_only(client: redis.async
 
 
 @pytest.mark.parametrize("channel", ["__keyevent@0__:expired", "__keyspace@0__:k", "__keyspace@0__:*"])
-async def test_notifications_that_are_off_are_announced(
+async def test_disabled_notifications_are_reported(
     client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, channel: str
 ) -> None:
-    """A channel that the server does not publish is a warning at start, with a command that turns it on."""
+    """If the server does not publish a channel, a warning at start gives the command that turns it on."""
     app, _ = recording_app(channel)
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with run_host(app):
@@ -253,6 +253,6 @@ async def test_notifications_that_are_off_are_announced(
         ("__keyspace@0__:k", "Kg", ""),
     ],
 )
-def test_the_flags_that_a_channel_needs(channel: str, configured: str, missing: str) -> None:
-    """The flags that are missing are those of the kind of channel and of the event."""
+def test_missing_flags(channel: str, configured: str, missing: str) -> None:
+    """The missing flags are those for the kind of channel and for the event."""
     assert missing_flags(channel, configured) == missing

@@ -1,4 +1,4 @@
-"""Pub/sub in trouble: holders that are killed or suspended, a lease that cannot be acquired, too many messages."""
+"""Pub/sub failures: killed and suspended holders, a lease that cannot be acquired, too many messages."""
 
 import asyncio
 import logging
@@ -20,8 +20,8 @@ from triggerfish.testing.server import Server
 LEASE_SECONDS = 2
 
 
-async def test_another_takes_over_from_one_that_is_killed(server: Server, client: redis.asyncio.Redis) -> None:
-    """When the holder is killed, the other instance goes on as soon as the lease has run out."""
+async def test_another_instance_takes_over_from_a_killed_one(server: Server, client: redis.asyncio.Redis) -> None:
+    """When the holder is killed, the other instance continues as next_burst_at as the lease has ended."""
     with host_process(server, "first", pubsub_lease_seconds=LEASE_SECONDS) as first:
         await eventually(lambda: holds(client, "first", RECORDER_KEY))
         with host_process(server, "second", pubsub_lease_seconds=LEASE_SECONDS):
@@ -37,10 +37,8 @@ async def test_another_takes_over_from_one_that_is_killed(server: Server, client
 
 
 @pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
-async def test_one_that_was_suspended_handles_nothing_after_its_lease(
-    server: Server, client: redis.asyncio.Redis
-) -> None:
-    """A holder that wakes up after its lease has run out drops what came meanwhile: the other one has handled it."""
+async def test_a_suspended_holder_handles_nothing_after_its_lease(server: Server, client: redis.asyncio.Redis) -> None:
+    """A holder that resumes after its lease has ended drops its messages, as the new holder has handled them."""
     with host_process(server, "first", pubsub_lease_seconds=1) as first:
         await eventually(lambda: holds(client, "first", RECORDER_KEY))
         await subscribed(client, 1)
@@ -57,10 +55,10 @@ async def test_one_that_was_suspended_handles_nothing_after_its_lease(
             assert await recorded(client, "started:pubsub") == ["second meanwhile 1", "second after 1"]
 
 
-async def test_messages_beyond_the_queue_are_counted_as_dropped(
+async def test_messages_beyond_the_queue_size_are_dropped(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the bounded queue cannot hold is dropped and counted; the rest is handled."""
+    """Messages that do not fit into the bounded queue are dropped and counted; the rest are handled."""
     monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 10)
     app, handled, gate = App(), [], asyncio.Event()
 
@@ -83,10 +81,10 @@ async def test_messages_beyond_the_queue_are_counted_as_dropped(
 
 
 @pytest.mark.parametrize("suffix", ["", ":epoch", ":draining"])
-async def test_a_lease_of_another_type(
+async def test_a_lease_key_of_the_wrong_type(
     client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, suffix: str
 ) -> None:
-    """A lease's key of another type is named once, with the fix; other triggers go on, and in the end this one."""
+    """A lease key of the wrong type is reported once, with the fix. Other triggers go on, and this one recovers."""
     app, got = recording_app("news")
     elements: list[str] = []
 
@@ -109,7 +107,7 @@ async def test_a_lease_of_another_type(
             await client.publish("news", "1")
             await eventually(lambda: got)
             await eventually(lambda: sample(host, "source_up") == 1)
-    (line,) = [record.getMessage() for record in caplog.records if "another type" in record.getMessage()]
+    (line,) = [record.getMessage() for record in caplog.records if "of the wrong type" in record.getMessage()]
     assert "on_message: maintaining" in line
     assert KEY in line
     assert "Delete it" in line
@@ -118,7 +116,7 @@ async def test_a_lease_of_another_type(
 async def test_a_holder_that_cannot_renew_stops_in_time(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes after a holder's own deadline is dropped and counted, and its metric says that it holds no lease."""
+    """Messages after a holder's own deadline are dropped and counted, and its metric shows that it has no lease."""
     app, got = recording_app("news")
     async with run_host(app, pubsub_lease_seconds=1) as host:
         await subscribed(client, 1)
@@ -133,7 +131,7 @@ async def test_a_holder_that_cannot_renew_stops_in_time(
 
 @pytest.fixture
 async def small_buffers(client: redis.asyncio.Redis) -> AsyncIterator[None]:
-    """The server cuts a subscriber off that leaves 6 MB unread, instead of 32."""
+    """Make the server disconnect a subscriber that leaves 6 MB unread, instead of 32 MB."""
     name = "client-output-buffer-limit"
     usual = (await client.config_get(name))[name] or ""
     await client.config_set(name, "pubsub 6000000 0 0")
@@ -141,17 +139,17 @@ async def small_buffers(client: redis.asyncio.Redis) -> AsyncIterator[None]:
     await client.config_set(name, usual)
 
 
-async def passed(deadline: float) -> None:
-    """Wait until a time of time.monotonic()."""
+async def wait_until(deadline: float) -> None:
+    """Wait until time.monotonic() has wait_until `deadline`."""
     await eventually(lambda: time.monotonic() > deadline)
 
 
 @pytest.mark.usefixtures("small_buffers")
 @pytest.mark.releases("redis-5.0", "valkey-9.1")
-async def test_more_than_functions_can_do(
+async def test_messages_faster_than_functions(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When messages come too fast for long, the server does not cut us off: each is handled, or counted as dropped."""
+    """A long overload does not make the server disconnect the host: each message is handled or counted as dropped."""
     monkeypatch.setattr("listeners.redis.node_subscription.BEHIND_SECONDS", 0.1)
     monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 1000)
     app, handled = App("test"), 0
@@ -160,24 +158,22 @@ async def test_more_than_functions_can_do(
     async def on_message(message: str) -> None:
         nonlocal handled
         handled += 1
-        time.sleep(0.002)  # noqa: ASYNC251  (a function that keeps the processor busy)
+        time.sleep(0.002)  # noqa: ASYNC251  (a function that blocks the event loop)
 
     burst = "for _ = 1, 250 do redis.call('PUBLISH', 'news', ARGV[1]) end"
     async with run_host(app, pubsub_lease_seconds=1) as host:
         await subscribed(client, 1)
         for _ in range(80):  # 20 MB, 5 MB/s
-            soon = time.monotonic() + 0.05
+            next_burst_at = time.monotonic() + 0.05
             await client.eval(burst, 0, "x" * 1000)
-            await passed(soon)
+            await wait_until(next_burst_at)
         await eventually(lambda: handled + (sample(host, "messages_dropped_total") or 0) == 20_000)
         assert sample(host, "source_errors_total", reason="unavailable") is None
         assert (sample(host, "messages_dropped_total") or 0) > 0
 
 
-async def test_what_is_left_at_the_end_of_the_grace_period_is_counted(
-    client: redis.asyncio.Redis, run_host: RunHost
-) -> None:
-    """Messages that wait or are in a call when the grace period ends are lost, and counted as dropped."""
+async def test_messages_left_after_the_grace_period_are_counted(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Messages that are queued or in a call when the grace period ends are lost and counted as dropped."""
     app = App("test")
 
     @app.pubsub_trigger(channel="news")

@@ -1,4 +1,4 @@
-"""Companion keys stay in the cluster slot of their list, whatever braces its key has."""
+"""The keys beside a list are in its cluster slot, whatever braces its key has."""
 
 from collections import Counter
 
@@ -13,21 +13,21 @@ from triggerfish import App, RedisMessage
 ODD_KEYS = ["a{b}c", "a}b", "a{}b", "}{x}", "x{{y}}", "{}q", "plain"]
 
 
-async def test_companions_are_in_the_slot_of_their_key() -> None:
-    """Whatever braces a list's key has, its companion keys hash to its slot and to no other list's names."""
+async def test_keys_beside_a_list_are_in_its_slot() -> None:
+    """The keys beside a list hash to the slot of its key and differ from those of other lists."""
     with RELEASES["valkey-9.1"].start("--cluster-enabled", "yes") as cluster:
         client = cluster.client()
-        names = {key: [inflight_key(key), dead_letters_key(key)] for key in ODD_KEYS}
-        for key, companions in names.items():
-            slots = {client.execute_command("CLUSTER KEYSLOT", name) for name in [key, *companions]}
+        keys_beside = {key: [inflight_key(key), dead_letters_key(key)] for key in ODD_KEYS}
+        for key, beside in keys_beside.items():
+            slots = {client.execute_command("CLUSTER KEYSLOT", name) for name in [key, *beside]}
             assert len(slots) == 1, key
-        assert len({name for companions in names.values() for name in companions}) == 2 * len(ODD_KEYS)
+        assert len({name for beside in keys_beside.values() for name in beside}) == 2 * len(ODD_KEYS)
         client.close()
 
 
 @pytest.mark.usefixtures("quick_retries")
 async def test_lists_with_braces_in_their_key_on_a_cluster_node() -> None:
-    """Lists with odd keys are handled, retried and dead-lettered by a server that refuses scripts across slots."""
+    """Lists with braces in their keys are handled, retried and dead-lettered where scripts cannot cross slots."""
     app, handled = App(), Counter[str]()
 
     @app.list_trigger(keys=ODD_KEYS, max_deliveries=2)

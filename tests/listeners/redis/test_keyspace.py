@@ -1,8 +1,8 @@
-"""Which flags of notify-keyspace-events a channel needs."""
+"""The flags of notify-keyspace-events that a channel needs."""
 
 import pytest
 
-from listeners.redis.keyspace import missing_flags, tells_of_entries
+from listeners.redis.keyspace import missing_flags, publishes_new_entries
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from listeners.redis.keyspace import missing_flags, tells_of_entries
         ("__keyspace@0__:k*", "Kx", ""),
         ("__keyspace@0__:k", "Kd", ""),
         ("__keyspace@0__:k", "KE", "A"),
-        # The key may have an event's name.
+        # A key may be named like an event.
         ("__keyspace@0__:expired", "K$", ""),
         ("__keyspace@0__:a__:expired", "K$", ""),
         ("__keyevent@0__:expired", "", "Ex"),
@@ -29,13 +29,13 @@ from listeners.redis.keyspace import missing_flags, tells_of_entries
         ("__keyevent@0__:expired", "AKE", ""),
         ("__keyevent@*__:expired", "E", "x"),
         ("__keyevent@15__:del", "", "Eg"),
-        # Not in A.
+        # Not included in A.
         ("__keyevent@0__:new", "AKE", "n"),
         ("__keyevent@0__:keymiss", "AKE", "m"),
         ("__keyevent@0__:overwritten", "AKE", "o"),
         ("__keyevent@0__:type_changed", "AKE", "c"),
         ("__keyevent@0__:keymiss", "Em", ""),
-        # Any event at all.
+        # Any event.
         ("__keyevent@0__:*", "", "EA"),
         ("__keyevent@0__:*", "E", "A"),
         ("__keyevent@0__:*", "Eg", ""),
@@ -45,7 +45,7 @@ from listeners.redis.keyspace import missing_flags, tells_of_entries
     ],
 )
 def test_missing_flags(channel: str, configured: str, missing: str) -> None:
-    """A channel lacks the flag of its kind and that of its event, or any event's if the event is not known."""
+    """A channel needs the flag of its kind and that of its event, or any event's flag if the event is unknown."""
     assert missing_flags(channel, configured) == missing
 
 
@@ -79,16 +79,16 @@ def test_missing_flags(channel: str, configured: str, missing: str) -> None:
     ],
 )
 def test_flags_of_events(event: str, flag: str) -> None:
-    """A keyevent channel needs the flag of its event, as servers have it."""
+    """A keyevent channel needs the flag that enables its event in the server."""
     everything_else = "Eg$lshztxednmoc".replace(flag, "")
     assert missing_flags(f"__keyevent@0__:{event}", everything_else) == flag
     assert missing_flags(f"__keyevent@0__:{event}", f"E{flag}") == ""
 
 
 @pytest.mark.parametrize(
-    ("configured", "told"),
+    ("configured", "published"),
     [("", False), ("lt", False), ("El", False), ("Kg$", False), ("A", False), ("Kl", True), ("Kt", True), ("AK", True)],
 )
-def test_who_tells_of_new_entries(configured: str, told: bool) -> None:
-    """New entries of lists or streams come on keyspace channels only with K, and with l, t or all."""
-    assert tells_of_entries(configured) is told
+def test_new_entries_are_published(configured: str, published: bool) -> None:
+    """New entries of lists or streams are published on keyspace channels only with K, and with l, t or A."""
+    assert publishes_new_entries(configured) is published

@@ -1,4 +1,4 @@
-"""One timer for many things that may each take equally long."""
+"""One timer for many items with equal time limits."""
 
 import asyncio
 
@@ -6,35 +6,35 @@ from listeners.runtime.deadlines import Deadlines
 from tests.support.waiting import eventually
 
 
-async def test_those_that_are_late_are_told_of_in_their_order() -> None:
-    """Each thing that is still there after its time is told of once; one that has ended is not."""
-    late: list[str] = []
-    deadlines = Deadlines[str](0.05, late.append)
-    for name in ("first", "ended", "second"):
+async def test_expired_items_are_reported_in_order() -> None:
+    """Each item that exceeds its deadline is reported once; an item that was removed in time is not."""
+    expired: list[str] = []
+    deadlines = Deadlines[str](0.05, expired.append)
+    for name in ("first", "removed", "second"):
         deadlines.add(name)
-    deadlines.remove("ended")
-    await eventually(lambda: late == ["first", "second"])
+    deadlines.remove("removed")
+    await eventually(lambda: expired == ["first", "second"])
     deadlines.add("third")
-    await eventually(lambda: late == ["first", "second", "third"])
+    await eventually(lambda: expired == ["first", "second", "third"])
 
 
-async def test_each_has_its_whole_time() -> None:
-    """One that was added later is late later."""
-    late: list[str] = []
-    deadlines = Deadlines[str](0.2, late.append)
+async def test_each_item_has_its_own_deadline() -> None:
+    """An item that was added later expires later."""
+    expired: list[str] = []
+    deadlines = Deadlines[str](0.2, expired.append)
     deadlines.add("first")
     await asyncio.sleep(0.1)
     deadlines.add("second")
-    await eventually(lambda: late)
-    assert late == ["first"]
-    await eventually(lambda: late == ["first", "second"])
+    await eventually(lambda: expired)
+    assert expired == ["first"]
+    await eventually(lambda: expired == ["first", "second"])
 
 
-async def test_nothing_is_late_after_the_end() -> None:
-    """close() stops the watching."""
-    late: list[str] = []
-    deadlines = Deadlines[str](0.01, late.append)
+async def test_nothing_expires_after_close() -> None:
+    """No item expires after close()."""
+    expired: list[str] = []
+    deadlines = Deadlines[str](0.01, expired.append)
     deadlines.add("first")
     deadlines.close()
     await asyncio.sleep(0.03)
-    assert late == []
+    assert expired == []

@@ -1,4 +1,4 @@
-"""Fixtures: servers that connection strings in metadata name."""
+"""Fixtures: servers for connection strings in metadata, and a resolver for their names."""
 
 import socket
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from triggerfish.testing.server import Server
 
 @pytest.fixture
 def address() -> str:
-    """An address of this machine that others reach it by."""
+    """An address of this machine that other machines can reach."""
     try:
         return outside_address()
     except OSError:
-        no_network = "this machine has no network: all of its addresses would be refused"
+        no_network = "this machine has no network: all its addresses would be refused"
         if ALL_REQUIRED:
-            pytest.fail(no_network)  # where CI runs, a skipped test is not a passed one
+            pytest.fail(no_network)  # in CI a skipped test does not count as passed
         pytest.skip(no_network)
 
 
 @pytest.fixture
 def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """The resolver of this process."""
+    """The resolver of this process, with a few names added."""
     known = {
         HERE: address,
         "b.cache.example": address,
@@ -41,6 +41,6 @@ def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @pytest.fixture
 def reachable(address: str) -> Iterator[Server]:
-    """A server that listens on this machine's outside address too, with one element in `orders`."""
+    """A server that also listens on this machine's outside address, with one element in `orders`."""
     with start(address) as server:
         yield server

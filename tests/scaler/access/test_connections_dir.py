@@ -1,4 +1,4 @@
-"""Named connections in a folder, and what happens to them when files change while the scaler runs."""
+"""Named connections in a folder, whose files may change while the scaler runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 SECRET = "hunter2"
 
 
-def asking(connection: str) -> dict[str, str]:
-    """Metadata of a list on this connection."""
+def list_metadata(connection: str) -> dict[str, str]:
+    """Return metadata of a list on this connection."""
     return {"type": "redisListTrigger", "keys": "orders", "messagesPerWorker": "1", "connection": connection}
 
 
 @pytest.fixture(autouse=True)
-def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
+def _frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaler.server.FILE_CHECK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -42,24 +42,24 @@ def other(own_server: Server) -> Iterator[Server]:
 
 
 async def target(scaler: Running, connection: str) -> int | str:
-    """The target of `orders` there, or the status of the answer."""
+    """Return the target of `orders` on this connection, or the status of the error."""
     try:
-        return await scaler.keda.target(asking(connection))
+        return await scaler.keda.target(list_metadata(connection))
     except grpc.aio.AioRpcError as error:
         return error.code().name
 
 
-async def becomes(scaler: Running, connection: str, wanted: int | str) -> None:
-    """Wait until asking about a connection is answered so."""
+async def becomes(scaler: Running, connection: str, expected: int | str) -> None:
+    """Wait until the target or the status of this connection is as expected."""
 
-    async def answered() -> bool:
-        return await target(scaler, connection) == wanted
+    async def reached() -> bool:
+        return await target(scaler, connection) == expected
 
-    await eventually(answered)
+    await eventually(reached)
 
 
 async def test_connections_in_files(server: Server, other: Server, tmp_path: Path, client: redis.asyncio.Redis) -> None:
-    """A file is a connection: a string, or YAML with more; its name has no case, and dot files are none."""
+    """Each file is a connection: a string, or YAML with options. Names ignore case, and dot files are ignored."""
     await client.rpush("orders", "x")
     (tmp_path / "Plain").write_text(f"{server.address}\n")
     (tmp_path / "more").write_text(f"connection_string: {other.address}\nnamespaces: [shop]\n")
@@ -68,13 +68,13 @@ async def test_connections_in_files(server: Server, other: Server, tmp_path: Pat
         assert await target(scaler, "plain") == 1
         assert await target(scaler, "MORE") == 2
         with failure(StatusCode.PERMISSION_DENIED, "'more'", "`namespaces`"):
-            await scaler.keda.target(asking("more"), namespace="other")
+            await scaler.keda.target(list_metadata("more"), namespace="other")
         with failure(StatusCode.FAILED_PRECONDITION, "'.hidden'", "connections_dir"):
-            await scaler.keda.target(asking(".hidden"))
+            await scaler.keda.target(list_metadata(".hidden"))
 
 
 async def test_files_come_and_go(server: Server, tmp_path: Path, client: redis.asyncio.Redis) -> None:
-    """A new file is a connection without a restart; without its file it is FAILED_PRECONDITION, and not known."""
+    """A new file becomes a connection without a restart. Without its file it is FAILED_PRECONDITION, and unknown."""
     await client.rpush("orders", "x")
     async with running_scaler(connections_dir=tmp_path) as scaler:
         assert await target(scaler, "cache") == "FAILED_PRECONDITION"
@@ -94,25 +94,25 @@ async def test_a_changed_connection(server: Server, other: Server, tmp_path: Pat
     (tmp_path / "cache").write_text(server.address)
     async with running_scaler(connections_dir=tmp_path) as scaler:
         assert await target(scaler, "cache") == 0
-        assert names(server) == {"triggerfish:scaler"}
+        assert client_names(server) == {"triggerfish:scaler"}
         (tmp_path / "cache").write_text(other.address)
         await becomes(scaler, "cache", 2)
         await disconnected(server)
 
 
-def names(server: Server) -> set[str]:
-    """The names of a server's clients."""
+def client_names(server: Server) -> set[str]:
+    """Return the names of a server's clients."""
     with server.client() as client:
         return {one["name"] for one in client.client_list() if one["name"]}
 
 
 async def disconnected(server: Server) -> None:
     """Wait until the scaler has no connection to a server."""
-    await eventually(lambda: "triggerfish:scaler" not in names(server))
+    await eventually(lambda: "triggerfish:scaler" not in client_names(server))
 
 
 async def test_a_secret_mount(server: Server, other: Server, tmp_path: Path) -> None:
-    """The folder may be a Kubernetes Secret mount, whose link `..data` is swapped."""
+    """The folder may be the mount of a Kubernetes Secret, whose link `..data` is replaced."""
     mount(tmp_path, "..1", {"cache": server.address})
     async with running_scaler(connections_dir=tmp_path) as scaler:
         assert await target(scaler, "cache") == 0
@@ -122,13 +122,13 @@ async def test_a_secret_mount(server: Server, other: Server, tmp_path: Path) -> 
 
 
 def mount(folder: Path, version: str, secrets: dict[str, str]) -> None:
-    """What the kubelet does: a new folder, then the link `..data` leads to it; then links for names that are new."""
+    """Update a mount as the kubelet does: a new folder, then the link `..data` to it, then links for new names."""
     (folder / version).mkdir()
     for name, text in secrets.items():
         (folder / version / name).write_text(text)
-    swapped = folder / "..data_tmp"
-    swapped.symlink_to(version)
-    swapped.rename(folder / "..data")
+    link = folder / "..data_tmp"
+    link.symlink_to(version)
+    link.rename(folder / "..data")
     for name in secrets:
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(f"..data/{name}")
@@ -152,7 +152,7 @@ BROKEN = {
 async def test_a_broken_file(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, client: redis.asyncio.Redis, broken: str
 ) -> None:
-    """A file that does not parse disturbs no other; it is told once by its name, without its content, and mends."""
+    """A file that does not parse affects no other. It is logged once by name, without its content, and can be fixed."""
     await client.rpush("orders", "x")
     (tmp_path / "good").write_text(server.address)
     (tmp_path / "bad").write_text(server.address)
@@ -162,7 +162,7 @@ async def test_a_broken_file(
         await becomes(scaler, "bad", "FAILED_PRECONDITION")
         assert await target(scaler, "good") == 1
         with failure(StatusCode.FAILED_PRECONDITION, "connections_dir.bad") as caught:
-            await scaler.keda.active(asking("bad"))
+            await scaler.keda.active(list_metadata("bad"))
         _, page = await scaler.get("/api/v1/triggers")
         _, metrics = await scaler.get("/metrics")
         assert 'triggerfish_reload_errors_total{what="connection"} 1.0' in metrics
@@ -172,25 +172,25 @@ async def test_a_broken_file(
         await becomes(scaler, "bad", 1)
 
 
-async def test_broken_from_the_start(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is broken when the scaler starts does not keep it from starting, nor does a missing connection of a
-    declared trigger; a folder in the folder is told too.
+async def test_files_broken_at_startup(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken file does not prevent the scaler from starting, nor does a missing connection of a declared trigger. A
+    subfolder is reported too.
     """
     (tmp_path / "good").write_text(server.address)
     (tmp_path / "bad").write_text(f"cache:port,password={SECRET}")
     (tmp_path / "folder").mkdir()
-    declared = {"orders": {**asking("late"), "messagesPerWorker": 1}}
+    declared = {"orders": {**list_metadata("late"), "messagesPerWorker": 1}}
     async with running_scaler(connections_dir=tmp_path, triggers=declared) as scaler:
         assert await target(scaler, "good") == 0
         for name in ("bad", "folder"):
             with failure(StatusCode.FAILED_PRECONDITION, f"connections_dir.{name}"):
-                await scaler.keda.target(asking(name))
+                await scaler.keda.target(list_metadata(name))
         assert "'late'" in caplog.text
         assert SECRET not in caplog.text
 
 
 async def test_the_folder_vanishes(server: Server, tmp_path: Path) -> None:
-    """Without the folder its connections are gone, those of the settings go on, and it may come back."""
+    """Without the folder its connections fail, those in the settings still work, and the folder may come back."""
     folder = tmp_path / "connections"
     folder.mkdir()
     (folder / "cache").write_text(server.address)
@@ -204,7 +204,7 @@ async def test_the_folder_vanishes(server: Server, tmp_path: Path) -> None:
 
 
 async def test_a_password_file_is_replaced(server: Server, tmp_path: Path, client: redis.asyncio.Redis) -> None:
-    """A connection of the settings follows its password file: a new password is used at once, on new connections."""
+    """A connection in the settings follows its password file: a new password is used at once, on new connections."""
     file = tmp_path / "password"
     file.write_text(f"{SECRET}\n")
     await client.acl_setuser("ann", enabled=True, reset=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+@all"])
@@ -213,13 +213,13 @@ async def test_a_password_file_is_replaced(server: Server, tmp_path: Path, clien
         async with running_scaler(connections={"cache": connection}) as scaler:
             assert await target(scaler, "cache") == 0
             await client.acl_setuser("ann", enabled=True, reset_passwords=True, passwords=["+another"])
-            before = await ids(client)
+            before = await connection_ids(client)
             file.write_text("another")
 
-            async def moved() -> bool:
-                return await target(scaler, "cache") == 0 and not before & await ids(client)
+            async def reconnected() -> bool:
+                return await target(scaler, "cache") == 0 and not before & await connection_ids(client)
 
-            await eventually(moved)
+            await eventually(reconnected)
             file.unlink()
             await becomes(scaler, "cache", "FAILED_PRECONDITION")
             file.write_text("another")
@@ -228,16 +228,16 @@ async def test_a_password_file_is_replaced(server: Server, tmp_path: Path, clien
         await client.acl_deluser("ann")
 
 
-async def ids(client: redis.asyncio.Redis) -> set[str]:
-    """The scaler's connections to this server."""
+async def connection_ids(client: redis.asyncio.Redis) -> set[str]:
+    """Return the IDs of the scaler's connections to this server."""
     return {one["id"] for one in await client.client_list() if one["name"] == "triggerfish:scaler"}
 
 
 LIMITED = "connection_string: h\nnamespaces: [shop]\n"
 
 
-def test_limits_need_something_that_vouches(tmp_path: Path) -> None:
-    """Limits in the settings or in a file, without mutual TLS or trust_network: the scaler does not start."""
+def test_limits_need_trusted_namespaces(tmp_path: Path) -> None:
+    """With limits in the settings or in a file the scaler starts only with mutual TLS or trust_network."""
     connections = {"cache": {"connection_string": "cache:1", "namespaces": ["shop"]}, "open": "open:1"}
     with pytest.raises(ConfigurationError, match=r"'cache'.*client_ca_file.*scaler\.trust_network"):
         ScalerServer(scaler_settings(connections=connections))
@@ -247,8 +247,8 @@ def test_limits_need_something_that_vouches(tmp_path: Path) -> None:
     ScalerServer(scaler_settings(connections=connections, connections_dir=tmp_path, scaler={"trust_network": True}))
 
 
-async def test_limits_that_appear_need_it_too(server: Server, tmp_path: Path) -> None:
-    """A file that gets limits while nothing vouches for namespaces cannot be used any more."""
+async def test_limits_that_appear_need_trusted_namespaces(server: Server, tmp_path: Path) -> None:
+    """A file that gets limits while namespaces are not trusted becomes unusable."""
     (tmp_path / "cache").write_text(server.address)
     async with running_scaler(connections_dir=tmp_path) as scaler:
         assert await target(scaler, "cache") == 0
@@ -257,13 +257,13 @@ async def test_limits_that_appear_need_it_too(server: Server, tmp_path: Path) ->
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    """A folder that is missing at the start is an error that names it."""
+    """A folder that is missing at startup is an error that names it."""
     with pytest.raises(ConfigurationError, match=r"^invalid connections_dir .*nowhere"):
         ScalerServer(scaler_settings(connections_dir=tmp_path / "nowhere"))
 
 
 def test_hosts_use_the_folder_too(tmp_path: Path) -> None:
-    """Also a host's triggers may name a connection of the folder; the settings come first; a broken one is told."""
+    """A host's triggers may name connections in the folder. Settings take precedence, and a broken file is an error."""
     for name, text in (("cache", "mounted:1"), ("both", "mounted:1"), ("bad", "h:port")):
         (tmp_path / name).write_text(text)
     connections = load_settings(None, connections_dir=tmp_path, connections={"Both": "fixed:1"}).redis_connections()

@@ -1,4 +1,4 @@
-"""What a connection is limited to: namespaces are tried in test_service; here keys and channels, and what vouches."""
+"""Limits of connections: keys and channels, and what makes namespaces trusted. test_service covers namespaces."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ CONNECTION = {"connection_string": "cache:1", "key_prefixes": ["shop:", "__keysp
 
 
 async def test_key_prefixes(server: Server) -> None:
-    """Keys and channels that begin as they must are measured; others are PERMISSION_DENIED, but have their spec."""
+    """Keys and channels with an allowed prefix are measured. Others are PERMISSION_DENIED, but have a metric spec."""
     connections = {"Cache": {**CONNECTION, "connection_string": server.address}}
     async with running_scaler(server, connections=connections, scaler={"trust_network": True}) as scaler:
         for metadata in (LIST, STREAM):
@@ -37,9 +37,9 @@ async def test_key_prefixes(server: Server) -> None:
             {**PUBSUB, "channel": "sh*"},
             {**PUBSUB, "channel": "__keyspace@0__:*"},
         ):
-            for ask in (scaler.keda.target, scaler.keda.active):
+            for call in (scaler.keda.target, scaler.keda.active):
                 with failure(StatusCode.PERMISSION_DENIED, "'cache'", "`key_prefixes`"):
-                    await ask(outside)
+                    await call(outside)
             assert (await scaler.keda.spec(outside)).targetSize == 1
 
 
@@ -63,7 +63,7 @@ async def test_key_prefixes(server: Server) -> None:
     ],
 )
 def test_channels(channel: str, pattern: bool | None, inside: bool) -> None:
-    """A channel, or all that a pattern can mean, must begin as one of the prefixes."""
+    """A channel, or every channel that a pattern can match, must have one of the prefixes."""
     settings = load_settings(None, connections={"cache": CONNECTION})
     limits = limits_of(settings.connections["cache"])
     assert limits is not None
@@ -74,23 +74,23 @@ def test_channels(channel: str, pattern: bool | None, inside: bool) -> None:
     else:
         with pytest.raises(ConnectionNotAllowedError):
             access.resolve(trigger, "shop")
-    access.resolve(trigger, None)  # the operator's own has no limits
+    access.resolve(trigger, None)  # the operator has no limits
 
 
 @pytest.mark.parametrize("limit", [{"namespaces": ["shop"]}, {"key_prefixes": ["shop:"]}])
-def test_limits_need_something_that_vouches(tmp_path: Path, limit: dict[str, list[str]]) -> None:
-    """With limits the scaler starts only with mutual TLS or trust_network; TLS alone says nothing of who asks."""
+def test_limits_need_trusted_namespaces(tmp_path: Path, limit: dict[str, list[str]]) -> None:
+    """With limits the scaler starts only with mutual TLS or trust_network. TLS alone does not identify clients."""
     connections = {"open": "open:1", "cache": {"connection_string": "cache:1", **limit}}
     Authority().write(tmp_path)
     tls = {"certificate_file": tmp_path / "tls.crt", "key_file": tmp_path / "tls.key"}
     for scaler in ({}, {"tls": tls}):
         with pytest.raises(ConfigurationError, match=r"'cache'.*client_ca_file.*scaler\.trust_network"):
             ScalerServer(scaler_settings(connections=connections, scaler=scaler))
-    for vouched in ({"trust_network": True}, {"tls": {**tls, "client_ca_file": tmp_path / "ca.crt"}}):
-        ScalerServer(scaler_settings(connections=connections, scaler=vouched))
+    for trusted in ({"trust_network": True}, {"tls": {**tls, "client_ca_file": tmp_path / "ca.crt"}}):
+        ScalerServer(scaler_settings(connections=connections, scaler=trusted))
 
 
 def test_an_empty_prefix() -> None:
-    """An empty prefix, which would limit nothing, is an error that names it."""
+    """An empty prefix is an error that names it, since it would limit nothing."""
     with pytest.raises(ConfigurationError, match=r"^connections\.cache\.key_prefixes\.0"):
         load_settings(None, connections={"cache": {"connection_string": "h", "key_prefixes": [""]}})

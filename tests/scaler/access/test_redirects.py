@@ -1,4 +1,4 @@
-"""Sentinels and clusters that connection strings in metadata name, and that lead elsewhere."""
+"""Sentinels and clusters from connection strings in metadata that redirect to other hosts."""
 
 import contextlib
 import tempfile
@@ -14,8 +14,8 @@ from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
 
-async def test_sentinels_that_lead_elsewhere(reachable: Server, names: Names, address: str) -> None:
-    """The primary that allowed Sentinels name must be allowed itself: here it is loopback, then this machine."""
+async def test_sentinels_that_name_another_host(reachable: Server, names: Names, address: str) -> None:
+    """A primary that allowed Sentinels name must be allowed too: here first a loopback address, then an allowed one."""
     with sentinel(address, reachable) as watching, watching.client() as client:
         async with running_scaler(scaler={"allowed_hosts": ["*.cache.example", address]}) as scaler:
             string = f"{HERE}:{watching.port},serviceName=main"
@@ -23,23 +23,23 @@ async def test_sentinels_that_lead_elsewhere(reachable: Server, names: Names, ad
             assert connections(reachable) == 0
             client.execute_command("SENTINEL", "REMOVE", "main")
             client.execute_command("SENTINEL", "MONITOR", "main", address, reachable.port, 1)
-            await eventually(lambda: measured(scaler, string))
+            await eventually(lambda: is_measured(scaler, string))
 
 
 @contextlib.contextmanager
-def sentinel(address: str, tracked: Server) -> Iterator[Server]:
-    """A Sentinel on an address that names a server by its loopback address."""
+def sentinel(address: str, primary: Server) -> Iterator[Server]:
+    """A Sentinel on this address that names a server by its loopback address."""
     with tempfile.TemporaryDirectory(prefix="triggerfish-sentinel-") as folder:
         file = Path(folder, "sentinel.conf")
-        file.write_text(f"sentinel monitor main 127.0.0.1 {tracked.port} 1\nprotected-mode no\n")
+        file.write_text(f"sentinel monitor main 127.0.0.1 {primary.port} 1\nprotected-mode no\n")
         binary = RELEASES["valkey-9.1"].binary
         assert binary is not None
         with Server(binary, "--bind", "127.0.0.1", address, "--sentinel", configuration=file) as watching:
             yield watching
 
 
-async def measured(scaler: Running, string: str) -> bool:
-    """Whether a string can be measured by now."""
+async def is_measured(scaler: Running, string: str) -> bool:
+    """Return whether the Redis of this connection string can be measured."""
     with contextlib.suppress(Exception):
         return await scaler.keda.target(asking(string)) == 1
     return False
@@ -48,37 +48,37 @@ async def measured(scaler: Running, string: str) -> bool:
 CLUSTER = ("--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "hostname")
 
 
-async def test_clusters_that_lead_elsewhere(names: Names, address: str) -> None:
-    """Nodes that CLUSTER SLOTS or MOVED names must be allowed themselves; others are not even looked up."""
+async def test_clusters_that_redirect_to_another_host(names: Names, address: str) -> None:
+    """Nodes that CLUSTER SLOTS or MOVED names must be allowed too. Others are not even resolved."""
     with start(address, *CLUSTER) as first, start(address, *CLUSTER) as second:
         await form_cluster(first, second)
         string = f"{HERE}:{first.port}"
         async with running_scaler(scaler=ALLOWED) as scaler:
-            await eventually(lambda: measured(scaler, string))  # all slots are with the first, whose name is allowed
-            move_orders(first, second)  # MOVED names the second
+            await eventually(lambda: is_measured(scaler, string))  # the first node has all slots and an allowed name
+            move_orders(first, second)  # MOVED names the second node
             await eventually_concealed(scaler, string)
-        async with running_scaler(scaler=ALLOWED) as scaler:  # CLUSTER SLOTS names the second from the start
+        async with running_scaler(scaler=ALLOWED) as scaler:  # CLUSTER SLOTS names the second node from the start
             await concealed(scaler, string)
             assert connections(second) == 0
             assert "elsewhere.example" not in names.asked
             with second.client() as client:
                 client.config_set("cluster-announce-hostname", "b.cache.example")
-            await eventually(lambda: measured(scaler, string))
+            await eventually(lambda: is_measured(scaler, string))
             assert connections(second) == 1
 
 
 async def eventually_concealed(scaler: Running, string: str) -> None:
-    """Wait until the string cannot be measured any more, and is concealed then."""
+    """Wait until the Redis of this connection string can no longer be measured, and check the error."""
 
     async def not_measured() -> bool:
-        return not await measured(scaler, string)
+        return not await is_measured(scaler, string)
 
     await eventually(not_measured)
     await concealed(scaler, string)
 
 
 async def form_cluster(first: Server, second: Server) -> None:
-    """All slots with the first, which goes by an allowed name; the second goes by another one."""
+    """Give all slots to the first node, which announces an allowed name. The second announces another one."""
     with first.client() as one, second.client() as other:
         one.config_set("cluster-announce-hostname", HERE)
         other.config_set("cluster-announce-hostname", "elsewhere.example")
@@ -90,7 +90,7 @@ async def form_cluster(first: Server, second: Server) -> None:
 
 
 def move_orders(first: Server, second: Server) -> None:
-    """Move the slot of `orders`, with the key."""
+    """Move the slot of `orders` with its key."""
     with first.client() as one, second.client() as other:
         slot, target = key_slot(b"orders"), other.execute_command("CLUSTER", "MYID")
         one.delete("orders")

@@ -1,4 +1,4 @@
-"""No secret is in anything that the scaler says: logs, answers, metrics, pages, errors and reprs, at any level."""
+"""No output of the scaler contains a secret: logs, replies, metrics, pages, errors and reprs, at any log level."""
 
 import gc
 import logging
@@ -28,15 +28,15 @@ from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
 SECRET = "hunter2"
-#: What of ours may hold a secret while the scaler runs.
+#: Classes whose objects may hold a secret while the scaler runs.
 HOLDERS = (
     Access, Certificates, ConnectionFiles, ConnectionSpec, Dialer, EntraTokens, PasswordFile, Sampler, Settings,
     Topology, TrackedTrigger,
 )  # fmt: skip
 
 
-class Refusing(IdentityProviderInterface):
-    """An identity provider that says more than it should."""
+class LeakyProvider(IdentityProviderInterface):
+    """An identity provider whose error contains a secret."""
 
     def request_token(self, force_refresh: bool = False) -> TokenInterface:
         raise RequestTokenErr(f"the client secret {SECRET} has expired")
@@ -44,7 +44,7 @@ class Refusing(IdentityProviderInterface):
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[Secured]:
-    """A server with TLS whose user `ann` has the secret as password."""
+    """A server with TLS, and a user `ann` with the secret as password."""
     made = Secured(tmp_path / "tls", "--tls-auth-clients", "no")
     with made.server.client() as client:
         client.acl_setuser("ann", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+@all"])
@@ -53,8 +53,8 @@ def secured(tmp_path: Path) -> Iterator[Secured]:
     made.server.stop()
 
 
-def files(folder: Path, server: Server) -> Path:
-    """A folder of connections: good ones, and each kind of broken one."""
+def create_files(folder: Path, server: Server) -> Path:
+    """Create a folder of connections: valid ones, and each kind of broken one."""
     folder.mkdir()
     (folder.parent / "password").write_text(f"{SECRET}\n")
     (folder.parent / "wrong").write_text(f"{SECRET}-wrong\n")
@@ -71,7 +71,7 @@ def files(folder: Path, server: Server) -> Path:
 
 
 def connections(folder: Path, secured: Secured) -> dict[str, Any]:
-    """Connections of the settings with right and wrong passwords, as strings, URLs and files, and with tokens."""
+    """Return connections for the settings: right and wrong passwords in strings, URLs and files, and tokens."""
     server, ca_file = secured.server, secured.folder / "ca.crt"
     user = f"{server.address},user=ann"
     return {
@@ -90,42 +90,42 @@ def connections(folder: Path, secured: Secured) -> dict[str, Any]:
     }
 
 
-async def answers(scaler: Running, metadata: dict[str, str]) -> list[str]:
-    """Everything that each of KEDA's calls answers."""
-    said: list[str] = []
+async def replies(scaler: Running, metadata: dict[str, str]) -> list[str]:
+    """Return the replies to each of KEDA's calls, with all details of errors."""
+    found: list[str] = []
     stub = scaler.keda.stub
     for call in (stub.GetMetricSpec, stub.IsActive):
         try:
-            said.append(str(await call(reference(metadata), timeout=CALL_SECONDS)))
+            found.append(str(await call(reference(metadata), timeout=CALL_SECONDS)))
         except grpc.aio.AioRpcError as error:
-            said.append(f"{error} {error.details()} {error.debug_error_string()} {error.trailing_metadata()}")
+            found.append(f"{error} {error.details()} {error.debug_error_string()} {error.trailing_metadata()}")
     try:
-        said.append(str(await scaler.keda.value(metadata)))
+        found.append(str(await scaler.keda.value(metadata)))
     except grpc.aio.AioRpcError as error:
-        said.append(f"{error} {error.details()}")
-    return said
+        found.append(f"{error} {error.details()}")
+    return found
 
 
 def reprs() -> list[str]:
-    """The repr and the attributes of all that lives and may hold a secret; but not what redis-py is given to use it."""
-    living = [one for one in gc.get_objects() if isinstance(one, HOLDERS)]
+    """Return reprs and attributes of all objects that may hold a secret, without the options that redis-py needs."""
+    holders = [one for one in gc.get_objects() if isinstance(one, HOLDERS)]
     shown = []
-    for one in living:
+    for one in holders:
         shown += [repr(one), str(one)]
         attributes = {name: value for name, value in getattr(one, "__dict__", {}).items() if name != "_options"}
         shown.append(repr(attributes))
     return shown
 
 
-async def test_nothing_says_a_secret(
+async def test_no_output_contains_a_secret(
     secured: Secured, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Passwords of strings, URLs, files, folders, metadata and token providers are in no output, whatever fails."""
+    """Passwords from strings, URLs, files, folders, metadata and token providers are in no output of any failure."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("listeners.redis.dialer.entra_identity", Refusing)
-    monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("listeners.redis.dialer.entra_identity", LeakyProvider)
+    monkeypatch.setattr("scaler.server.FILE_CHECK_SECONDS", 0.02)
     guarded = secured.server
-    folder = files(tmp_path / "connections", guarded)
+    folder = create_files(tmp_path / "connections", guarded)
     named = connections(tmp_path, secured)
     tls = {"certificate_file": tmp_path / "tls" / "tls.crt", "key_file": tmp_path / "tls" / "tls.key"}
     async with running_scaler(
@@ -149,10 +149,10 @@ async def test_nothing_says_a_secret(
             {"pasword": SECRET},
         ):
             for keys in ("orders", "text"):
-                shown += await answers(scaler, {"type": "redisListTrigger", "keys": keys, **where})
+                shown += await replies(scaler, {"type": "redisListTrigger", "keys": keys, **where})
         (folder / "mounted").write_text(f"cache:port,password={SECRET}")
         (tmp_path / "password").write_bytes(b"\xff" + SECRET.encode())
-        await eventually(lambda: "connections_dir.mounted:" in caplog.text and "not text" in caplog.text)
+        await eventually(lambda: "connections_dir.mounted:" in caplog.text and "not UTF-8 text" in caplog.text)
         for path in ("/metrics", "/api/v1/triggers", "/readyz"):
             shown.append((await scaler.get(path))[1])
         for tracked in scaler.server.evaluator.tracked():
@@ -162,5 +162,5 @@ async def test_nothing_says_a_secret(
         assert len(shown) > 100
     shown.append(caplog.text)
     shown += [repr(vars(record)) for record in caplog.records]
-    assert "Entra ID gives no token" in "".join(shown)  # it came so far
+    assert "no token from Entra ID" in "".join(shown)  # the provider was called
     assert [text for text in shown if SECRET in text or "PRIVATE KEY" in text] == []

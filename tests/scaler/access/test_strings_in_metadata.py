@@ -1,4 +1,4 @@
-"""Connection strings in metadata, where the operator allows some hosts."""
+"""Connection strings in metadata, with hosts that the operator allows."""
 
 import logging
 
@@ -18,14 +18,14 @@ SECRET = "hunter2"
 
 @pytest.mark.usefixtures("names")
 async def test_an_allowed_host(reachable: Server, address: str) -> None:
-    """A string whose host is allowed, by name or by network, is measured; activation is pushed too."""
-    networks = {"allowed_hosts": ["*.cache.example", f"{address}/32"]}
-    async with running_scaler(scaler=networks) as scaler:
+    """A connection string with an allowed host, by name or network, is measured, and its activation is pushed."""
+    allowed = {"allowed_hosts": ["*.cache.example", f"{address}/32"]}
+    async with running_scaler(scaler=allowed) as scaler:
         for host in (HERE, address):
             for string in (f"{host}:{reachable.port}", f"redis://{host}:{reachable.port}/0"):
                 assert await scaler.keda.target(asking(string)) == 1
         async with scaler.keda.activity(asking(f"{HERE}:{reachable.port}")) as stream:
-            await eventually(lambda: stream.said == [True])
+            await eventually(lambda: stream.received == [True])
 
 
 @pytest.mark.parametrize(
@@ -45,17 +45,17 @@ async def test_an_allowed_host(reachable: Server, address: str) -> None:
     ],
 )
 async def test_other_hosts(reachable: Server, names: Names, string: str) -> None:
-    """Any other host, and a unix socket, is PERMISSION_DENIED with one text; nobody looks it up or connects to it."""
+    """Any other host or a Unix socket is PERMISSION_DENIED with one message, and neither resolved nor connected to."""
     string = string.format(port=reachable.port, secret=SECRET)
     async with running_scaler(scaler=ALLOWED) as scaler:
         names.asked.clear()
-        seen = set()
-        for ask in (scaler.keda.target, scaler.keda.active):
+        messages = set()
+        for call in (scaler.keda.target, scaler.keda.active):
             with failure(StatusCode.PERMISSION_DENIED, "connectionString", "scaler.allowed_hosts") as caught:
-                await ask(asking(string))
-            seen.add(caught.details)
-        assert len(seen) == 1
-        assert SECRET not in seen.pop()
+                await call(asking(string))
+            messages.add(caught.details)
+        assert len(messages) == 1
+        assert SECRET not in messages.pop()
         async with scaler.keda.activity(asking(string)) as stream:
             assert await stream.code() == StatusCode.PERMISSION_DENIED
         assert (await scaler.keda.spec(asking(string))).targetSize == 1
@@ -64,8 +64,8 @@ async def test_other_hosts(reachable: Server, names: Names, string: str) -> None
 
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_ca_certs=/etc/hosts", "password_file=/etc/hosts"])
-async def test_options_that_reach_further(option: str) -> None:
-    """Files and weaker TLS cannot be asked for by a string, in either form."""
+async def test_options_that_are_not_allowed(option: str) -> None:
+    """A connection string of either form cannot name files or weaken TLS."""
     async with running_scaler(scaler=ALLOWED) as scaler:
         for string in (f"{HERE}:1,ssl=True,{option}", f"rediss://{HERE}:1?{option}"):
             with failure(StatusCode.FAILED_PRECONDITION, "connection_string") as caught:
@@ -75,15 +75,15 @@ async def test_options_that_reach_further(option: str) -> None:
 
 @pytest.mark.usefixtures("names")
 @pytest.mark.parametrize("name", ["loopback", "loopback6", "mapped", "link", "any"])
-async def test_names_that_lead_to_this_machine(reachable: Server, name: str) -> None:
-    """An allowed name that resolves to loopback or link-local addresses is not connected to, and not told apart."""
+async def test_names_that_resolve_to_this_machine(reachable: Server, name: str) -> None:
+    """An allowed name that resolves to a loopback or link-local address is not connected to, with the usual error."""
     async with running_scaler(scaler=ALLOWED) as scaler:
         await concealed(scaler, f"{name}.cache.example:{reachable.port}")
         assert connections(reachable) == 0
 
 
-async def test_this_machines_network_is_refused_too(reachable: Server) -> None:
-    """Loopback stays refused where an operator's network has it."""
+async def test_loopback_is_refused_in_an_allowed_network(reachable: Server) -> None:
+    """Loopback addresses are refused even if an allowed network contains them."""
     async with running_scaler(scaler={"allowed_hosts": ["0.0.0.0/0", "::/0"]}) as scaler:
         for host in ("127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"):
             await concealed(scaler, f"{host}:{reachable.port}")
@@ -91,8 +91,8 @@ async def test_this_machines_network_is_refused_too(reachable: Server) -> None:
 
 
 @pytest.mark.usefixtures("names")
-async def test_what_is_reachable_is_not_told(reachable: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """Unknown names, closed ports, what hangs, wrong passwords and wrong types are one text, and nowhere a secret."""
+async def test_errors_do_not_show_what_is_reachable(reachable: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Unknown names, closed ports, wrong passwords, TLS errors and wrong types have one message, without a secret."""
     caplog.set_level(logging.DEBUG, "triggerfish")
     with reachable.client() as client:
         client.set("text", "x")
@@ -119,12 +119,12 @@ async def test_what_is_reachable_is_not_told(reachable: Server, caplog: pytest.L
             assert f'triggerfish_sample_errors_total{{reason="{other}"}} 0.0' in metrics
         shown = (caplog.text, metrics, page, repr(scaler.server.evaluator.__dict__))
         assert not any(SECRET in one for one in shown)
-        assert "invalid username-password" in caplog.text  # the operator can see why
+        assert "invalid username-password" in caplog.text  # the operator can find the reason
 
 
 @pytest.mark.usefixtures("names")
-async def test_their_number_is_bounded(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many strings only so many stay connected, and none of the operator's own connections gives way."""
+async def test_the_number_of_servers_is_bounded(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a bounded number of connection strings stay connected, and they never replace the operator's connections."""
     monkeypatch.setattr("scaler.measuring.untrusted_servers.MAX_SERVERS", 2)
     async with running_scaler(reachable, scaler=ALLOWED) as scaler:
         own = {"type": "redisListTrigger", "keys": "orders"}
@@ -136,9 +136,9 @@ async def test_their_number_is_bounded(reachable: Server, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("names")
-async def test_idle_ones_are_closed(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A string that nobody asks about is disconnected, and connected again when somebody does."""
-    monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
+async def test_idle_connections_are_closed(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle Redis from a connection string is disconnected, and connected again by the next request."""
+    monkeypatch.setattr("scaler.server.FILE_CHECK_SECONDS", 0.02)
     monkeypatch.setattr("scaler.measuring.untrusted_servers.IDLE_SECONDS", 0.1)
     async with running_scaler(scaler=ALLOWED) as scaler:
         string = f"{HERE}:{reachable.port}"
@@ -148,7 +148,7 @@ async def test_idle_ones_are_closed(reachable: Server, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("pattern", ["*", "10.*", "cache.*", ""])
-def test_patterns(pattern: str) -> None:
-    """A pattern that would mean too much is an error at the start that names it."""
+def test_broad_patterns_are_rejected(pattern: str) -> None:
+    """A pattern that is too broad is an error at startup that names it."""
     with pytest.raises(ConfigurationError, match=r"^invalid scaler\.allowed_hosts\.0 .*network such as"):
         load_settings(None, scaler={"allowed_hosts": [pattern]})

@@ -1,4 +1,4 @@
-"""TLS and mutual TLS of KEDA's calls, and certificates that are replaced while the scaler runs."""
+"""TLS and mutual TLS for KEDA's calls, and certificates that are replaced while the scaler runs."""
 
 import logging
 from pathlib import Path
@@ -22,25 +22,25 @@ CALL_SECONDS = 5.0
 
 
 @pytest.fixture(autouse=True)
-def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaler.server.LOOK_SECONDS", 0.02)
+def _quick_file_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaler.server.FILE_CHECK_SECONDS", 0.02)
 
 
 def settings(folder: Path, *, mutual: bool = False) -> dict[str, object]:
-    """The `scaler` section for the certificate in a folder."""
+    """Return the `scaler` section of the settings for the certificate in a folder."""
     files = {"certificate_file": str(folder / "tls.crt"), "key_file": str(folder / "tls.key")}
     return {"tls": {**files, **({"client_ca_file": str(folder / "ca.crt")} if mutual else {})}}
 
 
 def trusting(authority: Authority, client: Signed | None = None) -> grpc.ChannelCredentials:
-    """What a client needs that trusts an authority, and shows a certificate of its own if it has one."""
+    """Return credentials for a client that trusts an authority, and has a certificate if `client` is given."""
     if client is None:
         return grpc.ssl_channel_credentials(authority.certificate)
     return grpc.ssl_channel_credentials(authority.certificate, client.key, client.certificate)
 
 
 async def served(scaler: Running, credentials: grpc.ChannelCredentials | None) -> bool:
-    """Whether a new connection with these credentials is answered; otherwise it must be refused as UNAVAILABLE."""
+    """Return whether a new connection with these credentials is served. If not, it must fail with UNAVAILABLE."""
     async with channel_to(scaler.server, credentials) as channel:
         try:
             return await Keda(channel).active(PUBSUB)
@@ -50,7 +50,7 @@ async def served(scaler: Running, credentials: grpc.ChannelCredentials | None) -
 
 
 async def test_tls(tmp_path: Path) -> None:
-    """K7: with TLS, clients that trust the certificate's authority are served; others, and plain text, are not."""
+    """With TLS, clients that trust the certificate's authority are served; others, and plain text, are not."""
     authority = Authority().write(tmp_path)
     async with running_scaler(credentials=trusting(authority), scaler=settings(tmp_path)) as scaler:
         assert (await scaler.keda.poll(PUBSUB)).active
@@ -59,7 +59,7 @@ async def test_tls(tmp_path: Path) -> None:
 
 
 async def test_mutual_tls(tmp_path: Path) -> None:
-    """K7: with mutual TLS, a client with the CA's certificate is served; without one, or with another's, refused."""
+    """With mutual TLS, a client with a certificate from the CA is served; one without, or from another CA, is not."""
     authority = Authority().write(tmp_path)
     client = authority.sign("keda-operator")
     async with running_scaler(
@@ -72,7 +72,7 @@ async def test_mutual_tls(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_is_replaced(tmp_path: Path) -> None:
-    """K7: new connections get the new certificate without a restart, and open ones go on."""
+    """New connections get the new certificate without a restart, and open connections continue."""
     old, new = Authority().write(tmp_path), Authority()
     async with running_scaler(credentials=trusting(old), scaler=settings(tmp_path)) as scaler:
         assert await served(scaler, trusting(old))
@@ -83,19 +83,19 @@ async def test_a_certificate_is_replaced(tmp_path: Path) -> None:
         assert (await scaler.keda.poll(PUBSUB)).active
 
 
-async def test_a_certificate_is_replaced_before_anybody_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """K7: also the very first connection gets the certificate that is in the files by then."""
+async def test_a_certificate_is_replaced_before_any_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Even the first connection gets the certificate that is in the files by then."""
     caplog.set_level(logging.INFO)
     Authority().write(tmp_path)
     new = Authority()
     async with running_scaler(scaler=settings(tmp_path)) as scaler:
         new.write(tmp_path)
-        await eventually(lambda: "is served from now on" in caplog.text)
+        await eventually(lambda: "now serving the new certificate" in caplog.text)
         assert await served(scaler, trusting(new))
 
 
 async def test_a_secret_mount_is_replaced(tmp_path: Path) -> None:
-    """K7: a Kubernetes Secret mount, whose link `..data` is swapped, counts as replaced: certificate, key and CA."""
+    """When the `..data` link of a mounted Kubernetes Secret is swapped, certificate, key and CA are replaced."""
     old, new = Authority(), Authority()
     mount(tmp_path, "..1", old)
     async with running_scaler(
@@ -108,7 +108,7 @@ async def test_a_secret_mount_is_replaced(tmp_path: Path) -> None:
 
 
 def mount(folder: Path, version: str, authority: Authority) -> None:
-    """What the kubelet does: a new folder, then the link `..data` leads to it; the names stay links into `..data`."""
+    """Do as the kubelet does: make a new folder, then point the link `..data` to it. The names link into `..data`."""
     authority.write(folder / version)
     swapped = folder / "..data_tmp"
     swapped.symlink_to(version)
@@ -122,7 +122,7 @@ def mount(folder: Path, version: str, authority: Authority) -> None:
 async def test_a_new_certificate_is_broken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, server: Server, broken: str
 ) -> None:
-    """K7: files that cannot be used leave the old certificate in service, are logged once and counted."""
+    """Unusable files leave the old certificate in use, and are logged once and counted."""
     authority = Authority().write(tmp_path)
     async with running_scaler(server, credentials=trusting(authority), scaler=settings(tmp_path)) as scaler:
         match broken:
@@ -135,7 +135,7 @@ async def test_a_new_certificate_is_broken(
         await eventually(lambda: reload_errors(scaler))
         assert await served(scaler, trusting(authority))
         assert await reload_errors(scaler) == 1
-        assert caplog.text.count("the new certificate is not served") == 1
+        assert caplog.text.count("the new certificate is unusable") == 1
         assert "hunter2" not in caplog.text
         authority.write(tmp_path)
         new = authority.sign()
@@ -144,14 +144,14 @@ async def test_a_new_certificate_is_broken(
 
 
 async def reload_errors(scaler: Running) -> float:
-    """How many certificates could not be used."""
+    """Return how many new certificates were unusable."""
     return (await scaler.samples())["triggerfish_reload_errors_total"][("what", "certificate"),]
 
 
 @pytest.mark.parametrize("broken", ["certificate_file", "key_file", "client_ca_file"])
-@pytest.mark.parametrize("content", [None, b"hunter2", b""])
-def test_files_that_cannot_be_used(tmp_path: Path, broken: str, content: bytes | None) -> None:
-    """The scaler does not start with a file that is missing or no PEM: the error names it, and shows no content."""
+@pytest.mark.parametrize("content", [None, b"hunter2", b""], ids=["missing", "not PEM", "empty"])
+def test_unusable_files(tmp_path: Path, broken: str, content: bytes | None) -> None:
+    """A missing file, or one that is not PEM, prevents a start. The error names the file without its content."""
     Authority().write(tmp_path)
     files = TlsSettings(
         certificate_file=tmp_path / "tls.crt", key_file=tmp_path / "tls.key", client_ca_file=tmp_path / "ca.crt"
@@ -166,7 +166,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, broken: str, content: bytes |
 
 
 def test_an_encrypted_key(tmp_path: Path) -> None:
-    """An encrypted key is an error, not a question on the terminal."""
+    """An encrypted key is an error, not a prompt on the terminal."""
     Authority().sign(password=b"hunter2").write(tmp_path)
     files = TlsSettings(certificate_file=tmp_path / "tls.crt", key_file=tmp_path / "tls.key")
     with pytest.raises(ConfigurationError, match="not encrypted"):

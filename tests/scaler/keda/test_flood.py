@@ -1,4 +1,4 @@
-"""A scaler process that is asked about ten thousand ScaledObjects that make no sense, and sent what is no request."""
+"""A scaler process that gets requests for ten thousand bogus ScaledObjects, and bytes that are no requests."""
 
 import asyncio
 import contextlib
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 ROOT = Path(__file__).parents[3]
 HOSTILE = 'a/b\n# TYPE b counter\nb{x="y"} 1\\ \'?#\u202e\U0001f421\x00\r'
 LIST = {"type": "redisListTrigger", "keys": "orders"}
-#: More than ten thousand of them have metadata that can be remembered.
+#: More than ten thousand of them have valid metadata, and so are tracked.
 SCALED_OBJECTS = 11_750
-TOGETHER = 250
+CONCURRENT_CALLS = 250
 MEGABYTE = 1024 * 1024
-#: All triggers that are remembered, and what Python keeps of what it has let go.
-MOST_GROWTH_BYTES = 150 * MEGABYTE
+#: All tracked triggers, and freed memory that Python keeps.
+MAX_GROWTH_BYTES = 150 * MEGABYTE
 
 
 LABEL = re.compile(r'[a-z_]+="((?:[^"\\]|\\[\\"n])*)"')
@@ -44,7 +44,7 @@ SERIES = re.compile(rf"([a-z_]+)(?:{{{LABEL.pattern}(?:,{LABEL.pattern})*}})? [-
 
 @dataclass
 class Process:
-    """A scaler in a process of its own."""
+    """A scaler in a separate process, and clients."""
 
     pid: int
     grpc_port: int
@@ -54,18 +54,18 @@ class Process:
 
     @property
     def resident_bytes(self) -> int:
-        """The memory that it has."""
+        """Its resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     async def get(self, path: str) -> str:
-        """What it answers over HTTP, with 200."""
+        """Return the body of an HTTP response, which must have status 200."""
         async with self.http.get(f"http://127.0.0.1:{self.http_port}{path}") as response:
             assert response.status == 200
             return await response.text()
 
     async def code(self, metadata: dict[str, str], **names: str) -> StatusCode:
-        """How a call ends."""
+        """Return the status of a call."""
         try:
             await self.keda.target(metadata, **names)
         except grpc.aio.AioRpcError as error:
@@ -76,7 +76,7 @@ class Process:
 
 @pytest.fixture
 async def process(server: Server) -> AsyncIterator[Process]:
-    """A scaler process whose default Redis is the test's server."""
+    """A scaler process with the test's server as default Redis."""
     ports = {"grpc_port": free_port(), "http_port": free_port()}
     settings = {f"TRIGGERFISH_SCALER__{name.upper()}": str(value) for name, value in {**SCALER, **ports}.items()}
     running = subprocess.Popen(
@@ -100,7 +100,7 @@ async def process(server: Server) -> AsyncIterator[Process]:
 
 
 def bogus(number: int) -> tuple[StatusCode, dict[str, str]]:
-    """Metadata of one of four kinds, never the same again, and how a call with it must end."""
+    """Return unique metadata of one of four kinds, and the status of a call with it."""
     match number % 8:
         case 0:
             return StatusCode.FAILED_PRECONDITION, {**LIST, "connection": f"no-{number}", "function": HOSTILE}
@@ -117,50 +117,50 @@ def bogus(number: int) -> tuple[StatusCode, dict[str, str]]:
 
 
 async def flood(process: Process, numbers: range) -> None:
-    """Ask about ScaledObjects with names that Kubernetes would never allow; each call ends as it must."""
-    for first in range(numbers.start, numbers.stop, TOGETHER):
-        asked = {number: bogus(number) for number in range(first, first + TOGETHER)}
+    """Make calls for ScaledObjects with names that Kubernetes would never allow, and check their statuses."""
+    for first in range(numbers.start, numbers.stop, CONCURRENT_CALLS):
+        requested = {number: bogus(number) for number in range(first, first + CONCURRENT_CALLS)}
         codes = await asyncio.gather(
             *(
                 process.code(metadata, name=f"{HOSTILE}{'x' * 120}{number}", namespace=f"{HOSTILE}{number}")
-                for number, (_, metadata) in asked.items()
+                for number, (_, metadata) in requested.items()
             )
         )
-        assert Counter(codes) == Counter(code for code, _ in asked.values())
+        assert Counter(codes) == Counter(code for code, _ in requested.values())
 
 
 @pytest.mark.timeout(300)
 async def test_ten_thousand_bogus_scaledobjects(process: Process, client: redis.asyncio.Redis) -> None:
-    """K10: each is answered with its status; memory and the number of series stay bounded; metrics can be read, and a
-    good request is answered.
+    """Each gets the expected status. Memory and the number of series stay bounded, metrics stay readable, and a good
+    request is answered.
     """
     await client.rpush("orders", "x")
     await flood(process, range(500))
     before = process.resident_bytes
     await flood(process, range(500, SCALED_OBJECTS))
     pages = [await process.get(path) for path in ("/metrics", "/api/v1/triggers", "/")]
-    assert process.resident_bytes - before < MOST_GROWTH_BYTES, (before, process.resident_bytes)
-    assert series_of(pages[0]) == MAX_TRACKED
+    assert process.resident_bytes - before < MAX_GROWTH_BYTES, (before, process.resident_bytes)
+    assert max_series(pages[0]) == MAX_TRACKED
     assert len(pages[2]) < MEGABYTE
     assert await process.keda.target(LIST) == 1
 
 
-def series_of(text: str) -> int:
-    """The most series that a name has. Every line is one of the text format, with a name of ours and short labels."""
+def max_series(text: str) -> int:
+    """Return the largest number of series of one metric. Check the format, the name and the labels of every line."""
     numbers: Counter[str] = Counter()
     for line in text.removesuffix("\n").split("\n"):
         if line.startswith("# "):
             continue
         found = SERIES.fullmatch(line)
         assert found, line
-        assert all(len(value) <= 2 * MAX_LABEL_CHARACTERS for value in LABEL.findall(line))  # with its escapes
+        assert all(len(value) <= 2 * MAX_LABEL_CHARACTERS for value in LABEL.findall(line))  # including escapes
         numbers[found[1]] += 1
     assert all(name.startswith("triggerfish_") for name in numbers), numbers
     return max(numbers.values())
 
 
 def huge_maps() -> Iterator[tuple[StatusCode, dict[str, str]]]:
-    """Maps just below the size that is read (1 MB), of few large and of many small entries, and one above it."""
+    """Yield maps just below the maximum message size (1 MB), with few large or many small entries, and one above it."""
     below = MEGABYTE - 20_000
     yield StatusCode.INVALID_ARGUMENT, {**LIST, "keys": "k" * below}
     yield StatusCode.INVALID_ARGUMENT, {**LIST, "k" * below: "x"}
@@ -170,8 +170,8 @@ def huge_maps() -> Iterator[tuple[StatusCode, dict[str, str]]]:
 
 
 async def test_huge_maps_and_random_bytes(process: Process, client: redis.asyncio.Redis) -> None:
-    """K10: maps of 1 MB are refused with a short answer, bytes that are no HTTP/2 end their connection, nothing of it
-    is kept, and a good request is answered.
+    """Maps of 1 MB are refused with a short message, bytes that are not HTTP/2 close their connection, nothing of them
+    is kept in memory, and a good request is answered.
     """
     await client.rpush("orders", "x")
     assert await process.keda.target(LIST) == 1
@@ -182,7 +182,7 @@ async def test_huge_maps_and_random_bytes(process: Process, client: redis.asynci
     chance = random.Random(1)
     await asyncio.gather(*(send_raw(process.grpc_port, chance.randbytes(10_000)) for _ in range(200)))
     assert await process.keda.target(LIST) == 1
-    await eventually(lambda: process.resident_bytes - before < MOST_GROWTH_BYTES, seconds=5)
+    await eventually(lambda: process.resident_bytes - before < MAX_GROWTH_BYTES, seconds=5)
 
 
 async def send_raw(port: int, data: bytes) -> None:

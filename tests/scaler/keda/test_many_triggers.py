@@ -1,4 +1,4 @@
-"""A scaler that knows ten thousand triggers answers KEDA while it writes them all down."""
+"""A scaler with ten thousand triggers keeps its event loop free while it makes metrics, JSON and the page."""
 
 import asyncio
 import contextlib
@@ -22,21 +22,21 @@ from tests.support.running_scaler import Running, running_scaler
 from tests.support.waiting import eventually
 
 TRIGGERS = 10_000
-#: The longest that the loop may be held, in processor time: other processes do not count.
-LONGEST_SECONDS = 0.1
+#: The longest that the event loop may be blocked, in CPU time, so that other processes do not count.
+MAX_BLOCKED_SECONDS = 0.1
 
 
 @pytest.fixture
 def _no_collection() -> Iterator[None]:
-    """What collecting garbage takes depends on all else that this process has loaded."""
+    """Disable garbage collection: its duration depends on everything else in this process."""
     gc.collect()
     gc.disable()
     yield
     gc.enable()
 
 
-def remember_many(evaluator: Evaluator) -> None:
-    """As if KEDA had asked about as many triggers, lists and streams."""
+def track_many(evaluator: Evaluator) -> None:
+    """Track as many triggers as if KEDA had polled them, lists and streams."""
     for number in range(TRIGGERS):
         if number % 2:
             metadata = {"type": "redisListTrigger", "keys": f"orders-{number}"}
@@ -50,7 +50,7 @@ def remember_many(evaluator: Evaluator) -> None:
 
 @contextlib.asynccontextmanager
 async def turns() -> AsyncIterator[list[float]]:
-    """The processor time between one turn of the loop and the next, for each turn in the block."""
+    """Measure the CPU time between one turn of the event loop and the next, for each turn in the block."""
     taken: list[float] = []
 
     async def turn() -> None:
@@ -69,7 +69,7 @@ async def turns() -> AsyncIterator[list[float]]:
 
 
 async def read_by_another_process(scaler: Running, path: str) -> bytes:
-    """An answer, read where that costs this process nothing."""
+    """Read a response in another process, so that reading costs this one nothing."""
     address = f"http://127.0.0.1:{scaler.server.http_port}{path}"
     reader = await asyncio.create_subprocess_exec(
         "python3", "-c", f"import shutil, sys, urllib.request as u; shutil.copyfileobj(u.urlopen('{address}'), "
@@ -81,16 +81,16 @@ async def read_by_another_process(scaler: Running, path: str) -> bytes:
 
 
 @pytest.mark.usefixtures("_no_collection")
-async def test_the_loop_goes_on() -> None:
-    """While /metrics, the list and the page are made for ten thousand triggers, others run in between."""
+async def test_the_event_loop_is_not_blocked() -> None:
+    """While /metrics, the JSON and the page are made for ten thousand triggers, other tasks run in between."""
     async with running_scaler() as scaler:
-        remember_many(scaler.server.evaluator)
+        track_many(scaler.server.evaluator)
         longest, bodies = {}, {}
         for path in ("/metrics", "/api/v1/triggers", "/"):
             async with turns() as taken:
                 bodies[path] = (await read_by_another_process(scaler, path)).decode()
             longest[path] = max(taken)
-        assert max(longest.values()) < LONGEST_SECONDS, longest
+        assert max(longest.values()) < MAX_BLOCKED_SECONDS, longest
     assert bodies["/metrics"].count("\ntriggerfish_trigger_backlog{") == TRIGGERS
     assert bodies["/metrics"].count("\n# TYPE triggerfish_trigger_backlog ") == 1
     listed = json.loads(bodies["/api/v1/triggers"])["triggers"]
@@ -100,14 +100,14 @@ async def test_the_loop_goes_on() -> None:
 
 
 async def test_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not read what it asked for is cut off, and little is made for it."""
+    """A client that does not read its response is disconnected, and only little of the response is made."""
     monkeypatch.setattr(streaming, "READ_SECONDS", 0.5)
     made = ended = 0
 
     def pieces() -> Iterator[str]:
         nonlocal made, ended
         try:
-            for made in range(10_000):  # noqa: B007  (how far it came)
+            for made in range(10_000):  # noqa: B007  (counts the pieces)
                 yield "x" * 100_000
         finally:
             ended += 1

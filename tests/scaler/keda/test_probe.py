@@ -1,4 +1,4 @@
-"""Playing KEDA's calls against a scaler that is not ours: their order, their bounds, and answers that mislead."""
+"""Probing another scaler: the order of the calls, their deadlines, and answers that KEDA cannot use."""
 
 import asyncio
 import contextlib
@@ -16,38 +16,38 @@ from tests.triggerfish.cli.test_probe import CALLS
 
 
 class Scaler(externalscaler_pb2_grpc.ExternalScalerServicer):
-    """Another scaler, which notes what it is asked, and answers what the test wants."""
+    """Another scaler, which records its calls, and gives the answers that a test sets."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.calls: list[tuple[str, str]] = []
         self.spec = pb.GetMetricSpecResponse(metricSpecs=[pb.MetricSpec(metricName="m-1", targetSize=2)])
         self.values = pb.GetMetricsResponse(metricValues=[pb.MetricValue(metricName="m-1", metricValue=5)])
         self.stream = [pb.IsActiveResponse(result=True)]
         self.hangs = False
 
     async def GetMetricSpec(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.asked.append(("GetMetricSpec", request.name))
+        self.calls.append(("GetMetricSpec", request.name))
         return self.spec
 
     async def GetMetrics(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.asked.append(("GetMetrics", request.metricName))
+        self.calls.append(("GetMetrics", request.metricName))
         if self.hangs:
             await asyncio.Event().wait()
         return self.values
 
     async def IsActive(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.asked.append(("IsActive", request.scalerMetadata["keys"]))
+        self.calls.append(("IsActive", request.scalerMetadata["keys"]))
         return pb.IsActiveResponse(result=False)
 
     async def StreamIsActive(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.asked.append(("StreamIsActive", request.namespace))
-        for said in self.stream:
-            yield said
+        self.calls.append(("StreamIsActive", request.namespace))
+        for message in self.stream:
+            yield message
 
 
 @contextlib.asynccontextmanager
 async def serving(scaler: Scaler) -> AsyncIterator[str]:
-    """The address of another scaler while it serves; it has no health service."""
+    """Serve another scaler, which has no health service, and yield its address."""
     server = grpc.aio.server()
     externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(scaler, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -59,28 +59,28 @@ async def serving(scaler: Scaler) -> AsyncIterator[str]:
 
 
 async def probed(scaler: Scaler) -> dict[str, CallReport]:
-    """The answers of another scaler, by call."""
+    """Probe another scaler, and return the reports by call."""
     async with serving(scaler) as address:
-        answers = await probe.probe(address, RequestedTrigger("shop", "worker", {"keys": "orders"}), None)
-    return {answer.call: answer for answer in answers}
+        reports = await probe.probe(address, RequestedTrigger("shop", "worker", {"keys": "orders"}), None)
+    return {report.call: report for report in reports}
 
 
 async def test_the_order_of_the_calls() -> None:
-    """The calls come in KEDA's order with the ScaledObject's names, and ask for the metric that was named."""
+    """The calls come in KEDA's order with the ScaledObject's names, and request the metric that was returned."""
     scaler = Scaler()
-    answers = await probed(scaler)
-    assert list(answers) == CALLS
-    assert scaler.asked == [
+    reports = await probed(scaler)
+    assert list(reports) == CALLS
+    assert scaler.calls == [
         ("GetMetricSpec", "worker"),
         ("GetMetrics", "m-1"),
         ("IsActive", "orders"),
         ("StreamIsActive", "shop"),
     ]
-    assert answers["GetMetricSpec"].seen == "m-1, target size 2"
-    assert answers["GetMetrics"].seen == "value 5, so 3 instances"
-    assert answers["StreamMetricSpec"].seen.startswith("not offered")
-    assert [call for call, answer in answers.items() if answer.failed] == ["Health"]
-    assert answers["Health"].status == "UNIMPLEMENTED"
+    assert reports["GetMetricSpec"].seen == "m-1, target size 2"
+    assert reports["GetMetrics"].seen == "value 5, so 3 instances"
+    assert reports["StreamMetricSpec"].seen.startswith("not implemented")
+    assert [call for call, report in reports.items() if report.failed] == ["Health"]
+    assert reports["Health"].status == "UNIMPLEMENTED"
 
 
 def _two_specs(scaler: Scaler) -> None:
@@ -109,19 +109,19 @@ def _ends_at_once(scaler: Scaler) -> None:
     ],
 )
 async def test_answers_that_keda_cannot_use(spoil: Callable[[Scaler], None], call: str, words: str) -> None:
-    """An answer that comes but misleads KEDA counts as failed, and says why."""
+    """An answer that KEDA cannot use counts as failed, with the reason."""
     scaler = Scaler()
     spoil(scaler)
-    answer = (await probed(scaler))[call]
-    assert (answer.failed, answer.status) == (True, "unusable")
-    assert words in answer.seen
+    report = (await probed(scaler))[call]
+    assert (report.failed, report.status) == (True, "unusable")
+    assert words in report.seen
 
 
 async def test_a_scaler_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that hangs ends at its deadline, and the others are made."""
+    """A call that hangs ends at its deadline, and the other calls are still made."""
     monkeypatch.setattr(probe, "CALL_SECONDS", 0.5)
     scaler = Scaler()
     scaler.hangs = True
-    answers = await probed(scaler)
-    assert answers["GetMetrics"].status == "DEADLINE_EXCEEDED"
-    assert answers["IsActive"].status == "OK"
+    reports = await probed(scaler)
+    assert reports["GetMetrics"].status == "DEADLINE_EXCEEDED"
+    assert reports["IsActive"].status == "OK"

@@ -1,4 +1,4 @@
-"""What KEDA is told: one poll after the other, over real gRPC."""
+"""Answers to KEDA's polls, over real gRPC."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ ONE = ("valkey-9.1",)
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments", "consumerGroup": "billing"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
-#: What KEDA sends along with everybody's metadata.
+#: What KEDA adds to all metadata.
 KEDA = {"scalerAddress": "triggerfish-scaler.triggerfish.svc:6000", "enableTLS": "false"}
 
 
 @pytest.mark.releases(*ONE)
 async def test_a_poll_of_a_list(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """K1: a list has one spec with target 1, and one value: the instances that its length asks for."""
+    """A list has one spec with target 1, and one value: the number of instances for its length."""
     await client.rpush("orders", *range(101))
     poll = await scaler.keda.poll({**LIST, **KEDA})
     assert (poll.spec.targetSize, poll.spec.targetSizeFloat) == (1, 1.0)
@@ -33,7 +33,7 @@ async def test_a_poll_of_a_list(scaler: Running, client: redis.asyncio.Redis) ->
 
 @pytest.mark.releases(*ONE)
 async def test_a_poll_of_a_stream(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """K1: a stream has one spec with target 1, and one value: the instances that pending and lag ask for."""
+    """A stream has one spec with target 1, and one value: the number of instances for pending and lag."""
     for number in range(21):
         await client.xadd("payments", {"n": number})
     await client.xgroup_create("payments", "billing", id="0")
@@ -45,8 +45,8 @@ async def test_a_poll_of_a_stream(scaler: Running, client: redis.asyncio.Redis) 
 
 
 @pytest.mark.releases(*ONE)
-async def test_a_poll_of_what_is_empty(scaler: Running) -> None:
-    """K1: a key that does not exist wants no instance and is not active."""
+async def test_a_poll_of_an_empty_key(scaler: Running) -> None:
+    """A key that does not exist has target 0 and is inactive."""
     for metadata in (LIST, STREAM):
         poll = await scaler.keda.poll(metadata)
         assert (poll.value.metricValue, poll.value.metricValueFloat, poll.active) == (0, 0.0, False)
@@ -54,7 +54,7 @@ async def test_a_poll_of_what_is_empty(scaler: Running) -> None:
 
 @pytest.mark.releases(*ONE)
 async def test_pubsub_is_always_one(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """A17: a pub/sub trigger wants one instance and is active, whether there is traffic or none."""
+    """A pub/sub trigger has target 1 and is active, with or without traffic."""
     for published in (0, 300):
         for number in range(published):
             await client.publish("prices.eur", number)
@@ -65,7 +65,7 @@ async def test_pubsub_is_always_one(scaler: Running, client: redis.asyncio.Redis
 @pytest.mark.releases(*RELEASES)
 @pytest.mark.parametrize(("entries", "target"), [(0, 0), (1, 1), (100, 10)])
 async def test_no_group_yet(scaler: Running, client: redis.asyncio.Redis, entries: int, target: int) -> None:
-    """A15: a list or a stream without a group, with 0, 1 or 100 entries at 10 per worker, wants 0, 1 or 10."""
+    """A list, or a stream without a group, with 0, 1 or 100 entries at 10 per worker has target 0, 1 or 10."""
     async with client.pipeline(transaction=False) as pipeline:
         for number in range(entries):
             pipeline.rpush("orders", number)
@@ -81,7 +81,7 @@ async def test_no_group_yet(scaler: Running, client: redis.asyncio.Redis, entrie
 async def test_activation_is_strictly_above(
     scaler: Running, client: redis.asyncio.Redis, backlog: int, active: bool
 ) -> None:
-    """A trigger is active when its backlog is above activationMessages, and its value does not depend on that."""
+    """A trigger is active if its backlog is above activationMessages, and its value does not depend on that."""
     await client.rpush("orders", *range(backlog))
     poll = await scaler.keda.poll({**LIST, "activationMessages": "5", "messagesPerWorker": "1"})
     assert (poll.value.metricValue, poll.active) == (backlog, active)
@@ -97,7 +97,7 @@ async def test_max_instances_caps_the_value(scaler: Running, client: redis.async
 
 @pytest.mark.releases(*ONE)
 async def test_metric_names_in_any_case(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """A metric name of ours is accepted in any case, and comes back as it was asked for."""
+    """The scaler's metric names are accepted in any case, and returned as they were requested."""
     await client.rpush("orders", "x")
     name = (await scaler.keda.spec(LIST)).metricName
     for spelling in (name, name.upper(), name.title(), "TriggerFish-made-by-an-older-version"):
@@ -107,7 +107,7 @@ async def test_metric_names_in_any_case(scaler: Running, client: redis.asyncio.R
 
 @pytest.mark.releases(*ONE)
 async def test_two_triggers_of_one_scaledobject(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """K4: triggers of one ScaledObject that differ in one key only have different names and their own values."""
+    """Triggers of one ScaledObject that differ only in a key have different metric names and their own values."""
     await client.rpush("orders", "x")
     one, other = await scaler.keda.poll(LIST), await scaler.keda.poll({**LIST, "keys": "returns"})
     assert one.spec.metricName != other.spec.metricName
@@ -116,27 +116,27 @@ async def test_two_triggers_of_one_scaledobject(scaler: Running, client: redis.a
 
 @pytest.mark.releases(*ONE)
 async def test_unknown_metric_name(scaler: Running) -> None:
-    """K3: a metric name that is none of ours is NOT_FOUND, with what to ask for."""
-    with failure(StatusCode.NOT_FOUND, "metricName", "'s0-redis-orders'", "GetMetricSpec"):
+    """An unknown metric name is NOT_FOUND, with the name and the fix."""
+    with failure(StatusCode.NOT_FOUND, "unknown metricName", "'s0-redis-orders'", "GetMetricSpec"):
         await scaler.keda.value(LIST, "s0-redis-orders")
 
 
 @pytest.mark.releases(*ONE)
 @pytest.mark.parametrize("method", ["spec", "target", "active"])
 async def test_bad_metadata(scaler: Running, method: str) -> None:
-    """K3: bad metadata is INVALID_ARGUMENT in every call, with the field, the value and the fix."""
-    ask = getattr(scaler.keda, method)
+    """Bad metadata is INVALID_ARGUMENT in every call, with the field, the value and the fix."""
+    call = getattr(scaler.keda, method)
     with failure(StatusCode.INVALID_ARGUMENT, "messages_per_worker", "'0'", "greater than or equal to 1"):
-        await ask({**LIST, "messagesPerWorker": "0"})
+        await call({**LIST, "messagesPerWorker": "0"})
     with failure(StatusCode.INVALID_ARGUMENT, "queue", "no such option", "keys"):
-        await ask({**LIST, "queue": "orders"})
+        await call({**LIST, "queue": "orders"})
     with failure(StatusCode.INVALID_ARGUMENT, "type", "RedisListTrigger, RedisStreamTrigger"):
-        await ask({"keys": "orders"})
+        await call({"keys": "orders"})
 
 
 @pytest.mark.releases(*ONE)
 async def test_bad_metadata_of_a_stream(scaler: Running) -> None:
-    """K3: a stream that is opened with bad metadata ends at once with INVALID_ARGUMENT."""
+    """A stream that is opened with bad metadata ends at once with INVALID_ARGUMENT."""
     async with scaler.keda.activity({**LIST, "messagesPerWorker": "0"}) as stream:
         assert await stream.code() == StatusCode.INVALID_ARGUMENT
     async with scaler.keda.specs({"keys": "orders"}) as stream:
@@ -145,21 +145,21 @@ async def test_bad_metadata_of_a_stream(scaler: Running) -> None:
 
 @pytest.mark.releases(*ONE)
 async def test_unknown_connection(scaler: Running) -> None:
-    """K3: a connection that the settings lack is FAILED_PRECONDITION with how to add it, but has its spec."""
+    """A connection that is not in the settings is FAILED_PRECONDITION with the fix, but still has a spec."""
     metadata = {**LIST, "connection": "queue"}
-    for ask in (scaler.keda.target, scaler.keda.active):
+    for call in (scaler.keda.target, scaler.keda.active):
         with failure(StatusCode.FAILED_PRECONDITION, "'queue'", "TRIGGERFISH_CONNECTIONS__QUEUE"):
-            await ask(metadata)
+            await call(metadata)
     assert (await scaler.keda.spec(metadata)).targetSize == 1
 
 
 @pytest.mark.releases(*ONE)
 async def test_connection_strings_are_refused(scaler: Running, server: Server) -> None:
-    """A connection string in metadata is PERMISSION_DENIED, is not shown, and has its spec."""
+    """A connection string in metadata is PERMISSION_DENIED and is not shown, but still has a spec."""
     metadata = {**LIST, "connectionStringFromEnv": f"{server.address},password=hunter2"}
-    for ask in (scaler.keda.target, scaler.keda.active):
+    for call in (scaler.keda.target, scaler.keda.active):
         with failure(StatusCode.PERMISSION_DENIED, "connectionString", "`connection`") as caught:
-            await ask(metadata)
+            await call(metadata)
         assert "hunter2" not in caught.details
     assert (await scaler.keda.spec(metadata)).targetSize == 1
 
@@ -168,32 +168,32 @@ async def test_connection_strings_are_refused(scaler: Running, server: Server) -
 async def test_connection_strings_are_refused_in_streams(
     scaler: Running, server: Server, client: redis.asyncio.Redis
 ) -> None:
-    """A stream whose metadata has a connection string ends with PERMISSION_DENIED, as the calls do."""
+    """A stream with a connection string in its metadata ends with PERMISSION_DENIED, as calls do."""
     await client.rpush("orders", "x")
     async with scaler.keda.activity({**LIST, "connectionString": server.address}) as stream:
         assert await stream.code() == StatusCode.PERMISSION_DENIED
-        assert stream.said == []
+        assert stream.received == []
 
 
 @pytest.mark.releases(*ONE)
 async def test_namespaces(server: Server, client: redis.asyncio.Redis) -> None:
-    """K3: a connection that is limited to namespaces is PERMISSION_DENIED for others, with where to allow it."""
+    """A connection that is limited to namespaces is PERMISSION_DENIED for others, with the setting to change."""
     await client.rpush("orders", "x")
     connections = {"Cache": {"connection_string": server.address, "namespaces": ["shop", "billing"]}}
     metadata = {**LIST, "connection": "cache"}
     async with running_scaler(server, connections=connections, scaler={"trust_network": True}) as running:
         assert await running.keda.target(metadata, namespace="billing") == 1
-        for ask in (running.keda.target, running.keda.active):
+        for call in (running.keda.target, running.keda.active):
             for namespace in ("other", "", "SHOP"):
                 with failure(StatusCode.PERMISSION_DENIED, f"'{namespace}'", "`namespaces`"):
-                    await ask(metadata, namespace=namespace)
+                    await call(metadata, namespace=namespace)
         assert (await running.keda.spec(metadata, namespace="other")).targetSize == 1
         assert await running.keda.target(LIST, namespace="other") == 1
 
 
 @pytest.mark.releases(*ONE)
 async def test_health_service(scaler: Running) -> None:
-    """The standard health service says that the whole server and the external scaler serve."""
+    """The standard health service reports the whole server and the external scaler as serving."""
     stub: Any = health_pb2_grpc.HealthStub(scaler.keda.channel)
     for service in ("", "externalscaler.ExternalScaler"):
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
@@ -203,7 +203,7 @@ async def test_health_service(scaler: Running) -> None:
 @pytest.mark.releases(*ONE)
 async def test_reflection_service(scaler: Running) -> None:
     """The reflection service lists the external scaler, so that grpcurl works without a .proto file."""
-    channel: Any = scaler.keda.channel  # the published types know only blocking channels
+    channel: Any = scaler.keda.channel  # the published types have only blocking channels
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     answer = await anext(aiter(call))

@@ -1,4 +1,4 @@
-"""A scaler whose Redis is in trouble, or that is asked too much, or nonsense."""
+"""A scaler whose Redis fails, and a scaler that gets too many or malformed requests."""
 
 import asyncio
 import contextlib
@@ -25,37 +25,39 @@ LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 BOUND_SECONDS = 0.5
-#: The bound, and what a busy machine may add.
-PATIENCE_SECONDS = BOUND_SECONDS + 1.0
+#: The bound, plus a margin for a busy machine.
+MAX_SECONDS = BOUND_SECONDS + 1.0
 
 
 async def kill(server: Server) -> None:
-    """Nothing answers on the server's port any more."""
+    """Kill the server, so that its port refuses connections."""
     server.process.kill()
     server.process.wait()
 
 
 async def hang(server: Server) -> None:
-    """The server accepts connections and commands, and answers none."""
+    """Suspend the server: it accepts connections and commands, but does not respond."""
     server.process.send_signal(signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("trouble", [kill, hang])
-@pytest.mark.parametrize("asked_before", [False, True])
-async def test_redis_is_not_there(own_server: Server, trouble: Callable[[Server], object], asked_before: bool) -> None:
-    """K2: while Redis is down or hangs, values are UNAVAILABLE within the bound; the spec and pub/sub are answered."""
+@pytest.mark.parametrize("called_before", [False, True])
+async def test_redis_is_down_or_hangs(
+    own_server: Server, trouble: Callable[[Server], object], called_before: bool
+) -> None:
+    """While Redis is down or hangs, values are UNAVAILABLE within the bound, and the spec and pub/sub still work."""
     async with running_scaler(own_server, scaler={"bound_seconds": BOUND_SECONDS}) as scaler:
-        if asked_before:
+        if called_before:
             assert await scaler.keda.target(LIST) == 0
         spec = await scaler.keda.spec(LIST)
         await trouble(own_server)  # type: ignore[misc]
         for metadata in (LIST, STREAM):
-            for ask in (scaler.keda.target, scaler.keda.active):
+            for call in (scaler.keda.target, scaler.keda.active):
                 began = time.monotonic()
-                # what was measured just before the trouble may still be told for a moment
+                # a sample from just before the trouble may still be cached
                 with failure(StatusCode.UNAVAILABLE):
-                    await eventually(partial(_fails, ask, metadata))
-                assert time.monotonic() - began < PATIENCE_SECONDS
+                    await eventually(partial(_raises, call, metadata))
+                assert time.monotonic() - began < MAX_SECONDS
         began = time.monotonic()
         assert await scaler.keda.spec(LIST) == spec
         poll = await scaler.keda.poll(PUBSUB)
@@ -64,9 +66,9 @@ async def test_redis_is_not_there(own_server: Server, trouble: Callable[[Server]
 
 
 async def test_redis_is_slow(server: Server) -> None:
-    """K2: where each answer comes in time and all of them together do not, a value is UNAVAILABLE within the bound."""
+    """If each response is in time but all of them together are not, a value is UNAVAILABLE within the bound."""
     proxy = Proxy(server.port)
-    proxy.delay_seconds = 0.3  # in each direction: an answer may take 0.8 of the bound
+    proxy.delay_seconds = 0.3  # in each direction: a response may take 0.8 of the bound
     await proxy.start()
     try:
         async with running_scaler(
@@ -78,13 +80,13 @@ async def test_redis_is_slow(server: Server) -> None:
         await proxy.stop()
 
 
-async def _fails(ask: Callable[..., object], metadata: dict[str, str]) -> bool:
-    await ask(metadata)  # type: ignore[misc]
+async def _raises(call: Callable[..., object], metadata: dict[str, str]) -> bool:
+    await call(metadata)  # type: ignore[misc]
     return False
 
 
 async def test_redis_comes_back(own_server: Server) -> None:
-    """F17: after an outage the next question is answered with the value, without a restart of the scaler."""
+    """After an outage, calls return the value again without a restart of the scaler."""
     async with running_scaler(own_server, scaler={"bound_seconds": BOUND_SECONDS}) as scaler:
         await kill(own_server)
         with failure(StatusCode.UNAVAILABLE, own_server.address.rpartition(":")[2]):
@@ -95,8 +97,8 @@ async def test_redis_comes_back(own_server: Server) -> None:
         assert await eventually(lambda: _value_or_none(scaler, LIST)) == 1
 
 
-async def test_a_hanging_redis_wakes_up(own_server: Server) -> None:
-    """F17: after Redis hung, the next question is answered with the value."""
+async def test_a_hanging_redis_recovers(own_server: Server) -> None:
+    """After Redis hung, calls return the value again."""
     with own_server.client() as client:
         client.rpush("orders", "x")
     async with running_scaler(own_server, scaler={"bound_seconds": BOUND_SECONDS}) as scaler:
@@ -115,7 +117,7 @@ async def _value_or_none(scaler: Running, metadata: dict[str, str]) -> int | Non
 
 
 async def test_another_redis_is_not_affected(own_server: Server, server: Server, client: redis.asyncio.Redis) -> None:
-    """F17: a Redis that hangs delays nothing but its own triggers."""
+    """A Redis that hangs delays only its own triggers."""
     await client.rpush("orders", "x")
     async with running_scaler(server, connections={"other": own_server.address}) as scaler:
         await hang(own_server)
@@ -131,7 +133,7 @@ async def test_another_redis_is_not_affected(own_server: Server, server: Server,
 
 
 async def test_another_trigger_is_not_affected(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """F17: a key of another type is UNAVAILABLE with its reason, and the other triggers asked with it get values."""
+    """A key of the wrong type is UNAVAILABLE with its name, and triggers measured with it get values."""
     await client.set("orders", "text")
     await client.rpush("returns", "x")
     bad, good = await asyncio.gather(
@@ -143,7 +145,7 @@ async def test_another_trigger_is_not_affected(scaler: Running, client: redis.as
 
 
 async def test_a_denied_command(server: Server, client: redis.asyncio.Redis) -> None:
-    """F17: what the ACL denies is UNAVAILABLE with the reason and without the password, and is never 0."""
+    """A command that the ACL denies is UNAVAILABLE with the reason and without the password, never 0."""
     await client.acl_setuser("narrow", enabled=True, reset=True, passwords=["+hunter2"], keys=["*"], commands=["+llen"])
     connection = f"{server.address},user=narrow,password=hunter2"
     try:
@@ -157,8 +159,8 @@ async def test_a_denied_command(server: Server, client: redis.asyncio.Redis) -> 
 
 
 async def test_a_thousand_polls_at_once(server: Server, client: redis.asyncio.Redis) -> None:
-    """K8: 1,000 ScaledObjects that poll one Redis together over 5 connections cost a handful of round trips, and few in
-    GATHER_SECONDS however slowly they arrive: the scaler counts them, and Redis what it reads.
+    """When 1,000 ScaledObjects are polled together over 5 connections, one Redis gets few round trips: a handful, plus
+    2 in each GATHER_SECONDS that the calls take. The scaler counts the rounds, and Redis counts its reads.
     """
     metadata = [{**LIST, "keys": f"orders-{number}", "messagesPerWorker": "1"} for number in range(1000)]
     async with client.pipeline(transaction=False) as pipeline:
@@ -167,25 +169,25 @@ async def test_a_thousand_polls_at_once(server: Server, client: redis.asyncio.Re
         await pipeline.execute()
     async with running_scaler(server) as scaler, contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(channel_to(scaler.server, None)) for _ in range(5)]
-        await scaler.keda.target(LIST)  # it is connected
+        await scaler.keda.target(LIST)  # connects
         rounds = await scaler.rounds()
         await client.config_resetstat()
         kedas = [Keda(channel) for channel in channels]
         began = time.monotonic()
         polls = await asyncio.gather(*(kedas[n % 5].poll(one, name=f"w{n}") for n, one in enumerate(metadata)))
-        most = 5 + 2 * (time.monotonic() - began) / GATHER_SECONDS
+        max_rounds = 5 + 2 * (time.monotonic() - began) / GATHER_SECONDS
         after, commands = await client.info("stats"), await client.info("commandstats")
         assert [poll.value.metricValue for poll in polls] == [number % 5 + 1 for number in range(1000)]
         assert all(poll.active for poll in polls)
-        # GetMetrics and IsActive of one poll share a sample, unless this machine took long in between
+        # GetMetrics and IsActive of one poll share a sample, unless this machine was slow in between
         assert 1000 <= commands["cmdstat_multi"]["calls"] <= 2000
-        assert await scaler.rounds() - rounds <= most
-        # 16 KB at one time
-        assert after["total_reads_processed"] <= 2 * most + after["total_net_input_bytes"] / 16_384
+        assert await scaler.rounds() - rounds <= max_rounds
+        # Redis reads at most 16 KB at once.
+        assert after["total_reads_processed"] <= 2 * max_rounds + after["total_net_input_bytes"] / 16_384
 
 
 async def test_the_calls_of_one_poll_share_a_sample(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GetMetrics and IsActive of one poll, and all who ask a moment later, are served from one sample."""
+    """GetMetrics and IsActive of one poll, and all calls shortly after, use one sample."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 60)
     async with running_scaler(server) as scaler:
         await scaler.keda.poll(LIST)
@@ -193,8 +195,8 @@ async def test_the_calls_of_one_poll_share_a_sample(server: Server, monkeypatch:
         assert await scaler.rounds() == 1
 
 
-async def test_a_sample_is_not_told_for_long(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """A value that has changed is told soon, as samples are served for a moment only."""
+async def test_samples_expire_soon(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """A changed value is returned soon, since samples are cached only briefly."""
     assert await scaler.keda.target(LIST) == 0
     await client.rpush("orders", "x")
     await eventually(lambda: _is_one(scaler), seconds=1)
@@ -206,7 +208,7 @@ async def _is_one(scaler: Running) -> bool:
 
 @pytest.mark.parametrize("method", ["GetMetricSpec", "GetMetrics", "IsActive"])
 async def test_random_bytes_as_a_message(scaler: Running, client: redis.asyncio.Redis, method: str) -> None:
-    """K10: bytes that are no message end with an error status, and the scaler goes on."""
+    """Bytes that are not a valid message get an error status, and the scaler keeps working."""
     chance = random.Random(method)
     raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = scaler.keda.channel.unary_unary(
         f"/externalscaler.ExternalScaler/{method}"
@@ -218,7 +220,7 @@ async def test_random_bytes_as_a_message(scaler: Running, client: redis.asyncio.
 
 
 async def test_random_bytes_on_the_port(scaler: Running) -> None:
-    """K10: a connection that does not speak HTTP/2 is closed, and the scaler goes on."""
+    """A connection that sends no HTTP/2 is closed, and the scaler keeps working."""
     for data in (random.Random(1).randbytes(4096), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", scaler.server.grpc_port)
         writer.write(data)
@@ -229,7 +231,7 @@ async def test_random_bytes_on_the_port(scaler: Running) -> None:
 
 
 async def test_huge_metadata(scaler: Running) -> None:
-    """K10: a huge map is refused with a short message that names a key, and a larger one is not even read."""
+    """A huge map is refused with a short message that names a key, and a larger one is not even read."""
     with failure(StatusCode.INVALID_ARGUMENT, "no such option") as caught:
         await scaler.keda.target({**LIST, **{f"key-{number}": "x" * 10 for number in range(20_000)}})
     assert len(caught.details) <= 1000
@@ -243,7 +245,7 @@ async def test_huge_metadata(scaler: Running) -> None:
 
 @pytest.mark.parametrize("key", ["\U0001f421" * 5000, "\n" * 5000, "\x00\x7f", "a\nb"])
 async def test_odd_metadata(scaler: Running, key: str) -> None:
-    """K10: a key or a value of any characters and size is refused as INVALID_ARGUMENT, which arrives."""
+    """A key or value of any characters and any length is refused with INVALID_ARGUMENT, which reaches the client."""
     with failure(StatusCode.INVALID_ARGUMENT, "no such option") as caught:
         await scaler.keda.target({**LIST, key: "1"})
     assert caught.details.isprintable()
@@ -254,7 +256,7 @@ async def test_odd_metadata(scaler: Running, key: str) -> None:
 
 
 async def test_odd_names(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """K10: names with line breaks, quotes and slashes are answered, and leave metrics and JSON that can be read."""
+    """Requests with line breaks, quotes and slashes in names are answered, and leave metrics and JSON readable."""
     await client.rpush("orders", "x")
     odd = 'a\n# TYPE b counter\nb{x="y"} 1\\ / ? # \U0001f421 \x00'
     assert await scaler.keda.target({**LIST, "function": odd, "app": odd}, name=odd, namespace=odd) == 1
@@ -267,7 +269,7 @@ async def test_odd_names(scaler: Running, client: redis.asyncio.Redis) -> None:
 
 
 async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """K10: hundreds of bogus ScaledObjects get clear errors, and what is remembered of them is bounded."""
+    """Hundreds of bogus ScaledObjects get clear errors, and only a bounded number of them is tracked."""
     monkeypatch.setattr("scaler.evaluation.evaluator.MAX_TRACKED", 50)
     good = [{**LIST, "keys": f"k{number}"} for number in range(250)]
     bad = [{**LIST, "keys": f"k{number}", "connection": f"no-{number}"} for number in range(250)]
@@ -287,7 +289,7 @@ async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPa
 
 
 async def test_an_unknown_method(scaler: Running) -> None:
-    """K10: a method that does not exist is UNIMPLEMENTED."""
+    """A method that does not exist is UNIMPLEMENTED."""
     raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = scaler.keda.channel.unary_unary(
         "/externalscaler.ExternalScaler/Bogus"
     )

@@ -1,0 +1,1 @@
+"""Tests of scaler.local: an app scaled as real processes."""

@@ -1,4 +1,4 @@
-"""Instances on one machine: real processes that follow what waits in a real server."""
+"""Instances on one machine: real processes that follow the backlog in a real server."""
 
 import asyncio
 import contextlib
@@ -38,36 +38,36 @@ QUICK = {"polling_interval_seconds": 0.05, "cooldown_seconds": 0.2, "stabilizati
 
 @dataclass
 class Local:
-    """A local scaler that runs, and the outcome of each of its looks at Redis: a reason, or None."""
+    """A running autoscaler, and the result of each of its rounds of measuring: the reason of an error, or None."""
 
     scaler: LocalAutoscaler
-    looks: list[str | None] = field(default_factory=list)
+    rounds: list[str | None] = field(default_factory=list)
 
     @property
     def running(self) -> int:
-        """The instances that work."""
+        """The number of instances that are not draining."""
         return len(self.scaler.instances.running)
 
 
 def instances_of(server: Server, app: App) -> Instances:
-    """Instances of one of the test's apps."""
+    """Return instances of one of the test's apps."""
     environment = {**os.environ, "TRIGGERFISH_CONNECTION": server.address}
     return Instances(instance_command(f"{APPS}:{app.name}", None), environment, GRACE_SECONDS)
 
 
 @contextlib.asynccontextmanager
 async def scaling(server: Server, app: App, **settings: float) -> AsyncIterator[Local]:
-    """The app, scaled on this machine during the block."""
-    looks: list[str | None] = []
+    """Scale an app on this machine during the block."""
+    rounds: list[str | None] = []
     connections = Connections(SecretStr(server.address))
-    samplers = Samplers(bound_seconds=0.5, on_measured=lambda seconds, reason: looks.append(reason))
+    samplers = Samplers(bound_seconds=0.5, on_measured=lambda seconds, reason: rounds.append(reason))
     evaluator = Evaluator(Access(connections), samplers)
     limits = LocalSettings.model_validate({**QUICK, **settings})
     scaler = LocalAutoscaler(app, instances_of(server, app), evaluator, connections, limits)
     stop = asyncio.Event()
     running = asyncio.create_task(scaler.run(stop))
     try:
-        yield Local(scaler, looks)
+        yield Local(scaler, rounds)
     finally:
         stop.set()
         async with asyncio.timeout(30):
@@ -76,7 +76,7 @@ async def scaling(server: Server, app: App, **settings: float) -> AsyncIterator[
 
 
 def alive(process: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def alive(process: int) -> bool:
 async def test_from_zero_and_back(server: Server, client: redis.asyncio.Redis) -> None:
     """Instances go from 0 to the target and back to 0, and each element is handled once."""
     async with scaling(server, local.jobs, max_instances=5) as app:
-        await eventually(lambda: len(app.looks) >= 2)
+        await eventually(lambda: len(app.rounds) >= 2)
         assert app.running == 0
         await client.set("hold", "1")
         await client.rpush("jobs", *range(25))
@@ -107,20 +107,20 @@ async def _counted(client: redis.asyncio.Redis, key: str, wanted: int) -> bool:
 
 
 async def test_max_is_respected(server: Server, client: redis.asyncio.Redis) -> None:
-    """However much waits, there are never more processes than max_instances."""
+    """There are never more processes than max_instances, however large the backlog is."""
     await client.rpush("jobs", *range(500))
     await client.set("hold", "1")
     async with scaling(server, local.jobs, max_instances=2) as app:
         await eventually(lambda: app.running == 2)
-        looks = len(app.looks)
-        await eventually(lambda: len(app.looks) >= looks + 10)
+        rounds = len(app.rounds)
+        await eventually(lambda: len(app.rounds) >= rounds + 10)
         assert (app.running, app.scaler.target, app.scaler.instances.peak) == (2, 2, 2)
         await client.delete("hold")
         await client.delete("jobs")
 
 
-async def test_draining_finishes_what_is_in_hand(server: Server, client: redis.asyncio.Redis) -> None:
-    """An instance that is no longer wanted finishes its call, ends with code 0, and is no crash."""
+async def test_draining_finishes_the_call_in_progress(server: Server, client: redis.asyncio.Redis) -> None:
+    """A surplus instance finishes its call, exits with status 0, and is not counted as a crash."""
     instances = instances_of(server, local.jobs)
     await client.set("hold", "1")
     await client.rpush("jobs", "x")
@@ -139,7 +139,7 @@ async def test_draining_finishes_what_is_in_hand(server: Server, client: redis.a
 
 
 async def test_one_that_does_not_drain_is_killed(server: Server) -> None:
-    """A process that ignores SIGTERM is killed when its time is over, and is no crash."""
+    """A process that ignores SIGTERM is killed when its time is over, and is not counted as a crash."""
     ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); time.sleep(60)"
     instances = Instances([sys.executable, "-uc", ignoring], os.environ, 0.0)
     await instances.scale_to(1, 0.0)
@@ -161,7 +161,7 @@ def _ignores_sigterm(status: Path) -> bool:
 
 
 async def test_a_killed_process_is_replaced(server: Server, client: redis.asyncio.Redis) -> None:
-    """A process that was killed is replaced by another one after a pause, and is counted as a crash."""
+    """A process that was killed is replaced after a pause, and is counted as a crash."""
     async with scaling(server, local.jobs, min_instances=1) as app:
         await eventually(lambda: app.running == 1)
         [first] = app.scaler.instances.running
@@ -177,7 +177,7 @@ async def test_a_killed_process_is_replaced(server: Server, client: redis.asynci
 
 
 async def test_the_pause_grows_with_each_crash() -> None:
-    """The pause before the next start doubles with each crash in a row, and a healthy process starts it anew."""
+    """The pause before the next start doubles with each crash in a row, and a healthy process resets it."""
     instances = Instances(["false"], os.environ, 0.0)
 
     async def crash(now: float) -> None:
@@ -193,14 +193,14 @@ async def test_the_pause_grows_with_each_crash() -> None:
         assert instances.running == []
         now += longest
     await crash(now)
-    now += 60  # it seems to have lived so long
+    now += 60  # as if it had run for a minute
     instances.reap(now)
     await crash(now + 0.51)
     assert instances.crashes == 4
 
 
 async def test_pubsub_stays_at_one(server: Server, client: redis.asyncio.Redis) -> None:
-    """An app with a pub/sub trigger has one instance, whether there is traffic or none."""
+    """An app with a pub/sub trigger has one instance, with or without traffic."""
     async with scaling(server, local.news, max_instances=4) as app:
         await eventually(lambda: client.execute_command("GET", "triggerfish:{news:on_news}:lease"), seconds=30)
         await eventually(lambda: _subscribed(client))
@@ -220,7 +220,7 @@ async def _length(client: redis.asyncio.Redis, key: str, wanted: int) -> bool:
 
 
 async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio.Redis) -> None:
-    """When instances are taken away, the one that is subscribed stays, although it is the newest."""
+    """When the app is scaled down, the instance that holds the lease stays, although it is the newest."""
     await client.set("hold", "1")
     await client.rpush("jobs", *range(25))
     async with scaling(server, local.mixed, max_instances=3) as app:
@@ -233,7 +233,7 @@ async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio
 
 
 async def test_redis_down_holds_the_count(own_server: Server) -> None:
-    """While Redis is down the number of instances stays as it was, however short cooldown and window are."""
+    """While Redis is down, the number of instances does not change, however short cooldown and window are."""
     with own_server.client() as client:
         client.set("hold", "1")
         client.rpush("jobs", *range(15))
@@ -241,12 +241,12 @@ async def test_redis_down_holds_the_count(own_server: Server) -> None:
         await eventually(lambda: app.running == 2)
         own_server.process.kill()
         own_server.process.wait()
-        await eventually(lambda: app.looks[-10:] == ["unavailable"] * 10)
+        await eventually(lambda: app.rounds[-10:] == ["unavailable"] * 10)
         assert (app.running, app.scaler.target, app.scaler.instances.crashes) == (2, 2, 0)
 
 
 async def test_children_die_with_their_parent(server: Server) -> None:
-    """When `triggerfish up` is killed, its instances end by themselves."""
+    """When `triggerfish up` is killed, its instances exit."""
     ports = ["--grpc-port", "0", "--http-port", "0"]
     parent = subprocess.Popen(
         [sys.executable, "-m", "triggerfish", "up", f"{APPS}:jobs", "--min-instances", "2", *ports],

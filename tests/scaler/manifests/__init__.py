@@ -1,0 +1,1 @@
+"""Tests of scaler.manifests: the YAML that `triggerfish manifest` writes and compares."""

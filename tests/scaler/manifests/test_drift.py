@@ -1,4 +1,4 @@
-"""`triggerfish manifest --check`: what counts as drift, and what is the file's owner's."""
+"""`triggerfish manifest --check`: which differences are drift, and which belong to the file's owner."""
 
 import re
 import sys
@@ -28,7 +28,7 @@ KINDS = {"manifests": False, "values": True}
 
 
 class Shop:
-    """The app in shop.py, and the file that was written for it."""
+    """The app in shop.py, and its file."""
 
     file = Path("shop.yaml")
 
@@ -36,39 +36,39 @@ class Shop:
         self._capture = capture
 
     def declare(self, source: str) -> None:
-        """Let the app be this one."""
+        """Write the app's source."""
         for name in ("shop", str(Path.cwd() / "shop.py")):
             sys.modules.pop(name, None)
         Path("shop.py").write_text(source)
 
     def write(self, *, helm_values: bool = False) -> None:
-        """Write the file anew."""
+        """Write the file for the current app."""
         manifest("shop.py", helm_values=helm_values)
         self.file.write_bytes(self._capture.readouterr().out)
 
     def change(self, pattern: str, replacement: str) -> None:
-        """Change the file, as its owner does."""
+        """Edit the file, as its owner does."""
         text, changes = re.subn(pattern, replacement, self.file.read_text())
         assert changes, pattern
         self.file.write_text(text)
 
     def check(self, name: str | None = None) -> tuple[list[str], str]:
-        """The lines of the diff that say what differs, and what is said beside it; both empty without drift."""
+        """Check the file. Returns the changed lines of the diff, and standard error. Both are empty without drift."""
         try:
             manifest("shop.py", name=name, check=self.file)
         except typer.Exit as end:
             assert end.exit_code == 1
-        said = self._capture.readouterr()
-        lines = said.out.decode().splitlines()
-        assert bool(lines) == bool(said.err)
-        return [line for line in lines[2:] if line[0] in "+-"], said.err.decode()
+        captured = self._capture.readouterr()
+        lines = captured.out.decode().splitlines()
+        assert bool(lines) == bool(captured.err)
+        return [line for line in lines[2:] if line[0] in "+-"], captured.err.decode()
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Shop:
-    """The app, in a folder of its own."""
+    """The app, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
-    # Compiled ones are told apart by their second and size only.
+    # Python would take a compiled file as current if its source has the same size and was written in the same second.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     shop = Shop(capsysbinary)
     shop.declare(APP)
@@ -80,7 +80,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 @each_kind
 def test_no_drift(shop: Shop, kind: str) -> None:
-    """A file as it was written has no drift: nothing is printed."""
+    """An unchanged file has no drift, and nothing is printed."""
     shop.write(helm_values=KINDS[kind])
     assert shop.check() == ([], "")
 
@@ -100,27 +100,26 @@ def test_no_drift(shop: Shop, kind: str) -> None:
     ],
 )
 def test_drift(shop: Shop, kind: str, old: str, new: str, diff: list[str]) -> None:
-    """What the app declares otherwise is shown beside what the file says, with the command that renews the file."""
+    """What the app declares differently is shown as a diff, with the command that writes the file again."""
     shop.write(helm_values=KINDS[kind])
     assert old in APP
     shop.declare(APP.replace(old, new))
-    lines, said = shop.check()
+    lines, errors = shop.check()
     for line in diff:
         assert any(re.fullmatch(re.escape(line).replace(r"\.\*", ".*"), one) for one in lines), (line, lines)
     if not new.startswith("def"):
         assert len(lines) == len(diff)
-    again = "triggerfish manifest shop.py " + ("--helm-values " if KINDS[kind] else "")
-    assert f"{again}... > shop.yaml" in said
+    command = "triggerfish manifest shop.py " + ("--helm-values " if KINDS[kind] else "")
+    assert f"{command}... > shop.yaml" in errors
     shop.write(helm_values=KINDS[kind])
     assert shop.check() == ([], "")
 
 
 @each_kind
-def test_a_function_more_or_less(shop: Shop, kind: str) -> None:
-    """A function that the file does not have is drift, and so is one that the app has no more."""
+def test_added_and_removed_functions(shop: Shop, kind: str) -> None:
+    """A function that is missing in the file is drift, and so is one that the app no longer has."""
     shop.write(helm_values=KINDS[kind])
-    less = APP.partition("@app.stream")[0]
-    shop.declare(less)
+    shop.declare(APP.partition("@app.stream")[0])
     assert "-settle:" in shop.check()[0]
     shop.write(helm_values=KINDS[kind])
     shop.declare(APP)
@@ -128,7 +127,7 @@ def test_a_function_more_or_less(shop: Shop, kind: str) -> None:
 
 
 def test_connections(shop: Shop) -> None:
-    """Values without a connection that the app names have drift; those with more than these have not."""
+    """In values, a missing connection is drift, but an additional one is not."""
     shop.write(helm_values=True)
     shop.change("\n  cache:\n", "\n  queue:\n")
     assert shop.check()[0] == ["+  cache:"]
@@ -155,8 +154,8 @@ def test_connections(shop: Shop) -> None:
         ("#.*", "#"),
     ],
 )
-def test_what_is_the_owners_in_manifests(shop: Shop, pattern: str, replacement: str) -> None:
-    """What the owner of manifests changes beside the declaration is no drift."""
+def test_owners_changes_in_manifests(shop: Shop, pattern: str, replacement: str) -> None:
+    """Changes to manifests that do not concern the declaration are not drift."""
     shop.write()
     shop.change(pattern, replacement)
     assert shop.check() == ([], "")
@@ -172,23 +171,23 @@ def test_what_is_the_owners_in_manifests(shop: Shop, pattern: str, replacement: 
         ("messagesPerWorker: 50", "MessagesPerWorker: '50'\n        activationMessages: 5"),
     ],
 )
-def test_what_is_the_owners_in_values(shop: Shop, pattern: str, replacement: str) -> None:
-    """What the owner of values changes beside the declaration is no drift."""
+def test_owners_changes_in_values(shop: Shop, pattern: str, replacement: str) -> None:
+    """Changes to values that do not concern the declaration are not drift."""
     shop.write(helm_values=True)
     shop.change(f"(?m){pattern}", replacement)
     assert shop.check() == ([], "")
 
 
 def test_order_is_no_drift(shop: Shop) -> None:
-    """Functions may stand in any order."""
+    """Functions may be in any order."""
     shop.write()
     head, *functions = re.split(r"(?m)^(?=@)", APP)
     shop.declare(head + "\n".join(reversed(functions)))
     assert shop.check() == ([], "")
 
 
-def test_a_list_as_kubectl_prints(shop: Shop) -> None:
-    """The objects may be in a list, and among others."""
+def test_a_list_of_objects(shop: Shop) -> None:
+    """The objects may be in a List, as kubectl prints it, together with others."""
     shop.write()
     items = ["\n".join(f"    {line}" for line in one.splitlines()) for one in shop.file.read_text().split("---\n")]
     shop.file.write_text("kind: List\nitems:\n  - {kind: Secret}\n  -\n" + "\n  -\n".join(items) + "\n")
@@ -196,7 +195,7 @@ def test_a_list_as_kubectl_prints(shop: Shop) -> None:
 
 
 def test_only_pubsub(shop: Shop) -> None:
-    """Pub/sub alone has no ScaledObject: its manifests have no drift, and have when there is a backlog to scale by."""
+    """Manifests with only pub/sub triggers have no ScaledObject, which is drift if another trigger is added."""
     shop.declare(PUBSUB)
     shop.write()
     assert shop.check() == ([], "")
@@ -208,7 +207,7 @@ def test_only_pubsub(shop: Shop) -> None:
 
 
 def test_an_environment_variable(shop: Shop) -> None:
-    """A value that KEDA takes from a variable is not what the app declares, whatever is in it."""
+    """A value that KEDA takes from an environment variable is drift, regardless of the variable's value."""
     shop.write()
     shop.change("keys: payments", "keysFromEnv: PAYMENTS")
     assert shop.check()[0] == ["-  keysFromEnv: PAYMENTS", "+  keys: payments"]
@@ -216,14 +215,14 @@ def test_an_environment_variable(shop: Shop) -> None:
 
 @each_kind
 def test_a_connection_string(shop: Shop, kind: str) -> None:
-    """A connection string in the file leads to another Redis than the app's: drift, which does not show it."""
+    """A connection string in the file is drift, since it may name another Redis. The diff does not show it."""
     shop.write(helm_values=KINDS[kind])
     shop.change("keys: payments", 'keys: payments\n        connectionString: "h:6379,password=hunter2"')
     assert shop.check()[0] == ['-  connectionString: "***"']
 
 
 def test_the_terminal_is_safe(shop: Shop) -> None:
-    """What the file says cannot write on the terminal."""
+    """Control characters in the file do not reach the terminal."""
     shop.write()
     shop.change("keys: payments", r'keys: "\\e[2J\\u202e"')
     lines, _ = shop.check()
@@ -233,11 +232,11 @@ def test_the_terminal_is_safe(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("helm_values", "pattern", "replacement", "words"),
     [
-        (False, "name: shop", "name: till", r"invalid --check 'shop\.yaml'.*called shop, but till: give --name"),
-        (True, "\n  shop:\n", "\n  till:\n", r"invalid --check 'shop\.yaml'.*called shop, but till: give --name"),
-        (False, r"(?s).*", "", r"invalid --check 'shop\.yaml'.*but none"),
+        (False, "name: shop", "name: till", r"invalid --check 'shop\.yaml'.*named shop \(found: till\)\. Give --name"),
+        (True, "\n  shop:\n", "\n  till:\n", r"invalid --check 'shop\.yaml'.*named shop \(found: till\)\. Give --name"),
+        (False, r"(?s).*", "", r"invalid --check 'shop\.yaml'.*found: none"),
         (False, "metadata:", "{", r"invalid --check .*not YAML"),
-        (False, "-push", "-push\n      metricType: Value", r"spec\.triggers\[0\]\.metricType 'Value': .*remove"),
+        (False, "-push", "-push\n      metricType: Value", r"spec\.triggers\[0\]\.metricType 'Value': .*Remove"),
         (False, "keys: orders", "kyes: orders", r"spec\.triggers\[0\]\.metadata\.kyes"),
         (False, '"50"', "50", r"spec\.triggers\[0\]\.metadata\.messagesPerWorker 50: .*in quotes"),
         (False, '"50"', '"many"', r"spec\.triggers\[0\]\.metadata\.messages_per_worker 'many': "),
@@ -245,8 +244,8 @@ def test_the_terminal_is_safe(shop: Shop) -> None:
         (True, r"(?s)triggers:.*?scaling", "triggers: []\n    scaling", r"apps\.shop\.triggers: .*for each function"),
     ],
 )
-def test_files_that_cannot_be_used(shop: Shop, helm_values: bool, pattern: str, replacement: str, words: str) -> None:
-    """A file without the app, or one that KEDA or the scaler would refuse, is an error that says where and why."""
+def test_unusable_files(shop: Shop, helm_values: bool, pattern: str, replacement: str, words: str) -> None:
+    """A file without the app, or that KEDA or the scaler would reject, is an error with the place and the reason."""
     shop.write(helm_values=helm_values)
     shop.change(pattern, replacement)
     with pytest.raises(ConfigurationError, match=words):
@@ -254,14 +253,14 @@ def test_files_that_cannot_be_used(shop: Shop, helm_values: bool, pattern: str, 
 
 
 def test_a_missing_file(shop: Shop) -> None:
-    """A file that is not there is an error, not drift."""
+    """A missing file is an error, not drift."""
     with pytest.raises(ConfigurationError, match=r"invalid --check 'shop\.yaml': .*cannot be read"):
         shop.check()
 
 
 @each_kind
 def test_another_name(shop: Shop, kind: str) -> None:
-    """--name says which objects or values are meant."""
+    """--name selects the objects or values."""
     shop.write(helm_values=KINDS[kind])
     shop.change(r"name: shop|\n  shop:\n", "\n  till:\n" if KINDS[kind] else "name: till")
     assert shop.check("till") == ([], "")

@@ -1,4 +1,4 @@
-"""`triggerfish manifest`: what it writes for apps of each shape, and what it refuses."""
+"""`triggerfish manifest`: its output for apps of each shape, and the inputs that it rejects."""
 
 import copy
 import sys
@@ -35,7 +35,7 @@ Objects = list[dict[str, Any]]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Write:
-    """Writes an app with these functions to shop.py, and returns what `triggerfish manifest shop.py` prints."""
+    """A function that writes an app with these functions to shop.py, and returns `triggerfish manifest shop.py`."""
     monkeypatch.chdir(tmp_path)
 
     def write(functions: str, *, app: str = "shop", **options: Any) -> str:
@@ -49,13 +49,13 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.
 
 
 def objects(text: str) -> Objects:
-    """The objects in YAML."""
+    """Parse the objects in YAML."""
     return list(yaml.safe_load_all(text))
 
 
 @pytest.mark.parametrize("helm_values", [False, True])
 def test_the_whole_text(write: Write, helm_values: bool) -> None:
-    """The text for an app is always the same, comments included."""
+    """The text for an app is always the same, including comments."""
     options = {} if helm_values else {"namespace": "till", "scaler_address": "scaler.keda.svc:6000"}
     image = "registry.example:5000/shop:1.0"
     text = write(LIST + STREAM + DEFAULT + PUBSUB, image=image, max_instances=20, helm_values=helm_values, **options)
@@ -65,14 +65,14 @@ def test_the_whole_text(write: Write, helm_values: bool) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("options", [{}, {"image": "shop:1", "namespace": "till"}])
 def test_kubernetes_and_keda_accept_it(write: Write, shape: str, options: dict[str, str]) -> None:
-    """Every object is what the schemas of Kubernetes and KEDA allow, with no field that they do not know."""
+    """Every object is valid under the schemas of Kubernetes and KEDA, without unknown fields."""
     written = objects(write(SHAPES[shape], **options))
     check_objects(written)
     assert {one["metadata"].get("namespace") for one in written} == {options.get("namespace")}
 
 
-def test_the_schemas_refuse() -> None:
-    """The schemas that the test above relies on refuse a field that does not exist, and a wrong type."""
+def test_the_schemas_reject() -> None:
+    """The schemas that the test above relies on reject an unknown field and a wrong type."""
     deployment, scaled = objects((EXPECTED / "manifest.yaml").read_text())
     check_objects([deployment, scaled])
     for one in (deployment, scaled):
@@ -86,29 +86,29 @@ def test_the_schemas_refuse() -> None:
 
 
 def test_only_pubsub_is_one_instance(write: Write) -> None:
-    """An app with pub/sub triggers only has one replica that is replaced without a gap, and no ScaledObject."""
+    """An app with only pub/sub triggers has one replica, which is replaced without a gap, and no ScaledObject."""
     for shape in ("pub/sub only", "broadcast only", "pub/sub with a broadcast"):
         [deployment] = objects(write(SHAPES[shape]))
         assert deployment["spec"]["replicas"] == 1
         assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
         values = yaml.safe_load(write(SHAPES[shape], helm_values=True))
         assert values["apps"]["shop"]["scaling"] == {"minReplicas": 1, "maxReplicas": 1}
-    assert "set as many as you want" in write(BROADCAST)
+    assert "Set any number of replicas" in write(BROADCAST)
 
 
-@pytest.mark.parametrize(("shape", "least"), [("queues", 0), ("mixed", 1), ("mixed with a broadcast", 1)])
-def test_where_keda_scales(write: Write, shape: str, least: int) -> None:
-    """The Deployment of an app with a backlog has no replicas; with a pub/sub trigger it has one instance at least."""
+@pytest.mark.parametrize(("shape", "minimum"), [("queues", 0), ("mixed", 1), ("mixed with a broadcast", 1)])
+def test_where_keda_scales(write: Write, shape: str, minimum: int) -> None:
+    """The Deployment of an app with a backlog sets no replicas. With a pub/sub trigger, at least one instance runs."""
     deployment, scaled = objects(write(SHAPES[shape]))
     assert "replicas" not in deployment["spec"]
-    assert (scaled["spec"]["minReplicaCount"], scaled["spec"]["maxReplicaCount"]) == (least, 100)
+    assert (scaled["spec"]["minReplicaCount"], scaled["spec"]["maxReplicaCount"]) == (minimum, 100)
     scaling = yaml.safe_load(write(SHAPES[shape], helm_values=True))["apps"]["shop"]["scaling"]
-    assert scaling == {"minReplicas": least, "maxReplicas": 100}
+    assert scaling == {"minReplicas": minimum, "maxReplicas": 100}
 
 
 @pytest.mark.parametrize("helm_values", [False, True])
 def test_bounds(write: Write, helm_values: bool) -> None:
-    """--min and --max are the bounds; --max is also where the scaler may stop counting."""
+    """--min-instances and --max-instances are the bounds. The scaler may also stop counting at --max-instances."""
     text = write(SHAPES["mixed"], min_instances=2, max_instances=7, helm_values=helm_values)
     if helm_values:
         assert yaml.safe_load(text)["apps"]["shop"]["scaling"] == {"minReplicas": 2, "maxReplicas": 7}
@@ -120,7 +120,7 @@ def test_bounds(write: Write, helm_values: bool) -> None:
 
 @pytest.mark.parametrize("shape", ["queues", "mixed", "mixed with a broadcast"])
 def test_the_scaler_reads_the_triggers_back(write: Write, shape: str) -> None:
-    """Each trigger of the app has one in the ScaledObject, which the scaler reads under the same metric name."""
+    """Each trigger of the app has one in the ScaledObject, which the scaler reads with the same metric name."""
     triggers = objects(write(SHAPES[shape]))[1]["spec"]["triggers"]
     read = [read_metadata(trigger["metadata"]) for trigger in triggers]
     functions = load_app("shop.py").functions.values()
@@ -133,7 +133,7 @@ def test_the_scaler_reads_the_triggers_back(write: Write, shape: str) -> None:
 
 
 def test_an_image_in_parts(write: Write) -> None:
-    """The chart has an image in parts: a registry's port is none of them, a tag and a digest are."""
+    """An image is split into repository, tag and digest; a registry's port stays in the repository."""
     for image, parts in {
         "shop": {"repository": "shop"},
         "shop:1.0": {"repository": "shop", "tag": "1.0"},
@@ -144,7 +144,7 @@ def test_an_image_in_parts(write: Write) -> None:
 
 
 def test_another_name(write: Write) -> None:
-    """--name names the objects; the app keeps its own name, by which its leases and metrics go."""
+    """--name names the objects. The app keeps its own name, which its leases and metrics use."""
     deployment, scaled = objects(write(LIST, app="My_Shop", name="till"))
     assert (deployment["metadata"]["name"], scaled["metadata"]["name"]) == ("till", "till")
     assert scaled["spec"]["scaleTargetRef"] == {"name": "till"}
@@ -153,8 +153,8 @@ def test_another_name(write: Write) -> None:
     assert values["apps"]["till"]["name"] == "My_Shop"
 
 
-def test_what_the_app_prints(write: Write) -> None:
-    """What an app's module prints when it is imported does not get into the YAML."""
+def test_output_of_the_app(write: Write) -> None:
+    """Text that an app's module prints when it is imported does not get into the YAML."""
     assert write(f"print('hello: [')\n{LIST}") == write(LIST)
 
 
@@ -168,8 +168,8 @@ def test_what_the_app_prints(write: Write) -> None:
         ),
         ('@app.list_trigger(keys="a", connection="a/b")\ndef f(x: str): ...', {}, r"f\.connection 'a/b'.*Secret"),
         ('@app.list_trigger(keys="a", connection=".a")\ndef f(x: str): ...', {}, r"f\.connection '\.a'.*Secret"),
-        ('@app.list_trigger(keys=["a b"])\ndef f(x: str): ...', {}, r"f\.keys 'a b'.*taken apart"),
-        ('@app.list_trigger(keys=["a\\xa0b"])\ndef f(x: str): ...', {}, r"f\.keys .*taken apart"),
+        ('@app.list_trigger(keys=["a b"])\ndef f(x: str): ...', {}, r"f\.keys 'a b'.*would be split"),
+        ('@app.list_trigger(keys=["a\\xa0b"])\ndef f(x: str): ...', {}, r"f\.keys .*would be split"),
         ('@app.list_trigger(keys=["\\udcff"])\ndef f(x: str): ...', {}, r"f\.keys .*Unicode"),
         ('@app.pubsub_trigger(channel="\\ud800")\ndef f(x: str): ...', {}, r"f\.channel .*Unicode"),
         ('@app.list_trigger(keys="a" * 20000)\ndef f(x: str): ...', {}, r"f\.keys: .*20000 characters"),
@@ -191,8 +191,8 @@ def test_what_the_app_prints(write: Write) -> None:
         (LIST, {"helm_values": True, "scaler_address": "a:1"}, r"--scaler-address 'a:1'.*chart"),
     ],
 )
-def test_what_cannot_be_written(write: Write, functions: str, options: dict[str, Any], words: str) -> None:
-    """What Kubernetes, KEDA or the scaler would not take is refused, with its name, its value and the fix."""
+def test_rejected_inputs(write: Write, functions: str, options: dict[str, Any], words: str) -> None:
+    """Input that Kubernetes, KEDA or the scaler would reject is an error with the name, the value and the fix."""
     with pytest.raises(ConfigurationError, match=words) as caught:
         write(functions, **options)
     assert "hunter2" not in str(caught.value)

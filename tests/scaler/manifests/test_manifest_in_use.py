@@ -1,4 +1,4 @@
-"""What `triggerfish manifest` writes works: a scaler answers its triggers, and its container runs and is probed."""
+"""Output of `triggerfish manifest` in use: a scaler answers its triggers, and its container runs and serves probes."""
 
 import asyncio
 import os
@@ -40,12 +40,12 @@ def reprice(price: str): ...
 async def test_a_scaler_answers_the_demos_triggers(
     scaler: Running, client: redis.asyncio.Redis, tmp_path: Path
 ) -> None:
-    """Each trigger of the demo's ScaledObject is answered as KEDA asks, under the metric's name that the app's has."""
+    """The scaler answers KEDA's calls for each trigger of the demo, under the metric name of the app's trigger."""
     await client.rpush("orders", *range(5001))
     printed = await triggerfish("manifest", str(ROOT / "examples/demo/app.py"), "--scaler-address", address_of(scaler))
     assert (printed.code, printed.errors) == (0, "")
     file = tmp_path / "demo.yaml"
-    file.write_text(printed.said)
+    file.write_text(printed.output)
     probed = await triggerfish("probe", address_of(scaler), "--file", str(file), "-n", "till")
     assert probed.code == 0, probed
     assert [row[0] for row in probed.rows()] == CALLS * 3
@@ -56,10 +56,10 @@ async def test_a_scaler_answers_the_demos_triggers(
 
 
 async def test_the_container_runs(server: Server, client: redis.asyncio.Redis, tmp_path: Path) -> None:
-    """The Deployment's command, environment and files make a host that works, serves the probes, and ends in time."""
+    """The Deployment's command, environment and files start a host that works, serves the probes, and exits in time."""
     (tmp_path / "shop.py").write_text(APP)
     printed = await triggerfish("manifest", str(tmp_path / "shop.py"), "--image", "shop:1")
-    deployment = next(yaml.safe_load_all(printed.said))
+    deployment = next(yaml.safe_load_all(printed.output))
     pod = deployment["spec"]["template"]["spec"]
     [container] = pod["containers"]
     secret = {"default": server.address, "cache": server.address}
@@ -87,14 +87,14 @@ async def test_the_container_runs(server: Server, client: redis.asyncio.Redis, t
 
 
 def without_settings() -> dict[str, str]:
-    """This process's environment, without settings."""
+    """Return this process's environment without settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
 
 
 def environment(
     container: Mapping[str, Any], pod: Mapping[str, Any], secret: Mapping[str, str], folder: Path
 ) -> dict[str, str]:
-    """The container's variables, and its mounted Secret as files in a folder, as the kubelet makes them."""
+    """Return the container's variables, and write its mounted Secret to a folder, as the kubelet does."""
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     [volume] = [volume for volume in pod["volumes"] if "secret" in volume]
     mounted = folder / "mounted"
@@ -120,13 +120,13 @@ async def _empty(client: redis.asyncio.Redis) -> bool:
     return not await client.exists("orders", "triggerfish:{orders}:inflight")
 
 
-async def test_drift_ends_with_one(tmp_path: Path) -> None:
-    """With drift `--check` prints the diff, says on standard error what to do, and ends with code 1."""
+async def test_drift_exits_with_one(tmp_path: Path) -> None:
+    """With drift, `--check` prints the diff, and the fix on standard error, and exits with status 1."""
     app, file = tmp_path / "shop.py", tmp_path / "shop.yaml"
     app.write_text(APP)
-    file.write_text((await triggerfish("manifest", str(app), "--helm-values")).said)
+    file.write_text((await triggerfish("manifest", str(app), "--helm-values")).output)
     app.write_text(APP.replace("orders", "returns"))
     changed = await triggerfish("manifest", str(app), "--check", str(file))
     assert changed.code == 1
-    assert "-  keys: orders\n+  keys: returns\n" in changed.said
+    assert "-  keys: orders\n+  keys: returns\n" in changed.output
     assert "or write it again with the options it was written with" in changed.errors

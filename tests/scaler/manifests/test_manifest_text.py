@@ -1,4 +1,4 @@
-"""Whatever an app reads is written so that every parser reads it back."""
+"""Quoting: any key, channel or name is written so that every parser reads it back."""
 
 import string
 from typing import Any
@@ -28,7 +28,7 @@ triggers = st.one_of(
 
 
 def deployed(trigger: Trigger, function: str, reference: str) -> AppDeployment:
-    """An app with one such function and a list beside it."""
+    """Return an app with one function for this trigger, and another for a list."""
     app = App(function)
     app.add(lambda text: None, trigger, function)
     app.add(lambda text: None, ListTrigger(keys=("k",)), f"{function}2")
@@ -40,8 +40,8 @@ def deployed(trigger: Trigger, function: str, reference: str) -> AppDeployment:
 @example(ListTrigger(keys=("1e3", "0x1F", "1_000", "~", "{a}", "!b", "&c", "*d", "%e", "@f")), "null", "a\n- b")
 @example(ListTrigger(keys=("2001-01-01",), connection="1e3"), "=", "<<")
 @given(triggers, texts, texts)
-def test_manifests_say_what_was_declared(trigger: Trigger, function: str, reference: str) -> None:
-    """Keys, channels, groups and functions of any text come back from the YAML as they were, with the metric's name."""
+def test_manifests_preserve_the_declaration(trigger: Trigger, function: str, reference: str) -> None:
+    """Keys, channels, groups and functions of any text are read back from the YAML unchanged, with the metric name."""
     written = list(
         yaml.load_all(manifests(deployed(trigger, function, reference), "scaler:6000"), Loader=yaml.CSafeLoader)
     )
@@ -56,8 +56,8 @@ def test_manifests_say_what_was_declared(trigger: Trigger, function: str, refere
     assert read.metric_name == metric_name(trigger, function)
 
 
-def test_the_image_to_fill_in_is_written_without_quotes() -> None:
-    """An app whose name needs quotes elsewhere has none of them inside its image."""
+def test_the_image_to_fill_in_has_no_quotes() -> None:
+    """If an app's name needs quotes elsewhere, the image to fill in still has none inside it."""
     app = AppDeployment(
         "shop.py", "1e3", deployed(ListTrigger(keys=("k",)), "f", "shop.py").triggers, None, None, 0, 20
     )
@@ -68,8 +68,8 @@ def test_the_image_to_fill_in_is_written_without_quotes() -> None:
 @example(PubSubTrigger(channel="*"), "yes", "- a: b # c")
 @example(ListTrigger(keys=("1e3", "~")), "1e3", "a\n- b")
 @given(triggers, texts, texts)
-def test_values_say_what_was_declared(trigger: Trigger, function: str, reference: str) -> None:
-    """So do values for the chart, whose numbers and truth values are such."""
+def test_values_preserve_the_declaration(trigger: Trigger, function: str, reference: str) -> None:
+    """Values for the chart are read back unchanged, too, and their numbers and booleans are not text."""
     app = yaml.load(values(deployed(trigger, function, reference)), Loader=yaml.CSafeLoader)["apps"]["shop"]
     assert app["app"] == reference
     declared = app["triggers"][function]
@@ -81,7 +81,7 @@ def test_values_say_what_was_declared(trigger: Trigger, function: str, reference
 
 
 def same(one: Trigger, other: Trigger) -> bool:
-    """Whether two triggers agree in what scaling follows from."""
+    """Return whether two triggers agree in everything that determines scaling."""
     names = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
     return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
 
@@ -103,5 +103,5 @@ def same(one: Trigger, other: Trigger) -> bool:
     ],
 )
 def test_quotes(value: Any, text: str) -> None:
-    """What some parser of YAML would take for a number, a truth value or syntax stands in quotes."""
+    """Text that some YAML parser would read as a number, a boolean or syntax is quoted."""
     assert quoted(value) == text

@@ -1,9 +1,9 @@
-"""Fixtures of the tests that measure backlogs."""
+"""Fixtures for tests that measure backlogs."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _time_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting is exact while there is time for it: what it finds must not depend on how busy the machine is."""
+def _no_count_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give counting enough time to be exact on a busy machine."""
     monkeypatch.setattr("scaler.measuring.counting.COUNT_SECONDS", 60.0)

@@ -1,4 +1,4 @@
-"""The lag of a consumer group is right whatever happened to its stream."""
+"""The lag of a consumer group is exact after any history of its stream."""
 
 import asyncio
 import os
@@ -21,11 +21,11 @@ from tests.scaler.measuring.histories import GROUP, STREAM, Step, histories, pla
 from triggerfish.testing.server import Server
 
 HISTORIES = int(os.environ.get("TRIGGERFISH_HISTORIES", "1000"))
-SUBJECT = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
+MEASURED = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
 
 
 class Meter:
-    """Measures a server from plain, blocking tests."""
+    """Measures a server from synchronous tests."""
 
     def __init__(self, server: Server) -> None:
         self.client = server.client()
@@ -33,10 +33,10 @@ class Meter:
         self._async_client = Client(parse_connection_string(server.address), "test")
         self._server = self._runner.run(self._async_client.server())
 
-    def measure(self, measured: MeasuredTrigger = SUBJECT, memory: CountMemory | None = None) -> Backlog:
-        """The backlog now; the error if it cannot be measured."""
-        asked = measure(self._async_client, self._server, [measured], memory or CountMemory())
-        result = self._runner.run(asked)[measured]
+    def measure(self, measured: MeasuredTrigger = MEASURED, memory: CountMemory | None = None) -> Backlog:
+        """Return the current backlog. An error fails the test."""
+        measuring = measure(self._async_client, self._server, [measured], memory or CountMemory())
+        result = self._runner.run(measuring)[measured]
         assert isinstance(result, Backlog), result
         return result
 
@@ -48,7 +48,7 @@ class Meter:
 
 @pytest.fixture
 def meter(server: Server) -> Iterator[Meter]:
-    """A meter on the release's server."""
+    """A meter for the release's server."""
     meter = Meter(server)
     yield meter
     meter.close()
@@ -61,14 +61,14 @@ def test_random_histories_are_measured_exactly(meter: Meter, monkeypatch: pytest
 
     @settings(max_examples=HISTORIES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(history=histories)
-    def measured_as_found(history: list[Step]) -> None:
+    def measured_exactly(history: list[Step]) -> None:
         play(meter.client, history)
         key = meter.measure().keys[0]
         assert key.lag is not None
         assert not key.lag.capped
         assert (key.pending, key.lag.entries) == undelivered(meter.client)
 
-    measured_as_found()
+    measured_exactly()
 
 
 def fill(client: "redis.Redis", count: int, *, first: int = 1) -> None:
@@ -80,20 +80,20 @@ def fill(client: "redis.Redis", count: int, *, first: int = 1) -> None:
 
 
 def read(client: "redis.Redis", count: int, *, acknowledge: bool = True) -> None:
-    """Read as the group, and acknowledge or leave pending."""
-    answer = client.execute_command("XREADGROUP", "GROUP", GROUP, "c", "COUNT", count, "STREAMS", STREAM, ">")
+    """Read entries as the group, and acknowledge them or leave them pending."""
+    reply = client.execute_command("XREADGROUP", "GROUP", GROUP, "c", "COUNT", count, "STREAMS", STREAM, ">")
     if acknowledge:
-        client.xack(STREAM, GROUP, *(entry_id for entry_id, _ in answer[0][1]))
+        client.xack(STREAM, GROUP, *(entry_id for entry_id, _ in reply[0][1]))
 
 
 def prepare(client: "redis.Redis", count: int, *, position: str = "0") -> None:
-    """A stream of `count` entries with a group at a position."""
+    """Create a stream of `count` entries, and a group at a position."""
     fill(client, count)
     client.execute_command("XGROUP", "CREATE", STREAM, GROUP, position, "MKSTREAM")
 
 
 def test_an_undelivered_entry_that_was_deleted_does_not_count(meter: Meter) -> None:
-    """F11: 100 entries, 10 read and acknowledged, one undelivered entry deleted: the backlog is 89."""
+    """Of 100 entries 10 are acknowledged and an undelivered one is deleted: the backlog is 89."""
     prepare(meter.client, 100)
     read(meter.client, 10)
     meter.client.xdel(STREAM, "50-0")
@@ -101,14 +101,14 @@ def test_an_undelivered_entry_that_was_deleted_does_not_count(meter: Meter) -> N
 
 
 def test_entries_that_were_read_and_not_acknowledged_count(meter: Meter) -> None:
-    """F12: 100 read and none acknowledged: the backlog is 100."""
+    """Of 100 entries all are read and none is acknowledged: the backlog is 100."""
     prepare(meter.client, 100)
     read(meter.client, 100, acknowledge=False)
     assert meter.measure().entries == 100
 
 
-def test_a_trim_past_the_group_leaves_what_is_left(meter: Meter) -> None:
-    """F13: 100 entries, 10 read, trimmed to 20: 20; after reading 10 and 9 more: 10 and 1."""
+def test_a_trim_past_the_group_leaves_the_remaining_entries(meter: Meter) -> None:
+    """Of 100 entries 10 are read and 80 trimmed: the backlog is 20, and after reading 10 and 9 more it is 10 and 1."""
     prepare(meter.client, 100)
     read(meter.client, 10)
     meter.client.xtrim(STREAM, maxlen=20, approximate=False)
@@ -119,8 +119,8 @@ def test_a_trim_past_the_group_leaves_what_is_left(meter: Meter) -> None:
     assert meter.measure().entries == 1
 
 
-def test_a_deleted_entry_next_in_line_is_not_expected(meter: Meter) -> None:
-    """Add 4, read 1, delete the next, read 2, add 1: the backlog is 1."""
+def test_a_deleted_entry_next_in_line_does_not_count(meter: Meter) -> None:
+    """Four entries are added, one is read, the next deleted, two read and one added: the backlog is 1."""
     prepare(meter.client, 4)
     read(meter.client, 1)
     meter.client.xdel(STREAM, "2-0")
@@ -130,19 +130,19 @@ def test_a_deleted_entry_next_in_line_is_not_expected(meter: Meter) -> None:
 
 
 def test_an_empty_stream_with_a_group_has_no_backlog(meter: Meter) -> None:
-    """F14: a group exists and the stream is empty: 0."""
+    """An empty stream that has a group has a backlog of 0."""
     meter.client.execute_command("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     assert meter.measure().entries == 0
 
 
-def test_a_group_made_mid_stream_waits_for_the_entries_after_it(meter: Meter) -> None:
-    """F15: a group made at entry 40 of 100 has 60 to come, exactly."""
+def test_a_group_made_mid_stream_counts_the_entries_after_it(meter: Meter) -> None:
+    """A group made at entry 40 of 100 has a backlog of exactly 60."""
     prepare(meter.client, 100, position="40-0")
     assert meter.measure().entries == 60
 
 
-def test_all_read_after_a_trim_past_the_group_is_no_backlog(meter: Meter) -> None:
-    """F16: trimmed past the group, then all read and acknowledged: 0."""
+def test_all_read_after_a_trim_past_the_group_leaves_no_backlog(meter: Meter) -> None:
+    """After a trim past the group, with all entries read and acknowledged, the backlog is 0."""
     prepare(meter.client, 100)
     read(meter.client, 10)
     meter.client.xtrim(STREAM, maxlen=20, approximate=False)
@@ -151,8 +151,8 @@ def test_all_read_after_a_trim_past_the_group_is_no_backlog(meter: Meter) -> Non
 
 
 @pytest.mark.parametrize(("processed", "target"), [(100, 0), (50, 5), (0, 10)])
-def test_what_is_processed_is_not_backlog(meter: Meter, processed: int, target: int) -> None:
-    """A16: of 100 entries at 10 per worker, 100, 50 or 0 processed want 0, 5 or 10 instances."""
+def test_processed_entries_are_not_backlog(meter: Meter, processed: int, target: int) -> None:
+    """With 100, 50 or 0 of 100 entries processed and 10 messages per worker, the target is 0, 5 or 10 instances."""
     prepare(meter.client, 100)
     if processed:
         read(meter.client, processed)
@@ -160,7 +160,7 @@ def test_what_is_processed_is_not_backlog(meter: Meter, processed: int, target: 
 
 
 def test_a_burst_in_one_millisecond_is_counted_exactly(meter: Meter) -> None:
-    """F19: 3,000 entries of one millisecond, 1,200 of them read: 1,800 to come."""
+    """With 1,200 of 3,000 entries of one millisecond read, the backlog is 1,800."""
     with meter.client.pipeline(transaction=False) as pipeline:
         for sequence in range(1, 3001):
             pipeline.execute_command("XADD", STREAM, f"7-{sequence}", "f", "v")
@@ -171,32 +171,32 @@ def test_a_burst_in_one_millisecond_is_counted_exactly(meter: Meter) -> None:
 
 
 def test_a_sparse_stream_is_counted_exactly(meter: Meter) -> None:
-    """F19: entries hours apart are as many as there are, and not as many as milliseconds passed."""
+    """Entries that are hours apart count as entries, not as milliseconds."""
     for number in range(1, 51):
         meter.client.execute_command("XADD", STREAM, f"{number * 3_600_000}-0", "f", "v")
     meter.client.execute_command("XGROUP", "CREATE", STREAM, GROUP, str(20 * 3_600_000))
     assert meter.measure().entries == 30
 
 
-def test_without_a_group_all_entries_wait(meter: Meter) -> None:
-    """A15: a stream that no group reads yet has all its entries to come."""
+def test_without_a_group_all_entries_are_undelivered(meter: Meter) -> None:
+    """In a stream without the group, all entries are undelivered."""
     fill(meter.client, 100)
     key = meter.measure().keys[0]
     assert (key.pending, key.lag) == (0, Lag(100, "derived"))
 
 
 def test_a_missing_stream_has_no_backlog(meter: Meter) -> None:
-    """A key that does not exist is known to hold nothing."""
+    """A key that does not exist has a backlog of 0."""
     assert meter.measure().entries == 0
 
 
 @pytest.mark.releases("redis-5.0", "redis-7.0")
-def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the limit the lag is the limit, marked as capped; short of it, it is exact."""
+def test_counting_stops_at_its_limit_and_is_marked_as_capped(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the lag is the limit, marked as capped; below it, the lag is exact."""
     monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
-    monkeypatch.setattr("scaler.triggers.measured_trigger.LEAST_COUNT_LIMIT", 50)
+    monkeypatch.setattr("scaler.triggers.measured_trigger.MIN_COUNT_LIMIT", 50)
     prepare(meter.client, 300, position="150-0")
-    meter.client.xdel(STREAM, "200-0")  # so that no release reports a number that can be believed
+    meter.client.xdel(STREAM, "200-0")  # so that no release reports a lag that can be trusted
     few = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=1), max_instances=1)
     many = MeasuredTrigger(
         StreamTrigger(keys=(STREAM,), consumer_group=GROUP, messages_per_worker=100), max_instances=2
@@ -207,19 +207,19 @@ def test_counting_stops_at_its_limit_and_says_so(meter: Meter, monkeypatch: pyte
 
 @pytest.mark.releases("redis-7.0", "redis-7.4")
 def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With few entries delivered a long stream is counted exactly from that side, past the limit."""
+    """A long stream with few delivered entries is counted exactly from that side, even beyond the limit."""
     monkeypatch.setattr("scaler.measuring.counting.STEP", 10)
-    monkeypatch.setattr("scaler.triggers.measured_trigger.LEAST_COUNT_LIMIT", 50)
+    monkeypatch.setattr("scaler.triggers.measured_trigger.MIN_COUNT_LIMIT", 50)
     prepare(meter.client, 2000)
     read(meter.client, 5)
     meter.client.xdel(STREAM, "1000-0")
-    measured = MeasuredTrigger(SUBJECT.trigger, max_instances=1)
+    measured = MeasuredTrigger(MEASURED.trigger, max_instances=1)
     assert meter.measure(measured).keys[0].lag == Lag(1994, "counted")
 
 
 @pytest.mark.releases("redis-7.0", "redis-7.4")
-def test_a_long_count_is_used_again_for_a_while(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream whose count took several steps is not counted again at once; one that took a single step is."""
+def test_a_long_count_is_reused_for_a_while(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count that took several steps is reused for a while; one that took a single step is repeated."""
     memory = CountMemory()
     prepare(meter.client, 60, position="30-0")
     meter.client.xdel(STREAM, "40-0")

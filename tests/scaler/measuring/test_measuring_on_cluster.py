@@ -1,4 +1,4 @@
-"""A scaler whose Redis is a cluster that loses a node: that says nothing about the keys of the others."""
+"""A scaler whose Redis is a cluster that loses a node: the keys of the other nodes are not affected."""
 
 import asyncio
 import contextlib
@@ -22,30 +22,30 @@ FIRST, LAST = "k2", "k1"
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A cluster with an element in both keys."""
+    """A cluster with one element in each of the two keys."""
     assert key_slot(FIRST.encode()) < 16_384 / 3
     assert key_slot(LAST.encode()) > 2 * 16_384 / 3
-    with Cluster(RELEASES["valkey-9.1"], "--cluster-require-full-coverage", "no") as made:
-        with contextlib.closing(made.client()) as client:
+    with Cluster(RELEASES["valkey-9.1"], "--cluster-require-full-coverage", "no") as cluster:
+        with contextlib.closing(cluster.client()) as client:
             for key in (FIRST, LAST):
                 client.rpush(key, "x")
-        yield made
+        yield cluster
 
 
-def asking(key: str) -> dict[str, str]:
+def list_metadata(key: str) -> dict[str, str]:
     """Metadata of a list."""
     return {"type": "redisListTrigger", "keys": key, "connection": "cluster"}
 
 
 async def _has_value(scaler: Running, key: str) -> bool:
     try:
-        return await scaler.keda.target(asking(key)) == 1
+        return await scaler.keda.target(list_metadata(key)) == 1
     except grpc.aio.AioRpcError:
         return False
 
 
-async def test_a_fail_over(cluster: Cluster) -> None:
-    """After any primary was lost, also the one with slot 0, all keys have values again."""
+async def test_failover(cluster: Cluster) -> None:
+    """After a failover of any primary, including the one with slot 0, all keys have values again."""
     async with running_scaler(connections={"cluster": cluster.address}) as scaler:
         for key in (FIRST, LAST):
             assert await _has_value(scaler, key)
@@ -56,27 +56,29 @@ async def test_a_fail_over(cluster: Cluster) -> None:
 
 
 async def test_a_node_that_hangs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a node hangs its keys are UNAVAILABLE, and a key of another node has its value, asked about together."""
+    """While a node hangs, its keys are UNAVAILABLE, and concurrent requests for keys of other nodes get values."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0)
-    node = cluster.node_of(FIRST)
-    replicas = [one for one in cluster.nodes if one not in cluster.primaries()]
+    hanging = cluster.node_of(FIRST)
+    replicas = [node for node in cluster.nodes if node not in cluster.primaries()]
     async with running_scaler(connections={"cluster": cluster.address}) as scaler:
         for key in (FIRST, LAST):
             assert await _has_value(scaler, key)
-        stopped = [node, *replicas]  # without replicas nobody takes over
-        for one in stopped:
-            one.process.send_signal(signal.SIGSTOP)
+        stopped = [hanging, *replicas]  # without replicas there is no failover
+        for node in stopped:
+            node.process.send_signal(signal.SIGSTOP)
         try:
             failures = 0
             while failures < 3:
-                hung, well = await asyncio.gather(
-                    scaler.keda.target(asking(FIRST)), scaler.keda.target(asking(LAST)), return_exceptions=True
+                first, last = await asyncio.gather(
+                    scaler.keda.target(list_metadata(FIRST)),
+                    scaler.keda.target(list_metadata(LAST)),
+                    return_exceptions=True,
                 )
-                assert well == 1
-                if isinstance(hung, grpc.aio.AioRpcError):
-                    assert hung.code() == StatusCode.UNAVAILABLE
+                assert last == 1
+                if isinstance(first, grpc.aio.AioRpcError):
+                    assert first.code() == StatusCode.UNAVAILABLE
                     failures += 1
         finally:
-            for one in stopped:
-                one.process.send_signal(signal.SIGCONT)
+            for node in stopped:
+                node.process.send_signal(signal.SIGCONT)
         await eventually(lambda: _has_value(scaler, FIRST), seconds=10)

@@ -1,4 +1,4 @@
-"""A server that does not say what it is: fakeredis, which has no INFO, stands in for it."""
+"""A server that does not report its version: here fakeredis, which has no INFO."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -32,15 +32,15 @@ async def client() -> AsyncIterator[Client]:
         server.server_close()
 
 
-async def test_it_counts_as_the_oldest_one(client: Client) -> None:
-    """Without INFO nothing newer is relied on than what the oldest server has."""
+async def test_it_is_treated_as_the_oldest_version(client: Client) -> None:
+    """Without INFO only features of the oldest supported version are used."""
     server = await client.server()
     assert server == ServerInfo()
     assert not server.supports(6, 2)
 
 
 async def test_its_lag_is_counted(client: Client) -> None:
-    """Where the server's lag cannot be trusted, the entries that wait are counted."""
+    """The lag of such a server is not trusted, and its undelivered entries are counted."""
     for number in range(1, 11):
         await client.command("s", "XADD", "s", f"{number}-0", "f", "v", doing="adding")
     await client.command("s", "XGROUP", "CREATE", "s", "g", "4-0", doing="creating the group")

@@ -1,0 +1,1 @@
+"""Tests of scaler.monitoring: metrics, and triggers as JSON."""

@@ -1,4 +1,4 @@
-"""The scaler's metrics, letter by letter, and that nobody can make them grow without bound."""
+"""The exact text of the scaler's metrics, and that requests cannot make them grow without bound."""
 
 import asyncio
 import signal
@@ -40,7 +40,7 @@ LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 NOW = 1_000.0
-#: What protobuf can carry, up to where labels are cut.
+#: Text that protobuf can transport, up to the length at which labels are shortened.
 NAMES = st.text(st.characters(codec="utf-8"), max_size=MAX_LABEL_CHARACTERS)
 
 EXPECTED = Path(__file__).with_name("expected")
@@ -50,22 +50,22 @@ HOSTILE = 'a\n# TYPE b counter\nb{x="y"} 1\\ /?#\u202e\U0001f421\x00\r'
 
 @pytest.fixture
 def evaluator(monkeypatch: pytest.MonkeyPatch) -> Evaluator:
-    """An evaluator without a Redis, for which it is always NOW."""
+    """An evaluator without a Redis, whose clock always shows NOW."""
     monkeypatch.setattr("scaler.evaluation.evaluator.time", SimpleNamespace(monotonic=lambda: NOW))
     connections = Connections(SecretStr(NOWHERE), {"cache": SecretStr(f"{NOWHERE},defaultDatabase=1")})
     return Evaluator(Access(connections), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
 
 
 @pytest.fixture
-def as_users_see_it() -> Iterator[None]:
-    """Without the series that say when a counter began: `triggerfish` switches them off."""
+def as_in_production() -> Iterator[None]:
+    """Disable the series with the creation times of counters, as `triggerfish` does."""
     prometheus_client.disable_created_metrics()
     yield
     prometheus_client.enable_created_metrics()
 
 
 def test_triggers_in_every_state(evaluator: Evaluator) -> None:
-    """The exact exposition of a list, a stream whose lag is capped, pub/sub, and a trigger that is not known."""
+    """The exact text for a list, a stream with a capped lag, pub/sub, and an unknown trigger."""
     capped = Lag(10_000, "counted", capped=True)
     states = {
         "handle": (LIST, Backlog((KeyBacklog("orders", 150, in_flight=2), KeyBacklog("returns", 3)))),
@@ -82,13 +82,13 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
 
 
 def families_of(evaluator: Evaluator) -> dict[str, list[Sample]]:
-    """The samples of the triggers by name."""
+    """Return the triggers' samples by metric name."""
     return {family.name: family.samples for family in TriggerCollector(evaluator.tracked()).collect()}
 
 
 @given(namespace=NAMES, name=NAMES, function=NAMES)
 def test_any_labels(namespace: str, name: str, function: str) -> None:
-    """K10: whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
+    """Whatever a ScaledObject is called, a parser reads its name and nothing else from the text."""
     one = TrackedTrigger(Owner(namespace, name), read_metadata({**LIST, "function": function}))
     text = b"".join(TriggerCollector([one]).expositions()).decode()
     families = list(text_string_to_metric_families(text))
@@ -98,9 +98,9 @@ def test_any_labels(namespace: str, name: str, function: str) -> None:
         assert sample.labels["function"] == function
 
 
-@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.usefixtures("as_in_production")
 def test_events() -> None:
-    """The exact exposition of what is counted; what can fail or be open has a series from the start."""
+    """The exact text for events. Sample errors and open streams have their series from the start."""
     registry = CollectorRegistry()
     metrics = ScalerMetrics(registry)
     for seconds, error in ((0.004, None), (0.5, None), (2.0, "timeout")):
@@ -113,23 +113,23 @@ def test_events() -> None:
 
 
 async def test_push_intervals(evaluator: Evaluator) -> None:
-    """The exact exposition of how often triggers are looked at, by connection; without a Redis there is none."""
-    watch = ActivationHub(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
+    """The exact text for push intervals by connection. Triggers without a Redis have none."""
+    hub = ActivationHub(evaluator, PushPace(interval_seconds=0.1, commands_per_second=20))
     registry = CollectorRegistry()
-    registry.register(PushCollector(watch))
+    registry.register(PushCollector(hub))
     triggers = ({**LIST, "keys": "a b"}, LIST, {**LIST, "connection": "Cache"}, {**LIST, "connection": "lost"}, PUBSUB)
-    streams = [watch.activations(Owner("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
+    streams = [hub.activations(Owner("shop", "worker"), read_metadata(metadata)) for metadata in triggers]
     reading = [asyncio.create_task(anext(aiter(stream), None)) for stream in streams]
-    await eventually(lambda: len(watch.intervals_seconds()) == 2)
+    await eventually(lambda: len(hub.intervals_seconds()) == 2)
     assert generate_latest(registry).decode() == (EXPECTED / "pushing.prom").read_text()
-    watch.stop()
+    hub.stop()
     await asyncio.gather(*reading)
-    await watch.close()
-    assert watch.intervals_seconds() == {}
+    await hub.close()
+    assert hub.intervals_seconds() == {}
 
 
-def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
-    """Labels are bounded, and two that begin alike stay two series."""
+def test_long_labels_stay_distinct(evaluator: Evaluator) -> None:
+    """Labels are bounded, and long labels with the same beginning stay distinct."""
     for end in "ab":
         evaluator.track(Owner("shop", "x" * 200 + end), read_metadata(LIST))
     known = families_of(evaluator)["triggerfish_trigger_known"]
@@ -139,34 +139,34 @@ def test_long_labels_stay_apart(evaluator: Evaluator) -> None:
 
 
 def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
-    """A request that claims a declared trigger's labels makes no second series: the declared one is shown."""
+    """A request that claims a declared trigger's labels adds no second series. The declared trigger is shown."""
     for owner in (Owner("", "both", declared=True), Owner("", "both")):
         evaluator.track(owner, read_metadata({**LIST, "messagesPerWorker": "7" if owner.declared else "1"}))
     [sample] = families_of(evaluator)["triggerfish_trigger_messages_per_worker"]
     assert sample.value == 7
 
 
-async def test_names_that_nothing_has(scaler: Running) -> None:
-    """K10: names that are longer than Kubernetes has them are refused, and not remembered."""
+async def test_names_that_are_too_long(scaler: Running) -> None:
+    """Names that are too long for Kubernetes are refused, and not tracked."""
     for names in ({"name": "x" * 254}, {"namespace": "x" * 254}):
-        for ask in (scaler.keda.target, scaler.keda.active):
+        for call in (scaler.keda.target, scaler.keda.active):
             with failure(StatusCode.INVALID_ARGUMENT, *names, "253"):
-                await ask(PUBSUB, **names)
+                await call(PUBSUB, **names)
         async with scaler.keda.activity(PUBSUB, **names) as stream:
             assert await stream.code() == StatusCode.INVALID_ARGUMENT
     assert list(scaler.server.evaluator.tracked()) == []
 
 
 async def test_metadata_that_is_too_long(scaler: Running) -> None:
-    """K10: metadata that would fill the memory is refused, with the key that is to blame, and not remembered."""
+    """Metadata that would fill the memory is refused with the key that is too long, and not tracked."""
     with failure(StatusCode.INVALID_ARGUMENT, "keys: ", str(MAX_METADATA_CHARACTERS)) as caught:
         await scaler.keda.target({**LIST, "keys": "k" * MAX_METADATA_CHARACTERS})
     assert len(caught.details) < 200
     assert list(scaler.server.evaluator.tracked()) == []
 
 
-async def test_a_call_that_is_given_up(own_server: Server) -> None:
-    """A call that KEDA gives up is counted as cancelled, and not as answered."""
+async def test_a_cancelled_call(own_server: Server) -> None:
+    """A call that KEDA cancels is counted as cancelled, and not as answered."""
     async with running_scaler(own_server, scaler={"bound_seconds": 30}) as scaler:
         own_server.process.send_signal(signal.SIGSTOP)
         call = scaler.keda.stub.IsActive(reference(LIST))

@@ -1,4 +1,4 @@
-"""A real scrape, as Prometheus' own tool reads it."""
+"""A real scrape, checked by Prometheus' own tool."""
 
 import asyncio
 from asyncio.subprocess import PIPE, STDOUT
@@ -18,7 +18,7 @@ PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 
 
 async def test_promtool_accepts_a_scrape(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """`promtool check metrics` finds nothing to complain of, also under hostile names."""
+    """`promtool check metrics` reports nothing, even with hostile names."""
     await client.rpush("orders", "x")
     await client.xadd("payments", {"a": "b"})
     for metadata in (LIST, STREAM, PUBSUB):
@@ -28,5 +28,5 @@ async def test_promtool_accepts_a_scrape(scaler: Running, client: redis.asyncio.
         program("promtool"), "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
     )
     async with asyncio.timeout(30):
-        said, _ = await checked.communicate(text.encode())
-    assert (status, checked.returncode, said.decode()) == (200, 0, "")
+        output, _ = await checked.communicate(text.encode())
+    assert (status, checked.returncode, output.decode()) == (200, 0, "")

@@ -1,4 +1,4 @@
-"""Triggers as JSON under names that hold anything, and text that is fit to be shown."""
+"""Triggers as JSON with odd names, and text that is safe to display."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.support.running_scaler import Running, failure, running_scaler
 from triggerfish.testing.server import Server
 
 LIST = {"type": "redisListTrigger", "keys": "orders", "function": "handle"}
-#: Names with all that a path, a header, JSON or a page could trip over.
+#: Names with characters that are special in a path, a header, JSON or a page.
 ODD_NAMES = [
     "a/b",
     "a%2Fb",
@@ -35,7 +35,7 @@ ODD_NAMES = [
 
 
 async def fetched(scaler: Running, path: str) -> tuple[int, dict[str, Any]]:
-    """What a plain HTTP client gets, which sends the path as it is, like KEDA."""
+    """Return the response to a plain HTTP client, which, like KEDA, sends the path unchanged."""
     return await asyncio.to_thread(_fetch, f"http://127.0.0.1:{scaler.server.http_port}{path}")
 
 
@@ -49,14 +49,14 @@ def _fetch(url: str) -> tuple[int, dict[str, Any]]:
 
 
 def at(location: str, page: Any) -> object:
-    """The value at a location such as keys.0.length, as KEDA's metrics-api trigger looks it up."""
+    """Return the value at a location such as keys.0.length, as KEDA's metrics-api trigger looks it up."""
     return reduce(lambda found, part: found[int(part) if isinstance(found, list) else part], location.split("."), page)
 
 
 @pytest.mark.releases("valkey-9.1")
 @pytest.mark.parametrize("name", ODD_NAMES)
 async def test_odd_names_have_a_path(scaler: Running, client: redis.asyncio.Redis, name: str) -> None:
-    """K9: whatever a ScaledObject is called, its path is plain ASCII, and leads to it and to no other."""
+    """Whatever a ScaledObject is called, its path is plain ASCII and leads to it alone."""
     await client.rpush("orders", *range(101))
     await scaler.keda.target(LIST, namespace=name, name="worker")
     await scaler.keda.target({**LIST, "messagesPerWorker": "1"}, namespace="shop", name=name)
@@ -73,20 +73,20 @@ async def test_odd_names_have_a_path(scaler: Running, client: redis.asyncio.Redi
 
 @given(namespace=st.text(), name=st.text(), metric=st.text(), declared=st.booleans())
 def test_every_path_leads_back(namespace: str, name: str, metric: str, declared: bool) -> None:
-    """A path names the trigger that it was made for, also if parts are empty or hold slashes."""
+    """A path is parsed as the trigger that it was made for, even if parts are empty or contain slashes."""
     owner = Owner("" if declared else namespace, name, declared)
     assert owner_and_metric(api_path(owner, metric)) == (owner, metric)
 
 
 @pytest.mark.parametrize("path", ["", "a", "a/b/c/d", "%ff/%00/x"])
-def test_paths_that_name_nothing(path: str) -> None:
-    """A path with too few or too many parts names no trigger, and bytes that are no text raise nothing."""
+def test_paths_of_no_trigger(path: str) -> None:
+    """A path with too few or too many parts is no trigger's path, and bytes that are not text raise no error."""
     assert owner_and_metric(path) is None or path == "%ff/%00/x"
 
 
 @pytest.mark.releases("valkey-9.1")
 async def test_a_declared_trigger_is_not_shadowed(server: Server, client: redis.asyncio.Redis) -> None:
-    """A request that claims no namespace and a declared trigger's name has a path of its own."""
+    """A request with no namespace and a declared trigger's name has a different path."""
     await client.rpush("orders", *range(10))
     declared = {**LIST, "messagesPerWorker": "5"}
     async with running_scaler(server, triggers={"both": declared}) as scaler:
@@ -101,7 +101,7 @@ async def test_a_declared_trigger_is_not_shadowed(server: Server, client: redis.
 
 @pytest.mark.releases("valkey-9.1")
 async def test_values_that_metrics_api_reads(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """K9: `valueLocation: target`, and the other numbers, are numbers where KEDA's metrics-api trigger looks."""
+    """`valueLocation: target` and other locations lead to numbers, as KEDA's metrics-api trigger needs."""
     await client.rpush("orders", *range(101))
     await scaler.keda.poll(LIST)
     [path] = [shown["path"] for shown in (await fetched(scaler, "/api/v1/triggers"))[1]["triggers"]]
@@ -114,7 +114,7 @@ async def test_values_that_metrics_api_reads(scaler: Running, client: redis.asyn
 
 @pytest.mark.releases("valkey-9.1")
 async def test_a_connection_that_does_not_exist(scaler: Running) -> None:
-    """A ScaledObject that names an unknown connection is listed as not known, with what to do, and has no number."""
+    """A ScaledObject with an unknown connection is listed as unknown, with the fix and without a number."""
     metadata: Mapping[str, str] = {**LIST, "connection": "queue"}
     with failure(StatusCode.FAILED_PRECONDITION):
         await scaler.keda.target(metadata)
@@ -128,7 +128,7 @@ async def test_a_connection_that_does_not_exist(scaler: Running) -> None:
 
 
 def test_printable() -> None:
-    """Text in one line, with what would be obeyed written out, and never longer than asked for."""
+    """Printable text is one line, has control characters escaped, and is never longer than requested."""
     assert printable("orders [red]{1}\u4e2d\U0001f421") == "orders [red]{1}\u4e2d\U0001f421"
     assert printable("a\nb\x1b[2J\u202ec\x00") == r"a\nb\x1b[2J\u202ec\x00"
     assert printable("x" * 120) == "x" * 120

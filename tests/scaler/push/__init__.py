@@ -1,0 +1,1 @@
+"""Tests of scaler.push: activation that is pushed to the open streams of KEDA."""

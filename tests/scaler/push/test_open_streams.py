@@ -1,4 +1,4 @@
-"""The open streams of KEDA: what they say, and how they end."""
+"""The open streams of KEDA: which messages they get, and how they end."""
 
 import asyncio
 import contextlib
@@ -25,140 +25,138 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 ROOT = Path(__file__).parents[3]
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
-#: Looks are frequent, so that a test need not wait.
+#: Frequent checks, so that a test need not wait.
 QUICK = {"push_interval_seconds": 0.02}
 
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times short enough for a test, and a first `true` that is not repeated."""
+    """Use times short enough for a test, and do not repeat the first `true`."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.05)
+    monkeypatch.setattr("scaler.push.subscribers.MIN_GAP_SECONDS", 0.05)
     monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
 
 
-async def looks(scaler: Running, more: int = 5) -> None:
-    """Wait until the scaler has looked at Redis several times more."""
+async def more_rounds(scaler: Running, number: int = 5) -> None:
+    """Wait until the scaler has measured Redis this many more times."""
     before = await scaler.rounds()
 
-    async def looked() -> bool:
-        return await scaler.rounds() >= before + more
+    async def measured() -> bool:
+        return await scaler.rounds() >= before + number
 
-    await eventually(looked)
+    await eventually(measured)
 
 
 @pytest.mark.usefixtures("_quick")
 async def test_true_on_open_if_active(server: Server, client: redis.asyncio.Redis) -> None:
-    """A stream says `true` once when it is opened on an active trigger, and says nothing more while that lasts."""
+    """A stream that is opened for an active trigger gets `true` once, and nothing more while the trigger is active."""
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await eventually(lambda: stream.said == [True])
-        await looks(scaler)
-        assert stream.said == [True]
+        await eventually(lambda: stream.received == [True])
+        await more_rounds(scaler)
+        assert stream.received == [True]
 
 
-def _has_said(stream: Stream, times: int) -> bool:
-    return bool(stream.said == [True] * times)
+def _got_true(stream: Stream, times: int) -> bool:
+    return bool(stream.received == [True] * times)
 
 
 @pytest.mark.usefixtures("_quick")
 async def test_true_at_each_change_to_active(server: Server, client: redis.asyncio.Redis) -> None:
-    """A stream says `true` at each change to active, never `false`, and nothing while the trigger is not active."""
+    """A stream gets `true` at each change to active, never `false`, and nothing while the trigger is inactive."""
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await looks(scaler)
-        assert stream.said == []
+        await more_rounds(scaler)
+        assert stream.received == []
         for times in (1, 2, 3):
             await client.rpush("orders", "x")
-            await eventually(partial(_has_said, stream, times))
+            await eventually(partial(_got_true, stream, times))
             await client.delete("orders")
-            await looks(scaler)
-        assert stream.said == [True] * 3
+            await more_rounds(scaler)
+        assert stream.received == [True] * 3
 
 
 async def test_the_first_true_is_repeated(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first `true` of a stream is said again after each of the set times, and the later ones are not."""
+    """The first `true` of a stream is repeated after each of the configured times, and later ones are not."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.01)
+    monkeypatch.setattr("scaler.push.subscribers.MIN_GAP_SECONDS", 0.01)
     monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", (0.1, 0.3))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await eventually(lambda: stream.said)
+        await eventually(lambda: stream.received)
         began = loop.time()
-        await eventually(lambda: len(stream.said) == 3)
+        await eventually(lambda: len(stream.received) == 3)
         assert loop.time() - began >= 0.25
         await client.delete("orders")
-        await looks(scaler)
+        await more_rounds(scaler)
         await client.rpush("orders", "x")
-        await eventually(lambda: len(stream.said) == 4)
+        await eventually(lambda: len(stream.received) == 4)
         again = loop.time()
         await eventually(lambda: loop.time() - again > 0.4)
-        assert stream.said == [True] * 4
+        assert stream.received == [True] * 4
 
 
-async def test_no_repeat_once_it_is_not_active(
+async def test_no_repeat_once_it_is_inactive(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A repetition is left out when the trigger is no longer active."""
+    """A repetition is dropped when the trigger is no longer active."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
     monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", (0.3,))
     loop = asyncio.get_running_loop()
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await eventually(lambda: stream.said)
+        await eventually(lambda: stream.received)
         began = loop.time()
         await client.delete("orders")
         await eventually(lambda: loop.time() - began > 0.5)
-        assert stream.said == [True]
+        assert stream.received == [True]
 
 
-async def test_the_least_gap_between_two(
-    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second `true` comes no sooner than the least gap after the first, and it does come."""
+async def test_the_minimum_gap(server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second `true` is sent, but not before MIN_GAP_SECONDS have passed since the first."""
     monkeypatch.setattr("scaler.measuring.sampler.FRESH_SECONDS", 0.005)
-    monkeypatch.setattr("scaler.push.subscribers.LEAST_GAP_SECONDS", 0.5)
+    monkeypatch.setattr("scaler.push.subscribers.MIN_GAP_SECONDS", 0.5)
     monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
     loop = asyncio.get_running_loop()
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
         await client.rpush("orders", "x")
-        await eventually(lambda: stream.said)
+        await eventually(lambda: stream.received)
         began = loop.time()
         await client.delete("orders")
-        await looks(scaler, 3)
+        await more_rounds(scaler, 3)
         await client.rpush("orders", "x")
-        await eventually(lambda: stream.said == [True, True])
+        await eventually(lambda: stream.received == [True, True])
         assert loop.time() - began >= 0.4
 
 
 @pytest.mark.usefixtures("_quick")
 async def test_pubsub_is_active_while_redis_is_down(own_server: Server) -> None:
-    """A stream of a pub/sub trigger says `true` on open also while Redis is down."""
+    """A stream for a pub/sub trigger gets `true` when it is opened, even while Redis is down."""
     own_server.process.kill()
     async with running_scaler(own_server, scaler=QUICK) as scaler, scaler.keda.activity(PUBSUB) as stream:
-        await eventually(lambda: stream.said == [True])
+        await eventually(lambda: stream.received == [True])
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_streams_outlive_an_outage(own_server: Server) -> None:
-    """A stream stays open while Redis is down, says nothing meanwhile, and wakes the app afterwards."""
+async def test_streams_survive_an_outage(own_server: Server) -> None:
+    """While Redis is down a stream stays open and gets nothing; afterwards a new entry wakes the app."""
     async with running_scaler(own_server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await looks(scaler, 1)
+        await more_rounds(scaler, 1)
         own_server.process.kill()
         own_server.process.wait()
-        await looks(scaler, 2)
-        assert stream.said == []
+        await more_rounds(scaler, 2)
+        assert stream.received == []
         own_server.restart()
         with own_server.client() as client:
             client.rpush("orders", "x")
-        await eventually(lambda: stream.said == [True])
+        await eventually(lambda: stream.received == [True])
 
 
 @pytest.mark.usefixtures("_quick")
 async def test_closed_streams_are_forgotten(server: Server, client: redis.asyncio.Redis) -> None:
-    """A stream that KEDA closes is counted no more, and its trigger is no longer looked at."""
+    """A stream that KEDA closes is no longer counted, and its trigger no longer checked."""
     series = (("method", "StreamIsActive"),)
 
     async def open_streams() -> float:
@@ -166,21 +164,21 @@ async def test_closed_streams_are_forgotten(server: Server, client: redis.asynci
 
     async with running_scaler(server, scaler=QUICK) as scaler:
         async with scaler.keda.activity(LIST), scaler.keda.activity(LIST), scaler.keda.activity(PUBSUB):
-            await eventually(lambda: _is(open_streams, 3))
-        await eventually(lambda: _is(open_streams, 0))
+            await eventually(lambda: _returns(open_streams, 3))
+        await eventually(lambda: _returns(open_streams, 0))
         before = await scaler.rounds()
         async with scaler.keda.activity(PUBSUB) as stream:
-            await eventually(lambda: stream.said == [True])
+            await eventually(lambda: stream.received == [True])
         assert await scaler.rounds() <= before + 1
 
 
-async def _is(ask: object, wanted: float) -> bool:
-    assert callable(ask)
-    return bool(await ask() == wanted)
+async def _returns(function: object, expected: float) -> bool:
+    assert callable(function)
+    return bool(await function() == expected)
 
 
 async def test_streams_end_with_ok(server: Server, client: redis.asyncio.Redis) -> None:
-    """When the scaler stops, each open stream ends with OK, whether it has said something or not."""
+    """When the scaler stops, each open stream ends with OK, whether it got a message or not."""
     await client.rpush("orders", "x")
     async with running_scaler(server) as scaler:
         keda = scaler.keda
@@ -189,17 +187,17 @@ async def test_streams_end_with_ok(server: Server, client: redis.asyncio.Redis) 
             keda.activity({**LIST, "keys": "empty"}) as idle,
             keda.specs(LIST) as specs,
         ):
-            await eventually(lambda: active.said and specs.said)
+            await eventually(lambda: active.received and specs.received)
             await idle.call.initial_metadata()
             scaler.server.stop()
             assert [await stream.code() for stream in (active, idle, specs)] == [StatusCode.OK] * 3
 
 
 async def test_spec_streams(server: Server) -> None:
-    """StreamMetricSpec says the spec of GetMetricSpec once, and stays open."""
+    """StreamMetricSpec sends the spec of GetMetricSpec once, and stays open."""
     async with running_scaler(server) as scaler, scaler.keda.specs(LIST) as stream:
-        await eventually(lambda: stream.said)
-        assert [list(answer.metricSpecs) for answer in stream.said] == [[await scaler.keda.spec(LIST)]]
+        await eventually(lambda: stream.received)
+        assert [list(answer.metricSpecs) for answer in stream.received] == [[await scaler.keda.spec(LIST)]]
         assert not stream.call.done()
 
 
@@ -207,7 +205,7 @@ async def test_spec_streams(server: Server) -> None:
 async def scaler_process(
     server: Server, port: int | None = None
 ) -> AsyncIterator[tuple[subprocess.Popen[bytes], Keda]]:
-    """A scaler in a process of its own, which must end with code 0 in the block or soon after, and who asks it."""
+    """Run a scaler in a separate process, with a client. It must exit with status 0 in the block or soon after."""
     port = port or free_port()
     settings = {**SCALER, "grpc_port": port}
     environment = {f"TRIGGERFISH_SCALER__{name.upper()}": str(value) for name, value in settings.items()}
@@ -232,7 +230,7 @@ async def scaler_process(
 
 
 async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
-    """K6: at SIGTERM a scaler with open streams ends each of them with OK, and itself with code 0 in good time."""
+    """On SIGTERM, a scaler ends each open stream with OK, and exits with status 0 in time."""
     await client.rpush("orders", "x")
     async with (
         scaler_process(server) as (process, keda),
@@ -240,28 +238,28 @@ async def test_sigterm(server: Server, client: redis.asyncio.Redis) -> None:
         keda.activity({**LIST, "keys": "empty"}) as idle,
         keda.specs(LIST) as specs,
     ):
-        await eventually(lambda: active.said and specs.said)
+        await eventually(lambda: active.received and specs.received)
         await idle.call.initial_metadata()
         process.send_signal(signal.SIGTERM)
         assert [await stream.code() for stream in (active, idle, specs)] == [StatusCode.OK] * 3
 
 
 async def test_calls_that_wait_at_sigterm(server: Server) -> None:
-    """K6: when SIGTERM comes while many calls come, each is answered, also those not taken up by then."""
+    """When SIGTERM arrives among many calls, each call is answered, even if it was not accepted yet."""
     port = free_port()
-    asked = [{**LIST, "keys": f"orders-{number}"} for number in range(300)]
+    requested = [{**LIST, "keys": f"orders-{number}"} for number in range(300)]
     async with scaler_process(server, port) as (process, keda):
         await keda.target(LIST)
-        process.send_signal(signal.SIGSTOP)  # so that none is answered before
-        calls = [asyncio.create_task(keda.target(metadata)) for metadata in asked]
-        await eventually(lambda: unread_bytes(port) > sum(reference(metadata).ByteSize() for metadata in asked))
+        process.send_signal(signal.SIGSTOP)  # so that no call is answered before
+        calls = [asyncio.create_task(keda.target(metadata)) for metadata in requested]
+        await eventually(lambda: unread_bytes(port) > sum(reference(metadata).ByteSize() for metadata in requested))
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGCONT)
         assert await asyncio.gather(*calls) == [0] * len(calls)
 
 
 def unread_bytes(port: int) -> int:
-    """What has come for who listens on this port, and was not read by it yet."""
+    """Return how many bytes have arrived for the listener on this port and are still unread."""
     tables = [Path("/proc/net", name).read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
     connections = [line.split() for table in tables for line in table]
     return sum(int(fields[4].partition(":")[2], 16) for fields in connections if fields[1].endswith(f":{port:04X}"))

@@ -51,8 +51,8 @@ def test_every_parameter_of_a_list() -> None:
     assert (scaled.function, scaled.app, scaled.activation, scaled.max_instances) == ("handle", "shop", 5, 9)
 
 
-def test_what_is_left_out_has_its_default() -> None:
-    """A stream needs a type and keys only; the rest has the documented defaults."""
+def test_omitted_parameters_have_their_defaults() -> None:
+    """A stream trigger needs only a type and keys; other parameters have the documented defaults."""
     scaled = read_metadata({"type": "RedisStreamTrigger", "keys": "s"})
     assert isinstance(scaled.trigger, StreamTrigger)
     assert scaled.trigger.consumer_group == DEFAULT_CONSUMER_GROUP
@@ -60,8 +60,8 @@ def test_what_is_left_out_has_its_default() -> None:
     assert (scaled.function, scaled.app) == ("", "")
 
 
-def test_a_channel_needs_no_measuring() -> None:
-    """A pub/sub trigger is read from its channel and has nothing to measure."""
+def test_a_pubsub_trigger_is_not_measured() -> None:
+    """A pub/sub trigger is read from its channel, and has nothing to measure."""
     scaled = read_metadata(PUBSUB)
     assert scaled.trigger == PubSubTrigger(channel="prices.*")
     assert scaled.measured is None
@@ -82,7 +82,7 @@ def test_a_channel_needs_no_measuring() -> None:
     ],
 )
 def test_type_spellings(spelling: str, kind: str) -> None:
-    """Every spelling of a type that the Azure bindings and KEDA users write is understood, in any case."""
+    """Every spelling of a type that Azure bindings and KEDA users have is accepted, in any case."""
     reads = {"channel": "c"} if kind == "pubsub" else {"keys": "k"}
     assert read_metadata({"type": spelling, **reads}).trigger.kind == kind
 
@@ -99,29 +99,29 @@ def test_parameter_spellings(spelling: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["pollingIntervalMs", "PollingIntervalInMs", "polling_interval_ms"])
 def test_the_polling_interval_has_the_azure_name_too(spelling: str) -> None:
-    """The polling interval is read under the name of the Azure bindings as well as under ours."""
+    """The polling interval may also have its name in the Azure bindings."""
     trigger = read_metadata({**LIST, spelling: "50"}).trigger
     assert isinstance(trigger, ListTrigger)
     assert trigger.polling_interval_ms == 50
 
 
-def test_from_env_counts_as_the_key_itself() -> None:
-    """`keysFromEnv` is `keys` with the value that KEDA resolved, and also our own keys may come so."""
+def test_from_env_is_read_as_the_key_itself() -> None:
+    """`keysFromEnv` is `keys` with the value that KEDA resolved. The suffix works for every key."""
     scaled = read_metadata({"typeFromEnv": "RedisListTrigger", "keysFromEnv": "a b", "functionFromEnv": "f"})
     assert scaled.trigger == ListTrigger(keys=("a", "b"))
     assert scaled.function == "f"
 
 
 @pytest.mark.parametrize("other", ["keysFromEnv", "Keys", "KEYS"])
-def test_a_key_that_is_given_twice_is_refused(other: str) -> None:
-    """Two spellings of one key are an error, as metadata has no order that could say which one counts."""
+def test_a_key_that_is_given_twice_is_rejected(other: str) -> None:
+    """Two spellings of one key are an error, as metadata has no order by which one could take precedence."""
     for metadata in ({**LIST, other: "b"}, {other: "b", **LIST}):
         with pytest.raises(ConfigurationError, match=r"(?i)keys.*twice"):
             read_metadata(metadata)
 
 
 def test_the_keys_of_keda_are_ignored() -> None:
-    """KEDA's own keys of an external scaler are passed over, in any case and with FromEnv."""
+    """KEDA's own keys of an external scaler are ignored, in any case and with FromEnv."""
     keda = {
         "scalerAddress": "triggerfish-scaler:6000",
         "enableTLS": "true",
@@ -137,15 +137,15 @@ def test_the_keys_of_keda_are_ignored() -> None:
     assert read_metadata({**LIST, "caCertFromEnv": "-----BEGIN"}) == read_metadata(LIST)
 
 
-def test_an_operator_may_have_more_keys_ignored() -> None:
-    """A key in the configured list is passed over in any case, and without the list it is refused."""
+def test_an_operator_may_configure_more_ignored_keys() -> None:
+    """A key in the configured list is ignored in any case, and rejected without the list."""
     assert read_metadata({**LIST, "Policy": "x"}, ["policy"]) == read_metadata(LIST)
     with pytest.raises(ConfigurationError):
         read_metadata({**LIST, "Policy": "x"})
 
 
-def test_an_unknown_key_is_refused_by_name() -> None:
-    """An unknown key is refused with its name, the names that exist, and without its value."""
+def test_an_unknown_key_is_rejected_by_name() -> None:
+    """An unknown key is rejected with its name and the known names, but without its value."""
     with pytest.raises(ConfigurationError) as caught:
         read_metadata({**LIST, "pasword": "hunter2"})
     assert caught.value.field == "pasword"
@@ -183,7 +183,7 @@ def test_an_unknown_key_is_refused_by_name() -> None:
     ],
 )
 def test_bad_values(change: dict[str, str | None], field: str, value: str | None) -> None:
-    """A19: a value that cannot be used is an error with its field, the value and the fix."""
+    """An invalid value is an error with the field, the value and the fix."""
     metadata = {key: text for key, text in {**LIST, **change}.items() if text is not None}
     with pytest.raises(ConfigurationError) as caught:
         read_metadata(metadata)
@@ -193,7 +193,7 @@ def test_bad_values(change: dict[str, str | None], field: str, value: str | None
 
 
 def test_frozen_names() -> None:
-    """The metric names of deployed triggers never change, as KEDA keeps them in the HPA."""
+    """The metric names of deployed triggers never change, as KEDA stores them in the HPA."""
     assert read_metadata({**LIST, "function": "handle"}).metric_name == "triggerfish-list-20a8fbe26c0dc7cb"
     two_keys = {"type": "RedisListTrigger", "keys": "a b", "connection": "cache"}
     assert read_metadata(two_keys).metric_name == "triggerfish-list-9226c4b8e9d3c992"
@@ -201,8 +201,8 @@ def test_frozen_names() -> None:
     assert read_metadata({**PUBSUB, "function": "reprice"}).metric_name == "triggerfish-pubsub-14ba5bba3be0dafc"
 
 
-def test_names_differ_with_what_is_read() -> None:
-    """K4: two triggers that differ in kind, keys, group, channel, connection or function have different names."""
+def test_names_differ_by_what_triggers_read() -> None:
+    """Triggers that differ in kind, keys, group, channel, connection or function have different metric names."""
     variants = [
         LIST,
         {**LIST, "keys": "orders2"},
@@ -234,8 +234,8 @@ def test_names_differ_with_what_is_read() -> None:
         {"tlsCertFile": "/cert.pem"},
     ],
 )
-def test_names_do_not_depend_on_how_it_scales(more: dict[str, str]) -> None:
-    """A trigger that is tuned keeps its metric's name."""
+def test_names_do_not_depend_on_scaling_parameters(more: dict[str, str]) -> None:
+    """A trigger keeps its metric's name when it is tuned."""
     assert read_metadata({**LIST, **more}).metric_name == read_metadata(LIST).metric_name
 
 
@@ -250,7 +250,7 @@ triggers = st.one_of(
 
 @given(triggers, st.text(max_size=30))
 def test_names_are_plain(trigger: Trigger, function: str) -> None:
-    """A metric name has lower-case letters, digits and hyphens only, whatever the trigger reads."""
+    """A metric name has only lower-case letters, digits and hyphens, for any trigger."""
     name = metric_name(trigger, function)
     assert re.fullmatch(r"triggerfish-(list|stream|pubsub)-[0-9a-f]{16}", name)
     assert name == metric_name(trigger, function)
@@ -267,8 +267,8 @@ values = st.text(max_size=50) | st.from_regex(r"\A-?[0-9]{1,30}\Z") | st.sampled
 @example({"type": "RedisListTrigger", "keys": "k", "messagesPerWorker": "9" * 5000})
 @example({"FromEnv": "", "": "", "type": "RedisPubSubTrigger", "channel": "c"})
 @given(st.dictionaries(spellings | st.text(max_size=20), values, max_size=8))
-def test_any_text_is_read_or_refused(metadata: dict[str, Any]) -> None:
-    """K10: whatever text the metadata has, it becomes a trigger or a ConfigurationError, and nothing else."""
+def test_any_text_is_read_or_rejected(metadata: dict[str, Any]) -> None:
+    """Metadata with any text becomes a trigger or a ConfigurationError, and nothing else."""
     try:
         scaled = read_metadata(metadata)
     except ConfigurationError as error:
@@ -277,7 +277,7 @@ def test_any_text_is_read_or_refused(metadata: dict[str, Any]) -> None:
         assert scaled.metric_name.startswith("triggerfish-")
 
 
-def test_a_value_from_the_environment_is_not_in_the_name() -> None:
+def test_a_value_from_the_environment_does_not_affect_the_name() -> None:
     """A metric's name stays the same when the environment variable behind a key changes."""
     first, second = (read_metadata({"type": "RedisListTrigger", "keysFromEnv": keys}) for keys in ("a", "b"))
     assert first.trigger != second.trigger

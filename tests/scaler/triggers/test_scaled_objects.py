@@ -1,4 +1,4 @@
-"""Reading what a user says of triggers: ScaledObjects in YAML, and metadata as KEY=VALUE."""
+"""Reading the triggers that a user gives: ScaledObjects in YAML, and metadata as KEY=VALUE."""
 
 from pathlib import Path
 
@@ -9,38 +9,38 @@ from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger, met
 
 
 def read(tmp_path: Path, text: str, **more: str) -> list[RequestedTrigger | SkippedTrigger]:
-    """The triggers of a file with this text."""
+    """Return the triggers of a file with this text."""
     file = tmp_path / "so.yaml"
     file.write_text(text)
     return list(triggers_in(file, "scaler:6000", more, "default"))
 
 
 def scaled_object(metadata: str, kind: str = "external-push") -> str:
-    """A ScaledObject with one trigger."""
+    """Return a ScaledObject with one trigger."""
     trigger = f"{{type: {kind}, metadata: {metadata}}}"
     return f"{{kind: ScaledObject, metadata: {{name: shop}}, spec: {{triggers: [{trigger}]}}}}"
 
 
 def test_several_documents_and_lists(tmp_path: Path) -> None:
-    """Documents of other kinds are passed over, and lists are read as `kubectl get -o yaml` writes them."""
-    one = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}")
-    text = f"kind: Deployment\n---\n{one}\n---\n{{kind: List, items: [{one}, {{kind: Secret}}]}}\n---\n"
+    """Documents of other kinds are skipped, and lists are read as `kubectl get -o yaml` prints them."""
+    shop = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}")
+    text = f"kind: Deployment\n---\n{shop}\n---\n{{kind: List, items: [{shop}, {{kind: Secret}}]}}\n---\n"
     metadata = {"scalerAddress": "scaler:6000", "type": "RedisListTrigger", "keys": "a"}
     assert read(tmp_path, text) == [RequestedTrigger("default", "shop", metadata)] * 2
 
 
-def test_what_keda_would_resolve(tmp_path: Path) -> None:
-    """xFromEnv in a file needs a value, which --metadata gives; --metadata replaces what the file says."""
+def test_values_that_keda_would_resolve(tmp_path: Path) -> None:
+    """xFromEnv in a file needs a value from --metadata, which also overrides other values of the file."""
     text = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keysFromEnv: KEYS, function: f}")
     with pytest.raises(ConfigurationError, match=r"keysFromEnv.*--metadata keysFromEnv=VALUE"):
         read(tmp_path, text)
-    [asked] = read(tmp_path, text, keysFromEnv="orders", function="g")
-    assert isinstance(asked, RequestedTrigger)
-    assert (asked.metadata["keysFromEnv"], asked.metadata["function"]) == ("orders", "g")
+    [trigger] = read(tmp_path, text, keysFromEnv="orders", function="g")
+    assert isinstance(trigger, RequestedTrigger)
+    assert (trigger.metadata["keysFromEnv"], trigger.metadata["function"]) == ("orders", "g")
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("kind: Deployment", r"kind: ScaledObject"),
         ("{", r"--file.*not YAML"),
@@ -55,12 +55,12 @@ def test_what_keda_would_resolve(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
-    """A file that Kubernetes or KEDA would refuse is a ConfigurationError that names what is wrong with it."""
-    with pytest.raises(ConfigurationError, match=words):
+def test_unusable_files(tmp_path: Path, text: str, message: str) -> None:
+    """A file that Kubernetes or KEDA would reject is a ConfigurationError that names the problem."""
+    with pytest.raises(ConfigurationError, match=message):
         read(tmp_path, text)
 
 
 def test_metadata_from_pairs() -> None:
-    """A value may hold equals signs and be empty."""
+    """A value may contain equals signs, and may be empty."""
     assert metadata_from(["a=b=c", "d="]) == {"a": "b=c", "d": ""}

@@ -1,4 +1,4 @@
-"""The scaler's pages for machines: probes, metrics, and triggers as JSON."""
+"""The scaler's HTTP endpoints: probes, metrics, and triggers as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ LIST = {"type": "redisListTrigger", "keys": "orders", "function": "handle"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments", "function": "settle"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 
-#: Every sample that a scaler shows after one poll of each kind.
+#: Every sample that a scaler exposes after one poll of each kind.
 NAMES = {
     "triggerfish_build_info",
     "triggerfish_grpc_requests_total",
@@ -56,29 +56,29 @@ NAMES = {
     "triggerfish_trigger_target_instances",
     "triggerfish_trigger_active",
 }
-#: What a trigger that is not known may show.
-ABOUT_UNKNOWN = {"triggerfish_trigger_known", "triggerfish_trigger_messages_per_worker"}
+#: The metrics of an unknown trigger.
+NAMES_OF_UNKNOWN = {"triggerfish_trigger_known", "triggerfish_trigger_messages_per_worker"}
 
 
 def path_of(metadata: Mapping[str, str], namespace: str = "shop", name: str = "worker") -> str:
-    """The path of one trigger."""
+    """Return the path of one trigger."""
     return f"/api/v1/triggers/{namespace}/{name}/{read_metadata(metadata).metric_name}"
 
 
 async def get_json(scaler: Running, path: str) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON of a page."""
+    """Return the status and the JSON of a response."""
     status, text = await scaler.get(path)
     return status, json.loads(text)
 
 
 async def down(server: Server) -> None:
-    """End a server."""
+    """Kill a server."""
     server.process.kill()
     server.process.wait()
 
 
 async def test_probes_do_not_depend_on_redis(own_server: Server) -> None:
-    """A scaler whose Redis is down is alive and ready: a restart would not mend it."""
+    """A scaler whose Redis is down is alive and ready, since a restart would not help."""
     await down(own_server)
     async with running_scaler(own_server) as scaler:
         assert await scaler.get("/livez") == (200, "ok\n")
@@ -86,7 +86,7 @@ async def test_probes_do_not_depend_on_redis(own_server: Server) -> None:
 
 
 async def test_not_ready_before_it_serves() -> None:
-    """Until KEDA's calls are served /readyz is 503, while /livez is 200 already."""
+    """Before KEDA's calls are served, /readyz is 503 and /livez is 200."""
     ready = False
     evaluator = Evaluator(Access(Connections()), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
     runner, port = await serve(http_app(evaluator, CollectorRegistry(), lambda: ready), "127.0.0.1", 0, setting="port")
@@ -100,13 +100,13 @@ async def test_not_ready_before_it_serves() -> None:
 
 
 async def test_names_of_metrics(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """The metrics have exactly the documented names, and each trigger's series have its labels."""
+    """The metrics have exactly the documented names, and the series of triggers have the documented labels."""
     await client.rpush("orders", "x")
     await client.xadd("payments", {"a": "b"})
     for metadata in (LIST, STREAM, PUBSUB):
         await scaler.keda.poll(metadata)
     async with scaler.keda.activity(PUBSUB) as stream:
-        await eventually(lambda: stream.said)
+        await eventually(lambda: stream.received)
         samples = await scaler.samples()
     assert set(samples) == NAMES
     for name, series in samples.items():
@@ -116,7 +116,7 @@ async def test_names_of_metrics(scaler: Running, client: redis.asyncio.Redis) ->
 
 
 async def test_values_of_metrics(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """The metrics of a trigger have the numbers that KEDA was told, and what they were made from."""
+    """The metrics of a trigger have the values that KEDA gets, and those they are computed from."""
     await client.rpush("orders", *range(150))
     await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
     poll = await scaler.keda.poll(LIST)
@@ -139,8 +139,8 @@ async def test_values_of_metrics(scaler: Running, client: redis.asyncio.Redis) -
     }  # fmt: skip
 
 
-async def test_what_is_not_known_has_no_value(own_server: Server) -> None:
-    """A trigger whose Redis is down has known 0 and no backlog, target or activity, also if it was known before."""
+async def test_an_unknown_trigger_has_no_values(own_server: Server) -> None:
+    """A trigger whose Redis is down has known 0 and no backlog, target or activity, even if it was known before."""
     async with running_scaler(own_server, scaler={"bound_seconds": 0.5}) as scaler:
         await scaler.keda.poll(LIST)
         await down(own_server)
@@ -148,7 +148,7 @@ async def test_what_is_not_known_has_no_value(own_server: Server) -> None:
         await eventually(lambda: _unavailable(scaler, STREAM))
         samples = await scaler.samples()
         about_triggers = {name for name in samples if name.startswith("triggerfish_trigger_")}
-        assert about_triggers == ABOUT_UNKNOWN
+        assert about_triggers == NAMES_OF_UNKNOWN
         assert list(samples["triggerfish_trigger_known"].values()) == [0, 0]
         errors = samples["triggerfish_sample_errors_total"]
         assert {dict(labels)["reason"] for labels, number in errors.items() if number} == {"unavailable"}
@@ -162,8 +162,8 @@ async def _unavailable(scaler: Running, metadata: Mapping[str, str]) -> bool:
     return False
 
 
-async def test_series_of_forgotten_triggers_vanish(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a trigger was not asked about for long its series vanish, and it is no longer listed."""
+async def test_series_of_dropped_triggers_vanish(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger without requests for FORGET_SECONDS has no series and is not listed."""
     await scaler.keda.poll(LIST)
     assert "triggerfish_trigger_backlog" in await scaler.samples()
     monkeypatch.setattr("scaler.evaluation.evaluator.FORGET_SECONDS", -1)
@@ -172,7 +172,7 @@ async def test_series_of_forgotten_triggers_vanish(scaler: Running, monkeypatch:
 
 
 async def test_declared_triggers(server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trigger declared in the settings is sampled though nobody asks, and is never forgotten."""
+    """A trigger declared in the settings is sampled without requests, and is never dropped."""
     monkeypatch.setattr("scaler.evaluation.evaluator.FORGET_SECONDS", -1)
     await client.rpush("orders", *range(150))
     await client.rpush("returns", *range(100))
@@ -190,15 +190,15 @@ async def _has_backlog(scaler: Running) -> bool:
     return "triggerfish_trigger_backlog" in await scaler.samples()
 
 
-def test_a_bad_declaration_is_named() -> None:
-    """A declared trigger that cannot be used is a ConfigurationError that names the setting."""
+def test_a_bad_declaration() -> None:
+    """An invalid declared trigger raises a ConfigurationError with the name of the setting."""
     settings = scaler_settings(triggers={"orders": {"type": "RedisListTrigger", "keys": "k", "batchSize": 0}})
     with pytest.raises(ConfigurationError, match=r"^invalid triggers\.orders\.batch_size '0': "):
         ScalerServer(settings)
 
 
 async def test_the_list_of_triggers(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """/api/v1/triggers lists what was asked about, in a stable order, with all that is known of it."""
+    """/api/v1/triggers lists the tracked triggers in a stable order, with their status."""
     await client.rpush("orders", "x")
     await client.xadd("payments", {"a": "b"})
     for metadata, name in ((STREAM, "b"), (LIST, "a"), (PUBSUB, "c")):
@@ -213,8 +213,8 @@ async def test_the_list_of_triggers(scaler: Running, client: redis.asyncio.Redis
     assert "backlog" not in c
 
 
-async def test_one_trigger_as_a_number(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """K9: a known trigger is 200 with numbers that are measured anew."""
+async def test_one_trigger(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """The path of a known trigger returns 200 with freshly measured numbers."""
     await scaler.keda.poll(LIST)
     await client.rpush("orders", *range(101))
 
@@ -230,14 +230,14 @@ async def test_one_trigger_as_a_number(scaler: Running, client: redis.asyncio.Re
     "path", ["/api/v1/triggers/shop/worker/other", "/api/v1/triggers/x", "/api/v1/triggers/%20/%ff"]
 )
 async def test_an_unknown_trigger(scaler: Running, path: str) -> None:
-    """K9: a trigger that nobody asked about is 404 with an error and without a number."""
+    """The path of a trigger that is not tracked returns 404 with an error and no number."""
     await scaler.keda.poll(LIST)
     status, page = await get_json(scaler, path)
     assert (status, list(page)) == (404, ["error"])
 
 
 async def test_a_trigger_whose_redis_is_down(own_server: Server) -> None:
-    """K9: while Redis is down a trigger is 503 with the reason and without a number, and the list goes on."""
+    """While Redis is down, a trigger's path returns 503 with the reason and no number, and the list still works."""
     async with running_scaler(own_server, scaler={"bound_seconds": 0.5}) as scaler:
         await scaler.keda.poll(LIST)
         await down(own_server)
@@ -254,7 +254,7 @@ async def test_a_trigger_whose_redis_is_down(own_server: Server) -> None:
 
 
 async def test_pages_show_no_secret(server: Server) -> None:
-    """No page shows the password of a connection, also when Redis refuses it."""
+    """No response shows the password of a connection, even if Redis rejects it."""
     connections = {"cache": f"{server.address},password=hunter2"}
     metadata = {**LIST, "connection": "cache"}
     async with running_scaler(server, connections=connections) as scaler:

@@ -1,4 +1,4 @@
-"""The status page as HTML: what it says, that it is bounded, and that names cannot become markup."""
+"""The status page as HTML: its contents, its bounds, and that names cannot become markup."""
 
 import re
 import time
@@ -26,26 +26,26 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 def text_of(page: str) -> str:
-    """What a person reads: no tags, no style, one space between words."""
+    """Return the visible text: without tags, style and script, with one space between words."""
     body = re.sub(r"<(style|script|title)>.*?</\1>", " ", page, flags=re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
 async def page_of(scaler: Running) -> str:
-    """The status page."""
+    """Fetch the status page."""
     status, page = await scaler.get("/")
     assert status == 200
     return page
 
 
 def tracked(number: int, metadata: Mapping[str, str] = LIST, **names: str) -> TrackedTrigger:
-    """A trigger that is known: pub/sub, or one that was never measured."""
+    """Return a tracked trigger that was never measured."""
     owner = Owner(names.get("namespace", "shop"), names.get("name", f"worker-{number:05}"))
     return TrackedTrigger(owner, read_metadata({**metadata, "function": f"f{number}"}))
 
 
-async def test_nothing_asks_yet(scaler: Running) -> None:
-    """An empty page says what to do next."""
+async def test_no_triggers_yet(scaler: Running) -> None:
+    """Without triggers, the page describes how to add one."""
     text = text_of(await page_of(scaler))
     assert "0 triggers 0 active 0 unknown" in text
     assert "scalerAddress" in text
@@ -53,8 +53,8 @@ async def test_nothing_asks_yet(scaler: Running) -> None:
     assert __version__ in text
 
 
-async def test_what_the_page_says(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """Each trigger has its state, what it reads, the backlog by part, the target and the age; groups have theirs."""
+async def test_the_contents(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """Each trigger has its state, source, backlog by part, target and sample age; each group has its target."""
     await client.rpush("orders", *range(1_500))
     await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
     for number in range(30):
@@ -79,7 +79,7 @@ async def test_what_the_page_says(scaler: Running, client: redis.asyncio.Redis) 
 
 
 async def test_several_keys(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """Of a trigger with several keys each is shown, and of very many the first."""
+    """Each key of a trigger is shown, but only the first ones of very many."""
     await client.rpush("b", "x")
     await scaler.keda.poll({**LIST, "keys": "a b"})
     await scaler.keda.poll({**LIST, "keys": " ".join(f"k{n}" for n in range(100)), "function": "many"})
@@ -89,8 +89,8 @@ async def test_several_keys(scaler: Running, client: redis.asyncio.Redis) -> Non
 
 
 async def test_capped(scaler: Running, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backlog that was not counted to its end is marked as capped, and shown as at least so many."""
-    monkeypatch.setattr("scaler.triggers.measured_trigger.LEAST_COUNT_LIMIT", 10)
+    """A backlog that was not counted completely is marked as capped, and shown as a lower bound."""
+    monkeypatch.setattr("scaler.triggers.measured_trigger.MIN_COUNT_LIMIT", 10)
     monkeypatch.setattr("scaler.measuring.counting.STEP", 5)
     monkeypatch.setattr("scaler.measuring.lag.trusts_lag", lambda *_: False)
     for number in range(1, 61):
@@ -103,7 +103,7 @@ async def test_capped(scaler: Running, client: redis.asyncio.Redis, monkeypatch:
 
 
 async def test_unknown() -> None:
-    """A trigger that is not known says why, shows no number, and comes first; its ScaledObject's target is unknown."""
+    """An unknown trigger shows the reason and no number, and comes first. Its ScaledObject's target is unknown."""
     port = free_port()
     async with running_scaler(None, connections={"gone": f"127.0.0.1:{port},password=hunter2"}) as scaler:
         await scaler.keda.poll(PUBSUB, name="a")
@@ -127,14 +127,14 @@ async def test_unknown() -> None:
     "odd", [SCRIPT, '"><img src=x onerror=alert(1)>', "</title></style>" + SCRIPT, "{{ 7 * 7 }}", "a\u202eb\x00\n"]
 )
 def test_names_do_not_become_markup(odd: str) -> None:
-    """Whatever stands in a ScaledObject, the page has the same tags, and shows the text."""
+    """Whatever a ScaledObject contains, the page has the same tags, and shows the text."""
     plain, page = page_with("plain"), page_with(odd)
     assert re.findall(r"<[^>]*>", page) == re.findall(r"<[^>]*>", plain)
     assert odd.replace("\u202e", r"\u202e").replace("\x00\n", r"\x00\n") in text_of(page)
 
 
 def page_with(name: str) -> str:
-    """A page that has a name wherever a ScaledObject or an error can put one."""
+    """Return a page with this name wherever a ScaledObject or an error can put one."""
     scaled = read_metadata({**LIST, "keys": name.replace(" ", "_"), "function": name, "app": name})
     known, failed, declared = (TrackedTrigger(Owner(name, name, declared), scaled) for declared in (False, False, True))
     known.record(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
@@ -143,7 +143,7 @@ def page_with(name: str) -> str:
 
 
 async def test_headers(scaler: Running) -> None:
-    """The page may load nothing, be framed by nobody, and is not kept; no style or script but its own runs."""
+    """The page may load nothing, may not be framed or cached, and allows no style or script but its own."""
     async with scaler.http.get(f"http://127.0.0.1:{scaler.server.http_port}/") as response:
         assert response.content_type == "text/html"
         assert {name: response.headers[name] for name in PAGE_HEADERS} == PAGE_HEADERS
@@ -153,7 +153,7 @@ async def test_headers(scaler: Running) -> None:
 
 
 def test_ten_thousand_triggers() -> None:
-    """Of very many triggers the worst 200 are shown, with a line that says so; the page stays small and quick."""
+    """Of very many triggers, the worst 200 are shown, with a note. The page stays small and quick to make."""
     many = [tracked(number, PUBSUB) for number in range(10_000)]
     for one in many[:-1]:
         one.record(Evaluation(1, active=True, backlog=None, taken_at=time.monotonic()))
@@ -169,7 +169,7 @@ def test_ten_thousand_triggers() -> None:
 
 
 def test_many_triggers_with_huge_names() -> None:
-    """However long names, keys and errors are, the page stays small."""
+    """The page stays small, however long names, keys and errors are."""
     many = [tracked(n, {**LIST, "keys": "k" * 19_000}, name="n" * 50_000 + str(n)) for n in range(300)]
     for one in many:
         one.reason, one.error = "unavailable", "e" * 50_000
@@ -177,7 +177,7 @@ def test_many_triggers_with_huge_names() -> None:
 
 
 def test_one_scaledobject_with_many_triggers() -> None:
-    """Triggers that are left out of a ScaledObject are counted, and its target is that of all."""
+    """The hidden triggers of a ScaledObject are counted, and its target is that of all its triggers."""
     many = [tracked(number, name="worker") for number in range(250)]
     for number, one in enumerate(many):
         one.record(Evaluation(number, active=True, backlog=None, taken_at=time.monotonic()))
@@ -187,7 +187,7 @@ def test_one_scaledobject_with_many_triggers() -> None:
 
 
 async def test_declared_triggers(server: Server) -> None:
-    """Declared triggers stand together, under their app or as those of the settings."""
+    """Declared triggers are grouped by app, or as those in the settings if they have none."""
     declared = {"one": {**LIST, "app": "till"}, "two": {**STREAM, "app": "till"}, "three": PUBSUB}
     async with running_scaler(server, triggers=declared) as scaler:
         for owner, scaled in scaler.server._declared.items():

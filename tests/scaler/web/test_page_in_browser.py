@@ -1,4 +1,4 @@
-"""The status page in a real browser: what a person sees, that it loads nothing, and that it keeps itself up to date."""
+"""The status page in a real browser: what is visible, that it loads nothing, and that it refreshes itself."""
 
 import contextlib
 import itertools
@@ -41,8 +41,8 @@ TRIGGERS = {
     "prices": ({"type": "redisPubSubTrigger", "channel": "prices.*", "function": "reprice"},),
     HOSTILE: ({**LIST, "keys": "empty", "function": HOSTILE},),
 }  # fmt: skip
-#: What a person must be able to read of them.
-SEEN = """
+#: Text about them that must be visible.
+VISIBLE = """
 1,236
 1,234 waiting + 2 in flight
 list orders
@@ -60,7 +60,7 @@ TRIGGERFISH_CONNECTIONS__ARCHIVE
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """The system's Chromium, without a window."""
+    """The system's Chromium, headless."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
         yield chromium
@@ -69,11 +69,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 @dataclass
 class Visit:
-    """A page, and all that it asked for and complained about."""
+    """A page, its requests, and its console messages, errors and dialogs."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
 @contextlib.asynccontextmanager
@@ -85,16 +85,16 @@ async def visit(
     scheme: Scheme = "light",
     script: bool = True,
 ) -> AsyncIterator[Visit]:
-    """A visit to the status page, whose clock the test moves."""
+    """Visit the status page. If scripts are on, the test controls the page's clock."""
     context = await browser.new_context(
         viewport={"width": size["width"], "height": size["height"]}, color_scheme=scheme, java_script_enabled=script
     )
     page = await context.new_page()
     visited = Visit(page)
     page.on("request", lambda request: visited.requests.append(request.url))
-    page.on("console", lambda message: visited.complaints.append(message.text))
-    page.on("pageerror", lambda error: visited.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: visited.complaints.append(dialog.message))
+    page.on("console", lambda message: visited.messages.append(message.text))
+    page.on("pageerror", lambda error: visited.messages.append(str(error)))
+    page.on("dialog", lambda dialog: visited.messages.append(dialog.message))
     if script:
         await page.clock.install()
     await page.goto(f"http://127.0.0.1:{scaler.server.http_port}/")
@@ -102,8 +102,8 @@ async def visit(
     await context.close()
 
 
-async def in_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """Triggers of all kinds that are active, inactive and unknown, with ten minutes behind them."""
+async def make_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """Make active, inactive and unknown triggers of all kinds, with a history of ten minutes."""
     await client.rpush("orders", *range(1_234))
     await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
     await client.rpush("refunds", *range(40))
@@ -116,11 +116,11 @@ async def in_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
         with failure(StatusCode.FAILED_PRECONDITION if "connection" in metadata else StatusCode.UNAVAILABLE):
             await scaler.keda.target(metadata, name="reports")
     for number, tracked in enumerate(scaler.server.evaluator.tracked()):
-        live_through(tracked, number)
+        make_history(tracked, number)
 
 
-def live_through(tracked: TrackedTrigger, number: int) -> None:
-    """Give a trigger a past: a backlog that rises and falls, with a minute in which Redis was away."""
+def make_history(tracked: TrackedTrigger, number: int) -> None:
+    """Give a trigger a history: a backlog that rises and falls, with a minute in which Redis was down."""
     if tracked.last is None or tracked.last.backlog is None:
         return
     now, past = time.monotonic(), tracked.history.__class__()
@@ -131,46 +131,46 @@ def live_through(tracked: TrackedTrigger, number: int) -> None:
     tracked.history = past
 
 
-async def test_what_a_person_sees(
+async def test_everything_is_visible(
     browser: Browser, scaler: Running, client: redis.asyncio.Redis, tmp_path: Path
 ) -> None:
-    """All is readable on a desktop and on a phone, light and dark; nothing is loaded, and nothing runs but our own."""
-    await in_all_states(scaler, client)
+    """The page is readable on a desktop and a phone, light and dark. It loads nothing, and runs only its own script."""
+    await make_all_states(scaler, client)
     for scheme, size in itertools.product(SCHEMES, (DESKTOP, PHONE)):
         async with visit(browser, scaler, size=size, scheme=scheme) as visited:
             picture = tmp_path / f"{scheme}-{size['width']}.png"
-            await sees_everything(visited.page, size["width"])
+            await expect_everything(visited.page, size["width"])
             assert await visited.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (
                 scheme == "dark"
             )
             await visited.page.screenshot(path=picture, full_page=True)
             assert visited.requests == [visited.page.url]
-            assert visited.complaints == []
+            assert visited.messages == []
         assert picture.stat().st_size > 10_000
 
 
-async def sees_everything(page: Page, width: int) -> None:
-    """Assert that what `in_all_states` made can be read, without scrolling sideways."""
+async def expect_everything(page: Page, width: int) -> None:
+    """Assert that the triggers of make_all_states() are visible without horizontal scrolling."""
     await expect(page.get_by_role("heading", name="shop / shop")).to_be_visible()
-    for text in (*SEEN, HOSTILE):
+    for text in (*VISIBLE, HOSTILE):
         await expect(page.get_by_text(text).first).to_be_visible()
     assert await page.locator("svg polyline").count() >= 4
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_nothing_asks_yet(browser: Browser, scaler: Running, tmp_path: Path, size: dict[str, int]) -> None:
-    """An empty page says what to do next."""
+async def test_no_triggers_yet(browser: Browser, scaler: Running, tmp_path: Path, size: dict[str, int]) -> None:
+    """Without triggers, the page describes how to add one."""
     async with visit(browser, scaler, size=size) as visited:
         await expect(visited.page.get_by_text("triggerfish probe HOST:6000")).to_be_visible()
         assert await visited.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
         await visited.page.screenshot(path=tmp_path / f"empty-{size['width']}.png", full_page=True)
-        assert visited.complaints == []
+        assert visited.messages == []
 
 
 async def test_it_refreshes_itself(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
-    """After five seconds the page shows what is new, stays where it was scrolled to, and asks only its own owner."""
-    await in_all_states(scaler, client)
+    """After five seconds the page shows new values, keeps its scroll position, and requests only its own address."""
+    await make_all_states(scaler, client)
     async with visit(browser, scaler) as visited:
         page = visited.page
         await page.set_viewport_size({"width": 600, "height": 300})
@@ -182,12 +182,12 @@ async def test_it_refreshes_itself(browser: Browser, scaler: Running, client: re
         await expect(page.get_by_text("1,235 waiting")).to_be_visible()
         assert await page.evaluate("scrollY") == 200
         assert visited.requests == [page.url] * 2
-        assert visited.complaints == []
+        assert visited.messages == []
 
 
-async def test_a_reader_is_not_disturbed(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
-    """While text is selected the page waits, so that it can be copied; afterwards it goes on."""
-    await in_all_states(scaler, client)
+async def test_a_selection_stops_refreshes(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+    """While text is selected, so that it can be copied, the page does not refresh. Afterwards it does again."""
+    await make_all_states(scaler, client)
     async with visit(browser, scaler) as visited:
         page = visited.page
         await page.get_by_text("1,234 waiting").first.select_text()
@@ -198,11 +198,11 @@ async def test_a_reader_is_not_disturbed(browser: Browser, scaler: Running, clie
         await eventually(lambda: len(visited.requests) == 2)
 
 
-async def test_the_scaler_does_not_answer(browser: Browser, scaler: Running) -> None:
-    """While the scaler does not answer the page says from when it is, and it recovers by itself."""
+async def test_the_scaler_does_not_respond(browser: Browser, scaler: Running) -> None:
+    """While the scaler does not respond, the page is marked as stale. It recovers by itself."""
     async with visit(browser, scaler) as visited:
         page = visited.page
-        stale = page.get_by_text("The scaler does not answer")
+        stale = page.get_by_text("The scaler does not respond")
         await expect(stale).to_be_hidden()
         await page.context.set_offline(True)
         await page.clock.run_for(5_100)
@@ -213,8 +213,8 @@ async def test_the_scaler_does_not_answer(browser: Browser, scaler: Running) -> 
 
 
 async def test_without_javascript(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
-    """Where scripts are off, all is there too, and the page loads itself anew."""
-    await in_all_states(scaler, client)
+    """Without scripts, the page has the same content and reloads itself."""
+    await make_all_states(scaler, client)
     async with visit(browser, scaler, script=False) as visited:
         await expect(visited.page.get_by_text("1,234 waiting")).to_be_visible()
         await client.rpush("orders", "x")

@@ -1,4 +1,4 @@
-"""The command line, run as users run it: what it prints, and how it ends."""
+"""The command line, run as users run it: its output and exit status."""
 
 import os
 import re
@@ -41,21 +41,21 @@ Triggerfish = Callable[..., Finished]
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
-    """An app with all three triggers, in a folder where the commands run."""
+    """An app with all three triggers, in the folder where commands run."""
     path = tmp_path / "shop.py"
     path.write_text(APP)
     return path
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of a command: this one without settings, and these variables of TRIGGERFISH_."""
+    """Return this process's environment with only these TRIGGERFISH_ variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
     return {**clean, **{f"TRIGGERFISH_{name}": value for name, value in variables.items()}}
 
 
 @pytest.fixture
 def triggerfish(tmp_path: Path) -> Triggerfish:
-    """`triggerfish("check", "shop.py", CONNECTION=...)` runs a command to its end."""
+    """A function that runs a command to its end: `triggerfish("check", "shop.py", CONNECTION=...)`."""
 
     def run(*arguments: str, **variables: str) -> Finished:
         return subprocess.run(
@@ -72,7 +72,7 @@ def triggerfish(tmp_path: Path) -> Triggerfish:
 
 
 def is_a_mistake(finished: Finished, *words: str) -> bool:
-    """Whether a command ended with code 2 and one line on stderr, without a traceback, that has these words."""
+    """Assert that a command exited with status 2 and printed one line to stderr that contains these words."""
     assert finished.returncode == 2, finished
     assert finished.stdout == ""
     lines = finished.stderr.splitlines()
@@ -82,8 +82,8 @@ def is_a_mistake(finished: Finished, *words: str) -> bool:
     return True
 
 
-def test_commands_that_start_often_import_nothing_slow_that_they_do_not_use() -> None:
-    """An instance without an HTTP port serves nothing, and takes no lease in Kubernetes unless it runs there."""
+def test_starting_the_command_line_imports_no_slow_packages() -> None:
+    """The command line does not import aiohttp, grpc, jinja2 or kubernetes before they are used."""
     slow = "{'aiohttp', 'grpc', 'jinja2', 'kubernetes'}"
     program = f"import sys, triggerfish.cli.program; print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=SECONDS)
@@ -91,7 +91,7 @@ def test_commands_that_start_often_import_nothing_slow_that_they_do_not_use() ->
 
 
 def test_help(triggerfish: Triggerfish) -> None:
-    """`--help` names every command and ends with code 0."""
+    """`--help` lists every command and exits with status 0."""
     shown = triggerfish("--help")
     assert shown.returncode == 0
     for command in ("up", "run", "check", "dead", "scaler", "explain", "probe", "manifest"):
@@ -104,7 +104,7 @@ def test_version(triggerfish: Triggerfish) -> None:
 
 
 def test_the_installed_command() -> None:
-    """The package installs `triggerfish`, which is the same command line."""
+    """The package installs the command `triggerfish`."""
     command = Path(sys.executable).with_name("triggerfish")
     shown = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=SECONDS, check=True)
     assert shown.stdout == f"{__version__}\n"
@@ -112,7 +112,7 @@ def test_the_installed_command() -> None:
 
 @pytest.mark.parametrize("command", ["run", "up", "check", "explain"])
 def test_an_app_that_does_not_exist(triggerfish: Triggerfish, command: str) -> None:
-    """Every command that takes an app says in one line that its file does not exist."""
+    """Every command that takes an app reports in one line that the file does not exist."""
     assert is_a_mistake(triggerfish(command, "missing.py"), "app", "'missing.py'", "no such file")
 
 
@@ -133,14 +133,14 @@ def test_an_app_that_does_not_exist(triggerfish: Triggerfish, command: str) -> N
     ids=["import", "syntax", "two lines", "no app", "no function", "no parameter", "annotation", "number", "channel",
          "connection"],
 )  # fmt: skip
-def test_an_app_that_cannot_be_used(triggerfish: Triggerfish, app: Path, source: str, words: list[str]) -> None:
-    """A mistake in the app is code 2 and one line that names what is wrong."""
+def test_an_invalid_app(triggerfish: Triggerfish, app: Path, source: str, words: list[str]) -> None:
+    """An invalid app exits with status 2 and one line that names the mistake."""
     app.write_text(source)
     assert is_a_mistake(triggerfish("run", app.name), *words)
 
 
-def test_settings_that_cannot_be_used(triggerfish: Triggerfish, app: Path) -> None:
-    """A mistake in the settings is code 2 and one line that names the setting and never shows a secret."""
+def test_invalid_settings(triggerfish: Triggerfish, app: Path) -> None:
+    """Invalid settings exit with status 2 and one line that names the setting and contains no secret."""
     bad_file = app.with_name("settings.yaml")
     bad_file.write_text(f"conection: 'host,password={SECRET}'")
     attempts = {
@@ -158,7 +158,7 @@ def test_settings_that_cannot_be_used(triggerfish: Triggerfish, app: Path) -> No
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port on which something listens."""
+    """A port that is in use."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -167,7 +167,7 @@ def taken_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("command", ["scaler", "up", "run"])
 def test_a_port_in_use(triggerfish: Triggerfish, app: Path, server: Server, taken_port: int, command: str) -> None:
-    """A port that is in use is code 2 and one line that names the port's setting."""
+    """A port in use exits with status 2 and one line that names the port's setting."""
     arguments = {"scaler": ["scaler"], "up": ["up", app.name], "run": ["run", app.name]}[command]
     local = {"SCALER__GRPC_HOST": "127.0.0.1", "SCALER__HTTP_HOST": "127.0.0.1", "HOST__HTTP_HOST": "127.0.0.1"}
     port = str(taken_port)
@@ -180,14 +180,14 @@ def test_a_port_in_use(triggerfish: Triggerfish, app: Path, server: Server, take
 
 
 def test_a_log_level_that_does_not_exist(triggerfish: Triggerfish, app: Path) -> None:
-    """An unknown log level is code 2 with the levels that exist."""
+    """An unknown log level exits with status 2 and lists the valid levels."""
     finished = triggerfish("run", app.name, "--log-level", "loud")
     assert finished.returncode == 2
     assert "'debug', 'info', 'warning', 'error'" in " ".join(finished.stderr.replace("│", " ").split())
 
 
 def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
-    """`check` prints a line for each trigger, with the address and the server's version, and changes nothing."""
+    """`check` prints a line per trigger with the server's address and version; it leaves no key."""
     with server.client() as client:
         before = client.info("commandstats")
         finished = triggerfish("check", app.name, CONNECTION=server.address)
@@ -203,8 +203,8 @@ def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
     assert not {"cmdstat_xgroup|create", "cmdstat_rpush", "cmdstat_set"} & changed
 
 
-def test_the_rule_that_a_user_needs(triggerfish: Triggerfish, app: Path, server: Server) -> None:
-    """`check --acl` prints one line that redis-cli takes, for a user with the app's name, or for the one who asks."""
+def test_the_acl_rule(triggerfish: Triggerfish, app: Path, server: Server) -> None:
+    """`check --acl` prints one line for redis-cli: a rule for the connection's user, or for a new user."""
     with server.client() as client:
         printed = triggerfish("check", app.name, "--acl", CONNECTION=server.address)
         [line] = printed.stdout.splitlines()
@@ -223,7 +223,7 @@ def test_the_rule_that_a_user_needs(triggerfish: Triggerfish, app: Path, server:
 
 
 async def test_explain(triggerfish: Triggerfish, app: Path, server: Server, client: redis.asyncio.Redis) -> None:
-    """`explain` shows the backlog and the target of each trigger."""
+    """`explain` prints the backlog and the target of each trigger."""
     await client.rpush("orders", *range(25))
     await client.rpush("returns", *range(6))
     for number in range(11):
@@ -239,8 +239,8 @@ async def test_explain(triggerfish: Triggerfish, app: Path, server: Server, clie
     assert reprice[-1] == "1"
 
 
-def test_redis_is_not_there(triggerfish: Triggerfish, app: Path) -> None:
-    """Without a Redis `check` and `explain` end with code 1 and say where nothing answers, without a traceback."""
+def test_an_unreachable_redis(triggerfish: Triggerfish, app: Path) -> None:
+    """If Redis is unreachable, `check` and `explain` exit with status 1 and name the address, without a traceback."""
     address = f"127.0.0.1:{free_port()}"
     checked = triggerfish("check", app.name, CONNECTION=f"{address},password={SECRET}")
     assert (checked.returncode, checked.stderr) == (1, "")
@@ -257,7 +257,7 @@ def test_redis_is_not_there(triggerfish: Triggerfish, app: Path) -> None:
 
 @pytest.mark.parametrize("form", ["{address},user=nobody,password={secret}", "redis://nobody:{secret}@{address}"])
 def test_a_password_is_never_shown(triggerfish: Triggerfish, app: Path, server: Server, form: str) -> None:
-    """When Redis refuses the password `check` and `explain` end with code 1 and do not show it."""
+    """If Redis rejects the password, `check` and `explain` exit with status 1 and do not print it."""
     connection = form.format(address=server.address, secret=SECRET)
     checked, explained = (triggerfish(command, app.name, CONNECTION=connection) for command in ("check", "explain"))
     assert (checked.returncode, explained.returncode) == (1, 1)
@@ -267,14 +267,14 @@ def test_a_password_is_never_shown(triggerfish: Triggerfish, app: Path, server: 
 
 @pytest.mark.parametrize("command", ["run", "up", "scaler"])
 async def test_signals_and_secrets(app: Path, server: Server, command: str, tmp_path: Path) -> None:
-    """What goes on until SIGTERM ends then with code 0, and its debug log does not show the password."""
+    """Long-running commands exit with status 0 on SIGTERM, and their debug logs do not contain the password."""
     with server.client() as client:
         client.acl_setuser("someone", enabled=True, reset=True, passwords=[f"+{SECRET}"], keys=["*"], channels=["*"],
                            categories=["+@all"])  # fmt: skip
     ports = [] if command == "run" else ["--grpc-port", "0", "--http-port", "0"]
     target = [] if command == "scaler" else [app.name]
     log = tmp_path / "log"
-    started = {"run": "shop runs as", "up": "shop runs as", "scaler": "KEDA's calls on port"}[command]
+    started = {"run": "shop runs as", "up": "shop runs as", "scaler": "serving gRPC for KEDA on port"}[command]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "triggerfish", command, *target, *ports, "--log-level", "debug"],

@@ -1,4 +1,4 @@
-"""`triggerfish dead`: list, show, requeue and purge what was given up on."""
+"""`triggerfish dead`: list, show, requeue and purge dead letters."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ async def on_message(body: bytes) -> None: ...
 
 @pytest.fixture
 def app_file(tmp_path: Path) -> Path:
-    """The app whose dead letters are looked at."""
+    """The file of the app whose dead letters are listed."""
     path = tmp_path / "graves.py"
     path.write_text(APP)
     return path
@@ -57,8 +57,8 @@ def dead(server: Server, app_file: Path, command: str, *arguments: str) -> subpr
     return subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
 
 
-async def bury(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """Let two list elements and a stream entry fail for good; their functions have the app file's names."""
+async def dead_letter_entries(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """Dead-letter two list elements and a stream entry, with functions named as in the app file."""
     app = App()
 
     async def on_list(order: dict[str, int]) -> None: ...
@@ -71,10 +71,10 @@ async def bury(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     await client.xadd("s", {"a": b"\xfe", "b": "2"})
     async with run_host(app):
         for key, number in (("q", 2), ("s", 1)):
-            await eventually(partial(_has, client, key, number))
+            await eventually(partial(_has_dead_letters, client, key, number))
 
 
-async def _has(client: redis.asyncio.Redis, key: str, number: int) -> bool:
+async def _has_dead_letters(client: redis.asyncio.Redis, key: str, number: int) -> bool:
     return bool(await client.xlen(dead_letters_key(key)) == number)
 
 
@@ -82,21 +82,21 @@ async def _has(client: redis.asyncio.Redis, key: str, number: int) -> bool:
 async def test_dead_letters_are_listed_with_their_error(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost, app_file: Path
 ) -> None:
-    """`list` has a line for each dead letter of the function, with the key, the deliveries and the error."""
-    await bury(client, run_host)
+    """`list` prints a line for each dead letter of the function, with the key, the deliveries and the error."""
+    await dead_letter_entries(client, run_host)
     listed = dead(server, app_file, "list", "on_list")
     assert listed.returncode == 0, listed.stderr
     lines = [line for line in listed.stdout.splitlines() if " q " in line]
     assert len(lines) == 2
-    assert all("Reject: not a dict" in line for line in lines)
+    assert all("Reject: not a valid dict" in line for line in lines)
 
 
 @pytest.mark.releases(*SOME)
-async def test_one_dead_letter_is_shown_whole(
+async def test_one_dead_letter_is_shown_in_full(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost, app_file: Path
 ) -> None:
-    """`show` prints the entry, with bytes that are not UTF-8 escaped."""
-    await bury(client, run_host)
+    """`show` prints the entry; bytes that are not UTF-8 are escaped."""
+    await dead_letter_entries(client, run_host)
     [(letter_id, _), _] = await client.execute_command("XRANGE", dead_letters_key("q"), "-", "+")
     shown = dead(server, app_file, "show", "on_list", letter_id.decode())
     assert shown.returncode == 0, shown.stderr
@@ -108,7 +108,7 @@ async def test_one_dead_letter_is_shown_whole(
 async def test_the_line_that_failed_is_shown(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost, app_file: Path
 ) -> None:
-    """`show` says in which line of the user's code the error was raised, and how often the entry was delivered."""
+    """`show` prints the line of user code that raised the error, and how often the entry was delivered."""
     app = App()
 
     async def on_list(order: dict[str, int]) -> None:
@@ -117,7 +117,7 @@ async def test_the_line_that_failed_is_shown(
     app.list_trigger(keys="q")(on_list)
     await client.rpush("q", "{}")
     async with run_host(app):
-        await eventually(partial(_has, client, "q", 1))
+        await eventually(partial(_has_dead_letters, client, "q", 1))
     [(letter_id, _)] = await client.execute_command("XRANGE", dead_letters_key("q"), "-", "+")
     shown = dead(server, app_file, "show", "on_list", letter_id.decode()).stdout
     assert re.search(r"^raised at:  .*test_dead\.py:\d+ in .*on_list$", shown, re.MULTILINE), shown
@@ -125,11 +125,11 @@ async def test_the_line_that_failed_is_shown(
 
 
 @pytest.mark.releases(*SOME)
-async def test_requeued_entries_are_back_unharmed(
+async def test_requeued_entries_are_unchanged(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost, app_file: Path
 ) -> None:
-    """`requeue --all` puts list elements and stream entries back byte for byte, and removes the dead letters."""
-    await bury(client, run_host)
+    """`requeue --all` puts list elements and stream entries back unchanged, and removes the dead letters."""
+    await dead_letter_entries(client, run_host)
     assert "2 requeued" in dead(server, app_file, "requeue", "on_list", "--all").stdout
     assert "1 requeued" in dead(server, app_file, "requeue", "on_stream", "--all").stdout
     assert await client.lrange("q", 0, -1) == [b"first \xff", b"second"]
@@ -139,11 +139,11 @@ async def test_requeued_entries_are_back_unharmed(
 
 
 @pytest.mark.releases("valkey-9.1")
-async def test_purging_names_what_it_removes(
+async def test_purge_removes_only_the_named_dead_letter(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost, app_file: Path
 ) -> None:
-    """`purge ID` removes that dead letter and no other; without an ID or --all nothing is removed."""
-    await bury(client, run_host)
+    """`purge ID` removes only that dead letter; without an ID or --all, nothing is removed."""
+    await dead_letter_entries(client, run_host)
     assert dead(server, app_file, "purge", "on_list").returncode == 2
     [(letter_id, _), (other_id, _)] = await client.execute_command("XRANGE", dead_letters_key("q"), "-", "+")
     assert "1 purged" in dead(server, app_file, "purge", "on_list", letter_id.decode()).stdout
@@ -152,7 +152,7 @@ async def test_purging_names_what_it_removes(
 
 @pytest.mark.releases("valkey-9.1")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("list", "nobody"), "nobody"),
         (("list", "on_message"), "Pub/sub"),
@@ -160,9 +160,9 @@ async def test_purging_names_what_it_removes(
         (("requeue", "on_list", "1-1", "--all"), "not both"),
     ],
 )
-def test_mistakes_are_one_clear_line(server: Server, app_file: Path, arguments: tuple[str, ...], said: str) -> None:
-    """A function or dead letter that does not exist is one line that names it, and exit code 2."""
+def test_usage_errors_are_one_line(server: Server, app_file: Path, arguments: tuple[str, ...], message: str) -> None:
+    """A wrong argument prints one line that names it, with exit status 2."""
     ran = dead(server, app_file, arguments[0], *arguments[1:])
     assert ran.returncode == 2
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert len(ran.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""`triggerfish explain` for a scaler that runs, and for a ScaledObject's metadata."""
+"""`triggerfish explain` for a running scaler, and for a ScaledObject's metadata."""
 
 from collections.abc import AsyncIterator
 
@@ -19,24 +19,24 @@ HEADER = "function reads length in flight pending lag backlog per worker target"
 
 
 def rows(text: str) -> list[str]:
-    """The lines of a table, with one space between words."""
+    """Return the lines of a table with single spaces between words."""
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def url_of(scaler: Running) -> str:
-    """A scaler's HTTP address."""
+    """Return a scaler's HTTP address."""
     return f"http://127.0.0.1:{scaler.server.http_port}"
 
 
 async def test_a_running_scaler(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """The table has the rows that it has for an app, and says whose they are; names cannot write on the terminal."""
+    """The table has the same rows as for an app, with their ScaledObjects; control characters are escaped."""
     await client.rpush("orders", *range(25))
     await client.rpush("returns", *range(6))
     await scaler.keda.poll(LIST, name="till")
     await scaler.keda.poll({"type": "redisPubSubTrigger", "channel": "p", "function": "[red]\x1b[2J"}, name="prices")
     explained = await triggerfish("explain", "--scaler", url_of(scaler) + "/")
     assert (explained.code, explained.errors) == (0, "")
-    assert rows(explained.said) == [
+    assert rows(explained.output) == [
         f"scaledobject {HEADER}",
         r"shop/prices [red]\x1b[2J channel p - - - - - - 1",
         "shop/till handle orders 25 0 - -",
@@ -44,26 +44,26 @@ async def test_a_running_scaler(scaler: Running, client: redis.asyncio.Redis) ->
     ]
 
 
-async def test_a_scaler_that_does_not_know(scaler: Running) -> None:
-    """A trigger that the scaler does not know is named with the reason; code 1."""
+async def test_an_unknown_target(scaler: Running) -> None:
+    """A trigger that could not be measured is listed with the reason; exit status 1."""
     with failure(StatusCode.FAILED_PRECONDITION):
         await scaler.keda.target({**LIST, "connection": "queue"}, name="till")
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 1
     assert explained.errors.startswith("shop/till: invalid connection 'queue'")
-    assert "configuration ? ? ? ? ? 10 held" in rows(explained.said)[1]
+    assert "configuration ? ? ? ? ? 10 held" in rows(explained.output)[1]
 
 
-async def test_a_scaler_that_nobody_asks(scaler: Running) -> None:
-    """Where there is nothing to explain, what to do next is said; code 0."""
+async def test_a_scaler_without_triggers(scaler: Running) -> None:
+    """If there is nothing to explain, the output states the next step; exit status 0."""
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 0
-    assert "create a ScaledObject" in explained.said
+    assert "create a ScaledObject" in explained.output
 
 
 @pytest.fixture
 async def other_page() -> AsyncIterator[str]:
-    """The address of something that is no scaler: it answers any path below /json with JSON, and others with 404."""
+    """The address of a server that is not a scaler: it returns JSON below /json, and otherwise 404."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"triggers": [{"path": "x"}]})
@@ -75,8 +75,8 @@ async def other_page() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_what_is_no_scaler(other_page: str) -> None:
-    """Something that answers otherwise, or nothing at all, is one line and code 1, without a traceback or password."""
+async def test_an_address_without_a_scaler(other_page: str) -> None:
+    """Another server, or none, is reported in one line without a traceback or a password; exit status 1."""
     addresses = {
         other_page: "status 404",
         f"{other_page}/json": "something else",
@@ -84,19 +84,19 @@ async def test_what_is_no_scaler(other_page: str) -> None:
     }
     for address, words in addresses.items():
         explained = await triggerfish("explain", "--scaler", address)
-        assert (explained.code, explained.said) == (1, "")
+        assert (explained.code, explained.output) == (1, "")
         [line] = explained.errors.splitlines()
         assert words in line
         assert "hunter2" not in line
 
 
 async def test_metadata(server: Server, client: redis.asyncio.Redis) -> None:
-    """The trigger of a ScaledObject's metadata is measured on the Redis of the settings."""
+    """The trigger in a ScaledObject's metadata is measured on the Redis of the settings."""
     await client.rpush("orders", *range(25))
     given = [argument for key, value in LIST.items() for argument in ("--metadata", f"{key}={value}")]
     explained = await triggerfish("explain", *given, "--connection", server.address)
     assert explained.code == 0, explained
-    assert rows(explained.said) == [HEADER, "handle orders 25 0 - -", "returns 0 0 - - 25 10 3"]
+    assert rows(explained.output) == [HEADER, "handle orders 25 0 - -", "returns 0 0 - - 25 10 3"]
     gone = await triggerfish("explain", *given, "--connection", f"127.0.0.1:{free_port()}")
     assert gone.code == 1
     assert gone.errors.startswith("handle: ")
@@ -116,8 +116,8 @@ async def test_metadata(server: Server, client: redis.asyncio.Redis) -> None:
     ],
 )
 async def test_mistakes(arguments: list[str], words: list[str]) -> None:
-    """A mistake in the arguments is code 2 and one line that says what to give."""
+    """Invalid arguments exit with status 2 and one line with the fix."""
     explained = await triggerfish("explain", *arguments)
-    assert (explained.code, explained.said) == (2, "")
+    assert (explained.code, explained.output) == (2, "")
     [line] = explained.errors.splitlines()
     assert all(word in line for word in words), line

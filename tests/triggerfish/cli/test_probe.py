@@ -1,4 +1,4 @@
-"""`triggerfish probe`: what it asks, in which order, what it says, and how it ends."""
+"""`triggerfish probe`: its calls, their order, its output and exit status."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import redis.asyncio
 from scaler.keda.probe import client_tls
 from tests.support.certificates import Authority
 from tests.support.running_scaler import Running
-from tests.support.tls_proxy import tls_door
+from tests.support.tls_proxy import tls_proxy
 from triggerfish.testing.server import Server, free_port
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -37,15 +37,16 @@ spec:
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended."""
+    """The exit status and the output of a command."""
 
     code: int
-    said: str
+    output: str
     errors: str
 
     def rows(self) -> list[list[str]]:
-        """The lines of the tables: the call, how long it took, the status, and what KEDA sees."""
-        return [words for words in (line.split() for line in self.said.splitlines()) if words[:1] and words[0] in CALLS]
+        """Return the rows of the tables: the call, its duration, its status, and what KEDA sees."""
+        lines = (line.split() for line in self.output.splitlines())
+        return [words for words in lines if words[:1] and words[0] in CALLS]
 
     @property
     def statuses(self) -> dict[str, str]:
@@ -61,17 +62,17 @@ async def triggerfish(*arguments: str) -> Finished:
         sys.executable, "-m", "triggerfish", *arguments, stdout=pipe, stderr=pipe, env=clean
     )
     async with asyncio.timeout(SECONDS):
-        said, errors = await process.communicate()
-    return Finished(process.returncode or 0, said.decode(), errors.decode())
+        output, errors = await process.communicate()
+    return Finished(process.returncode or 0, output.decode(), errors.decode())
 
 
 def address_of(scaler: Running) -> str:
-    """Where a scaler's gRPC port is."""
+    """Return the address of a scaler's gRPC port."""
     return f"127.0.0.1:{scaler.server.grpc_port}"
 
 
-async def test_what_keda_would_see(scaler: Running, client: redis.asyncio.Redis) -> None:
-    """A list with a backlog: its metric's name and target size, value, instances and activity; code 0."""
+async def test_a_list_with_a_backlog(scaler: Running, client: redis.asyncio.Redis) -> None:
+    """The probe prints the metric's name and target size, its value, the instances and the activity."""
     await client.rpush("orders", *range(250))
     probed = await triggerfish("probe", address_of(scaler), *LIST)
     assert (probed.code, probed.errors) == (0, "")
@@ -84,41 +85,41 @@ async def test_what_keda_would_see(scaler: Running, client: redis.asyncio.Redis)
     assert seen["GetMetricSpec"].endswith(", target size 1")
     assert seen["GetMetrics"] == "value 3, so 3 instances"
     assert seen["IsActive"] == "active"
-    assert seen["StreamIsActive"].startswith("active, said after ")
-    assert (seen["StreamMetricSpec"], seen["Health"]) == ("as GetMetricSpec", "SERVING")
-    assert "default/triggerfish-probe: RedisListTrigger orders" in probed.said
+    assert seen["StreamIsActive"].startswith("active, after ")
+    assert (seen["StreamMetricSpec"], seen["Health"]) == ("same as GetMetricSpec", "SERVING")
+    assert "default/triggerfish-probe: RedisListTrigger orders" in probed.output
 
 
-async def test_what_is_idle(scaler: Running) -> None:
-    """A list that is empty is not active, its stream says nothing, and that is no failure."""
+async def test_an_idle_trigger(scaler: Running) -> None:
+    """An empty list is not active, nothing is received on its stream, and this is not a failure."""
     probed = await triggerfish("probe", address_of(scaler), *LIST)
     assert probed.code == 0
-    assert "value 0, so 0 instances" in probed.said
-    assert "not active" in probed.said
-    assert "open, nothing said for 1 s" in probed.said
+    assert "value 0, so 0 instances" in probed.output
+    assert "not active" in probed.output
+    assert "open, no message within 1 s" in probed.output
 
 
-async def test_what_fails(scaler: Running) -> None:
-    """Each call that fails has its status and the scaler's message; the same message is written once; code 1."""
+async def test_failed_calls(scaler: Running) -> None:
+    """Failed calls show their status and the scaler's message; equal messages are printed once; exit status 1."""
     unknown = await triggerfish("probe", address_of(scaler), *LIST, "-m", "connection=queue")
     assert unknown.code == 1
     assert unknown.statuses["GetMetricSpec"] == "OK"
     assert unknown.statuses["GetMetrics"] == unknown.statuses["IsActive"] == "FAILED_PRECONDITION"
-    assert unknown.said.count("TRIGGERFISH_CONNECTIONS__QUEUE") == 1
-    assert "2 calls failed" in unknown.said
+    assert unknown.output.count("TRIGGERFISH_CONNECTIONS__QUEUE") == 1
+    assert "2 calls failed" in unknown.output
     misspelt = await triggerfish("probe", address_of(scaler), "-m", "type=RedisListTriger", "-m", "keys=orders")
     assert misspelt.code == 1
     assert misspelt.statuses["GetMetricSpec"] == "INVALID_ARGUMENT"
     assert misspelt.statuses["GetMetrics"] == "-"
-    assert "'RedisListTriger'" in misspelt.said
+    assert "'RedisListTriger'" in misspelt.output
 
 
-async def test_nothing_answers() -> None:
-    """Where nothing listens, one call is made, and a hint says what to look at; code 1, no traceback."""
+async def test_an_unreachable_scaler() -> None:
+    """If nothing listens, the probe makes one call, prints a hint and exits with status 1, without a traceback."""
     probed = await triggerfish("probe", f"127.0.0.1:{free_port()}", *LIST)
     assert (probed.code, probed.errors) == (1, "")
     assert probed.statuses == {"GetMetricSpec": "UNAVAILABLE"}
-    assert "does TLS match" in probed.said
+    assert "does TLS match" in probed.output
 
 
 @pytest.mark.parametrize(
@@ -137,35 +138,35 @@ async def test_nothing_answers() -> None:
     ],
 )
 async def test_mistakes(arguments: list[str], words: list[str]) -> None:
-    """A mistake in the arguments is code 2 and one line that names it, and never shows a value of metadata."""
+    """Invalid arguments exit with status 2 and one line that names the mistake and contains no metadata values."""
     probed = await triggerfish("probe", *arguments)
-    assert (probed.code, probed.said) == (2, "")
+    assert (probed.code, probed.output) == (2, "")
     [line] = probed.errors.splitlines()
     assert all(word in line for word in words), line
     assert "hunter2" not in line
 
 
 async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Path) -> None:
-    """Of a ScaledObject the external triggers that point at us are asked for under its names; the rest is named."""
+    """With --file, the external triggers of the ScaledObject are probed under its name; skipped triggers are named."""
     await client.rpush("orders", "x")
     file = tmp_path / "so.yaml"
     file.write_text(SCALED_OBJECT.format(address=address_of(scaler)))
     probed = await triggerfish("probe", address_of(scaler), "--file", str(file))
     assert probed.code == 0, probed
     assert [row[0] for row in probed.rows()] == CALLS * 2
-    assert "till/shop: RedisListTrigger orders handle" in probed.said
-    assert "till/shop: RedisStreamTrigger payments" in probed.said
-    assert "skipped spec.triggers[0]: a trigger of KEDA's own type cpu" in probed.said
-    assert "skipped spec.triggers[1]: external at other:9090" in probed.said
+    assert "till/shop: RedisListTrigger orders handle" in probed.output
+    assert "till/shop: RedisStreamTrigger payments" in probed.output
+    assert "skipped spec.triggers[0]: a built-in KEDA trigger of type cpu" in probed.output
+    assert "skipped spec.triggers[1]: external at other:9090" in probed.output
     asked = {(one.owner.namespace, one.owner.name) for one in scaler.server.evaluator.tracked()}
     assert asked == {("till", "shop")}
 
 
 async def test_tls(scaler: Running, tmp_path: Path) -> None:
-    """With --ca-file the certificate is verified, for scalerAddress if the metadata has one; enableTLS means TLS."""
+    """The probe verifies the certificate with --ca-file, for scalerAddress if there is one; enableTLS enables TLS."""
     Authority().write(tmp_path / "ours", "scaler.triggerfish.svc")
     Authority().write(tmp_path / "other")
-    async with tls_door(scaler.server.grpc_port, tmp_path / "ours") as port:
+    async with tls_proxy(scaler.server.grpc_port, tmp_path / "ours") as port:
         address = f"127.0.0.1:{port}"
         named = (*LIST, "-m", "scalerAddress=scaler.triggerfish.svc:6000")
         verified = ("--ca-file", str(tmp_path / "ours" / "ca.crt"))
@@ -183,10 +184,10 @@ async def test_tls(scaler: Running, tmp_path: Path) -> None:
 
 
 async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
-    """A scaler that wants client certificates can be probed with --certificate-file and --key-file only."""
+    """A scaler that requires client certificates can only be probed with --certificate-file and --key-file."""
     server, client = tmp_path / "server", tmp_path / "client"
     Authority().write(server).write(client, "keda")
-    async with tls_door(scaler.server.grpc_port, server, server / "ca.crt") as port:
+    async with tls_proxy(scaler.server.grpc_port, server, server / "ca.crt") as port:
         address = f"localhost:{port}"
         verified = ("--ca-file", str(server / "ca.crt"))
         certificate = ("--certificate-file", str(client / "tls.crt"), "--key-file", str(client / "tls.key"))
@@ -197,7 +198,7 @@ async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
 
 
 def test_no_tls_without_files() -> None:
-    """Without a file there is no TLS."""
+    """Without certificate files, TLS is off."""
     assert client_tls(None, None, None) is None
 
 

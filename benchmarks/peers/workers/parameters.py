@@ -1,4 +1,4 @@
-"""What a worker program is told."""
+"""The parameters of a worker program, from its environment and its command line."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1"))
 
 
 def scenario() -> Scenario:
-    """What is read, and how many at one time."""
+    """Return the scenario: the source and the concurrency."""
     return Scenario.from_environment()
 
 
 def perform(*, fill: Callable[[], object], work: Callable[[], object]) -> None:
-    """Do what the command line says."""
+    """Run the action that the command line names."""
     {"fill": fill, "work": work}[sys.argv[1]]()
