@@ -5,8 +5,8 @@ import subprocess
 
 import redis
 
+from benchmarks.host.scenarios import KEY, PAYLOAD, fill
 from benchmarks.peers.entrants import ROOT, Entrant
-from benchmarks.scenarios import KEY, PAYLOAD, fill
 from triggerfish.testing.server import Server
 
 __all__ = ["DATABASES", "Backlogs"]

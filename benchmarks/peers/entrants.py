@@ -6,15 +6,15 @@ To add a library, add its pins to requirements/, a program to workers/ and its e
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.scenarios import Scenario
+from benchmarks.host.contenders import CONTENDERS, Contender
+from benchmarks.host.scenarios import Scenario
 
 __all__ = ["ENTRANTS", "HAND_WRITTEN", "OURS", "ROOT", "Entrant", "counterpart", "interpreter"]
 
 ROOT = Path(__file__).parents[2]
 OURS = "Triggerfish"
 HAND_WRITTEN = "loop by hand"
-#: Products that run in the project's environment, by the name of their contender in `benchmarks.throughput`.
+#: Products that run in the project's environment, by the name of their contender in `benchmarks.host.throughput`.
 LOCAL_CONTENDERS = {OURS: "triggerfish", HAND_WRITTEN: "plain"}
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import redis
 
-from benchmarks.scenarios import KEY, Scenario, fill
+from benchmarks.host.scenarios import KEY, Scenario, fill
 from triggerfish.testing.server import Server
 
 __all__ = ["PIPELINES", "benchmark", "taken_per_second"]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import redis
 
-from benchmarks.contenders import Contender
+from benchmarks.host.contenders import Contender
+from benchmarks.host.scenarios import KEY
+from benchmarks.host.throughput import NoReport, Run, first_line, running
 from benchmarks.peers.backlog import Backlogs
 from benchmarks.peers.entrants import Entrant
-from benchmarks.scenarios import KEY
-from benchmarks.throughput import NoReport, Run, first_line, running
 from listeners.pubsub.source import QUEUE_SIZE
 from triggerfish.testing.server import Server
 

@@ -3,9 +3,9 @@
 import statistics
 from dataclasses import dataclass, field
 
+from benchmarks.host.scenarios import Scenario
 from benchmarks.peers.entrants import OURS, Entrant, counterpart
 from benchmarks.peers.measuring import Measured, Memory
-from benchmarks.scenarios import Scenario
 
 __all__ = ["AIMS", "Aim", "Results"]
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import redis.asyncio
 
-from benchmarks.quantiles import quantiles
+from benchmarks.host.quantiles import quantiles
 from benchmarks.scaler.activation import idle_triggers
 from benchmarks.scaler.keda import Keda, Polls, connect
 from benchmarks.scaler.meter import Meter

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import redis.asyncio
 
-from benchmarks.quantiles import quantiles
+from benchmarks.host.quantiles import quantiles
 from benchmarks.scaler.keda import IN_FLIGHT, Keda, Polls
 from benchmarks.scaler.meter import Meter, Spent
 from benchmarks.scaler.peers import poll_as_keda_does

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmarks.host import write
-from benchmarks.scenarios import Scenario
+from benchmarks.host.__main__ import write
+from benchmarks.host.scenarios import Scenario
+from benchmarks.host.throughput import OURS, Run, Runs, table
 from benchmarks.tables import UNKNOWN, Table, spread
-from benchmarks.throughput import OURS, Run, Runs, table
 
 SCENARIO = Scenario.parse("list:at-least-once:entries:10")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.host.scenarios import Scenario
+from benchmarks.host.throughput import Run
 from benchmarks.peers.__main__ import chosen
 from benchmarks.peers.entrants import ENTRANTS, OURS, Entrant, counterpart
 from benchmarks.peers.environments import REQUIREMENTS
 from benchmarks.peers.measuring import Measured, Memory
 from benchmarks.peers.results import Results
 from benchmarks.peers.tables import aims, footprint, throughput
-from benchmarks.scenarios import Scenario
-from benchmarks.throughput import Run
 
 PEERS = [one for one in ENTRANTS if one.worker]
 WORKERS = sorted({one.worker for one in PEERS})

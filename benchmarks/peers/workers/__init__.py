@@ -6,6 +6,6 @@
 The programs get BENCH_URL, BENCH_SCENARIO (`Scenario.name`: source and concurrency) and BENCH_ENTRIES; `parameters`
 reads these. Logging and result storage are off because they cost time. uvloop is on where the peer supports it.
 
-The programs may import only the peer, `benchmarks.scenarios` and `benchmarks.contenders.tally`: the peer's environment
-lacks the project's dependencies.
+The programs may import only the peer, `benchmarks.host.scenarios` and `benchmarks.host.contenders.tally`: the peer's
+environment lacks the project's dependencies.
 """

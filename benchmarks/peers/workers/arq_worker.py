@@ -7,9 +7,9 @@ from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import PAYLOAD
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
-from benchmarks.scenarios import PAYLOAD
 
 #: With its default of 0.5 s between polls, arq runs at most about 200 jobs per second.
 POLL_SECONDS = 0.01

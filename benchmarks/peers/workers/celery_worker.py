@@ -2,9 +2,9 @@
 
 import celery
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import PAYLOAD
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
-from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
 app = celery.Celery("bench", broker=URL)

@@ -7,9 +7,9 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.worker import Worker
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import PAYLOAD
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
-from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
 lock = threading.Lock()

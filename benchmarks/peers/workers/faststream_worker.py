@@ -6,9 +6,9 @@ import uvloop
 from faststream import FastStream
 from faststream.redis import ListSub, RedisBroker, StreamSub
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import GROUP, KEY, PAYLOAD, Scenario
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
-from benchmarks.scenarios import GROUP, KEY, PAYLOAD, Scenario
 
 PAGE = 1000
 tally = Tally()

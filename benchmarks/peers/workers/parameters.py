@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks.scenarios import Scenario
+from benchmarks.host.scenarios import Scenario
 
 __all__ = ["ENTRIES", "URL", "perform", "scenario"]
 

@@ -3,9 +3,9 @@
 from redis import Redis
 from rq import Queue, Retry, SimpleWorker
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import PAYLOAD
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform
-from benchmarks.scenarios import PAYLOAD
 
 PAGE = 1000
 NAME = "benchmarks.peers.workers.rq_worker.handle"

@@ -5,9 +5,9 @@ import logging
 
 from streaq import Worker
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import PAYLOAD
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
-from benchmarks.scenarios import PAYLOAD
 
 PAGE = 1000
 tally = Tally()

@@ -7,9 +7,9 @@ import uvloop
 from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker, RedisStreamBroker
 
-from benchmarks.contenders.tally import Tally
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import PAYLOAD
 from benchmarks.peers.workers.parameters import ENTRIES, URL, perform, scenario
-from benchmarks.scenarios import PAYLOAD
 
 tally = Tally()
 stream = scenario().kind == "stream"

@@ -16,7 +16,7 @@ from benchmarks.tables import Table
 from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KINDS = ("list", "stream", "pubsub")
 NUMBERS = (1, 10, 100)
 START_SECONDS = 30.0
@@ -48,7 +48,7 @@ def measure(seconds: float = SECONDS) -> Costs:
 def measure_host(server: Server, kind: str, number: int, seconds: float) -> IdleCost:
     """Start one host, let it settle, and measure it for `seconds`."""
     variables = {"IDLE_KIND": kind, "IDLE_TRIGGERS": str(number), "TRIGGERFISH_CONNECTION": server.address}
-    command = [sys.executable, "-m", "triggerfish", "run", "benchmarks/idle_app.py"]
+    command = [sys.executable, "-m", "triggerfish", "run", "benchmarks/host/idle_app.py"]
     with server.client() as client:
         client.flushall()
         process = subprocess.Popen(  # noqa: S603  (our own command line)
@@ -119,6 +119,6 @@ def table(costs: Costs) -> Table:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="benchmarks.idle", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.host.idle", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="duration of each measurement")
     Console(width=150).print(table(measure(parser.parse_args().seconds)).rich())

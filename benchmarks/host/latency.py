@@ -20,12 +20,12 @@ import redis
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.quantiles import quantiles
+from benchmarks.host.quantiles import quantiles
 from benchmarks.tables import Table
 from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROUNDS = 5
 #: For each kind of trigger and each host.
 MESSAGES = 2000
@@ -42,8 +42,8 @@ SENDERS: dict[str, Send] = {
     "pub/sub": lambda client, sent: client.publish("latency:channel", str(sent)),
 }
 HOSTS = {
-    "triggerfish": lambda server: [sys.executable, "-m", "triggerfish", "run", "benchmarks/latency_app.py"],
-    "raw loop": lambda server: [sys.executable, "-m", "benchmarks.raw_loops", str(server.port)],
+    "triggerfish": lambda server: [sys.executable, "-m", "triggerfish", "run", "benchmarks/host/latency_app.py"],
+    "raw loop": lambda server: [sys.executable, "-m", "benchmarks.host.raw_loops", str(server.port)],
 }
 
 Latencies = dict[tuple[str, str], list[float]]
@@ -147,6 +147,6 @@ def table(found: Latencies) -> Table:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="benchmarks.latency", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.host.latency", description=__doc__)
     parser.add_argument("--messages", type=int, default=MESSAGES, help="number of messages for each kind and host")
     Console(width=150).print(table(measure(parser.parse_args().messages)).rich())

@@ -19,14 +19,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.scenarios import KEY, SCENARIOS, Scenario, fill
+from benchmarks.host.contenders import CONTENDERS, Contender
+from benchmarks.host.scenarios import KEY, SCENARIOS, Scenario, fill
 from benchmarks.tables import Table, spread
 from listeners.pubsub.source import QUEUE_SIZE
 from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 #: The contender that the others are compared with.
 OURS = "triggerfish"
 RUN_SECONDS = 120.0
@@ -157,7 +157,7 @@ def table(found: Runs) -> Table:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.host.throughput", description=__doc__)
     parser.add_argument("--entries", type=int, default=ENTRIES, help="number of entries in each backlog")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", default="", help="run only scenarios whose name contains this text")

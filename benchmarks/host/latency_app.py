@@ -1,4 +1,4 @@
-"""The app that `benchmarks.latency` measures: each function reports the time from sending to its call."""
+"""The app that `benchmarks.host.latency` measures: each function reports the time from sending to its call."""
 
 import os
 import socket

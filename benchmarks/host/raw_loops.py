@@ -1,4 +1,4 @@
-"""The baseline of `benchmarks.latency`: hand-written blocking loops with redis-py, run as a process."""
+"""The baseline of `benchmarks.host.latency`: hand-written blocking loops with redis-py, run as a process."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 import redis.asyncio
 
-from benchmarks.latency_app import report
+from benchmarks.host.latency_app import report
 
 GROUP = "raw"
 

@@ -1,7 +1,7 @@
 """The scenario as a Triggerfish app, run by `triggerfish run`."""
 
-from benchmarks.contenders.tally import Tally
-from benchmarks.scenarios import GROUP, KEY, Scenario
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import GROUP, KEY, Scenario
 from triggerfish import App
 
 app = App("bench")

@@ -18,11 +18,11 @@ import redis
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.contenders import CONTENDERS
-from benchmarks.idle import cpu_seconds
-from benchmarks.scenarios import GROUP, KEY, Scenario, fill
+from benchmarks.host.contenders import CONTENDERS
+from benchmarks.host.idle import cpu_seconds
+from benchmarks.host.scenarios import GROUP, KEY, Scenario, fill
+from benchmarks.host.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running
 from benchmarks.tables import Table, spread
-from benchmarks.throughput import OURS, RUN_SECONDS, START_SECONDS, NoReport, running
 from listeners.keys import inflight_key
 from triggerfish.testing.server import Server, embedded_binary
 
@@ -151,7 +151,7 @@ def table(found: Runs) -> Table:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="benchmarks.processes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.host.processes", description=__doc__)
     parser.add_argument("--batches", type=int, default=BATCHES, help="number of batches in each backlog")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Scenarios: what the contenders of `benchmarks.throughput` read, and how."""
+"""Scenarios: what the contenders of `benchmarks.host.throughput` read, and how."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The app that `benchmarks.idle` measures: IDLE_TRIGGERS functions with triggers of the kind IDLE_KIND."""
+"""The app that `benchmarks.host.idle` measures: IDLE_TRIGGERS functions with triggers of the kind IDLE_KIND."""
 
 import os
 

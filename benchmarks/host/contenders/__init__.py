@@ -1,4 +1,4 @@
-"""The contenders of `benchmarks.throughput`: processes that report when they have handled all entries.
+"""The contenders of `benchmarks.host.throughput`: processes that report when they have handled all entries.
 
 - `triggerfish_app`: the function host
 - `plain_loop`: a hand-written loop
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.scenarios import Scenario
+from benchmarks.host.scenarios import Scenario
 
 __all__ = ["CONTENDERS", "Contender"]
 
@@ -28,11 +28,14 @@ class Contender:
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"benchmarks.contenders.{name}", *arguments)
+    return (sys.executable, "-m", f"benchmarks.host.contenders.{name}", *arguments)
 
 
+APP = "benchmarks/host/contenders/triggerfish_app.py"
 CONTENDERS: dict[str, Contender] = {
-    "triggerfish": Contender((sys.executable, "-m", "triggerfish", "run", "benchmarks/contenders/triggerfish_app.py")),
+    "triggerfish": Contender(
+        (sys.executable, "-m", "triggerfish", "run", "benchmarks/host/contenders/triggerfish_app.py")
+    ),
     # A hand-written loop on asyncio's event loop that settles each entry after its call ...
     "plain": Contender(_module("plain_loop", "each")),
     # ... or a batch at once; also on uvloop.

@@ -15,8 +15,8 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import ResponseError
 
-from benchmarks.contenders.tally import Tally
-from benchmarks.scenarios import GROUP, KEY, Scenario
+from benchmarks.host.contenders.tally import Tally
+from benchmarks.host.scenarios import GROUP, KEY, Scenario
 from listeners.redis.scripts import Script
 
 Handler = Callable[[Any], Awaitable[None]]

@@ -11,9 +11,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks import idle, latency, processes, throughput
 from benchmarks.about import machine, versions
-from benchmarks.contenders import CONTENDERS
+from benchmarks.host import idle, latency, processes, throughput
+from benchmarks.host.contenders import CONTENDERS
 from benchmarks.tables import Table, bullets
 from triggerfish.testing.server import Server, embedded_binary
 
