@@ -26,7 +26,7 @@ from listeners.errors import (
     SourceTimeoutError,
     SourceUnavailableError,
 )
-from listeners.leases.lease import Lease
+from listeners.leases.lease import KUBERNETES_STANDBY_SECONDS, Lease
 from listeners.runtime.clock import boot_seconds, lease_end
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["KubernetesLease", "lease_name", "open_kubernetes_lease", "wants_kubernetes"]
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-#: How often a standby reads the Lease: rarely enough for the API server, and within a second of a release.
-STANDBY_SECONDS = 0.75
 #: The timeout of one request; a third of the lease time if that is shorter.
 REQUEST_SECONDS = 3.0
 #: The longest DNS label, in characters.
@@ -113,7 +111,7 @@ class KubernetesLease(Lease):
         self._record: object = None
         self._changed_at = 0.0
         self.epoch = 0
-        self.retry_seconds = STANDBY_SECONDS
+        self.retry_seconds = KUBERNETES_STANDBY_SECONDS
 
     @property
     def held(self) -> bool:
@@ -136,7 +134,7 @@ class KubernetesLease(Lease):
         wait_seconds = self._seconds_to_wait(_spec(lease))
         if wait_seconds > 0:
             self._ends_at, self._written = 0.0, None
-            self.retry_seconds = min(STANDBY_SECONDS, wait_seconds)
+            self.retry_seconds = min(KUBERNETES_STANDBY_SECONDS, wait_seconds)
             return False
         return await self._write(lease)
 

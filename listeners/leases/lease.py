@@ -2,7 +2,12 @@
 
 from typing import Protocol
 
-__all__ = ["Lease"]
+__all__ = ["KUBERNETES_STANDBY_SECONDS", "REDIS_STANDBY_SECONDS", "Lease"]
+
+#: How often a standby tries to acquire a lease in Redis.
+REDIS_STANDBY_SECONDS = 0.5
+#: How often it reads one in Kubernetes: rarely enough for the API server, and within a second of a release.
+KUBERNETES_STANDBY_SECONDS = 0.75
 
 
 class Lease(Protocol):

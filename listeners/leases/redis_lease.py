@@ -8,7 +8,7 @@ from listeners.keys import (
     lease_epoch_key,
     lease_notices_channel,
 )
-from listeners.leases.lease import Lease
+from listeners.leases.lease import REDIS_STANDBY_SECONDS, Lease
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
@@ -16,8 +16,6 @@ from listeners.text import decode
 
 __all__ = ["RedisLease", "concerns_a_lease"]
 
-#: How often a standby tries to acquire the lease.
-STANDBY_SECONDS = 0.5
 #: How long after the holder's lease ends a standby tries again; the server counts in milliseconds.
 AFTER_END_SECONDS = 0.002
 SCRIPTS = ("acquire", "offer", "release", "take_over")
@@ -41,7 +39,7 @@ class RedisLease(Lease):
         self.key = key
         self.holder = holder
         self.holder_drains = False
-        self.retry_seconds = STANDBY_SECONDS
+        self.retry_seconds = REDIS_STANDBY_SECONDS
         self.epoch = 0
         self._ttl_seconds = ttl_seconds
         self._ends_at = 0.0
@@ -68,7 +66,7 @@ class RedisLease(Lease):
             return True
         self._ends_at = 0.0
         self.holder_drains = drains == [1]
-        self.retry_seconds = min(STANDBY_SECONDS, max(detail, 0) / 1000 + AFTER_END_SECONDS)
+        self.retry_seconds = min(REDIS_STANDBY_SECONDS, max(detail, 0) / 1000 + AFTER_END_SECONDS)
         return False
 
     def granted(self, epoch: int, sent_at: float) -> None:
