@@ -88,7 +88,7 @@ class Instances:
             self._instances.append(await self._start(now))
             self.peak = max(self.peak, len(self.running))
         surplus = len(self.running) - wanted
-        newest_first = sorted(self.running, key=lambda instance: (instance.name in keep, -instance.started_at))
+        newest_first = sorted(reversed(self.running), key=lambda instance: instance.name in keep)
         for instance in newest_first[: max(surplus, 0)]:
             self._drain(instance, now)
 
