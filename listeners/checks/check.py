@@ -41,14 +41,13 @@ class CheckResult:
 
 async def check(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
     """Check the triggers one after another. Raises ConfigurationError if a connection is unknown or unusable."""
-    name = app.name or "app"
     specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
     advised: set[ConnectionSpec] = set()
     for function in app.functions.values():
         spec = specs[function.name]
         try:
-            detail = await _describe(function, spec, settings, name)
-            broken, warnings = await _permissions(function, spec, name)
+            detail = await _describe(function, spec, settings, app.name)
+            broken, warnings = await _permissions(function, spec, app.name)
             if spec not in advised:
                 sharing = [other for other in app.functions.values() if specs[other.name] == spec]
                 warnings += await _advice(spec, sharing)
@@ -65,7 +64,6 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
 
     Raises SourceError if a server cannot be reached, ConfigurationError if a connection is unknown or unusable.
     """
-    name = app.name or "app"
     functions: dict[ConnectionSpec, list[Function]] = {}
     for function in app.functions.values():
         functions.setdefault(connections.resolve(function.trigger), []).append(function)
@@ -78,8 +76,8 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
         if not server.supports(6):
             yield spec.address, f"# {server} {NO_ACL}"
             continue
-        needs = [permissions_for(function, name, server) for function in using]
-        yield spec.address, acl_setuser(spec.username, name, needs, server, database=spec.database)
+        needs = [permissions_for(function, app.name, server) for function in using]
+        yield spec.address, acl_setuser(spec.username, app.name, needs, server, database=spec.database)
 
 
 async def _describe(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> str:

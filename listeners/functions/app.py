@@ -24,6 +24,8 @@ from listeners.functions.triggers import (
 __all__ = ["App", "Function"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+#: The name of an app that neither its code nor the file that it is loaded from has named.
+DEFAULT_NAME = "app"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,17 @@ class App:
     """
 
     def __init__(self, name: str | None = None) -> None:
-        self.name = name
+        self._name = name
         self.functions: dict[str, Function] = {}
+
+    @property
+    def name(self) -> str:
+        """The app's name, or its default."""
+        return self._name or DEFAULT_NAME
+
+    def set_default_name(self, name: str) -> None:
+        """Name an app that has no name yet, after the file or module that it is loaded from."""
+        self._name = self._name or name
 
     def list_trigger(
         self,

@@ -41,7 +41,7 @@ def load_app(reference: str) -> App:
         app = _app_in(_import(lambda: _module(place), reference), attribute, reference)
     if not app.functions:
         raise AppLoadError("app", reference, "It has no functions. Decorate one with @app.list_trigger(...).")
-    app.name = app.name or (path.stem if path.suffix in FILES else place.rpartition(".")[2])
+    app.set_default_name(path.stem if path.suffix in FILES else place.rpartition(".")[2])
     return app
 
 

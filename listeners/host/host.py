@@ -52,7 +52,7 @@ class Host:
         instance: str | None = None,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        self.app_name = app.name or "app"
+        self.app_name = app.name
         self.instance = instance or instance_name()
         self.settings = settings or HostSettings()
         self.registry = registry or CollectorRegistry()

@@ -91,7 +91,7 @@ class LocalAutoscaler:
             if not isinstance(function.trigger, PubSubTrigger) or not function.trigger.singleton:
                 continue
             client = Client(self._connections.resolve(function.trigger), "triggerfish:local", timeout_seconds=1.0)
-            key = lease_key(self._app.name or "", name)
+            key = lease_key(self._app.name, name)
             try:
                 with contextlib.suppress(SourceError):
                     holder = await client.command(key, "GET", key, doing="reading a lease")

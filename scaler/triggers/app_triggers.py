@@ -23,10 +23,7 @@ def declared_triggers(app: App, max_instances: int | None = None) -> list[Scaled
     Raises ConfigurationError for a trigger that cannot be written into a ScaledObject. It names the function, the
     parameter and the fix.
     """
-    triggers = [
-        ScaledTrigger(function.trigger, function=function.name, app=app.name or "app", max_instances=max_instances)
-        for function in app.functions.values()
-    ]
+    triggers = list(app_triggers(app, max_instances).values())
     for scaled in triggers:
         _check_writable(scaled)
         metadata_of(scaled, "")
@@ -130,8 +127,6 @@ def _is_unicode(text: str) -> bool:
 def app_triggers(app: App, max_instances: int | None) -> dict[Owner, ScaledTrigger]:
     """Return the triggers of an app on this machine by owner, one for each function."""
     return {
-        Owner("", name, declared=True): ScaledTrigger(
-            function.trigger, name, app.name or "", max_instances=max_instances
-        )
+        Owner("", name, declared=True): ScaledTrigger(function.trigger, name, app.name, max_instances=max_instances)
         for name, function in app.functions.items()
     }

@@ -13,9 +13,11 @@ from triggerfish import App
 jobs = App("jobs")
 news = App("news")
 mixed = App("mixed")
+app = App()
 _client = redis.asyncio.Redis.from_url(f"redis://{os.environ.get('TRIGGERFISH_CONNECTION', '127.0.0.1')}", protocol=2)
 
 
+@app.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
 @mixed.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
 @jobs.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
 async def on_job(job: str) -> None:
@@ -23,6 +25,7 @@ async def on_job(job: str) -> None:
     await _record(job)
 
 
+@app.pubsub_trigger(channel="news")
 @mixed.pubsub_trigger(channel="news")
 @news.pubsub_trigger(channel="news")
 async def on_news(message: str) -> None:

@@ -41,7 +41,7 @@ def _metadata() -> dict[str, dict[str, str]]:
     by_function = {}
     for name, function in app.functions.items():
         trigger = function.trigger
-        metadata = {"type": trigger.type_name, "function": name, "app": app.name or ""}
+        metadata = {"type": trigger.type_name, "function": name, "app": app.name}
         if isinstance(trigger, PubSubTrigger):
             metadata |= {"channel": trigger.channel}
         else:

@@ -33,7 +33,7 @@ async def running_host(
 
     The other keyword arguments are HostSettings.
     """
-    app.name = app.name or "test"
+    app.set_default_name("test")
     host = Host(app, Connections(SecretStr(server.address)), HostSettings.model_validate(settings), instance=instance)
     running = asyncio.create_task(host.run())
     try:

@@ -76,7 +76,7 @@ def manifest(
     least, most = _bounds(declared_triggers(loaded), min_instances, max_instances)
     deployment = AppDeployment(
         app,
-        _name(loaded.name or "app", name),
+        _name(loaded.name, name),
         declared_triggers(loaded, most),
         _matching("--image", image, IMAGE, "Give an image's name, such as registry.example/shop:1.0."),
         _matching("--namespace", namespace, LABEL, "Kubernetes accepts a-z, 0-9 and '-', at most 63 characters."),

@@ -16,6 +16,7 @@ import redis.asyncio
 from pydantic import SecretStr
 
 from listeners.connections.named import Connections
+from listeners.keys import lease_key
 from listeners.runtime.child_processes import die_with_parent
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
@@ -25,7 +26,7 @@ from scaler.measuring.sampler import Samplers
 from scaler.settings import LocalSettings
 from tests.apps import local
 from tests.support.waiting import eventually
-from triggerfish import App
+from triggerfish import App, Host
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -219,14 +220,16 @@ async def _length(client: redis.asyncio.Redis, key: str, wanted: int) -> bool:
     return await client.llen(key) == wanted
 
 
-async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio.Redis) -> None:
+@pytest.mark.parametrize("declared", [local.mixed, local.app], ids=["named", "unnamed"])
+async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio.Redis, declared: App) -> None:
     """When the app is scaled down, the instance that holds the lease stays, although it is the newest."""
+    lease = lease_key(Host(declared).app_name, "on_news")
     await client.set("hold", "1")
     await client.rpush("jobs", *range(25))
-    async with scaling(server, local.mixed, max_instances=3) as app:
+    async with scaling(server, declared, max_instances=3) as app:
         await eventually(lambda: _counted(client, "started", 25), seconds=30)
         newest = app.scaler.instances.running[-1]
-        await client.set("triggerfish:{mixed:on_news}:lease", newest.name, px=60_000)
+        await client.set(lease, newest.name, px=60_000)
         await client.delete("hold")
         await eventually(lambda: app.running == 1, seconds=30)
         assert app.scaler.instances.running == [newest]
