@@ -1,11 +1,12 @@
-"""Triggerfish's scale controller: measures backlogs, decides how many instances should run, and tells KEDA.
+"""Triggerfish's scale controller: measures backlogs, decides how many instances should run, and reports that to KEDA.
 
 Packages, from the top layer down; each may import those below it:
 
 - `local_app`: a scaler and an app's processes on one machine
 - `server`: runs the scaler
 - `keda`, `web`: what KEDA asks over gRPC; what Prometheus and people ask over HTTP
-- `push`, `local`, `monitoring`: pushed activation; processes on one machine; metrics and JSON
+- `local`, `monitoring`: processes on one machine; metrics and JSON
+- `push`: pushed activation
 - `evaluation`: from a backlog to a target
 - `manifests`, `measuring`, `access`: Kubernetes YAML; backlogs; which Redis a request may use
 - `triggers`: what a ScaledObject or an app declares

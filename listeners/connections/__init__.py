@@ -9,5 +9,5 @@
 - `strings`: connection strings, in both forms
 - `tls`: the TLS context of a connection
 
-It may import `functions`, `runtime` and the single modules of `listeners`.
+It may import `runtime` and the single modules of `listeners`.
 """

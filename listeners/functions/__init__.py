@@ -6,5 +6,5 @@
 - `loading`: loads an app from a file, a module or a declaration
 - `triggers`: the parameters of list, stream and pub/sub triggers
 
-It may import `connections`, `runtime` and the single modules of `listeners`.
+It may import `runtime` and the single modules of `listeners`.
 """

@@ -6,5 +6,5 @@
 - `kubernetes_lease`: a lease in Kubernetes; the only module that imports its client
 - `acquire.lua`, `release.lua`, `offer.lua`, `take_over.lua`: the steps of a lease in Redis and its handover
 
-It may import `dead_letters`, `engine`, `redis` and the layers below.
+It may import `engine`, `redis` and the layers below, but not `dead_letters`.
 """

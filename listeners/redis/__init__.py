@@ -13,5 +13,5 @@
 - `subscription`, `node_subscription`, `cluster_subscription`: pub/sub, at one server and at every primary of a cluster
 - `topology`: the nodes of a cluster and their slots
 
-It may import `engine`, `functions`, `connections`, `runtime` and the single modules of `listeners`.
+It may import `functions`, `connections`, `runtime` and the single modules of `listeners`.
 """

@@ -49,7 +49,7 @@ def _layers(group: str) -> list[list[str]]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     for contract in contracts:
         if contract["type"] == "layers" and all(layer.startswith(f"{group}.") for layer in contract["layers"]):
-            return [[name.strip() for name in layer.split(":")] for layer in contract["layers"]]
+            return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
     return [[f"{group}.cli", f"{group}.testing"]]
 
 
