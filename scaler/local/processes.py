@@ -88,8 +88,9 @@ class Instances:
             self._instances.append(await self._start(now))
             self.peak = max(self.peak, len(self.running))
         surplus = len(self.running) - wanted
-        newest_first = sorted(reversed(self.running), key=lambda instance: instance.name in keep)
-        for instance in newest_first[: max(surplus, 0)]:
+        drained_first = self.running[::-1]
+        drained_first.sort(key=lambda instance: instance.name in keep)
+        for instance in drained_first[: max(surplus, 0)]:
             self._drain(instance, now)
 
     async def stop(self) -> None:
