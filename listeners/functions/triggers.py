@@ -292,6 +292,9 @@ def _has_glob(channel: str) -> bool:
     return False
 
 
-def keys_read(trigger: ListTrigger, *, multi_pop: bool) -> tuple[str, ...]:
-    """Return the keys that are read: at-most-once delivery without LMPOP (before Redis 7.0) reads only the first."""
-    return trigger.keys if trigger.delivery == "at-least-once" or multi_pop else trigger.keys[:1]
+def keys_read(trigger: ListTrigger | StreamTrigger, *, multi_pop: bool) -> tuple[str, ...]:
+    """Return the keys that are read: all, but without LMPOP (before Redis 7.0) only the first of a list trigger with
+    at-most-once delivery.
+    """
+    only_first = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once" and not multi_pop
+    return trigger.keys[:1] if only_first else trigger.keys

@@ -20,7 +20,7 @@ def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Pe
     trigger = function.trigger
     if isinstance(trigger, PubSubTrigger):
         return pubsub_permissions(trigger, app_name, function.name)
-    read = keys_read(trigger, multi_pop=server.supports(7)) if isinstance(trigger, ListTrigger) else trigger.keys
+    read = keys_read(trigger, multi_pop=server.supports(7))
     host = [call for key in read for call in _host_calls(trigger, key, server, several=len(read) > 1)]
     more = [call for key in read for call in _measuring_calls(trigger, key)]
     more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]

@@ -1,13 +1,14 @@
 """Measures the backlogs of all triggers of one Redis in one round trip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from listeners.errors import SourceError
+from listeners.functions.triggers import keys_read
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog, KeyBacklog
 from scaler.measuring.counting import CountMemory, StreamCount, count_all
-from scaler.measuring.queries import measured_keys, measuring_commands, read_reply
+from scaler.measuring.queries import measuring_commands, read_reply
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["measure"]
@@ -23,8 +24,9 @@ async def measure(
     A trigger that cannot be measured has its error as its result, and does not affect the others. Raises SourceError if
     Redis could not be reached at all.
     """
-    distinct = list(dict.fromkeys(triggers))
-    keys = [(measured, key) for measured in distinct for key in measured_keys(measured.trigger, server)]
+    # Only the keys that a host reads on this server count.
+    read = {measured: keys_read(measured.trigger, multi_pop=server.supports(7)) for measured in triggers}
+    keys = [(measured, key) for measured, its_keys in read.items() for key in its_keys]
     commands = [(key, measuring_commands(measured.trigger, key)) for measured, key in keys]
     replies = await client.transactions(commands, doing="measuring")
     results: KeyResults = {}
@@ -42,11 +44,10 @@ async def measure(
             results[measured, key] = result
     await count_all(client, [count for count in counts if count.lag is None], memory)
     results.update({(count.measured, count.key): count.result() for count in counts})
-    return {measured: _combine(measured, server, results) for measured in distinct}
+    return {measured: _combine([results[measured, key] for key in its_keys]) for measured, its_keys in read.items()}
 
 
-def _combine(measured: MeasuredTrigger, server: ServerInfo, results: KeyResults) -> Backlog | SourceError:
+def _combine(by_key: Sequence[KeyBacklog | SourceError]) -> Backlog | SourceError:
     """Return the backlog over all keys of a trigger, or the first error among them."""
-    by_key = [results[measured, key] for key in measured_keys(measured.trigger, server)]
     error = next((result for result in by_key if isinstance(result, SourceError)), None)
     return error or Backlog(tuple(result for result in by_key if isinstance(result, KeyBacklog)))

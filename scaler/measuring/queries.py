@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from listeners.functions.triggers import ListTrigger, StreamTrigger, keys_read
+from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import inflight_key
 from listeners.redis.error_translation import translate
 from listeners.redis.server_info import ServerInfo
@@ -12,12 +12,7 @@ from scaler.measuring.counting import StreamCount, first_error
 from scaler.measuring.lag import GroupState, StreamState, known_lag
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["commands_per_sample", "measured_keys", "measuring_commands", "read_reply"]
-
-
-def measured_keys(trigger: ListTrigger | StreamTrigger, server: ServerInfo) -> tuple[str, ...]:
-    """Return the keys that a host reads on this server. Only these count."""
-    return keys_read(trigger, multi_pop=server.supports(7)) if isinstance(trigger, ListTrigger) else trigger.keys
+__all__ = ["commands_per_sample", "measuring_commands", "read_reply"]
 
 
 def measuring_commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str, ...]]:
