@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from redis.auth.token import TokenInterface
 
 
-__all__ = ["EntraTokens", "PasswordFile", "entra_identity", "has_entra", "read_password"]
+__all__ = ["EntraTokens", "PasswordFile", "entra_identity", "read_password"]
 
 log = logging.getLogger("triggerfish")
 
@@ -112,11 +111,6 @@ class EntraTokens(CredentialProvider):
         except Exception as error:  # noqa: BLE001  (several packages raise their own errors)
             log.debug("no token from Entra ID: %s", type(error).__name__)
             return None
-
-
-def has_entra() -> bool:
-    """Return whether the optional packages are installed."""
-    return find_spec("redis_entraid") is not None
 
 
 def entra_identity() -> "IdentityProviderInterface":

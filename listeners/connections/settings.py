@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from listeners.connections.credentials import has_entra, read_password
+from listeners.connections.credentials import read_password
 from listeners.connections.named import DEFAULT_CONNECTION_STRING, Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.connections.tls import tls_context
 from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.runtime.extras import require_extra
 from listeners.runtime.files import file_stamp, read_file
 
 __all__ = ["ConnectionSettings", "connections_from"]
@@ -63,10 +64,8 @@ class ConnectionSettings(BaseModel):
 
     def _check_together(self, spec: ConnectionSpec, field: str) -> None:
         """Raise ConfigurationError if options contradict each other."""
-        if self.entra and not has_entra():
-            raise ConfigurationError(
-                f"{field}.entra", None, "It needs packages that are not installed: pip install 'triggerfish[entraid]'."
-            )
+        if self.entra:
+            require_extra("entraid", f"{field}.entra", True)
         passwords = (spec.password is not None, self.password_file is not None, self.entra)
         if sum(passwords) > 1:
             raise ConfigurationError(

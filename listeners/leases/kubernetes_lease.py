@@ -28,6 +28,7 @@ from listeners.errors import (
 )
 from listeners.leases.lease import KUBERNETES_STANDBY_SECONDS, Lease
 from listeners.runtime.clock import boot_seconds, lease_end
+from listeners.runtime.extras import require_extra
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiException, CoordinationV1Api, V1Lease, V1LeaseSpec
@@ -41,6 +42,9 @@ REQUEST_SECONDS = 3.0
 #: The longest DNS label, in characters.
 MAX_NAME_LENGTH = 63
 HTTP_CONFLICT = 409
+#: The setting that selects leases in Kubernetes, and what to do where they cannot be used.
+FIELD = "host.pubsub_lease"
+USE_REDIS = "set host.pubsub_lease=redis for every instance"
 Choice = Literal["auto", "redis", "kubernetes"]
 
 
@@ -63,17 +67,16 @@ def open_kubernetes_lease(app_name: str, function_name: str, holder: str, ttl_se
 
     Raises ConfigurationError if the package is not installed or the process does not run in a cluster.
     """
+    require_extra("kubernetes", FIELD, "kubernetes", alternative=f"Or {USE_REDIS}.")
     try:
         api, namespace = cluster_api(), (SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except ImportError:
-        raise _unusable("The package kubernetes is not installed. Run pip install 'triggerfish[kubernetes]'") from None
     except OSError as error:
         raise _unusable(f"The pod's namespace cannot be read ({error.strerror}). Mount the service account") from None
     return KubernetesLease(api, namespace, lease_name(app_name, function_name), holder, ttl_seconds)
 
 
 def cluster_api() -> "CoordinationV1Api":
-    """Return a client for leases in the cluster that this process runs in. Raises ImportError or ConfigurationError."""
+    """Return a client for leases in the cluster that this process runs in. Raises ConfigurationError outside one."""
     from kubernetes.aio import client, config  # noqa: PLC0415  (see above)
 
     configuration = client.Configuration()
@@ -86,8 +89,7 @@ def cluster_api() -> "CoordinationV1Api":
 
 
 def _unusable(fix: str) -> ConfigurationError:
-    fix = f"{fix}, or set host.pubsub_lease=redis for every instance."
-    return ConfigurationError("host.pubsub_lease", "kubernetes", fix)
+    return ConfigurationError(FIELD, "kubernetes", f"{fix}, or {USE_REDIS}.")
 
 
 class KubernetesLease(Lease):
@@ -252,7 +254,7 @@ class KubernetesLease(Lease):
             return AccessDeniedError(
                 f"{doing}: the Kubernetes API denied the request ({status}). Bind the pod's service account to a Role "
                 f"in namespace {self._namespace} with apiGroups: [coordination.k8s.io], resources: [leases], "
-                "verbs: [get, create, update], or set host.pubsub_lease=redis for every instance"
+                f"verbs: [get, create, update], or {USE_REDIS}"
             )
         if status == 429 or status >= 500:
             return SourceUnavailableError(f"{doing}: the Kubernetes API is unavailable ({status} {error.reason})")

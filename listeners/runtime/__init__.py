@@ -4,6 +4,7 @@
 - `child_processes`: child processes that do not outlive their parent
 - `clock`: the clock for leases
 - `deadlines`: many deadlines with one timer
+- `extras`: optional packages
 - `files`: small files that may be replaced while the process runs
 - `http`: HTTP servers and probe routes
 - `signals`: handlers for SIGTERM and SIGINT

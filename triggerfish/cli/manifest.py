@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from listeners.errors import ConfigurationError
-from triggerfish.cli.extras import scaler_extra
+from listeners.runtime.extras import require_extra
 from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def manifest(
     connection, keys or channel, consumer group, messages per worker and delivery; in values also whether the
     connections are there. Everything else in FILE is yours, such as the image, bounds, labels and other scalers.
     """
-    with scaler_extra("manifest"):
-        from scaler.manifests.rendering import AppDeployment, manifests, values
+    require_extra("scaler", "triggerfish manifest")
     from listeners.functions.loading import load_app
+    from scaler.manifests.rendering import AppDeployment, manifests, values
     from scaler.triggers.app_triggers import declared_triggers
 
     with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is not YAML

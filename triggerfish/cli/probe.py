@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from listeners.errors import ConfigurationError
+from listeners.runtime.extras import require_extra
 from listeners.text import printable
-from triggerfish.cli.extras import scaler_extra
 from triggerfish.cli.options import JsonOption, MetadataOption, NamespaceOption
 from triggerfish.cli.output import print_json, print_line, stdout
 
@@ -69,8 +69,8 @@ def probe(
 
     Exits with status 1 if a call fails.
     """
-    with scaler_extra("probe"):
-        from scaler.keda.probe import client_tls
+    require_extra("scaler", "triggerfish probe")
+    from scaler.keda.probe import client_tls
 
     if not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
         fix = "Give host:port of the scaler's gRPC port, such as localhost:6000."

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from triggerfish.cli.extras import scaler_extra
+from listeners.runtime.extras import require_extra
 from triggerfish.cli.options import (
     ConfigOption,
     ConnectionOption,
@@ -28,8 +28,8 @@ def scaler(
 
     It answers KEDA over gRPC, and serves Prometheus metrics, JSON and a status page over HTTP (default port 8080).
     """
-    with scaler_extra("scaler"):
-        from scaler.server import ScalerServer
+    require_extra("scaler", "triggerfish scaler")
+    from scaler.server import ScalerServer
 
     start_serving(log_level)
     settings = load_settings_with(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triggerfish.cli.extras import scaler_extra
+from listeners.runtime.extras import require_extra
 from triggerfish.cli.options import (
     AppArgument,
     ConfigOption,
@@ -54,9 +54,9 @@ def up(
     Starts and stops processes as needed, and shows backlog and processes in a live table on a terminal. The scaler's
     gRPC and HTTP ports listen on 127.0.0.1.
     """
-    with scaler_extra("up"):
-        from scaler.local_app import LocalApp
+    require_extra("scaler", "triggerfish up")
     from listeners.functions.loading import load_app
+    from scaler.local_app import LocalApp
 
     on_terminal = stdout().is_terminal
     start_serving(LogLevel.WARNING if on_terminal else log_level)

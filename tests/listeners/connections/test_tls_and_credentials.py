@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,7 @@ from redis.auth.token import SimpleToken
 from listeners.connections.credentials import entra_identity
 from listeners.connections.settings import ConnectionSettings
 from listeners.connections.spec import ConnectionSpec
-from listeners.errors import AccessDeniedError, ConfigurationError, SourceUnavailableError
+from listeners.errors import AccessDeniedError, ConfigurationError, MissingExtraError, SourceUnavailableError
 from listeners.redis.client import Client
 from tests.servers.catalogue import RELEASES
 from tests.servers.secured import Secured
@@ -291,7 +292,9 @@ def test_unusable_settings(
 
 def test_entra_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the optional packages, the error about `entra` names what to install."""
-    monkeypatch.setattr("listeners.connections.settings.has_entra", lambda: False)
+    monkeypatch.setitem(sys.modules, "redis_entraid", None)
     settings = ConnectionSettings.model_validate({"connection_string": "h,ssl=True", "entra": True})
-    with pytest.raises(ConfigurationError, match=r"connections\.cache\.entra: .*triggerfish\[entraid\]"):
+    with pytest.raises(
+        MissingExtraError, match=r"connections\.cache\.entra True: .*pip install 'triggerfish\[entraid\]'"
+    ):
         settings.spec("connections.cache")

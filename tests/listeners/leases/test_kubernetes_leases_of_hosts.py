@@ -1,7 +1,7 @@
 """Hosts with leases in Kubernetes, and how the place of leases is chosen."""
 
-import builtins
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 from kubernetes.aio.config import incluster_config
 
-from listeners.errors import ConfigurationError
+from listeners.errors import ConfigurationError, MissingExtraError
 from listeners.leases import kubernetes_lease
 from listeners.leases.kubernetes_lease import cluster_api, lease_name, open_kubernetes_lease, wants_kubernetes
 from tests.support.kubernetes_api import LeaseApi, client_of
@@ -105,15 +105,8 @@ def test_kubernetes_leases_outside_a_cluster(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the optional package, the error gives the command that installs it."""
-    real_import = builtins.__import__
-
-    def without_kubernetes(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.startswith("kubernetes"):
-            raise ImportError(name)
-        return real_import(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_kubernetes)
-    with pytest.raises(ConfigurationError, match=r"pip install 'triggerfish\[kubernetes\]'.*host.pubsub_lease=redis"):
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'triggerfish\[kubernetes\]'.*host.pubsub_lease=redis"):
         open_kubernetes_lease("shop", "forget", "first", 10)
 
 
