@@ -34,7 +34,7 @@ class ScalerMetrics:
         )
         self.reload_errors = Counter(
             "triggerfish_reload_errors",
-            "Changed files that were unusable, so that their previous content stays in use.",
+            "Files that were read and could not be used: a previous certificate stays in use, a connection does not.",
             ("what",),
             registry=registry,
         )
@@ -62,7 +62,8 @@ class PushCollector(Collector):
         """Make the series for one scrape."""
         family = GaugeMetricFamily(
             "triggerfish_push_interval_seconds",
-            "Time between two checks of a trigger with an open StreamIsActive, by named connection.",
+            "Time between two checks of a trigger with an open StreamIsActive, "
+            "by the name of its connection (empty: the default connection or a connection string).",
             labels=("connection",),
         )
         for connection, seconds in sorted(self._hub.intervals_seconds().items()):
