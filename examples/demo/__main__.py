@@ -20,7 +20,7 @@ from scaler.local_app import LocalApp
 from scaler.settings import Settings, load_settings
 from triggerfish.cli.output import stdout
 from triggerfish.cli.up import show_while, snapshot
-from triggerfish.testing.server import Server, embedded_binary
+from triggerfish.testing import Server, embedded_binary
 
 APP = Path(__file__).with_name("app.py")
 KINDS = ("orders", "payments", "prices")

