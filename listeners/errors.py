@@ -60,8 +60,8 @@ class TriggerfishError(Exception):
 class ConfigurationError(TriggerfishError):
     """A declaration or setting is invalid. The message names the field, the value and the fix.
 
-    `field` is the name of the field or setting, `value` the given value (never a secret; None: no value to show), and
-    `fix` one or two sentences that explain how to correct it.
+    `field` is the parameter, setting or option. `value` is the given value (never a secret; None: no value to show).
+    `fix` is one or more sentences: what is wrong, and how to correct it.
     """
 
     def __init__(self, field: str, value: object, fix: str) -> None:

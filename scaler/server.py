@@ -78,7 +78,7 @@ class ScalerServer:
         grpc_server = GrpcServer(self._service, settings, self._certificates)
         self.grpc_port = grpc_server.port
         app = http_app(self.evaluator, self._registry, self.started.is_set)
-        runner, self.http_port = await serve(app, settings.http_host, settings.http_port, setting="scaler.http_port")
+        runner, self.http_port = await serve(app, settings.http_host, settings.http_port, field="scaler.http_port")
         background = [asyncio.create_task(work) for work in (self._sample_declared(), self._reload_files())]
         try:
             await grpc_server.start()

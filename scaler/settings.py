@@ -151,7 +151,7 @@ class Settings(BaseSettings):
 def load_settings(file: Path | None, **flags: Any) -> Settings:
     """Load the settings. Raises ConfigurationError with the setting, the value and the fix."""
     if file is not None and not file.is_file():
-        raise ConfigurationError("config", str(file), "There is no such file.")
+        raise ConfigurationError("config", str(file), "There is no such file. Check the path.")
 
     class FromFile(Settings):
         pass

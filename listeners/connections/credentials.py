@@ -53,9 +53,9 @@ def read_password(file: Path, field: str) -> str:
     try:
         password = read_file(file, field).decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigurationError(field, str(file), "It is not UTF-8 text.") from None
+        raise ConfigurationError(field, str(file), "It is not UTF-8 text. Write only the password into it.") from None
     if not password:
-        raise ConfigurationError(field, str(file), "It is empty.")
+        raise ConfigurationError(field, str(file), "It is empty. Write the password into it.")
     return password
 
 

@@ -118,7 +118,7 @@ class Host:
         from listeners.runtime.http import serve  # noqa: PLC0415  (aiohttp is slow to import)
 
         app = health_app(self.registry, lambda: self.ready)
-        runner, port = await serve(app, self.settings.http_host, self.settings.http_port, setting="host.http_port")
+        runner, port = await serve(app, self.settings.http_host, self.settings.http_port, field="host.http_port")
         log.info("serving metrics and probes on port %d", port)
         return runner
 

@@ -56,11 +56,13 @@ def read_file(file: Path, field: str) -> bytes:
     """Return the content of a file. Raises ConfigurationError with the setting's name and the file's path."""
     try:
         if file.exists() and not file.is_file():  # reading a pipe would block
-            raise ConfigurationError(field, str(file), "It is not a file.")
+            raise ConfigurationError(field, str(file), "It is not a file. Give the path of a file.")
         with file.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError(field, str(file), f"It cannot be read ({error.strerror}).") from None
+        raise ConfigurationError(
+            field, str(file), f"It cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from None
     if len(content) > MAX_FILE_BYTES:
-        raise ConfigurationError(field, str(file), f"It is larger than {MAX_FILE_BYTES} bytes.")
+        raise ConfigurationError(field, str(file), f"It is larger than {MAX_FILE_BYTES} bytes. Check the path.")
     return content

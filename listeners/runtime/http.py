@@ -23,11 +23,11 @@ def add_probe_routes(app: web.Application, ready: Callable[[], bool]) -> None:
 
 
 async def serve(
-    app: web.Application, host: str, port: int, *, setting: str, shutdown_seconds: float = 2.0
+    app: web.Application, host: str, port: int, *, field: str, shutdown_seconds: float = 2.0
 ) -> tuple[web.AppRunner, int]:
     """Serve on an address. Return the runner, to be cleaned up, and the port (chosen by the system if `port` is 0).
 
-    `setting` is the name of the port's setting. Raises ConfigurationError if the address cannot be bound.
+    `field` is the name of the setting of the port. Raises ConfigurationError if the address cannot be bound.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
     await runner.setup()
@@ -37,5 +37,5 @@ async def serve(
             await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise ConfigurationError(setting, port, f"It cannot be bound ({error.strerror}). Choose another.") from None
+        raise ConfigurationError(field, port, f"It cannot be bound ({error.strerror}). Choose another.") from None
     return runner, runner.addresses[0][1]

@@ -199,10 +199,10 @@ def _number(float_value: float, int_value: int) -> float:
     return float_value if float_value > 0 else int_value
 
 
-def _pem(option: str, file: Path | None) -> bytes | None:
+def _pem(field: str, file: Path | None) -> bytes | None:
     if file is None:
         return None
     try:
         return file.read_bytes()
     except OSError as error:
-        raise ConfigurationError(option, str(file), f"It cannot be read: {error.strerror}.") from None
+        raise ConfigurationError(field, str(file), f"It cannot be read: {error.strerror}.") from None

@@ -20,7 +20,7 @@ from scaler.triggers.scaled_objects import documents, external_triggers
 
 __all__ = ["Drift", "drift"]
 
-OPTION = "--check"
+FIELD = "--check"
 MAX_LINE = 1_000
 
 
@@ -76,7 +76,7 @@ def _block(scaled: ScaledTrigger) -> list[str]:
 
 
 def _read_file(file: Path, app: AppDeployment) -> _FileContent:
-    found = documents(file, OPTION)
+    found = documents(file, FIELD)
     for document in found:
         if isinstance(document.get("apps"), dict) and app.name in document["apps"]:
             return _read_values(document, app)
@@ -84,7 +84,7 @@ def _read_file(file: Path, app: AppDeployment) -> _FileContent:
     if not any(document.get("kind") in ("Deployment", "ScaledObject") for document in matching):
         names = sorted({name for document in found for name in _names(document)})
         fix = f"It has no Deployment, ScaledObject or `apps` entry named {app.name}"
-        raise ConfigurationError(OPTION, str(file), f"{fix} (found: {', '.join(names) or 'none'}). Give --name.")
+        raise ConfigurationError(FIELD, str(file), f"{fix} (found: {', '.join(names) or 'none'}). Give --name.")
     scaled_objects = [document for document in matching if document.get("kind") == "ScaledObject"]
     return _FileContent([scaled for document in scaled_objects for scaled in _read_scaled_object(document)])
 

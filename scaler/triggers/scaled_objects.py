@@ -122,17 +122,17 @@ def _check_text(field: str, value: object) -> None:
         raise ConfigurationError(field, value, "Kubernetes accepts only text here. Put it in quotes.")
 
 
-def documents(file: Path, option: str) -> list[dict[str, Any]]:
+def documents(file: Path, field: str) -> list[dict[str, Any]]:
     """Return all objects in a YAML file, including those in lists, as `kubectl get -o yaml` prints them.
 
-    Raises ConfigurationError with the option that gave the file.
+    Raises ConfigurationError; `field` is the option that named the file.
     """
     try:
         found = list(yaml.safe_load_all(file.read_text("utf-8")))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(option, str(file), f"It cannot be read: {error}.") from None
+        raise ConfigurationError(field, str(file), f"It cannot be read: {error}.") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(option, str(file), f"It is not YAML: {' '.join(str(error).split())}.") from None
+        raise ConfigurationError(field, str(file), f"It is not YAML: {' '.join(str(error).split())}.") from None
     return [one for document in found for one in _items(document) if isinstance(one, dict)]
 
 

@@ -117,7 +117,7 @@ async def test_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> N
 
     app = web.Application()
     app.add_routes([web.get("/", endless)])
-    runner, port = await serve(app, "127.0.0.1", 0, setting="port")
+    runner, port = await serve(app, "127.0.0.1", 0, field="port")
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -89,7 +89,7 @@ async def test_not_ready_before_it_serves() -> None:
     """Before KEDA's calls are served, /readyz is 503 and /livez is 200."""
     ready = False
     evaluator = Evaluator(Access(Connections()), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
-    runner, port = await serve(http_app(evaluator, CollectorRegistry(), lambda: ready), "127.0.0.1", 0, setting="port")
+    runner, port = await serve(http_app(evaluator, CollectorRegistry(), lambda: ready), "127.0.0.1", 0, field="port")
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             assert [(await session.get(path)).status for path in ("/livez", "/readyz")] == [200, 503]

@@ -70,7 +70,7 @@ async def other_page() -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/json/{rest:.*}", answer)])
-    runner, port = await serve(app, "127.0.0.1", 0, setting="port")
+    runner, port = await serve(app, "127.0.0.1", 0, field="port")
     yield f"http://someone:hunter2@127.0.0.1:{port}"
     await runner.cleanup()
 
