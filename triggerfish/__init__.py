@@ -7,8 +7,8 @@
     @app.list_trigger(keys="orders")
     async def handle_order(order: dict) -> None: ...
 
-Everything a user's code needs is here. `listeners` is the function host, `scaler` the scale controller and
-`triggerfish.cli` the command line, which uses both; `triggerfish.testing` helps to test functions.
+User code needs only this package. `listeners` is the function host, `scaler` the scale controller and
+`triggerfish.cli` the command line, which uses both. `triggerfish.testing` has a server for tests.
 """
 
 import importlib
@@ -43,7 +43,7 @@ __all__ = [
 if not TYPE_CHECKING:  # or type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used (PEP 562): `import triggerfish` itself costs nothing."""
+        """Import a public name when it is first used (PEP 562), so that `import triggerfish` is fast."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from triggerfish.shadowing import shadowing_problem  # noqa: PLC0415

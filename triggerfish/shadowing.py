@@ -1,4 +1,4 @@
-"""Detects other packages called `listeners` or `scaler` that hide ours: both names are common."""
+"""Detects other packages named `listeners` or `scaler` that hide Triggerfish's; both names are common."""
 
 import sys
 from importlib.util import find_spec
@@ -7,12 +7,12 @@ from pathlib import Path
 __all__ = ["shadowing_problem"]
 
 PACKAGES = ("listeners", "scaler")
-#: The docstrings of our packages begin with this.
+#: The beginning of the docstrings of both packages.
 MARK = b'"""Triggerfish'
 
 
 def shadowing_problem() -> str:
-    """Which file hides a package of ours, and what to do about it; empty if none does."""
+    """Return which file hides one of the packages, and the fix; empty if none is hidden."""
     home = Path(__file__).parents[1]
     for name in PACKAGES:
         origin = _origin(name)
@@ -26,13 +26,13 @@ def shadowing_problem() -> str:
         if origin.is_file() and not origin.read_bytes().startswith(MARK):
             return (
                 f"{origin} belongs to another distribution, which has replaced Triggerfish's package {name!r}: "
-                "uninstall that one and reinstall triggerfish, or give each an environment of its own."
+                "uninstall that one and reinstall triggerfish, or use separate environments."
             )
     return ""
 
 
 def _origin(name: str) -> Path | None:
-    """The file that `import name` runs. Importing it would run whatever it holds."""
+    """Return the file that `import name` would run, without running it."""
     loaded = sys.modules.get(name)
     spec = getattr(loaded, "__spec__", None) or find_spec(name)
     return Path(spec.origin) if spec is not None and spec.origin is not None else None

@@ -1,6 +1,6 @@
 """The command line, one module for each command. It may import everything.
 
-A command imports what it runs only when it runs: `--help` must be quick, and a plain host has neither gRPC nor jinja2.
+A command imports its implementation when it runs: `--help` must be fast, and gRPC and Jinja may not be installed.
 """
 
 import sys
@@ -14,7 +14,7 @@ def main() -> NoReturn:
     from triggerfish.shadowing import shadowing_problem
 
     if problem := shadowing_problem():
-        print(f"triggerfish: {problem}", file=sys.stderr)  # noqa: T201  (nothing else of ours can be imported)
+        print(f"triggerfish: {problem}", file=sys.stderr)  # noqa: T201  (the output module cannot be imported)
         sys.exit(2)
     from triggerfish.cli.program import run_program
 

@@ -1,4 +1,4 @@
-"""`triggerfish check`: whether an app's triggers can be read."""
+"""`triggerfish check`: checks that an app's triggers can be read."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`triggerfish dead`: dead letters, and what to do with them."""
+"""`triggerfish dead`: lists, shows, requeues and purges dead letters."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +24,7 @@ dead = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="List, show, requeue or purge dead letters.\n\n"
-    "An entry becomes a dead letter when its function failed too often, rejected it, or could not read it.",
+    "An entry becomes a dead letter if all its deliveries fail, its function rejects it, or it cannot be converted.",
 )
 
 FunctionArgument = Annotated[
@@ -41,7 +41,7 @@ DEFAULT_LIMIT = 100
 
 @dataclass(frozen=True)
 class _Where:
-    """Whose dead letters: a function of an app, with its settings."""
+    """The function whose dead letters are meant, its app and the settings."""
 
     app: str
     function_name: str
@@ -64,7 +64,7 @@ def list_letters(
         print_json({"function": function, "letters": [_as_json(letter) for letter in letters], "more": more})
         return
     if more:
-        print_line(f"the oldest {limit}; more with --limit")
+        print_line(f"showing the oldest {limit}; --limit shows more")
     table = Table("id", "when", "key", "deliveries", "error", box=None, header_style="bold", pad_edge=False)
     for letter in letters:
         table.add_row(letter.id, _when(letter), letter.entry.key, str(letter.entry.deliveries), letter.error)
@@ -132,7 +132,7 @@ def purge(
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
-    """Delete dead letters for good."""
+    """Delete dead letters permanently."""
     from listeners.dead_letters.letters import DeadLetters
 
     where = _Where(app, function, config, connection)
@@ -141,7 +141,7 @@ def purge(
 
 
 async def _first_letters(where: _Where, limit: int) -> "tuple[list[DeadLetter], bool]":
-    """The oldest letters, and whether there are more."""
+    """Return the oldest letters, and whether there are more."""
     found: list[DeadLetter] = []
     async with _dead_letters(where) as letters:
         async for letter in letters.letters():
@@ -158,9 +158,9 @@ def _for_each(
     *,
     everything: bool,
 ) -> list[str]:
-    """Act on the named dead letters, or on all there are now. Returns the IDs of those it worked for."""
+    """Apply an action to the named dead letters, or to all. Return the IDs for which it succeeded."""
     if bool(ids) == everything:
-        raise ConfigurationError("ID", None, "Name one dead letter or more, or give --all, not both.")
+        raise ConfigurationError("ID", None, "Give one or more IDs, or --all, but not both.")
 
     async def work() -> list[str]:
         async with _dead_letters(where) as letters:
@@ -168,7 +168,7 @@ def _for_each(
             chosen = [letter async for letter in letters.letters() if everything or letter.id in (ids or ())]
             missing = sorted(set(ids or ()) - {letter.id for letter in chosen})
             if missing:
-                fix = f"{where.function_name} has no such dead letter: see `dead list`."
+                fix = f"{where.function_name} has no such dead letter. `triggerfish dead list` shows all."
                 raise ConfigurationError("ID", missing[0], fix)
             return [letter.id for letter in chosen if await action(letters, letter)]
 
@@ -185,10 +185,12 @@ async def _dead_letters(where: _Where) -> "AsyncIterator[DeadLetters]":
     settings = load_settings_with(where.config, where.connection)
     functions = load_app(where.app).functions
     if where.function_name not in functions:
-        raise ConfigurationError("FUNCTION", where.function_name, f"The app has {', '.join(functions)}.")
+        raise ConfigurationError(
+            "FUNCTION", where.function_name, f"The app has no such function. Use one of {', '.join(functions)}."
+        )
     trigger = functions[where.function_name].trigger
     if isinstance(trigger, PubSubTrigger):
-        fix = "Pub/sub messages are not kept, so it has no dead letters."
+        fix = "It has a pub/sub trigger, and Redis keeps no messages. Name a function with a list or stream trigger."
         raise ConfigurationError("FUNCTION", where.function_name, fix)
     client = Client(settings.redis_connections().resolve(trigger), "triggerfish:dead")
     try:

@@ -1,4 +1,4 @@
-"""`triggerfish explain`: backlogs and targets of an app, of a ScaledObject's metadata, or of a running scaler."""
+"""`triggerfish explain`: shows backlogs and targets of an app, of metadata, or of a running scaler."""
 
 import asyncio
 from collections.abc import Mapping
@@ -50,15 +50,15 @@ def explain(
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
-    """Show each trigger's backlog and the target that follows from it.
+    """Show the backlog and the target of each trigger.
 
-    The triggers are those of an app; or the one that a ScaledObject's --metadata declares; or, with --scaler, all that
-    a running scaler knows, as it measured them last. Read-only.
+    The triggers are those of an app, the one in a ScaledObject's --metadata, or, with --scaler, all that a running
+    scaler tracks, as of their last sample. Read-only.
 
     Exits with status 1 if a trigger could not be measured.
     """
     if sum((app is not None, scaler is not None, bool(metadata))) != 1:
-        raise ConfigurationError("explain", None, "Say what to explain: an app, --scaler URL, or --metadata KEY=VALUE.")
+        raise ConfigurationError("APP", None, "Give exactly one of an app, --scaler URL and --metadata KEY=VALUE.")
     if scaler is not None:
         explanation = asyncio.run(_explain_scaler(scaler))
     elif app is not None:
@@ -81,7 +81,7 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
         stdout().print(trigger_table(explanation.triggers))
     elif of_scaler and not explanation.problems:
         print_line(
-            "This scaler knows no triggers yet: create a ScaledObject for it, or declare triggers in its settings."
+            "This scaler tracks no triggers yet. Create a ScaledObject for it, or declare triggers in its settings."
         )
 
 
@@ -102,7 +102,7 @@ async def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanati
 
 
 async def _explain_scaler(address: str) -> Explanation:
-    """What a scaler reports at its HTTP address. Raises ConfigurationError if it is not an HTTP address."""
+    """Return what a scaler reports. Raises ConfigurationError if the address is not an HTTP address."""
     import aiohttp
     from pydantic import BaseModel, ValidationError
     from yarl import URL
@@ -127,9 +127,9 @@ async def _explain_scaler(address: str) -> Explanation:
             response.raise_for_status()
             triggers = Listed.model_validate_json(await response.read()).triggers
     except aiohttp.ClientResponseError as error:
-        return Explanation([], [f"{shown} answers with status {error.status}: is it the scaler's HTTP port (8080)?"])
+        return Explanation([], [f"{shown} replied with status {error.status}. Is it the scaler's HTTP port (8080)?"])
     except ValidationError:
-        return Explanation([], [f"{shown} answers with something else: is it the scaler's HTTP port (8080)?"])
+        return Explanation([], [f"{shown} sent an unexpected reply. Is it the scaler's HTTP port (8080)?"])
     except TimeoutError:
         return Explanation([], [f"{shown} did not answer within {ANSWER_SECONDS:g} s"])
     except (aiohttp.ClientError, OSError) as error:

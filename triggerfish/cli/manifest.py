@@ -1,4 +1,4 @@
-"""`triggerfish manifest`: what an app needs on Kubernetes, from its own declaration."""
+"""`triggerfish manifest`: writes an app's manifests or Helm values from its declaration."""
 
 import contextlib
 import re
@@ -26,11 +26,9 @@ DEFAULT_MAX_INSTANCES = 100
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 ImageOption = Annotated[str | None, typer.Option(metavar="IMAGE", help="The app's image: registry.example/shop:1.0.")]
-NameOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Name of the objects, if it is not to be the app's.")
-]
+NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the objects (default: the app's name).")]
 ScalerAddressOption = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Where KEDA finds the scaler; see above.")
+    str | None, typer.Option(metavar="HOST:PORT", help="Address at which KEDA reaches the scaler; see above.")
 ]
 HelmValuesOption = Annotated[bool, typer.Option("--helm-values", help="Print values for the Helm chart.")]
 CheckOption = Annotated[
@@ -51,20 +49,20 @@ def manifest(
 ) -> None:
     """Print an app's Deployment and ScaledObject, or its Helm values.
 
-    Comments in the YAML say why, and what is left to fill in. The same app always gives the same text. Does not connect
-    to Redis. Without --scaler-address KEDA looks for the scaler at triggerfish-scaler.triggerfish.svc:6000.
+    Comments in the YAML give reasons, and mark what to fill in. The same app always produces the same text. Does not
+    connect to Redis. The default of --scaler-address is triggerfish-scaler.triggerfish.svc:6000.
 
     Example:
 
     - `triggerfish manifest shop.py --image registry.example/shop:1.0`
 
-    An app with pub/sub triggers only runs as one instance, without a ScaledObject. An app that has other triggers
-    too never runs fewer than one.
+    An app with only pub/sub triggers runs as one instance, without a ScaledObject. An app that also has other triggers
+    always runs at least one.
 
-    --check FILE compares FILE, manifests or values, with the app. It exits with status 0 if FILE still has the app's
-    triggers, and otherwise prints a diff and exits with status 1. Compared are, for each function, the type,
-    connection, keys or channel, consumer group, messages per worker and delivery; in values also whether the
-    connections are there. Everything else in FILE is yours, such as the image, bounds, labels and other scalers.
+    --check FILE compares FILE, which has manifests or values, with the app. It exits with status 0 if the triggers
+    match. Otherwise it prints a diff and exits with status 1. For each function it compares the type, connection, keys
+    or channel, consumer group, messages per worker and delivery; in values, also whether each connection is defined.
+    It ignores everything else in FILE, such as the image, bounds, labels and other scalers.
     """
     require_extra("scaler", "triggerfish manifest")
     from listeners.functions.loading import load_app
@@ -93,7 +91,7 @@ def manifest(
 
 
 def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
-    """Print what differs. Exits with status 1 if anything does."""
+    """Print the differences. Exits with status 1 if there are any."""
     from scaler.manifests.drift import drift
 
     found = drift(app, file)
@@ -103,53 +101,55 @@ def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
     words = ["triggerfish", "manifest", app.reference, *(("--name", name) if name else ())]
     again = shlex.join([*words, *(("--helm-values",) if found.in_values else ()), "..."])
     typer.echo(
-        f"{file} has other triggers than {app.reference}. Change the lines marked + and -, or write it again with the "
-        f"options it was written with: {again} > {file}",
+        f"The triggers in {file} differ from those of {app.reference}. Change the lines marked + and -, or generate "
+        f"the file again with its original options: {again} > {file}",
         err=True,
     )
     raise typer.Exit(1)
 
 
 def _bounds(triggers: "list[ScaledTrigger]", least: int | None, most: int | None) -> tuple[int, int]:
-    """The fewest and the most instances. Raises ConfigurationError."""
+    """Return the minimum and the maximum number of instances. Raises ConfigurationError."""
     from listeners.functions.triggers import PubSubTrigger
     from scaler.triggers.app_triggers import only_pubsub
 
     if only_pubsub(triggers):
-        for option, given in (("--min-instances", least), ("--max-instances", most)):
+        for field, given in (("--min-instances", least), ("--max-instances", most)):
             if given not in (None, 1):
-                fix = "The app has pub/sub triggers only, which run in one instance: leave it out."
-                raise ConfigurationError(option, given, fix)
+                fix = "The app has only pub/sub triggers, which run in one instance. Omit this option."
+                raise ConfigurationError(field, given, fix)
         return 1, 1
     listens = next((scaled for scaled in triggers if isinstance(scaled.trigger, PubSubTrigger)), None)
     if listens is not None and least == 0:
-        fix = f"{listens.function} is a pub/sub trigger and hears only what comes while it runs: give 1 or more."
+        fix = f"{listens.function} has a pub/sub trigger, which receives messages only while it runs. Give 1 or more."
         raise ConfigurationError("--min-instances", least, fix)
     least = least if least is not None else int(listens is not None)
     highest = most if most is not None else DEFAULT_MAX_INSTANCES
     if least > highest:
-        raise ConfigurationError("--min-instances", least, f"It is above --max-instances, which is {highest}.")
+        raise ConfigurationError(
+            "--min-instances", least, f"It is above --max-instances, which is {highest}. Lower it, or raise that."
+        )
     return least, highest
 
 
 def _name(app_name: str, given: str | None) -> str:
-    """The name of the app's objects. Raises ConfigurationError."""
-    rule = "Kubernetes takes a-z, 0-9 and '-' in names, at most 63 of them"
+    """Return the name of the app's objects. Raises ConfigurationError."""
+    rule = "Names in Kubernetes have at most 63 characters of a-z, 0-9 and '-'"
     if given is not None:
         return str(_matching("--name", given, LABEL, f"{rule}."))
     if LABEL.fullmatch(app_name):
         return app_name
     like = re.sub(r"[^a-z0-9]+", "-", app_name.lower())[:63].strip("-")
-    raise ConfigurationError("app", app_name, f"{rule}: say --name {like or 'NAME'}.")
+    raise ConfigurationError("app", app_name, f"{rule}. Give --name {like or 'NAME'}.")
 
 
 def _check_unused(namespace: str | None, scaler_address: str | None) -> None:
-    """Refuse options that would be lost. Raises ConfigurationError."""
-    fix = "Values for the chart have no place for it: "
+    """Raise ConfigurationError for options that have no effect on values."""
+    fix = "Values for the chart do not contain it. "
     if namespace is not None:
-        raise ConfigurationError("--namespace", namespace, f"{fix}give it to helm.")
+        raise ConfigurationError("--namespace", namespace, f"{fix}Pass it to helm.")
     if scaler_address is not None:
-        raise ConfigurationError("--scaler-address", scaler_address, f"{fix}the chart knows its scaler.")
+        raise ConfigurationError("--scaler-address", scaler_address, f"{fix}Omit it: the chart uses its own scaler.")
 
 
 def _address(given: str | None) -> str:
@@ -158,12 +158,12 @@ def _address(given: str | None) -> str:
     return given or DEFAULT_SCALER
 
 
-def _matching(option: str, value: str | None, pattern: re.Pattern[str], fix: str) -> str | None:
+def _matching(field: str, value: str | None, pattern: re.Pattern[str], fix: str) -> str | None:
     if value is not None and not pattern.fullmatch(value):
-        raise ConfigurationError(option, value, fix)
+        raise ConfigurationError(field, value, fix)
     return value
 
 
 def _print(text: str) -> None:
-    """Write UTF-8, whatever the locale: it is for files."""
+    """Print as UTF-8 in any locale, because the output is usually a file."""
     typer.echo(text.encode(), nl=False)

@@ -1,4 +1,4 @@
-"""What commands print: tables and lines for people, JSON for scripts."""
+"""Prints tables and lines for people, and JSON for scripts."""
 
 import json
 from collections.abc import Iterable
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 __all__ = ["error_line", "instances_line", "print_json", "print_line", "stderr", "stdout", "trigger_table"]
 
-#: Where the output is no terminal, a table may be this wide.
-LEAST_WIDTH = 120
+#: The minimum width of a table if the output is not a terminal.
+MIN_WIDTH = 120
 MAX_LINE_CHARACTERS = 500
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
 
 
 @cache
 def stdout() -> Console:
-    """The standard output, wide enough for tables."""
+    """Return the standard output, wide enough for tables."""
     console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, LEAST_WIDTH))
+    return console if console.is_terminal else Console(width=max(console.width, MIN_WIDTH))
 
 
 @cache
 def stderr() -> Console:
-    """The standard error output."""
+    """Return the standard error output."""
     return Console(stderr=True)
 
 
 def print_line(text: str, *, console: Console | None = None, max_characters: int = MAX_LINE_CHARACTERS) -> None:
-    """Print text of any origin as one line."""
+    """Print untrusted text as one line."""
     line = printable(text, max_characters)
     (console or stdout()).print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -53,9 +53,9 @@ def print_json(value: Any) -> None:
 
 
 def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:
-    """One row for each key: its numbers, how the lag was obtained, the messages per worker and the target.
+    """Return a table with a row for each key: its backlog by part, how the lag was obtained, and the target.
 
-    Where ScaledObjects ask for the triggers, their names come first.
+    If some triggers belong to ScaledObjects, the first column has the owners.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     shown = list(triggers)
@@ -71,7 +71,7 @@ def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:
 
 
 def instances_line(running: int, draining: int, target: int, crashes: int) -> RenderableType:
-    """The instances of an app as a row of blocks."""
+    """Return the instances of an app as a row of blocks."""
     blocks = Text("█" * running, "green") + Text("▒" * draining, "yellow")
     crashed = f", {crashes} crashed" if crashes else ""
     label = Text(f"\ninstances: {running} running, {draining} draining, target {target}{crashed}  ")

@@ -1,4 +1,4 @@
-"""`triggerfish probe`: what KEDA would see of a running scaler."""
+"""`triggerfish probe`: shows what a running scaler answers to KEDA."""
 
 import asyncio
 import re
@@ -62,7 +62,7 @@ def probe(
 
     - `triggerfish probe localhost:6000 --file scaledobject.yaml`
 
-    With --file, --metadata adds to each trigger's metadata: KEDA resolves `xFromEnv`, here you do.
+    With --file, --metadata adds to each trigger's metadata. Use it for the values of `xFromEnv`, which KEDA resolves.
 
     TLS is on with --ca-file or --certificate-file, or if the metadata has `enableTLS=true`. The certificate must be for
     the scalerAddress in the metadata, or for ADDRESS if there is none.
@@ -80,7 +80,9 @@ def probe(
         for one in skipped:
             print_line(f"skipped {one.line}")
     if not requested:
-        raise ConfigurationError("--file", str(file), f"No external trigger in it points at {address}.")
+        raise ConfigurationError(
+            "--file", str(file), f"It has no external trigger for {address}. Check scalerAddress and type."
+        )
     tls = client_tls(ca_file, certificate_file, key_file)
     work = _print_json(address, requested, skipped, tls) if json else _print_tables(address, requested, tls)
     if asyncio.run(work):
@@ -90,7 +92,7 @@ def probe(
 def _triggers(
     address: str, metadata: list[str], file: Path | None, namespace: str
 ) -> "tuple[list[RequestedTrigger], list[SkippedTrigger]]":
-    """The triggers to probe, and those of the file that do not point at the scaler."""
+    """Return the triggers to probe, and those in the file that are not for this scaler."""
     from scaler.triggers.scaled_objects import (
         RequestedTrigger,
         SkippedTrigger,
@@ -101,7 +103,7 @@ def _triggers(
     given = metadata_from(metadata)
     if file is None:
         if not given:
-            fix = "Say what to probe: --metadata KEY=VALUE, or --file FILE."
+            fix = "Give --metadata KEY=VALUE or --file FILE."
             raise ConfigurationError("--metadata", None, fix)
         return [RequestedTrigger(namespace, "triggerfish-probe", given)], []
     found = list(triggers_in(file, address, given, namespace))
@@ -112,7 +114,7 @@ def _triggers(
 async def _probe_each(
     address: str, requested: "list[RequestedTrigger]", tls: "ClientTls | None"
 ) -> "AsyncIterator[tuple[RequestedTrigger, list[CallReport]]]":
-    """Probe one trigger after the other, until the scaler turns out to be unreachable."""
+    """Probe the triggers one by one. Stop if the scaler cannot be reached."""
     from scaler.keda.probe import probe as probe_trigger
 
     for one in requested:
@@ -123,7 +125,7 @@ async def _probe_each(
 
 
 async def _print_tables(address: str, requested: "list[RequestedTrigger]", tls: "ClientTls | None") -> int:
-    """Probe the triggers and print a table for each. Returns how many calls failed."""
+    """Probe the triggers and print a table for each. Return how many calls failed."""
     failed = 0
     async for one, reports in _probe_each(address, requested, tls):
         stdout().print()
@@ -143,7 +145,7 @@ async def _print_tables(address: str, requested: "list[RequestedTrigger]", tls: 
 async def _print_json(
     address: str, requested: "list[RequestedTrigger]", skipped: "list[SkippedTrigger]", tls: "ClientTls | None"
 ) -> int:
-    """Probe the triggers and print all reports. Returns how many calls failed."""
+    """Probe the triggers and print all reports. Return how many calls failed."""
     failed = 0
     triggers: list[dict[str, Any]] = []
     async for one, reports in _probe_each(address, requested, tls):
@@ -170,7 +172,7 @@ def _table(reports: "list[CallReport]") -> Table:
 
 
 def _summary(metadata: dict[str, str]) -> str:
-    """What a trigger reads, without the values that may be secret."""
+    """Describe what a trigger reads, without values that may be secret."""
     folded = {key.lower(): value for key, value in metadata.items()}
     read = folded.get("keys") or folded.get("channel") or ""
     return " ".join(word for word in (folded.get("type", "no type"), read, folded.get("function", "")) if word)

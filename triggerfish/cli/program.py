@@ -1,4 +1,4 @@
-"""The program `triggerfish`: its commands in panels, and how it ends."""
+"""The program `triggerfish`: its commands, and its exit statuses."""
 
 import sys
 from typing import Annotated, NoReturn
@@ -19,7 +19,7 @@ from triggerfish.cli.up import up
 __all__ = ["program", "run_program"]
 
 RUN_PANEL = "Run functions"
-SCALE_PANEL = "Scale them"
+SCALE_PANEL = "Scale functions"
 
 program = typer.Typer(
     name="triggerfish",
@@ -66,7 +66,7 @@ program.command(rich_help_panel=SCALE_PANEL)(manifest)
 
 
 def run_program() -> NoReturn:
-    """Run a command. Exits with status 2 and one line for a user's mistake, and with 1 for trouble with Redis."""
+    """Run a command. A TriggerfishError is printed as one line; the exit status is 1 for a SourceError, otherwise 2."""
     try:
         program()
     except TriggerfishError as error:

@@ -33,8 +33,8 @@ def run(
 ) -> None:
     """Run one instance of an app in this process.
 
-    The command of a container. SIGTERM or Ctrl-C drains: running calls finish, other entries are released. A second
-    signal exits at once.
+    This is the command for containers. SIGTERM or Ctrl-C drains: running calls finish, then other entries are released.
+    A second signal exits at once.
     """
     from listeners.functions.loading import load_app
     from listeners.host.host import Host
@@ -47,7 +47,7 @@ def run(
 
 
 def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
-    """uvloop where there is one: it takes a third less time for each command to Redis."""
+    """Return uvloop's factory if it is installed: each command to Redis takes a third less time."""
     try:
         import uvloop
     except ImportError:  # Windows
@@ -56,7 +56,7 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
 
 
 async def _run_and_exit(host: "Host") -> NoReturn:
-    """Run until signalled, then exit without waiting for functions that never return: their entries were released.
+    """Run until signalled, then exit without waiting for functions that never return. Their entries were released.
 
     Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
     """

@@ -1,4 +1,4 @@
-"""What the commands that keep running do first."""
+"""Sets up the commands that keep running."""
 
 import logging
 
@@ -8,7 +8,7 @@ __all__ = ["start_serving"]
 
 
 def start_serving(log_level: LogLevel) -> None:
-    """Log to the standard error output, and leave out the metrics' `_created` series, one for each counter."""
+    """Log to the standard error output, and disable the `_created` series, which every counter would have."""
     from prometheus_client import disable_created_metrics
 
     disable_created_metrics()

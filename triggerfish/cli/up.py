@@ -1,4 +1,4 @@
-"""`triggerfish up`: an app on this machine, with as many processes as its backlog needs."""
+"""`triggerfish up`: runs an app on this machine, with as many processes as its backlog needs."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ def up(
         scaler={"grpc_port": grpc_port, "http_port": http_port},
     )
     if connection is not None:
-        os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the processes: a command line would show it
+        os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the processes; their command line would show a password
     asyncio.run(_run(LocalApp(app, load_app(app), settings, config), live=on_terminal))
 
 
@@ -82,7 +82,7 @@ async def _run(local: "LocalApp", *, live: bool) -> None:
 
 
 def snapshot(local: "LocalApp") -> "RenderableType":
-    """The backlog and the processes of an app as they are now."""
+    """Return the current backlog and processes of an app."""
     from rich.console import Group
 
     from triggerfish.cli.output import instances_line, trigger_table
@@ -95,7 +95,7 @@ def snapshot(local: "LocalApp") -> "RenderableType":
 async def show_while(
     work: Coroutine[Any, Any, None], render: "Callable[[], RenderableType]", console: "Console"
 ) -> None:
-    """Keep what `render` returns on the terminal while the work goes on."""
+    """Show what `render` returns on the terminal until the work ends."""
     from rich.live import Live
 
     working = asyncio.create_task(work)
