@@ -7,7 +7,6 @@ networks. Absolute paths are placed in the test's folder, and ports are replaced
 
 import contextlib
 import functools
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from listeners.runtime.child_processes import die_with_parent
 from tests.charts.rendering import Manifest, Rendered
+from tests.support.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import free_port
 
@@ -125,11 +125,10 @@ class Node:
         [program] = spec["command"]
         assert program == "triggerfish"
         command = [str(TRIGGERFISH), *(self._localized(argument, root) for argument in spec["args"])]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
         return subprocess.Popen(
             command,
             cwd=self.code,
-            env={**inherited, **self._variables(spec), **variables},
+            env={**environment(), **self._variables(spec), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

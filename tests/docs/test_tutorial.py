@@ -1,6 +1,5 @@
 """The tutorial: its steps work as shown."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import redis.asyncio
 from listeners.keys import dead_letters_key, inflight_key
 from listeners.runtime.child_processes import die_with_parent
 from tests.docs.blocks import DOCS, named_files
+from tests.support.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
@@ -46,7 +46,7 @@ def run(folder: Path, server: Server) -> Run:
         done = subprocess.run(
             [*python, *arguments],
             cwd=folder,
-            env=environment(server),
+            env=environment_with(server),
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -58,15 +58,10 @@ def run(folder: Path, server: Server) -> Run:
     return run
 
 
-def environment(server: Server) -> dict[str, str]:
+def environment_with(server: Server) -> dict[str, str]:
     """Return the environment of a command, which connects to the test's Redis."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
-    return {
-        **clean,
-        "TRIGGERFISH_CONNECTION": server.address,
-        "TRIGGERFISH_SCALER__GRPC_PORT": str(free_port()),
-        "TRIGGERFISH_SCALER__HTTP_PORT": str(free_port()),
-    }
+    ports = {"SCALER__GRPC_PORT": str(free_port()), "SCALER__HTTP_PORT": str(free_port())}
+    return environment(CONNECTION=server.address, **ports)
 
 
 class Up:
@@ -81,7 +76,7 @@ class Up:
         return subprocess.Popen(
             self._command,
             cwd=self._folder,
-            env=environment(self._server),
+            env=environment_with(self._server),
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
         )
 

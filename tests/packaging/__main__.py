@@ -1,6 +1,5 @@
 """Runs `make package`: builds the wheel, installs it into empty environments, and runs it from an empty folder."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import redis as redis_client
 
+from tests.support.environment import environment
 from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ class Environment:
         done = subprocess.run(
             [str(self.path / "bin" / command[0]), *command[1:]],
             cwd=self.folder,
-            env={**_clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
@@ -86,9 +86,9 @@ def _environment(path: Path, requirement: str) -> Iterator[Environment]:
     venv.create(path, with_pip=True)
     folder = path / "elsewhere"
     folder.mkdir()
-    environment = Environment(path, folder)
-    environment.run("pip", "install", "--quiet", requirement)
-    yield environment
+    created = Environment(path, folder)
+    created.run("pip", "install", "--quiet", requirement)
+    yield created
 
 
 def _check_bare(bare: Environment, redis: str) -> None:
@@ -115,9 +115,7 @@ def _check_run(bare: Environment, redis: str) -> None:
     """Check that an instance handles an element and drains on SIGTERM."""
     command = [str(bare.path / "bin" / "triggerfish"), "run", "shop.py", "--connection", redis]
     print("$", *command, flush=True)
-    with subprocess.Popen(
-        command, cwd=bare.folder, env=_clean_environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=bare.folder, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         with redis_client.from_url(f"redis://{redis}", protocol=2) as client:
             client.rpush("orders", '{"number": 1}')
         line = process.stdout.readline() if process.stdout else ""
@@ -131,10 +129,6 @@ def _check_other_scaler(bare: Environment) -> None:
     """Check that the error names another distribution's `scaler` that has replaced ours."""
     bare.run("pip", "install", "--quiet", "--no-deps", OTHER_SCALER)
     bare.run("triggerfish", "check", "shop.py", code=2, expected="belongs to another distribution")
-
-
-def _clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
 
 
 if __name__ == "__main__":

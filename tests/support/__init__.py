@@ -2,6 +2,7 @@
 
 - `running_host`, `running_scaler`: a host or a scaler in the test's process
 - `processes`: hosts in separate processes
+- `environment`: the environment of processes
 - `waiting`: waits for conditions
 - `trigger_kinds`, `lease_holders`: helpers for lists and streams; for pub/sub leases
 - `outside_servers`, `tls_proxy`, `certificates`: servers that seem remote; TLS

@@ -1,12 +1,13 @@
 """Packages with the same names as Triggerfish's own: the error names the file in one line."""
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.environment import environment
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
@@ -22,13 +23,11 @@ HANDLER = "def handle(order: str) -> None: ...\n"
 
 def run(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run this Python in a folder; `path`, if given, is the first entry of PYTHONPATH."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
+    variables = environment() | ({"PYTHONPATH": str(path)} if path is not None else {})
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=environment,
+        env=variables,
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -11,7 +11,7 @@ import redis.asyncio
 from listeners.keys import elements_key
 from listeners.runtime.child_processes import die_with_parent
 from tests.support.processes import ROOT, ended
-from tests.support.trigger_kinds import GROUP, add
+from tests.support.trigger_kinds import GROUP, add, reached
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 0.5 + 2 + 10
 
 
 async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client: redis.asyncio.Redis) -> None:
-    """A stuck thread and a coroutine that ignores its cancellation are abandoned, and their entries handed back."""
+    """A stuck thread and a coroutine that ignores its cancellation are abandoned, and their entries are released."""
     await add(client, "list", "on a thread", key="for:thread")
     await add(client, "stream", "on the loop", key="for:loop")
     process = subprocess.Popen(
@@ -36,7 +36,7 @@ async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
     )
     try:
-        await eventually(lambda: reached(client, 2))
+        await eventually(lambda: reached(client, "started", 2))
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await ended(process) == 0
@@ -47,8 +47,3 @@ async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client
     assert await client.hget(elements_key("for:thread"), "1") == b"0:on a thread"
     (pending,) = await client.xpending_range("for:loop", GROUP, "-", "+", 10)
     assert (pending["times_delivered"], int(pending["time_since_delivered"]) >= 3_600_000) == (0, True)
-
-
-async def reached(client: redis.asyncio.Redis, number: int) -> bool:
-    """Return whether this many calls have started."""
-    return bool(await client.llen("started") == number)

@@ -25,6 +25,7 @@ from scaler.local.processes import Instances, instance_command
 from scaler.measuring.sampler import Samplers
 from scaler.settings import LocalSettings
 from tests.apps import local
+from tests.support.trigger_kinds import reached
 from tests.support.waiting import eventually
 from triggerfish import App, Host
 from triggerfish.testing.server import Server
@@ -207,17 +208,13 @@ async def test_pubsub_stays_at_one(server: Server, client: redis.asyncio.Redis) 
         await eventually(lambda: _subscribed(client))
         for number in range(200):
             await client.publish("news", number)
-        await eventually(lambda: _length(client, "handled", 200))
+        await eventually(lambda: reached(client, "handled", 200))
         assert (app.running, app.scaler.target, app.scaler.instances.peak) == (1, 1, 1)
 
 
 async def _subscribed(client: redis.asyncio.Redis) -> bool:
     [(_, subscribers)] = await client.pubsub_numsub("news")
     return bool(subscribers == 1)
-
-
-async def _length(client: redis.asyncio.Redis, key: str, wanted: int) -> bool:
-    return await client.llen(key) == wanted
 
 
 @pytest.mark.parametrize("declared", [local.mixed, local.app], ids=["named", "unnamed"])

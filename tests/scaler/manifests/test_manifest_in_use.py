@@ -1,7 +1,6 @@
 """Output of `triggerfish manifest` in use: a scaler answers its triggers, and its container runs and serves probes."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import yaml
 from examples.demo.app import app as demo
 from listeners.runtime.child_processes import die_with_parent
 from scaler.triggers.metadata import metric_name
+from tests.support.environment import environment
 from tests.support.running_scaler import Running
 from tests.support.waiting import eventually
 from tests.triggerfish.cli.test_probe import CALLS, address_of, triggerfish
@@ -67,7 +67,7 @@ async def test_the_container_runs(server: Server, client: redis.asyncio.Redis, t
     command = [str(port) if word == "8080" else word for word in container["command"][1:]]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "triggerfish", *command),
-        env={**without_settings(), **environment(container, pod, secret, tmp_path)},
+        env={**environment(), **container_variables(container, pod, secret, tmp_path)},
         cwd=ROOT,
         preexec_fn=die_with_parent(),
     )
@@ -86,12 +86,7 @@ async def test_the_container_runs(server: Server, client: redis.asyncio.Redis, t
             await process.wait()
 
 
-def without_settings() -> dict[str, str]:
-    """Return this process's environment without settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
-
-
-def environment(
+def container_variables(
     container: Mapping[str, Any], pod: Mapping[str, Any], secret: Mapping[str, str], folder: Path
 ) -> dict[str, str]:
     """Return the container's variables, and write its mounted Secret to a folder, as the kubelet does."""
@@ -129,4 +124,4 @@ async def test_drift_exits_with_one(tmp_path: Path) -> None:
     changed = await triggerfish("manifest", str(app), "--check", str(file))
     assert changed.code == 1
     assert "-  keys: orders\n+  keys: returns\n" in changed.output
-    assert "or write it again with the options it was written with" in changed.errors
+    assert "or generate the file again with its original options" in changed.errors

@@ -1,6 +1,5 @@
 """The command line, run as users run it: its output and exit status."""
 
-import os
 import re
 import signal
 import socket
@@ -14,6 +13,7 @@ import redis.asyncio
 
 from listeners.runtime.child_processes import die_with_parent
 from listeners.version import __version__
+from tests.support.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
@@ -45,12 +45,6 @@ def app(tmp_path: Path) -> Path:
     path = tmp_path / "shop.py"
     path.write_text(APP)
     return path
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment with only these TRIGGERFISH_ variables."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
-    return {**clean, **{f"TRIGGERFISH_{name}": value for name, value in variables.items()}}
 
 
 @pytest.fixture

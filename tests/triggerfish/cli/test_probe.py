@@ -1,7 +1,6 @@
 """`triggerfish probe`: its calls, their order, its output and exit status."""
 
 import asyncio
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import redis.asyncio
 
 from scaler.keda.probe import client_tls
 from tests.support.certificates import Authority
+from tests.support.environment import environment
 from tests.support.running_scaler import Running
 from tests.support.tls_proxy import tls_proxy
 from triggerfish.testing.server import Server, free_port
@@ -56,10 +56,9 @@ class Finished:
 
 async def triggerfish(*arguments: str) -> Finished:
     """Run `triggerfish` to its end."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "triggerfish", *arguments, stdout=pipe, stderr=pipe, env=clean
+        sys.executable, "-m", "triggerfish", *arguments, stdout=pipe, stderr=pipe, env=environment()
     )
     async with asyncio.timeout(SECONDS):
         output, errors = await process.communicate()
