@@ -16,7 +16,7 @@ from listeners.connections.strings import parse_connection_string
 from listeners.redis.client import Client
 from tests.servers.catalogue import RELEASES, available, present
 from tests.support.running_host import RunHost, running_host
-from tests.support.running_scaler import Running, running_scaler
+from tests.support.running_scaler import RunningScaler, running_scaler
 from triggerfish.testing.server import Server
 
 # The duration of an example means nothing on a busy machine.
@@ -73,7 +73,7 @@ def own_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-async def scaler(server: Server) -> AsyncIterator[Running]:
+async def scaler(server: Server) -> AsyncIterator[RunningScaler]:
     """A running scaler whose default Redis is the test's server."""
     async with running_scaler(server) as running:
         yield running

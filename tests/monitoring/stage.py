@@ -24,7 +24,7 @@ from scaler.triggers.metadata import read_metadata
 from tests.apps.monitored import app
 from tests.monitoring.kube_state_metrics import KubeStateMetrics
 from tests.monitoring.prometheus import Prometheus, running_prometheus
-from tests.support.running_scaler import Running, running_scaler
+from tests.support.running_scaler import RunningScaler, running_scaler
 from triggerfish.testing.server import Server, embedded_binary, free_port
 
 __all__ = ["NAMESPACE", "ONLY_DECLARED", "SCALED_OBJECT", "TRIGGERS", "Stage", "running_stage"]
@@ -64,7 +64,7 @@ class Stage:
     """The running system and its controls."""
 
     server: Server
-    scaler: Running
+    scaler: RunningScaler
     prometheus: Prometheus
     kubernetes: KubeStateMetrics
     instances: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)

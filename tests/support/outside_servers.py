@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from scaler.measuring.untrusted_servers import CONCEALED
 from tests.servers.catalogue import RELEASES
-from tests.support.running_scaler import Running, failure
+from tests.support.running_scaler import RunningScaler, failure
 from triggerfish.testing.server import Server
 
 __all__ = ["ALLOWED", "HERE", "LOOPBACK", "Names", "asking", "concealed", "connections", "outside_address", "start"]
@@ -64,7 +64,7 @@ def connections(server: Server) -> int:
         return sum(one["name"] == "triggerfish:scaler" for one in client.client_list())
 
 
-async def concealed(scaler: Running, string: str) -> None:
+async def concealed(scaler: RunningScaler, string: str) -> None:
     """Assert that calls fail with the generic message that conceals the cause, and that GetMetricSpec succeeds."""
     for call in (scaler.keda.target, scaler.keda.active):
         with failure(StatusCode.UNAVAILABLE) as caught:

@@ -18,7 +18,7 @@ from scaler.settings import Settings, load_settings
 from tests.support.running_host import Addressed
 from tests.support.waiting import eventually
 
-__all__ = ["Keda", "Poll", "Running", "channel_to", "failure", "running_scaler", "scaler_settings"]
+__all__ = ["Keda", "Poll", "RunningScaler", "channel_to", "failure", "running_scaler", "scaler_settings"]
 
 #: Longer than any time limit in the tests, so a call that takes this long hangs.
 CALL_SECONDS = 20.0
@@ -115,7 +115,7 @@ class Stream:
 
 
 @dataclass
-class Running:
+class RunningScaler:
     """A running scaler with its clients."""
 
     server: ScalerServer
@@ -155,7 +155,7 @@ def scaler_settings(server: Addressed | None = None, **sections: object) -> Sett
 @contextlib.asynccontextmanager
 async def running_scaler(
     server: Addressed | None = None, *, credentials: grpc.ChannelCredentials | None = None, **sections: object
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningScaler]:
     """Run a scaler with these settings during the block. With `credentials`, the client connects over TLS."""
     scaler = ScalerServer(scaler_settings(server, **sections))
     serving = asyncio.create_task(scaler.run())
@@ -165,7 +165,7 @@ async def running_scaler(
             channel_to(scaler, credentials) as channel,
             aiohttp.ClientSession() as http,
         ):
-            yield Running(scaler, Keda(channel), http)
+            yield RunningScaler(scaler, Keda(channel), http)
     finally:
         scaler.stop()
         async with asyncio.timeout(CALL_SECONDS):

@@ -13,7 +13,7 @@ from listeners.errors import ConfigurationError, UnknownConnectionError
 from listeners.functions.triggers import ListTrigger
 from scaler.server import ScalerServer
 from scaler.settings import load_settings
-from tests.support.running_scaler import Running, failure, running_scaler, scaler_settings
+from tests.support.running_scaler import RunningScaler, failure, running_scaler, scaler_settings
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -41,7 +41,7 @@ def other(own_server: Server) -> Iterator[Server]:
         client.flushall()
 
 
-async def target(scaler: Running, connection: str) -> int | str:
+async def target(scaler: RunningScaler, connection: str) -> int | str:
     """Return the target of `orders` on this connection, or the status of the error."""
     try:
         return await scaler.keda.target(list_metadata(connection))
@@ -49,7 +49,7 @@ async def target(scaler: Running, connection: str) -> int | str:
         return error.code().name
 
 
-async def becomes(scaler: Running, connection: str, expected: int | str) -> None:
+async def becomes(scaler: RunningScaler, connection: str, expected: int | str) -> None:
     """Wait until the target or the status of this connection is as expected."""
 
     async def reached() -> bool:

@@ -9,7 +9,7 @@ from redis.crc import key_slot
 
 from tests.servers.catalogue import RELEASES
 from tests.support.outside_servers import ALLOWED, HERE, Names, asking, concealed, connections, start
-from tests.support.running_scaler import Running, running_scaler
+from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -38,7 +38,7 @@ def sentinel(address: str, primary: Server) -> Iterator[Server]:
             yield watching
 
 
-async def is_measured(scaler: Running, string: str) -> bool:
+async def is_measured(scaler: RunningScaler, string: str) -> bool:
     """Return whether the Redis of this connection string can be measured."""
     with contextlib.suppress(Exception):
         return await scaler.keda.target(asking(string)) == 1
@@ -67,7 +67,7 @@ async def test_clusters_that_redirect_to_another_host(names: Names, address: str
             assert connections(second) == 1
 
 
-async def eventually_concealed(scaler: Running, string: str) -> None:
+async def eventually_concealed(scaler: RunningScaler, string: str) -> None:
     """Wait until the Redis of this connection string can no longer be measured, and check the error."""
 
     async def not_measured() -> bool:

@@ -23,7 +23,7 @@ from scaler.keda.certificates import Certificates
 from scaler.measuring.sampler import Sampler
 from scaler.settings import Settings
 from tests.servers.secured import Secured
-from tests.support.running_scaler import CALL_SECONDS, Running, reference, running_scaler
+from tests.support.running_scaler import CALL_SECONDS, RunningScaler, reference, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -90,7 +90,7 @@ def connections(folder: Path, secured: Secured) -> dict[str, Any]:
     }
 
 
-async def replies(scaler: Running, metadata: dict[str, str]) -> list[str]:
+async def replies(scaler: RunningScaler, metadata: dict[str, str]) -> list[str]:
     """Return the replies to each of KEDA's calls, with all details of errors."""
     found: list[str] = []
     stub = scaler.keda.stub

@@ -11,7 +11,7 @@ from listeners.errors import ConfigurationError
 from scaler.keda.certificates import Certificates
 from scaler.settings import TlsSettings
 from tests.support.certificates import Authority, Signed
-from tests.support.running_scaler import Keda, Running, channel_to, running_scaler
+from tests.support.running_scaler import Keda, RunningScaler, channel_to, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -39,7 +39,7 @@ def trusting(authority: Authority, client: Signed | None = None) -> grpc.Channel
     return grpc.ssl_channel_credentials(authority.certificate, client.key, client.certificate)
 
 
-async def served(scaler: Running, credentials: grpc.ChannelCredentials | None) -> bool:
+async def served(scaler: RunningScaler, credentials: grpc.ChannelCredentials | None) -> bool:
     """Return whether a new connection with these credentials is served. If not, it must fail with UNAVAILABLE."""
     async with channel_to(scaler.server, credentials) as channel:
         try:
@@ -143,7 +143,7 @@ async def test_a_new_certificate_is_broken(
         await eventually(lambda: served(scaler, trusting(authority)))
 
 
-async def reload_errors(scaler: Running) -> float:
+async def reload_errors(scaler: RunningScaler) -> float:
     """Return how many new certificates were unusable."""
     return (await scaler.samples())["triggerfish_reload_errors_total"][("what", "certificate"),]
 

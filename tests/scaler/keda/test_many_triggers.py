@@ -18,7 +18,7 @@ from scaler.triggers.metadata import read_metadata
 from scaler.triggers.owner import Owner
 from scaler.web import streaming
 from scaler.web.streaming import sliced, stream
-from tests.support.running_scaler import Running, running_scaler
+from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 
 TRIGGERS = 10_000
@@ -68,7 +68,7 @@ async def turns() -> AsyncIterator[list[float]]:
         turning.cancel()
 
 
-async def read_by_another_process(scaler: Running, path: str) -> bytes:
+async def read_by_another_process(scaler: RunningScaler, path: str) -> bytes:
     """Read a response in another process, so that reading costs this one nothing."""
     address = f"http://127.0.0.1:{scaler.server.http_port}{path}"
     reader = await asyncio.create_subprocess_exec(

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.servers.catalogue import RELEASES
-from tests.support.running_scaler import Running, failure, running_scaler
+from tests.support.running_scaler import RunningScaler, failure, running_scaler
 from triggerfish.testing.server import Server
 
 ONE = ("valkey-9.1",)
@@ -21,7 +21,7 @@ KEDA = {"scalerAddress": "triggerfish-scaler.triggerfish.svc:6000", "enableTLS":
 
 
 @pytest.mark.releases(*ONE)
-async def test_a_poll_of_a_list(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_a_poll_of_a_list(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """A list has one spec with target 1, and one value: the number of instances for its length."""
     await client.rpush("orders", *range(101))
     poll = await scaler.keda.poll({**LIST, **KEDA})
@@ -32,7 +32,7 @@ async def test_a_poll_of_a_list(scaler: Running, client: redis.asyncio.Redis) ->
 
 
 @pytest.mark.releases(*ONE)
-async def test_a_poll_of_a_stream(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_a_poll_of_a_stream(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """A stream has one spec with target 1, and one value: the number of instances for pending and lag."""
     for number in range(21):
         await client.xadd("payments", {"n": number})
@@ -45,7 +45,7 @@ async def test_a_poll_of_a_stream(scaler: Running, client: redis.asyncio.Redis) 
 
 
 @pytest.mark.releases(*ONE)
-async def test_a_poll_of_an_empty_key(scaler: Running) -> None:
+async def test_a_poll_of_an_empty_key(scaler: RunningScaler) -> None:
     """A key that does not exist has target 0 and is inactive."""
     for metadata in (LIST, STREAM):
         poll = await scaler.keda.poll(metadata)
@@ -53,7 +53,7 @@ async def test_a_poll_of_an_empty_key(scaler: Running) -> None:
 
 
 @pytest.mark.releases(*ONE)
-async def test_pubsub_is_always_one(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_pubsub_is_always_one(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """A pub/sub trigger has target 1 and is active, with or without traffic."""
     for published in (0, 300):
         for number in range(published):
@@ -64,7 +64,7 @@ async def test_pubsub_is_always_one(scaler: Running, client: redis.asyncio.Redis
 
 @pytest.mark.releases(*RELEASES)
 @pytest.mark.parametrize(("entries", "target"), [(0, 0), (1, 1), (100, 10)])
-async def test_no_group_yet(scaler: Running, client: redis.asyncio.Redis, entries: int, target: int) -> None:
+async def test_no_group_yet(scaler: RunningScaler, client: redis.asyncio.Redis, entries: int, target: int) -> None:
     """A list, or a stream without a group, with 0, 1 or 100 entries at 10 per worker has target 0, 1 or 10."""
     async with client.pipeline(transaction=False) as pipeline:
         for number in range(entries):
@@ -79,7 +79,7 @@ async def test_no_group_yet(scaler: Running, client: redis.asyncio.Redis, entrie
 @pytest.mark.releases(*ONE)
 @pytest.mark.parametrize(("backlog", "active"), [(4, False), (5, False), (6, True)])
 async def test_activation_is_strictly_above(
-    scaler: Running, client: redis.asyncio.Redis, backlog: int, active: bool
+    scaler: RunningScaler, client: redis.asyncio.Redis, backlog: int, active: bool
 ) -> None:
     """A trigger is active if its backlog is above activationMessages, and its value does not depend on that."""
     await client.rpush("orders", *range(backlog))
@@ -88,7 +88,7 @@ async def test_activation_is_strictly_above(
 
 
 @pytest.mark.releases(*ONE)
-async def test_max_instances_caps_the_value(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_max_instances_caps_the_value(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The value is never above maxInstances."""
     await client.rpush("orders", *range(50))
     assert await scaler.keda.target({**LIST, "messagesPerWorker": "1", "maxInstances": "7"}) == 7
@@ -96,7 +96,7 @@ async def test_max_instances_caps_the_value(scaler: Running, client: redis.async
 
 
 @pytest.mark.releases(*ONE)
-async def test_metric_names_in_any_case(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_metric_names_in_any_case(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The scaler's metric names are accepted in any case, and returned as they were requested."""
     await client.rpush("orders", "x")
     name = (await scaler.keda.spec(LIST)).metricName
@@ -106,7 +106,7 @@ async def test_metric_names_in_any_case(scaler: Running, client: redis.asyncio.R
 
 
 @pytest.mark.releases(*ONE)
-async def test_two_triggers_of_one_scaledobject(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_two_triggers_of_one_scaledobject(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """Triggers of one ScaledObject that differ only in a key have different metric names and their own values."""
     await client.rpush("orders", "x")
     one, other = await scaler.keda.poll(LIST), await scaler.keda.poll({**LIST, "keys": "returns"})
@@ -115,7 +115,7 @@ async def test_two_triggers_of_one_scaledobject(scaler: Running, client: redis.a
 
 
 @pytest.mark.releases(*ONE)
-async def test_unknown_metric_name(scaler: Running) -> None:
+async def test_unknown_metric_name(scaler: RunningScaler) -> None:
     """An unknown metric name is NOT_FOUND, with the name and the fix."""
     with failure(StatusCode.NOT_FOUND, "unknown metricName", "'s0-redis-orders'", "GetMetricSpec"):
         await scaler.keda.value(LIST, "s0-redis-orders")
@@ -123,7 +123,7 @@ async def test_unknown_metric_name(scaler: Running) -> None:
 
 @pytest.mark.releases(*ONE)
 @pytest.mark.parametrize("method", ["spec", "target", "active"])
-async def test_bad_metadata(scaler: Running, method: str) -> None:
+async def test_bad_metadata(scaler: RunningScaler, method: str) -> None:
     """Bad metadata is INVALID_ARGUMENT in every call, with the field, the value and the fix."""
     call = getattr(scaler.keda, method)
     with failure(StatusCode.INVALID_ARGUMENT, "messages_per_worker", "'0'", "greater than or equal to 1"):
@@ -135,7 +135,7 @@ async def test_bad_metadata(scaler: Running, method: str) -> None:
 
 
 @pytest.mark.releases(*ONE)
-async def test_bad_metadata_of_a_stream(scaler: Running) -> None:
+async def test_bad_metadata_of_a_stream(scaler: RunningScaler) -> None:
     """A stream that is opened with bad metadata ends at once with INVALID_ARGUMENT."""
     async with scaler.keda.activity({**LIST, "messagesPerWorker": "0"}) as stream:
         assert await stream.code() == StatusCode.INVALID_ARGUMENT
@@ -144,7 +144,7 @@ async def test_bad_metadata_of_a_stream(scaler: Running) -> None:
 
 
 @pytest.mark.releases(*ONE)
-async def test_unknown_connection(scaler: Running) -> None:
+async def test_unknown_connection(scaler: RunningScaler) -> None:
     """A connection that is not in the settings is FAILED_PRECONDITION with the fix, but still has a spec."""
     metadata = {**LIST, "connection": "queue"}
     for call in (scaler.keda.target, scaler.keda.active):
@@ -154,7 +154,7 @@ async def test_unknown_connection(scaler: Running) -> None:
 
 
 @pytest.mark.releases(*ONE)
-async def test_connection_strings_are_refused(scaler: Running, server: Server) -> None:
+async def test_connection_strings_are_refused(scaler: RunningScaler, server: Server) -> None:
     """A connection string in metadata is PERMISSION_DENIED and is not shown, but still has a spec."""
     metadata = {**LIST, "connectionStringFromEnv": f"{server.address},password=hunter2"}
     for call in (scaler.keda.target, scaler.keda.active):
@@ -166,7 +166,7 @@ async def test_connection_strings_are_refused(scaler: Running, server: Server) -
 
 @pytest.mark.releases(*ONE)
 async def test_connection_strings_are_refused_in_streams(
-    scaler: Running, server: Server, client: redis.asyncio.Redis
+    scaler: RunningScaler, server: Server, client: redis.asyncio.Redis
 ) -> None:
     """A stream with a connection string in its metadata ends with PERMISSION_DENIED, as calls do."""
     await client.rpush("orders", "x")
@@ -192,7 +192,7 @@ async def test_namespaces(server: Server, client: redis.asyncio.Redis) -> None:
 
 
 @pytest.mark.releases(*ONE)
-async def test_health_service(scaler: Running) -> None:
+async def test_health_service(scaler: RunningScaler) -> None:
     """The standard health service reports the whole server and the external scaler as serving."""
     stub: Any = health_pb2_grpc.HealthStub(scaler.keda.channel)
     for service in ("", "externalscaler.ExternalScaler"):
@@ -201,7 +201,7 @@ async def test_health_service(scaler: Running) -> None:
 
 
 @pytest.mark.releases(*ONE)
-async def test_reflection_service(scaler: Running) -> None:
+async def test_reflection_service(scaler: RunningScaler) -> None:
     """The reflection service lists the external scaler, so that grpcurl works without a .proto file."""
     channel: Any = scaler.keda.channel  # the published types have only blocking channels
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)

@@ -15,7 +15,15 @@ from grpc import StatusCode
 
 from scaler.measuring.sampler import GATHER_SECONDS
 from tests.chaos.proxy import Proxy
-from tests.support.running_scaler import CALL_SECONDS, Keda, Running, channel_to, failure, reference, running_scaler
+from tests.support.running_scaler import (
+    CALL_SECONDS,
+    Keda,
+    RunningScaler,
+    channel_to,
+    failure,
+    reference,
+    running_scaler,
+)
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -109,7 +117,7 @@ async def test_a_hanging_redis_recovers(own_server: Server) -> None:
         assert await eventually(lambda: _value_or_none(scaler, LIST)) == 1
 
 
-async def _value_or_none(scaler: Running, metadata: dict[str, str]) -> int | None:
+async def _value_or_none(scaler: RunningScaler, metadata: dict[str, str]) -> int | None:
     try:
         return await scaler.keda.target(metadata)
     except grpc.aio.AioRpcError:
@@ -132,7 +140,7 @@ async def test_another_redis_is_not_affected(own_server: Server, server: Server,
         await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_another_trigger_is_not_affected(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_another_trigger_is_not_affected(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """A key of the wrong type is UNAVAILABLE with its name, and triggers measured with it get values."""
     await client.set("orders", "text")
     await client.rpush("returns", "x")
@@ -195,19 +203,19 @@ async def test_the_calls_of_one_poll_share_a_sample(server: Server, monkeypatch:
         assert await scaler.rounds() == 1
 
 
-async def test_samples_expire_soon(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_samples_expire_soon(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """A changed value is returned soon, since samples are cached only briefly."""
     assert await scaler.keda.target(LIST) == 0
     await client.rpush("orders", "x")
     await eventually(lambda: _is_one(scaler), seconds=1)
 
 
-async def _is_one(scaler: Running) -> bool:
+async def _is_one(scaler: RunningScaler) -> bool:
     return await scaler.keda.target(LIST) == 1
 
 
 @pytest.mark.parametrize("method", ["GetMetricSpec", "GetMetrics", "IsActive"])
-async def test_random_bytes_as_a_message(scaler: Running, client: redis.asyncio.Redis, method: str) -> None:
+async def test_random_bytes_as_a_message(scaler: RunningScaler, client: redis.asyncio.Redis, method: str) -> None:
     """Bytes that are not a valid message get an error status, and the scaler keeps working."""
     chance = random.Random(method)
     raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = scaler.keda.channel.unary_unary(
@@ -219,7 +227,7 @@ async def test_random_bytes_as_a_message(scaler: Running, client: redis.asyncio.
     assert await scaler.keda.target(LIST) == 0
 
 
-async def test_random_bytes_on_the_port(scaler: Running) -> None:
+async def test_random_bytes_on_the_port(scaler: RunningScaler) -> None:
     """A connection that sends no HTTP/2 is closed, and the scaler keeps working."""
     for data in (random.Random(1).randbytes(4096), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", scaler.server.grpc_port)
@@ -230,7 +238,7 @@ async def test_random_bytes_on_the_port(scaler: Running) -> None:
     assert await scaler.keda.target(LIST) == 0
 
 
-async def test_huge_metadata(scaler: Running) -> None:
+async def test_huge_metadata(scaler: RunningScaler) -> None:
     """A huge map is refused with a short message that names a key, and a larger one is not even read."""
     with failure(StatusCode.INVALID_ARGUMENT, "no such option") as caught:
         await scaler.keda.target({**LIST, **{f"key-{number}": "x" * 10 for number in range(20_000)}})
@@ -244,7 +252,7 @@ async def test_huge_metadata(scaler: Running) -> None:
 
 
 @pytest.mark.parametrize("key", ["\U0001f421" * 5000, "\n" * 5000, "\x00\x7f", "a\nb"])
-async def test_odd_metadata(scaler: Running, key: str) -> None:
+async def test_odd_metadata(scaler: RunningScaler, key: str) -> None:
     """A key or value of any characters and any length is refused with INVALID_ARGUMENT, which reaches the client."""
     with failure(StatusCode.INVALID_ARGUMENT, "no such option") as caught:
         await scaler.keda.target({**LIST, key: "1"})
@@ -255,7 +263,7 @@ async def test_odd_metadata(scaler: Running, key: str) -> None:
         await scaler.keda.value(LIST, key)
 
 
-async def test_odd_names(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_odd_names(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """Requests with line breaks, quotes and slashes in names are answered, and leave metrics and JSON readable."""
     await client.rpush("orders", "x")
     odd = 'a\n# TYPE b counter\nb{x="y"} 1\\ / ? # \U0001f421 \x00'
@@ -268,7 +276,7 @@ async def test_odd_names(scaler: Running, client: redis.asyncio.Redis) -> None:
     assert status == 200
 
 
-async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bogus_scaledobjects(scaler: RunningScaler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of bogus ScaledObjects get clear errors, and only a bounded number of them is tracked."""
     monkeypatch.setattr("scaler.evaluation.evaluator.MAX_TRACKED", 50)
     good = [{**LIST, "keys": f"k{number}"} for number in range(250)]
@@ -288,7 +296,7 @@ async def test_bogus_scaledobjects(scaler: Running, monkeypatch: pytest.MonkeyPa
     }
 
 
-async def test_an_unknown_method(scaler: Running) -> None:
+async def test_an_unknown_method(scaler: RunningScaler) -> None:
     """A method that does not exist is UNIMPLEMENTED."""
     raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = scaler.keda.channel.unary_unary(
         "/externalscaler.ExternalScaler/Bogus"

@@ -17,7 +17,7 @@ from examples.demo.app import app as demo
 from listeners.runtime.child_processes import die_with_parent
 from scaler.triggers.metadata import metric_name
 from tests.support.environment import environment
-from tests.support.running_scaler import Running
+from tests.support.running_scaler import RunningScaler
 from tests.support.waiting import eventually
 from tests.triggerfish.cli.test_probe import CALLS, address_of, triggerfish
 from triggerfish.testing.server import Server, free_port
@@ -38,7 +38,7 @@ def reprice(price: str): ...
 
 
 async def test_a_scaler_answers_the_demos_triggers(
-    scaler: Running, client: redis.asyncio.Redis, tmp_path: Path
+    scaler: RunningScaler, client: redis.asyncio.Redis, tmp_path: Path
 ) -> None:
     """The scaler answers KEDA's calls for each trigger of the demo, under the metric name of the app's trigger."""
     await client.rpush("orders", *range(5001))

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.servers.catalogue import RELEASES
-from tests.support.running_scaler import Running, failure, running_scaler
+from tests.support.running_scaler import RunningScaler, failure, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
@@ -123,7 +123,7 @@ class Calls:
         """Return the time within which this share of the calls ended."""
         return sorted(self.seconds)[int(len(self.seconds) * share) - 1]
 
-    async def add(self, scaler: Running, connection: str, number: int) -> None:
+    async def add(self, scaler: RunningScaler, connection: str, number: int) -> None:
         """Request a target or the activity, and record the outcome."""
         call = scaler.keda.target if number % 2 else scaler.keda.active
         metadata = {**(LIST if number % 3 else STREAM), "connection": connection}
@@ -171,7 +171,7 @@ async def test_failing_servers_do_not_affect_a_healthy_one() -> None:
         assert healthy_calls.quantile(0.99) < BOUND_SECONDS / 4, sorted(healthy_calls.seconds)[-20:]
 
 
-async def poll_healthy(calls: Calls, scaler: Running) -> None:
+async def poll_healthy(calls: Calls, scaler: RunningScaler) -> None:
     """Call the scaler for the healthy Redis until cancelled."""
     number = 0
     while True:
@@ -264,11 +264,11 @@ async def test_the_end_of_an_outage_is_noticed_soon(own_server: Server, monkeypa
         assert time.monotonic() - restarted < 0.5
 
 
-async def _has_failed_for(scaler: Running, since: float, seconds: float) -> bool:
+async def _has_failed_for(scaler: RunningScaler, since: float, seconds: float) -> bool:
     return not await _has_value(scaler) and time.monotonic() - since > seconds
 
 
-async def _has_value(scaler: Running) -> bool:
+async def _has_value(scaler: RunningScaler) -> bool:
     try:
         await scaler.keda.target(LIST)
     except grpc.aio.AioRpcError:

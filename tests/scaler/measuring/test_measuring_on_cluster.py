@@ -13,7 +13,7 @@ from redis.crc import key_slot
 
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import Cluster
-from tests.support.running_scaler import Running, running_scaler
+from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 
 #: A key of the first primary, which has slot 0, and one of the last.
@@ -37,7 +37,7 @@ def list_metadata(key: str) -> dict[str, str]:
     return {"type": "redisListTrigger", "keys": key, "connection": "cluster"}
 
 
-async def _has_value(scaler: Running, key: str) -> bool:
+async def _has_value(scaler: RunningScaler, key: str) -> bool:
     try:
         return await scaler.keda.target(list_metadata(key)) == 1
     except grpc.aio.AioRpcError:

@@ -30,7 +30,7 @@ from scaler.push.hub import ActivationHub
 from scaler.push.loop import PushPace
 from scaler.triggers.metadata import MAX_METADATA_CHARACTERS, read_metadata
 from scaler.triggers.owner import Owner
-from tests.support.running_scaler import Running, failure, reference, running_scaler
+from tests.support.running_scaler import RunningScaler, failure, reference, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -146,7 +146,7 @@ def test_the_labels_of_a_declared_trigger(evaluator: Evaluator) -> None:
     assert sample.value == 7
 
 
-async def test_names_that_are_too_long(scaler: Running) -> None:
+async def test_names_that_are_too_long(scaler: RunningScaler) -> None:
     """Names that are too long for Kubernetes are refused, and not tracked."""
     for names in ({"name": "x" * 254}, {"namespace": "x" * 254}):
         for call in (scaler.keda.target, scaler.keda.active):
@@ -157,7 +157,7 @@ async def test_names_that_are_too_long(scaler: Running) -> None:
     assert list(scaler.server.evaluator.tracked()) == []
 
 
-async def test_metadata_that_is_too_long(scaler: Running) -> None:
+async def test_metadata_that_is_too_long(scaler: RunningScaler) -> None:
     """Metadata that would fill the memory is refused with the key that is too long, and not tracked."""
     with failure(StatusCode.INVALID_ARGUMENT, "keys: ", str(MAX_METADATA_CHARACTERS)) as caught:
         await scaler.keda.target({**LIST, "keys": "k" * MAX_METADATA_CHARACTERS})
@@ -176,6 +176,6 @@ async def test_a_cancelled_call(own_server: Server) -> None:
         own_server.process.send_signal(signal.SIGCONT)
 
 
-async def _counted(scaler: Running, code: str) -> bool:
+async def _counted(scaler: RunningScaler, code: str) -> bool:
     counted = (await scaler.samples()).get("triggerfish_grpc_requests_total", {})
     return counted == {(("code", code), ("method", "IsActive")): 1}

@@ -7,7 +7,7 @@ import pytest
 import redis.asyncio
 
 from tests.support.programs import program
-from tests.support.running_scaler import Running
+from tests.support.running_scaler import RunningScaler
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
@@ -17,7 +17,7 @@ STREAM = {"type": "redisStreamTrigger", "keys": "payments", "function": HOSTILE}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 
 
-async def test_promtool_accepts_a_scrape(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_promtool_accepts_a_scrape(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """`promtool check metrics` reports nothing, even with hostile names."""
     await client.rpush("orders", "x")
     await client.xadd("payments", {"a": "b"})

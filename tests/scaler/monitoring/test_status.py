@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from listeners.text import printable
 from scaler.monitoring.status import TriggerStatus, api_path, owner_and_metric
 from scaler.triggers.owner import Owner
-from tests.support.running_scaler import Running, failure, running_scaler
+from tests.support.running_scaler import RunningScaler, failure, running_scaler
 from triggerfish.testing.server import Server
 
 LIST = {"type": "redisListTrigger", "keys": "orders", "function": "handle"}
@@ -34,7 +34,7 @@ ODD_NAMES = [
 ]
 
 
-async def fetched(scaler: Running, path: str) -> tuple[int, dict[str, Any]]:
+async def fetched(scaler: RunningScaler, path: str) -> tuple[int, dict[str, Any]]:
     """Return the response to a plain HTTP client, which, like KEDA, sends the path unchanged."""
     return await asyncio.to_thread(_fetch, f"http://127.0.0.1:{scaler.server.http_port}{path}")
 
@@ -55,7 +55,7 @@ def at(location: str, page: Any) -> object:
 
 @pytest.mark.releases("valkey-9.1")
 @pytest.mark.parametrize("name", ODD_NAMES)
-async def test_odd_names_have_a_path(scaler: Running, client: redis.asyncio.Redis, name: str) -> None:
+async def test_odd_names_have_a_path(scaler: RunningScaler, client: redis.asyncio.Redis, name: str) -> None:
     """Whatever a ScaledObject is called, its path is plain ASCII and leads to it alone."""
     await client.rpush("orders", *range(101))
     await scaler.keda.target(LIST, namespace=name, name="worker")
@@ -100,7 +100,7 @@ async def test_a_declared_trigger_is_not_shadowed(server: Server, client: redis.
 
 
 @pytest.mark.releases("valkey-9.1")
-async def test_values_that_metrics_api_reads(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_values_that_metrics_api_reads(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """`valueLocation: target` and other locations lead to numbers, as KEDA's metrics-api trigger needs."""
     await client.rpush("orders", *range(101))
     await scaler.keda.poll(LIST)
@@ -113,7 +113,7 @@ async def test_values_that_metrics_api_reads(scaler: Running, client: redis.asyn
 
 
 @pytest.mark.releases("valkey-9.1")
-async def test_a_connection_that_does_not_exist(scaler: Running) -> None:
+async def test_a_connection_that_does_not_exist(scaler: RunningScaler) -> None:
     """A ScaledObject with an unknown connection is listed as unknown, with the fix and without a number."""
     metadata: Mapping[str, str] = {**LIST, "connection": "queue"}
     with failure(StatusCode.FAILED_PRECONDITION):

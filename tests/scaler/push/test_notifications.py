@@ -9,7 +9,7 @@ import redis.asyncio
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import Cluster
 from tests.servers.sentinels import Sentinels
-from tests.support.running_scaler import Running, running_scaler
+from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -120,7 +120,7 @@ async def test_without_notifications(
     assert set(str((await client.config_get(SETTING))[SETTING])) == set(flags)
 
 
-async def _has_measured(scaler: Running) -> bool:
+async def _has_measured(scaler: RunningScaler) -> bool:
     return await scaler.rounds() > 2
 
 

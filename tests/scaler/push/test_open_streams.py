@@ -16,7 +16,7 @@ import redis.asyncio
 from grpc import StatusCode
 
 from listeners.runtime.child_processes import die_with_parent
-from tests.support.running_scaler import SCALER, Keda, Running, Stream, reference, running_scaler
+from tests.support.running_scaler import SCALER, Keda, RunningScaler, Stream, reference, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
@@ -37,7 +37,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
 
 
-async def more_rounds(scaler: Running, number: int = 5) -> None:
+async def more_rounds(scaler: RunningScaler, number: int = 5) -> None:
     """Wait until the scaler has measured Redis this many more times."""
     before = await scaler.rounds()
 

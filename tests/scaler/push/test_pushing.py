@@ -14,7 +14,7 @@ import redis.asyncio
 
 from scaler.measuring.queries import commands_per_sample
 from scaler.triggers.metadata import read_metadata
-from tests.support.running_scaler import Keda, Running, Stream, channel_to, running_scaler
+from tests.support.running_scaler import Keda, RunningScaler, Stream, channel_to, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -125,7 +125,7 @@ async def test_streams_follow_their_connection(
         await eventually(lambda: stream.received == [True, True])
 
 
-async def _is_evaluated(scaler: Running, *, active: bool) -> bool:
+async def _is_evaluated(scaler: RunningScaler, *, active: bool) -> bool:
     """Return whether the last check found the only trigger active or inactive, as given."""
     return set((await scaler.samples())["triggerfish_trigger_active"].values()) == {active}
 
@@ -179,19 +179,19 @@ async def _has_measured(client: redis.asyncio.Redis, commands: int) -> bool:
     return await _measuring_commands(client) >= commands
 
 
-async def interval(scaler: Running) -> dict[str, float]:
+async def interval(scaler: RunningScaler) -> dict[str, float]:
     """Return the push interval metric by connection."""
     series = (await scaler.samples()).get("triggerfish_push_interval_seconds", {})
     return {dict(labels)["connection"]: value for labels, value in series.items()}
 
 
-async def _is_interval(scaler: Running, seconds: float) -> bool:
+async def _is_interval(scaler: RunningScaler, seconds: float) -> bool:
     """Return whether only the default connection has triggers, and these are checked at this interval."""
     return await interval(scaler) == {"": seconds}
 
 
 @contextlib.asynccontextmanager
-async def many_streams(scaler: Running, number: int, channels: int) -> AsyncIterator[Sequence[Stream]]:
+async def many_streams(scaler: RunningScaler, number: int, channels: int) -> AsyncIterator[Sequence[Stream]]:
     """Open streams over several connections, each for a different list."""
     async with contextlib.AsyncExitStack() as opened:
         kedas = [Keda(await opened.enter_async_context(channel_to(scaler.server, None))) for _ in range(channels)]

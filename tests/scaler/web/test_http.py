@@ -20,7 +20,7 @@ from scaler.measuring.sampler import Samplers
 from scaler.server import ScalerServer
 from scaler.triggers.metadata import read_metadata
 from scaler.web.routes import http_app
-from tests.support.running_scaler import Running, failure, running_scaler, scaler_settings
+from tests.support.running_scaler import RunningScaler, failure, running_scaler, scaler_settings
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -65,7 +65,7 @@ def path_of(metadata: Mapping[str, str], namespace: str = "shop", name: str = "w
     return f"/api/v1/triggers/{namespace}/{name}/{read_metadata(metadata).metric_name}"
 
 
-async def get_json(scaler: Running, path: str) -> tuple[int, dict[str, Any]]:
+async def get_json(scaler: RunningScaler, path: str) -> tuple[int, dict[str, Any]]:
     """Return the status and the JSON of a response."""
     status, text = await scaler.get(path)
     return status, json.loads(text)
@@ -99,7 +99,7 @@ async def test_not_ready_before_it_serves() -> None:
         await runner.cleanup()
 
 
-async def test_names_of_metrics(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_names_of_metrics(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The metrics have exactly the documented names, and the series of triggers have the documented labels."""
     await client.rpush("orders", "x")
     await client.xadd("payments", {"a": "b"})
@@ -115,7 +115,7 @@ async def test_names_of_metrics(scaler: Running, client: redis.asyncio.Redis) ->
                 assert {key for key, _ in labels} == {"namespace", "scaledobject", "trigger", "function", "kind"}
 
 
-async def test_values_of_metrics(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_values_of_metrics(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The metrics of a trigger have the values that KEDA gets, and those they are computed from."""
     await client.rpush("orders", *range(150))
     await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
@@ -154,7 +154,7 @@ async def test_an_unknown_trigger_has_no_values(own_server: Server) -> None:
         assert {dict(labels)["reason"] for labels, number in errors.items() if number} == {"unavailable"}
 
 
-async def _unavailable(scaler: Running, metadata: Mapping[str, str]) -> bool:
+async def _unavailable(scaler: RunningScaler, metadata: Mapping[str, str]) -> bool:
     try:
         await scaler.keda.target(metadata)
     except grpc.aio.AioRpcError as error:
@@ -162,7 +162,7 @@ async def _unavailable(scaler: Running, metadata: Mapping[str, str]) -> bool:
     return False
 
 
-async def test_series_of_dropped_triggers_vanish(scaler: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_series_of_dropped_triggers_vanish(scaler: RunningScaler, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trigger without requests for FORGET_SECONDS has no series and is not listed."""
     await scaler.keda.poll(LIST)
     assert "triggerfish_trigger_backlog" in await scaler.samples()
@@ -186,7 +186,7 @@ async def test_declared_triggers(server: Server, client: redis.asyncio.Redis, mo
         assert (status, page["target"]) == (200, 5)
 
 
-async def _has_backlog(scaler: Running) -> bool:
+async def _has_backlog(scaler: RunningScaler) -> bool:
     return "triggerfish_trigger_backlog" in await scaler.samples()
 
 
@@ -197,7 +197,7 @@ def test_a_bad_declaration() -> None:
         ScalerServer(settings)
 
 
-async def test_the_list_of_triggers(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_the_list_of_triggers(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """/api/v1/triggers lists the tracked triggers in a stable order, with their status."""
     await client.rpush("orders", "x")
     await client.xadd("payments", {"a": "b"})
@@ -213,7 +213,7 @@ async def test_the_list_of_triggers(scaler: Running, client: redis.asyncio.Redis
     assert "backlog" not in c
 
 
-async def test_one_trigger(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_one_trigger(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The path of a known trigger returns 200 with freshly measured numbers."""
     await scaler.keda.poll(LIST)
     await client.rpush("orders", *range(101))
@@ -229,7 +229,7 @@ async def test_one_trigger(scaler: Running, client: redis.asyncio.Redis) -> None
 @pytest.mark.parametrize(
     "path", ["/api/v1/triggers/shop/worker/other", "/api/v1/triggers/x", "/api/v1/triggers/%20/%ff"]
 )
-async def test_an_unknown_trigger(scaler: Running, path: str) -> None:
+async def test_an_unknown_trigger(scaler: RunningScaler, path: str) -> None:
     """The path of a trigger that is not tracked returns 404 with an error and no number."""
     await scaler.keda.poll(LIST)
     status, page = await get_json(scaler, path)

@@ -14,7 +14,7 @@ from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
 from scaler.triggers.metadata import read_metadata
 from scaler.triggers.owner import Owner
 from scaler.web.page import PAGE_HEADERS, status_page
-from tests.support.running_scaler import Running, failure, running_scaler
+from tests.support.running_scaler import RunningScaler, failure, running_scaler
 from triggerfish.testing.server import Server, free_port
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -31,7 +31,7 @@ def text_of(page: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
-async def page_of(scaler: Running) -> str:
+async def page_of(scaler: RunningScaler) -> str:
     """Fetch the status page."""
     status, page = await scaler.get("/")
     assert status == 200
@@ -44,7 +44,7 @@ def tracked(number: int, metadata: Mapping[str, str] = LIST, **names: str) -> Tr
     return TrackedTrigger(owner, read_metadata({**metadata, "function": f"f{number}"}))
 
 
-async def test_no_triggers_yet(scaler: Running) -> None:
+async def test_no_triggers_yet(scaler: RunningScaler) -> None:
     """Without triggers, the page describes how to add one."""
     text = text_of(await page_of(scaler))
     assert "0 triggers 0 active 0 unknown" in text
@@ -53,7 +53,7 @@ async def test_no_triggers_yet(scaler: Running) -> None:
     assert __version__ in text
 
 
-async def test_the_contents(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_the_contents(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """Each trigger has its state, source, backlog by part, target and sample age; each group has its target."""
     await client.rpush("orders", *range(1_500))
     await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
@@ -78,7 +78,7 @@ async def test_the_contents(scaler: Running, client: redis.asyncio.Redis) -> Non
     assert re.search(r"shop / prices target 1 .* pattern prices\.\* active", text)
 
 
-async def test_several_keys(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_several_keys(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """Each key of a trigger is shown, but only the first ones of very many."""
     await client.rpush("b", "x")
     await scaler.keda.poll({**LIST, "keys": "a b"})
@@ -88,7 +88,7 @@ async def test_several_keys(scaler: Running, client: redis.asyncio.Redis) -> Non
     assert "k7: 0 waiting + 0 in flight and 92 more keys" in text
 
 
-async def test_capped(scaler: Running, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_capped(scaler: RunningScaler, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog that was not counted completely is marked as capped, and shown as a lower bound."""
     monkeypatch.setattr("scaler.triggers.measured_trigger.MIN_COUNT_LIMIT", 10)
     monkeypatch.setattr("scaler.measuring.counting.STEP", 5)
@@ -142,7 +142,7 @@ def page_with(name: str) -> str:
     return "".join(status_page([known, failed, declared]))
 
 
-async def test_headers(scaler: Running) -> None:
+async def test_headers(scaler: RunningScaler) -> None:
     """The page may load nothing, may not be framed or cached, and allows no style or script but its own."""
     async with scaler.http.get(f"http://127.0.0.1:{scaler.server.http_port}/") as response:
         assert response.content_type == "text/html"

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from scaler.evaluation.evaluator import TrackedTrigger
 from scaler.evaluation.history import SLOT_SECONDS
 from tests.support.programs import program
-from tests.support.running_scaler import Running, failure
+from tests.support.running_scaler import RunningScaler, failure
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -79,7 +79,7 @@ class Visit:
 @contextlib.asynccontextmanager
 async def visit(
     browser: Browser,
-    scaler: Running,
+    scaler: RunningScaler,
     *,
     size: dict[str, int] = DESKTOP,
     scheme: Scheme = "light",
@@ -102,7 +102,7 @@ async def visit(
     await context.close()
 
 
-async def make_all_states(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def make_all_states(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """Make active, inactive and unknown triggers of all kinds, with a history of ten minutes."""
     await client.rpush("orders", *range(1_234))
     await client.zadd("triggerfish:{orders}:inflight", {"a": 1, "b": 2})
@@ -132,7 +132,7 @@ def make_history(tracked: TrackedTrigger, number: int) -> None:
 
 
 async def test_everything_is_visible(
-    browser: Browser, scaler: Running, client: redis.asyncio.Redis, tmp_path: Path
+    browser: Browser, scaler: RunningScaler, client: redis.asyncio.Redis, tmp_path: Path
 ) -> None:
     """The page is readable on a desktop and a phone, light and dark. It loads nothing, and runs only its own script."""
     await make_all_states(scaler, client)
@@ -159,7 +159,7 @@ async def expect_everything(page: Page, width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_no_triggers_yet(browser: Browser, scaler: Running, tmp_path: Path, size: dict[str, int]) -> None:
+async def test_no_triggers_yet(browser: Browser, scaler: RunningScaler, tmp_path: Path, size: dict[str, int]) -> None:
     """Without triggers, the page describes how to add one."""
     async with visit(browser, scaler, size=size) as visited:
         await expect(visited.page.get_by_text("triggerfish probe HOST:6000")).to_be_visible()
@@ -168,7 +168,7 @@ async def test_no_triggers_yet(browser: Browser, scaler: Running, tmp_path: Path
         assert visited.messages == []
 
 
-async def test_it_refreshes_itself(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_it_refreshes_itself(browser: Browser, scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """After five seconds the page shows new values, keeps its scroll position, and requests only its own address."""
     await make_all_states(scaler, client)
     async with visit(browser, scaler) as visited:
@@ -185,7 +185,9 @@ async def test_it_refreshes_itself(browser: Browser, scaler: Running, client: re
         assert visited.messages == []
 
 
-async def test_a_selection_stops_refreshes(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_a_selection_stops_refreshes(
+    browser: Browser, scaler: RunningScaler, client: redis.asyncio.Redis
+) -> None:
     """While text is selected, so that it can be copied, the page does not refresh. Afterwards it does again."""
     await make_all_states(scaler, client)
     async with visit(browser, scaler) as visited:
@@ -198,7 +200,7 @@ async def test_a_selection_stops_refreshes(browser: Browser, scaler: Running, cl
         await eventually(lambda: len(visited.requests) == 2)
 
 
-async def test_the_scaler_does_not_respond(browser: Browser, scaler: Running) -> None:
+async def test_the_scaler_does_not_respond(browser: Browser, scaler: RunningScaler) -> None:
     """While the scaler does not respond, the page is marked as stale. It recovers by itself."""
     async with visit(browser, scaler) as visited:
         page = visited.page
@@ -212,7 +214,7 @@ async def test_the_scaler_does_not_respond(browser: Browser, scaler: Running) ->
         await expect(stale).to_be_hidden()
 
 
-async def test_without_javascript(browser: Browser, scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_without_javascript(browser: Browser, scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """Without scripts, the page has the same content and reloads itself."""
     await make_all_states(scaler, client)
     async with visit(browser, scaler, script=False) as visited:

@@ -8,7 +8,7 @@ from aiohttp import web
 from grpc import StatusCode
 
 from listeners.runtime.http import serve
-from tests.support.running_scaler import Running, failure
+from tests.support.running_scaler import RunningScaler, failure
 from tests.triggerfish.cli.test_probe import triggerfish
 from triggerfish.testing.server import Server, free_port
 
@@ -23,12 +23,12 @@ def rows(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def url_of(scaler: Running) -> str:
+def url_of(scaler: RunningScaler) -> str:
     """Return a scaler's HTTP address."""
     return f"http://127.0.0.1:{scaler.server.http_port}"
 
 
-async def test_a_running_scaler(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_a_running_scaler(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The table has the same rows as for an app, with their ScaledObjects; control characters are escaped."""
     await client.rpush("orders", *range(25))
     await client.rpush("returns", *range(6))
@@ -44,7 +44,7 @@ async def test_a_running_scaler(scaler: Running, client: redis.asyncio.Redis) ->
     ]
 
 
-async def test_an_unknown_target(scaler: Running) -> None:
+async def test_an_unknown_target(scaler: RunningScaler) -> None:
     """A trigger that could not be measured is listed with the reason; exit status 1."""
     with failure(StatusCode.FAILED_PRECONDITION):
         await scaler.keda.target({**LIST, "connection": "queue"}, name="till")
@@ -54,7 +54,7 @@ async def test_an_unknown_target(scaler: Running) -> None:
     assert "configuration ? ? ? ? ? 10 held" in rows(explained.output)[1]
 
 
-async def test_a_scaler_without_triggers(scaler: Running) -> None:
+async def test_a_scaler_without_triggers(scaler: RunningScaler) -> None:
     """If there is nothing to explain, the output states the next step; exit status 0."""
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 0

@@ -11,7 +11,7 @@ import redis.asyncio
 from scaler.keda.probe import client_tls
 from tests.support.certificates import Authority
 from tests.support.environment import environment
-from tests.support.running_scaler import Running
+from tests.support.running_scaler import RunningScaler
 from tests.support.tls_proxy import tls_proxy
 from triggerfish.testing.server import Server, free_port
 
@@ -65,12 +65,12 @@ async def triggerfish(*arguments: str) -> Finished:
     return Finished(process.returncode or 0, output.decode(), errors.decode())
 
 
-def address_of(scaler: Running) -> str:
+def address_of(scaler: RunningScaler) -> str:
     """Return the address of a scaler's gRPC port."""
     return f"127.0.0.1:{scaler.server.grpc_port}"
 
 
-async def test_a_list_with_a_backlog(scaler: Running, client: redis.asyncio.Redis) -> None:
+async def test_a_list_with_a_backlog(scaler: RunningScaler, client: redis.asyncio.Redis) -> None:
     """The probe prints the metric's name and target size, its value, the instances and the activity."""
     await client.rpush("orders", *range(250))
     probed = await triggerfish("probe", address_of(scaler), *LIST)
@@ -89,7 +89,7 @@ async def test_a_list_with_a_backlog(scaler: Running, client: redis.asyncio.Redi
     assert "default/triggerfish-probe: RedisListTrigger orders" in probed.output
 
 
-async def test_an_idle_trigger(scaler: Running) -> None:
+async def test_an_idle_trigger(scaler: RunningScaler) -> None:
     """An empty list is not active, nothing is received on its stream, and this is not a failure."""
     probed = await triggerfish("probe", address_of(scaler), *LIST)
     assert probed.code == 0
@@ -98,7 +98,7 @@ async def test_an_idle_trigger(scaler: Running) -> None:
     assert "open, no message within 1 s" in probed.output
 
 
-async def test_failed_calls(scaler: Running) -> None:
+async def test_failed_calls(scaler: RunningScaler) -> None:
     """Failed calls show their status and the scaler's message; equal messages are printed once; exit status 1."""
     unknown = await triggerfish("probe", address_of(scaler), *LIST, "-m", "connection=queue")
     assert unknown.code == 1
@@ -145,7 +145,7 @@ async def test_mistakes(arguments: list[str], words: list[str]) -> None:
     assert "hunter2" not in line
 
 
-async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Path) -> None:
+async def test_a_file(scaler: RunningScaler, client: redis.asyncio.Redis, tmp_path: Path) -> None:
     """With --file, the external triggers of the ScaledObject are probed under its name; skipped triggers are named."""
     await client.rpush("orders", "x")
     file = tmp_path / "so.yaml"
@@ -161,7 +161,7 @@ async def test_a_file(scaler: Running, client: redis.asyncio.Redis, tmp_path: Pa
     assert asked == {("till", "shop")}
 
 
-async def test_tls(scaler: Running, tmp_path: Path) -> None:
+async def test_tls(scaler: RunningScaler, tmp_path: Path) -> None:
     """The probe verifies the certificate with --ca-file, for scalerAddress if there is one; enableTLS enables TLS."""
     Authority().write(tmp_path / "ours", "scaler.triggerfish.svc")
     Authority().write(tmp_path / "other")
@@ -182,7 +182,7 @@ async def test_tls(scaler: Running, tmp_path: Path) -> None:
             assert (refused.code, refused.statuses) == (1, {"GetMetricSpec": "UNAVAILABLE"}), wrong
 
 
-async def test_mutual_tls(scaler: Running, tmp_path: Path) -> None:
+async def test_mutual_tls(scaler: RunningScaler, tmp_path: Path) -> None:
     """A scaler that requires client certificates can only be probed with --certificate-file and --key-file."""
     server, client = tmp_path / "server", tmp_path / "client"
     Authority().write(server).write(client, "keda")
@@ -201,7 +201,7 @@ def test_no_tls_without_files() -> None:
     assert client_tls(None, None, None) is None
 
 
-async def test_nothing_is_changed(scaler: Running, server: Server) -> None:
+async def test_nothing_is_changed(scaler: RunningScaler, server: Server) -> None:
     """A probe leaves no key in Redis."""
     await triggerfish("probe", address_of(scaler), *LIST)
     with server.client() as client:
