@@ -14,7 +14,7 @@ from scaler.measuring.backlog import KeyBacklog
 from scaler.measuring.lag import GroupState, Lag, StreamState
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["CountMemory", "StreamCount", "count_all", "first_error"]
+__all__ = ["CountCache", "StreamCount", "count_all", "first_error"]
 
 #: Entries read in one counting step (XRANGE COUNT). Few at first, as one end is often near, then up to STEP.
 FIRST_STEP = 10
@@ -28,7 +28,7 @@ LONG_BYTES = 100_000
 COUNT_EVERY_SECONDS = 5.0
 
 
-class CountMemory:
+class CountCache:
     """Caches long counts for COUNT_EVERY_SECONDS, so that a stream is not counted again at once."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class StreamCount:
         return self.error or KeyBacklog(self.key, self.stream.length, pending=self.state.pending, lag=self.lag)
 
 
-async def count_all(client: Client, counts: list[StreamCount], memory: CountMemory) -> None:
+async def count_all(client: Client, counts: list[StreamCount], cache: CountCache) -> None:
     """Count in steps, each one round trip for all streams. No step starts after COUNT_SECONDS."""
     until = time.monotonic() + COUNT_SECONDS
     left = counts
@@ -150,7 +150,7 @@ async def count_all(client: Client, counts: list[StreamCount], memory: CountMemo
         await asyncio.sleep(0)  # parsing pages takes CPU time: other tasks run in between
     for count in counts:
         if count.long and count.lag is not None:
-            memory.keep(count, count.lag)
+            cache.keep(count, count.lag)
 
 
 def first_error(reply: list[Any]) -> Exception | None:

@@ -7,7 +7,7 @@ from listeners.functions.triggers import keys_read
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog, KeyBacklog
-from scaler.measuring.counting import CountMemory, StreamCount, count_all
+from scaler.measuring.counting import CountCache, StreamCount, count_all
 from scaler.measuring.queries import measuring_commands, read_reply
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -17,7 +17,7 @@ KeyResults = dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError]
 
 
 async def measure(
-    client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], memory: CountMemory
+    client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], cache: CountCache
 ) -> dict[MeasuredTrigger, Backlog | SourceError]:
     """Measure triggers in one pipelined round trip, and in further ones only where entries must be counted.
 
@@ -38,11 +38,11 @@ async def measure(
             results[measured, key] = error
             continue
         if isinstance(result, StreamCount):
-            result.lag = memory.recall(result)
+            result.lag = cache.recall(result)
             counts.append(result)
         else:
             results[measured, key] = result
-    await count_all(client, [count for count in counts if count.lag is None], memory)
+    await count_all(client, [count for count in counts if count.lag is None], cache)
     results.update({(count.measured, count.key): count.result() for count in counts})
     return {measured: _combine([results[measured, key] for key in its_keys]) for measured, its_keys in read.items()}
 

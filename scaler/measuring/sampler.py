@@ -14,7 +14,7 @@ from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutErro
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountMemory
+from scaler.measuring.counting import CountCache
 from scaler.measuring.measure import measure
 from scaler.measuring.outage import Outage
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -64,7 +64,7 @@ class Sampler:
         self._on_measured = on_measured
         self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds * NODE_SHARE)
         self._server: ServerInfo | None = None
-        self._memory = CountMemory()
+        self._count_cache = CountCache()
         self._outage = Outage()
         self._samples: OrderedDict[MeasuredTrigger, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
@@ -143,7 +143,7 @@ class Sampler:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
                     self._server = await self._client.server()
-                results = await measure(self._client, self._server, triggers, self._memory)
+                results = await measure(self._client, self._server, triggers, self._count_cache)
         except Exception as error:  # noqa: BLE001  (every request must end)
             unanswered = [self._failure(error)] * len(triggers)
             results = dict(zip(triggers, unanswered, strict=True))

@@ -13,7 +13,7 @@ from listeners.errors import SourceUnavailableError
 from listeners.functions.triggers import ListTrigger
 from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountMemory
+from scaler.measuring.counting import CountCache
 from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES, present
@@ -57,7 +57,7 @@ async def test_a_failover(release: str) -> None:
             await send_and_wait(sentinels, handled, "after")
 
             async def measured() -> bool:
-                found = (await measure(ours, server, [subject], CountMemory()))[subject]
+                found = (await measure(ours, server, [subject], CountCache()))[subject]
                 return isinstance(found, Backlog) and found.entries == 0
 
             await eventually(measured, seconds=20)

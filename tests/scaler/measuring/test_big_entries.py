@@ -5,7 +5,7 @@ import redis.asyncio
 
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
-from scaler.measuring.counting import CountMemory
+from scaler.measuring.counting import CountCache
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -28,7 +28,7 @@ async def big(client: redis.asyncio.Redis) -> redis.asyncio.Redis:
     return client
 
 
-async def lag(ours: Client, memory: CountMemory) -> Lag | None:
+async def lag(ours: Client, memory: CountCache) -> Lag | None:
     """Measure the lag."""
     [backlog] = (await measure(ours, await ours.server(), [MEASURED], memory)).values()
     return backlog.keys[0].lag  # type: ignore[union-attr]  # an error fails the test
@@ -43,14 +43,14 @@ async def test_few_undelivered_entries_are_counted_by_reading_little(big: redis.
     """With five undelivered entries, a long stream is not read through."""
     await big.xgroup_create("big", "g", f"{ENTRIES - 4}-0")
     before = await sent_bytes(big)
-    assert await lag(ours, CountMemory()) == Lag(5, "counted")
+    assert await lag(ours, CountCache()) == Lag(5, "counted")
     assert await sent_bytes(big) - before < 20 * ENTRY_BYTES
 
 
 async def test_an_expensive_count_is_not_repeated_at_once(big: redis.asyncio.Redis, ours: Client) -> None:
     """A count that read many bytes is reused for a while, even if the entries were few."""
     await big.xgroup_create("big", "g", "500-0")
-    memory = CountMemory()
+    memory = CountCache()
     assert await lag(ours, memory) == Lag(501, "counted")
     before = await sent_bytes(big)
     assert await lag(ours, memory) == Lag(501, "counted")
@@ -63,13 +63,13 @@ async def test_counting_ends_at_its_deadline(
     """A count that takes too long is reported as capped, since other triggers wait for it in the same round."""
     monkeypatch.setattr("scaler.measuring.counting.COUNT_SECONDS", 0.0)
     await big.xgroup_create("big", "g", "500-0")
-    assert await lag(ours, CountMemory()) == Lag(10, "counted", capped=True)
+    assert await lag(ours, CountCache()) == Lag(10, "counted", capped=True)
 
 
 async def test_entries_delivered_since_a_count_are_counted_once(big: redis.asyncio.Redis, ours: Client) -> None:
     """Entries that are delivered after a reused count are pending, and no longer part of the lag."""
     await big.xgroup_create("big", "g", "500-0")
-    memory = CountMemory()
+    memory = CountCache()
     assert await lag(ours, memory) == Lag(501, "counted")
     await big.xreadgroup("g", "consumer", {"big": ">"}, count=200)
     assert await lag(ours, memory) == Lag(301, "counted")

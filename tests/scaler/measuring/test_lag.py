@@ -13,7 +13,7 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
 from scaler.evaluation.target import instances_for
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountMemory
+from scaler.measuring.counting import CountCache
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -33,9 +33,9 @@ class Meter:
         self._async_client = Client(parse_connection_string(server.address), "test")
         self._server = self._runner.run(self._async_client.server())
 
-    def measure(self, measured: MeasuredTrigger = MEASURED, memory: CountMemory | None = None) -> Backlog:
+    def measure(self, measured: MeasuredTrigger = MEASURED, memory: CountCache | None = None) -> Backlog:
         """Return the current backlog. An error fails the test."""
-        measuring = measure(self._async_client, self._server, [measured], memory or CountMemory())
+        measuring = measure(self._async_client, self._server, [measured], memory or CountCache())
         result = self._runner.run(measuring)[measured]
         assert isinstance(result, Backlog), result
         return result
@@ -220,7 +220,7 @@ def test_the_shorter_side_is_counted(meter: Meter, monkeypatch: pytest.MonkeyPat
 @pytest.mark.releases("redis-7.0", "redis-7.4")
 def test_a_long_count_is_reused_for_a_while(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A count that took several steps is reused for a while; one that took a single step is repeated."""
-    memory = CountMemory()
+    memory = CountCache()
     prepare(meter.client, 60, position="30-0")
     meter.client.xdel(STREAM, "40-0")
     assert meter.measure(memory=memory).entries == 29

@@ -13,7 +13,7 @@ from listeners.errors import SourceError, SourceTimeoutError, WrongTypeError
 from listeners.functions.triggers import ListTrigger, StreamTrigger, Trigger
 from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountMemory
+from scaler.measuring.counting import CountCache
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
 from scaler.measuring.sampler import Samplers
@@ -32,7 +32,7 @@ async def measure_all(server: Server, *triggers: ListTrigger | StreamTrigger) ->
     client = Client(parse_connection_string(server.address), "test")
     try:
         measured = [MeasuredTrigger(trigger) for trigger in triggers]
-        results = await measure(client, await client.server(), measured, CountMemory())
+        results = await measure(client, await client.server(), measured, CountCache())
         return [results[trigger] for trigger in measured]
     finally:
         await client.aclose()
@@ -109,7 +109,7 @@ async def test_a_key_that_the_acl_denies_is_an_error_for_its_trigger_only(
         for trigger in (ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("q",)))
     ]
     try:
-        found = await measure(limited, await limited.server(), triggers, CountMemory())
+        found = await measure(limited, await limited.server(), triggers, CountCache())
     finally:
         await limited.aclose()
         await client.execute_command("ACL", "DELUSER", "scaler")
@@ -178,7 +178,7 @@ async def test_expired_samples_are_dropped(server: Server, samplers: Rounds, mon
 
 def test_expired_counts_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only counts that may still be reused are kept, no matter how many streams were counted."""
-    memory = CountMemory()
+    memory = CountCache()
     monkeypatch.setattr("scaler.measuring.counting.COUNT_EVERY_SECONDS", 0.0)
     for number in range(100):
         count: Any = SimpleNamespace(identity=(f"stream-{number}", "group", 10_000), state=SimpleNamespace(pending=0))

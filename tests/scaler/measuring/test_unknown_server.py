@@ -11,7 +11,7 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountMemory
+from scaler.measuring.counting import CountCache
 from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -46,6 +46,6 @@ async def test_its_lag_is_counted(client: Client) -> None:
     await client.command("s", "XGROUP", "CREATE", "s", "g", "4-0", doing="creating the group")
     await client.command("s", "XDEL", "s", "7-0", doing="deleting")
     measured = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
-    found = (await measure(client, ServerInfo(), [measured], CountMemory()))[measured]
+    found = (await measure(client, ServerInfo(), [measured], CountCache()))[measured]
     assert isinstance(found, Backlog)
     assert found.entries == 5
