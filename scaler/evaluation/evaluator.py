@@ -46,7 +46,7 @@ class TrackedTrigger:
 
     owner: Owner
     scaled: ScaledTrigger
-    asked_at: float = field(default_factory=time.monotonic)
+    requested_at: float = field(default_factory=time.monotonic)
     last: Evaluation | None = None
     #: Why the last evaluation failed, if it did: a short stable word, and a message.
     reason: str | None = None
@@ -104,7 +104,7 @@ class Evaluator:
         tracked = self._tracked.get(identity)
         if tracked is None:
             tracked = self._tracked[identity] = TrackedTrigger(owner, scaled)
-        tracked.scaled, tracked.asked_at = scaled, time.monotonic()
+        tracked.scaled, tracked.requested_at = scaled, time.monotonic()
         self._tracked.move_to_end(identity)
         self._drop_old()
         return tracked
@@ -136,8 +136,8 @@ class Evaluator:
             identity, oldest = next(iter(self._tracked.items()))
             if oldest.owner.declared:
                 self._tracked.move_to_end(identity)
-                oldest.asked_at = time.monotonic()
-            elif oldest.asked_at < too_old or len(self._tracked) > MAX_TRACKED:
+                oldest.requested_at = time.monotonic()
+            elif oldest.requested_at < too_old or len(self._tracked) > MAX_TRACKED:
                 del self._tracked[identity]
                 continue
             break
