@@ -13,7 +13,17 @@ from tests.servers.catalogue import RELEASES
 from tests.support.running_scaler import RunningScaler, failure
 from triggerfish.testing.server import Server
 
-__all__ = ["ALLOWED", "HERE", "LOOPBACK", "Names", "asking", "concealed", "connections", "outside_address", "start"]
+__all__ = [
+    "ALLOWED",
+    "HERE",
+    "LOOPBACK",
+    "FakeResolver",
+    "asking",
+    "concealed",
+    "connections",
+    "outside_address",
+    "start",
+]
 
 #: Names that only the resolver of these tests resolves.
 HERE = "a.cache.example"
@@ -29,7 +39,7 @@ def outside_address() -> str:
         return address
 
 
-class Names:
+class FakeResolver:
     """A resolver with a few additional names, which records the names that it is asked for."""
 
     def __init__(self, known: dict[str, str], real: Callable[..., Any]) -> None:

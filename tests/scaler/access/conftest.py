@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.catalogue import ALL_REQUIRED
-from tests.support.outside_servers import HERE, LOOPBACK, Names, outside_address, start
+from tests.support.outside_servers import HERE, LOOPBACK, FakeResolver, outside_address, start
 from triggerfish.testing.server import Server
 
 
@@ -23,7 +23,7 @@ def address() -> str:
 
 
 @pytest.fixture
-def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
+def names(address: str, monkeypatch: pytest.MonkeyPatch) -> FakeResolver:
     """The resolver of this process, with a few names added."""
     known = {
         HERE: address,
@@ -34,7 +34,7 @@ def names(address: str, monkeypatch: pytest.MonkeyPatch) -> Names:
         "link.cache.example": "169.254.169.254",
         "any.cache.example": "0.0.0.0",
     }
-    names = Names(known, socket.getaddrinfo)
+    names = FakeResolver(known, socket.getaddrinfo)
     monkeypatch.setattr("socket.getaddrinfo", names.getaddrinfo)
     return names
 

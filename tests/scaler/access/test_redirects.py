@@ -8,13 +8,13 @@ from pathlib import Path
 from redis.crc import key_slot
 
 from tests.servers.catalogue import RELEASES
-from tests.support.outside_servers import ALLOWED, HERE, Names, asking, concealed, connections, start
+from tests.support.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections, start
 from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
 
-async def test_sentinels_that_name_another_host(reachable: Server, names: Names, address: str) -> None:
+async def test_sentinels_that_name_another_host(reachable: Server, names: FakeResolver, address: str) -> None:
     """A primary that allowed Sentinels name must be allowed too: here first a loopback address, then an allowed one."""
     with sentinel(address, reachable) as watching, watching.client() as client:
         async with running_scaler(scaler={"allowed_hosts": ["*.cache.example", address]}) as scaler:
@@ -48,7 +48,7 @@ async def is_measured(scaler: RunningScaler, string: str) -> bool:
 CLUSTER = ("--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "hostname")
 
 
-async def test_clusters_that_redirect_to_another_host(names: Names, address: str) -> None:
+async def test_clusters_that_redirect_to_another_host(names: FakeResolver, address: str) -> None:
     """Nodes that CLUSTER SLOTS or MOVED names must be allowed too. Others are not even resolved."""
     with start(address, *CLUSTER) as first, start(address, *CLUSTER) as second:
         await form_cluster(first, second)

@@ -8,7 +8,7 @@ from grpc import StatusCode
 from listeners.errors import ConfigurationError
 from scaler.measuring.untrusted_servers import CONCEALED
 from scaler.settings import load_settings
-from tests.support.outside_servers import ALLOWED, HERE, Names, asking, concealed, connections
+from tests.support.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections
 from tests.support.running_scaler import failure, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
@@ -44,7 +44,7 @@ async def test_an_allowed_host(reachable: Server, address: str) -> None:
         HERE + ":{port},elsewhere.example,serviceName=main",
     ],
 )
-async def test_other_hosts(reachable: Server, names: Names, string: str) -> None:
+async def test_other_hosts(reachable: Server, names: FakeResolver, string: str) -> None:
     """Any other host or a Unix socket is PERMISSION_DENIED with one message, and neither resolved nor connected to."""
     string = string.format(port=reachable.port, secret=SECRET)
     async with running_scaler(scaler=ALLOWED) as scaler:
