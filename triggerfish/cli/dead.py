@@ -40,7 +40,7 @@ DEFAULT_LIMIT = 100
 
 
 @dataclass(frozen=True)
-class _Where:
+class _Selection:
     """The function whose dead letters are meant, its app and the settings."""
 
     app: str
@@ -59,7 +59,7 @@ def list_letters(
     connection: ConnectionOption = None,
 ) -> None:
     """List a function's dead letters."""
-    letters, more = asyncio.run(_first_letters(_Where(app, function, config, connection), limit))
+    letters, more = asyncio.run(_first_letters(_Selection(app, function, config, connection), limit))
     if json:
         print_json({"function": function, "letters": [_as_json(letter) for letter in letters], "more": more})
         return
@@ -98,7 +98,7 @@ def show(
             stdout().print(f"{name + ':':<11} {value}", markup=False, highlight=False, soft_wrap=True)
         return True
 
-    _for_each(_Where(app, function, config, connection), [letter_id], print_letter, everything=False)
+    _for_each(_Selection(app, function, config, connection), [letter_id], print_letter, everything=False)
 
 
 @dead.command()
@@ -117,8 +117,8 @@ def requeue(
     """
     from listeners.dead_letters.letters import DeadLetters
 
-    where = _Where(app, function, config, connection)
-    done = _for_each(where, ids, DeadLetters.requeue, everything=everything)
+    selection = _Selection(app, function, config, connection)
+    done = _for_each(selection, ids, DeadLetters.requeue, everything=everything)
     print_json({"requeued": done}) if json else print_line(f"{len(done)} requeued")
 
 
@@ -135,15 +135,15 @@ def purge(
     """Delete dead letters permanently."""
     from listeners.dead_letters.letters import DeadLetters
 
-    where = _Where(app, function, config, connection)
-    done = _for_each(where, ids, DeadLetters.purge, everything=everything)
+    selection = _Selection(app, function, config, connection)
+    done = _for_each(selection, ids, DeadLetters.purge, everything=everything)
     print_json({"purged": done}) if json else print_line(f"{len(done)} purged")
 
 
-async def _first_letters(where: _Where, limit: int) -> "tuple[list[DeadLetter], bool]":
+async def _first_letters(selection: _Selection, limit: int) -> "tuple[list[DeadLetter], bool]":
     """Return the oldest letters, and whether there are more."""
     found: list[DeadLetter] = []
-    async with _dead_letters(where) as letters:
+    async with _dead_letters(selection) as letters:
         async for letter in letters.letters():
             if len(found) == limit:
                 return found, True
@@ -152,7 +152,7 @@ async def _first_letters(where: _Where, limit: int) -> "tuple[list[DeadLetter], 
 
 
 def _for_each(
-    where: _Where,
+    selection: _Selection,
     ids: list[str] | None,
     action: "Callable[[DeadLetters, DeadLetter], Awaitable[bool]]",
     *,
@@ -163,12 +163,12 @@ def _for_each(
         raise ConfigurationError("ID", None, "Give one or more IDs, or --all, but not both.")
 
     async def work() -> list[str]:
-        async with _dead_letters(where) as letters:
+        async with _dead_letters(selection) as letters:
             # Collected first: a requeued entry that fails again at once would be found again.
             chosen = [letter async for letter in letters.letters() if everything or letter.id in (ids or ())]
             missing = sorted(set(ids or ()) - {letter.id for letter in chosen})
             if missing:
-                fix = f"{where.function_name} has no such dead letter. `triggerfish dead list` shows all."
+                fix = f"{selection.function_name} has no such dead letter. `triggerfish dead list` shows all."
                 raise ConfigurationError("ID", missing[0], fix)
             return [letter.id for letter in chosen if await action(letters, letter)]
 
@@ -176,25 +176,25 @@ def _for_each(
 
 
 @asynccontextmanager
-async def _dead_letters(where: _Where) -> "AsyncIterator[DeadLetters]":
+async def _dead_letters(selection: _Selection) -> "AsyncIterator[DeadLetters]":
     from listeners.dead_letters.letters import DeadLetters
     from listeners.functions.loading import load_app
     from listeners.functions.triggers import PubSubTrigger
     from listeners.redis.client import Client
 
-    settings = load_settings_with(where.config, where.connection)
-    functions = load_app(where.app).functions
-    if where.function_name not in functions:
+    settings = load_settings_with(selection.config, selection.connection)
+    functions = load_app(selection.app).functions
+    if selection.function_name not in functions:
         raise ConfigurationError(
-            "FUNCTION", where.function_name, f"The app has no such function. Use one of {', '.join(functions)}."
+            "FUNCTION", selection.function_name, f"The app has no such function. Use one of {', '.join(functions)}."
         )
-    trigger = functions[where.function_name].trigger
+    trigger = functions[selection.function_name].trigger
     if isinstance(trigger, PubSubTrigger):
         fix = "It has a pub/sub trigger, and Redis keeps no messages. Name a function with a list or stream trigger."
-        raise ConfigurationError("FUNCTION", where.function_name, fix)
+        raise ConfigurationError("FUNCTION", selection.function_name, fix)
     client = Client(settings.redis_connections().resolve(trigger), "triggerfish:dead")
     try:
-        yield DeadLetters(client, trigger, where.function_name)
+        yield DeadLetters(client, trigger, selection.function_name)
     finally:
         await client.aclose()
 
