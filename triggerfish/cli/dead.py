@@ -12,11 +12,21 @@ import typer
 from rich.table import Table
 
 from listeners.errors import ConfigurationError
-from triggerfish.cli.options import AppArgument, ConfigOption, ConnectionOption, JsonOption, load_settings_with
+from listeners.text import printable
+from triggerfish.cli.options import (
+    AppArgument,
+    ConfigOption,
+    ConnectionOption,
+    JsonOption,
+    load_settings_with,
+    loaded_app,
+)
 from triggerfish.cli.output import print_json, print_line, stdout
 
 if TYPE_CHECKING:
+    from listeners.connections.spec import ConnectionSpec
     from listeners.dead_letters.letters import DeadLetter, DeadLetters
+    from listeners.functions.triggers import ListTrigger, StreamTrigger
 
 __all__ = ["dead"]
 
@@ -41,12 +51,11 @@ DEFAULT_LIMIT = 100
 
 @dataclass(frozen=True)
 class _Where:
-    """Whose dead letters: a function of an app, with its settings."""
+    """Whose dead letters: the trigger of a function, and the Redis that it reads."""
 
-    app: str
     function_name: str
-    config: Path | None
-    connection: str | None
+    trigger: "ListTrigger | StreamTrigger"
+    spec: "ConnectionSpec"
 
 
 @dead.command("list")
@@ -59,16 +68,20 @@ def list_letters(
     connection: ConnectionOption = None,
 ) -> None:
     """List a function's dead letters."""
-    letters, more = asyncio.run(_first_letters(_Where(app, function, config, connection), limit))
+    letters, more = asyncio.run(_first_letters(_where(app, function, config, connection), limit))
     if json:
         print_json({"function": function, "letters": [_as_json(letter) for letter in letters], "more": more})
         return
     if more:
         print_line(f"the oldest {limit}; more with --limit")
+    if not letters:
+        print_line(f"{function} has no dead letters")
+        return
     table = Table("id", "when", "key", "deliveries", "error", box=None, header_style="bold", pad_edge=False)
     for letter in letters:
-        table.add_row(letter.id, _when(letter), letter.entry.key, str(letter.entry.deliveries), letter.error)
-    stdout().print(table if letters else f"{function} has no dead letters", markup=False)
+        cells = (letter.id, _when(letter), letter.entry.key, str(letter.entry.deliveries), letter.error)
+        table.add_row(*(printable(cell, None) for cell in cells))
+    stdout().print(table)
 
 
 @dead.command()
@@ -95,10 +108,10 @@ def show(
             ("raised at", letter.where or "-"),
             ("entry", _entry_text(letter)),
         ):
-            stdout().print(f"{name + ':':<11} {value}", markup=False, highlight=False, soft_wrap=True)
+            print_line(f"{name + ':':<11} {value}")
         return True
 
-    _for_each(_Where(app, function, config, connection), [letter_id], print_letter, everything=False)
+    _for_each(_where(app, function, config, connection), [letter_id], print_letter, everything=False)
 
 
 @dead.command()
@@ -117,7 +130,7 @@ def requeue(
     """
     from listeners.dead_letters.letters import DeadLetters
 
-    where = _Where(app, function, config, connection)
+    where = _where(app, function, config, connection)
     done = _for_each(where, ids, DeadLetters.requeue, everything=everything)
     print_json({"requeued": done}) if json else print_line(f"{len(done)} requeued")
 
@@ -135,7 +148,7 @@ def purge(
     """Delete dead letters for good."""
     from listeners.dead_letters.letters import DeadLetters
 
-    where = _Where(app, function, config, connection)
+    where = _where(app, function, config, connection)
     done = _for_each(where, ids, DeadLetters.purge, everything=everything)
     print_json({"purged": done}) if json else print_line(f"{len(done)} purged")
 
@@ -178,23 +191,28 @@ def _for_each(
 @asynccontextmanager
 async def _dead_letters(where: _Where) -> "AsyncIterator[DeadLetters]":
     from listeners.dead_letters.letters import DeadLetters
-    from listeners.functions.loading import load_app
-    from listeners.functions.triggers import PubSubTrigger
     from listeners.redis.client import Client
 
-    settings = load_settings_with(where.config, where.connection)
-    functions = load_app(where.app).functions
-    if where.function_name not in functions:
-        raise ConfigurationError("FUNCTION", where.function_name, f"The app has {', '.join(functions)}.")
-    trigger = functions[where.function_name].trigger
-    if isinstance(trigger, PubSubTrigger):
-        fix = "Pub/sub messages are not kept, so it has no dead letters."
-        raise ConfigurationError("FUNCTION", where.function_name, fix)
-    client = Client(settings.redis_connections().resolve(trigger), "triggerfish:dead")
+    client = Client(where.spec, "triggerfish:dead")
     try:
-        yield DeadLetters(client, trigger, where.function_name)
+        yield DeadLetters(client, where.trigger, where.function_name)
     finally:
         await client.aclose()
+
+
+def _where(app: str, function_name: str, config: Path | None, connection: str | None) -> _Where:
+    """Find a function's trigger and its Redis. Raises ConfigurationError."""
+    from listeners.functions.triggers import PubSubTrigger
+
+    settings = load_settings_with(config, connection)
+    functions = loaded_app(app).functions
+    if function_name not in functions:
+        raise ConfigurationError("FUNCTION", function_name, f"The app has {', '.join(functions)}.")
+    trigger = functions[function_name].trigger
+    if isinstance(trigger, PubSubTrigger):
+        fix = "Pub/sub messages are not kept, so it has no dead letters."
+        raise ConfigurationError("FUNCTION", function_name, fix)
+    return _Where(function_name, trigger, settings.redis_connections().resolve(trigger))
 
 
 def _as_json(letter: "DeadLetter") -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """`triggerfish manifest`: what an app needs on Kubernetes, from its own declaration."""
 
-import contextlib
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,8 @@ import typer
 
 from listeners.errors import ConfigurationError
 from triggerfish.cli.extras import scaler_extra
-from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption
+from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption, loaded_app
+from triggerfish.cli.output import print_line, stderr
 
 if TYPE_CHECKING:
     from scaler.manifests.rendering import AppDeployment
@@ -68,11 +67,9 @@ def manifest(
     """
     with scaler_extra("manifest"):
         from scaler.manifests.rendering import AppDeployment, manifests, values
-    from listeners.functions.loading import load_app
     from scaler.triggers.app_triggers import declared_triggers
 
-    with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is not YAML
-        loaded = load_app(app)
+    loaded = loaded_app(app)
     least, most = _bounds(declared_triggers(loaded), min_instances, max_instances)
     deployment = AppDeployment(
         app,
@@ -102,10 +99,10 @@ def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
     _print("\n".join(found.lines) + "\n")
     words = ["triggerfish", "manifest", app.reference, *(("--name", name) if name else ())]
     again = shlex.join([*words, *(("--helm-values",) if found.in_values else ()), "..."])
-    typer.echo(
+    print_line(
         f"{file} has other triggers than {app.reference}. Change the lines marked + and -, or write it again with the "
         f"options it was written with: {again} > {file}",
-        err=True,
+        console=stderr(),
     )
     raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from triggerfish.cli.check import check
 from triggerfish.cli.dead import dead
 from triggerfish.cli.explain import explain
 from triggerfish.cli.manifest import manifest
-from triggerfish.cli.output import error_line
+from triggerfish.cli.output import error_line, escape_unencodable
 from triggerfish.cli.probe import probe
 from triggerfish.cli.run import run
 from triggerfish.cli.scaler import scaler
@@ -67,6 +67,7 @@ program.command(rich_help_panel=SCALE_PANEL)(manifest)
 
 def run_program() -> NoReturn:
     """Run a command. Exits with status 2 and one line for a user's mistake, and with 1 for trouble with Redis."""
+    escape_unencodable()
     try:
         program()
     except TriggerfishError as error:
