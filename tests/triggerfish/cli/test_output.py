@@ -58,7 +58,8 @@ def run(server: Server, *arguments: str, **variables: str) -> "subprocess.Comple
 async def dead_letter(client: redis.asyncio.Redis, error: str) -> str:
     """Store a dead letter with this error and payload. Return its ID."""
     fields = {"function": "handle", "trigger": KEY, "error": error, "where": error, "deliveries": "1", "time_ms": "0"}
-    stored: bytes = await client.xadd(dead_letters_key(KEY), {**fields, "id": "", "payload": error})
+    pairs = [part for pair in {**fields, "id": "", "payload": error}.items() for part in pair]
+    stored: bytes = await client.execute_command("XADD", dead_letters_key(KEY), "*", *pairs)
     return stored.decode()
 
 
