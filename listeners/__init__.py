@@ -14,7 +14,7 @@ Packages, from the top layer down; each may import those below it:
 User code imports these names from `triggerfish`.
 """
 
-import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,12 +60,13 @@ __all__ = [
 if not TYPE_CHECKING:  # or type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used (PEP 562)."""
-        module = _MODULES.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(module), name)
-        return value
+        """Import a public name or a submodule when it is first used (PEP 562)."""
+        if name in _MODULES:
+            value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+            return value
+        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -8,14 +8,16 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def printable(text: str, max_characters: int = 120) -> str:
-    """Return the text as one line of printable characters, truncated to `max_characters`.
+def printable(text: str, max_characters: int | None = 120) -> str:
+    """Return the text as one line of printable characters, truncated to `max_characters` unless that is None.
 
     Characters that a terminal or browser would interpret (control characters, line breaks, bidirectional marks) are
     escaped, as in \\n or \\u202e.
     """
+    kept = text if max_characters is None else text[: max_characters + 1]
     shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text[: max_characters + 1]
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in kept
     )
-    return shown if len(shown) <= max_characters else f"{shown[: max_characters - 1]}…"
+    if max_characters is None or len(shown) <= max_characters:
+        return shown
+    return f"{shown[: max_characters - 1]}…"

@@ -96,8 +96,8 @@ class ScalerServer:
 
     async def run_until_signalled(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        _collect_garbage_rarely()
         with on_termination(lambda _: self.stop()):
+            _collect_garbage_rarely()
             await self.run()
 
     def _read_certificates(self) -> Certificates | None:

@@ -11,7 +11,7 @@ User code needs only this package. `listeners` is the function host, `scaler` th
 `triggerfish.cli` the command line, which uses both. `triggerfish.testing` has a server for tests.
 """
 
-import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,15 +43,17 @@ __all__ = [
 if not TYPE_CHECKING:  # or type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used (PEP 562), so that `import triggerfish` is fast."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from triggerfish.shadowing import shadowing_problem  # noqa: PLC0415
+        """Import a public name or a submodule when it is first used (PEP 562): `import triggerfish` costs nothing."""
+        if name in __all__:
+            from triggerfish.shadowing import shadowing_problem  # noqa: PLC0415
 
-        if problem := shadowing_problem():
-            raise ImportError(problem)
-        value = globals()[name] = getattr(importlib.import_module("listeners"), name)
-        return value
+            if problem := shadowing_problem("listeners"):
+                raise ImportError(problem)
+            value = globals()[name] = getattr(importlib.import_module("listeners"), name)
+            return value
+        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -85,20 +86,40 @@ def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
 
 
 def _import_problem(error: BaseException) -> str:
-    name = error.name or "" if isinstance(error, ImportError) else ""
-    package = name.partition(".")[0]
-    if package in OUR_PACKAGES and (hidden := _hidden_by_ours(package)) is not None:
+    if isinstance(error, ImportError) and (hidden := _hidden_by_ours(error)) is not None:
         return f"{hidden} has the same name as a package of Triggerfish, which is imported instead. Rename it."
     if isinstance(error, ModuleNotFoundError):
-        return f"No module named {name!r} was found. Install it, or run in the folder that contains it."
+        return f"No module named {error.name!r} was found. Install it, or run in the folder that contains it."
     return f"Importing it raised {type(error).__name__}: {error}."
 
 
-def _hidden_by_ours(package: str) -> Path | None:
-    """Return a module or package on sys.path that Triggerfish's package of the same name hides."""
-    ours = Path(__file__).parents[2]
-    candidates = [Path(folder, name) for folder in sys.path for name in (package, f"{package}.py")]
-    return next((path for path in candidates if path.parent != ours and path.exists()), None)
+def _hidden_by_ours(error: ImportError) -> Path | None:
+    """Return the user's module or package that has what could not be imported, if a package of ours hides it."""
+    package, *submodules = (error.name or "").split(".")
+    if package not in OUR_PACKAGES:
+        return None
+    ours = Path(__file__).parents[2].resolve()
+    for folder in (Path(entry) for entry in sys.path):
+        if folder.resolve() != ours and _provides(folder / package, submodules, error):
+            return folder / package if (folder / package).is_dir() else folder / f"{package}.py"
+    return None
+
+
+def _provides(package: Path, submodules: list[str], error: ImportError) -> bool:
+    """Return whether a module or package on disk has the submodule, or defines the name, that the error misses."""
+    module = package.joinpath(*submodules)
+    if isinstance(error, ModuleNotFoundError):
+        return bool(submodules) and (module.is_dir() or module.with_name(f"{module.name}.py").is_file())
+    missing = re.match(r"cannot import name '(\w+)'", error.msg)
+    if missing is None:
+        return False
+    if (module / missing[1]).is_dir() or (module / f"{missing[1]}.py").is_file():
+        return True
+    sources = (module / "__init__.py", module.with_name(f"{module.name}.py"))
+    # Uses do not count: the app itself, in a file of our name, uses what it cannot import.
+    name = missing[1]
+    definition = re.compile(rf"^((async )?def|class) {name}\b|^{name}\b *[:=]|^from \..*\b{name}\b".encode(), re.M)
+    return any(source.is_file() and definition.search(source.read_bytes()) for source in sources)
 
 
 def _app_in(module: ModuleType, attribute: str, reference: str) -> App:

@@ -22,7 +22,8 @@ def file_stamp(file: Path) -> FileStamp:
         status = os.stat(file)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+    # The last change of the inode too: a tool may give the new content the old modification time.
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 class FileWatch:
@@ -40,8 +41,9 @@ class FileWatch:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Read the files in this block. They still count as changed if the block raises, or if they are replaced
-        while it runs.
+        while it runs, even by what was read before.
         """
+        self._read_stamps = object()
         self._tried_stamps = self._stamps()
         yield
         if self._stamps() == self._tried_stamps:

@@ -134,8 +134,19 @@ class Instances:
 
 def instance_command(reference: str, config: str | None, *, http: bool = False) -> list[str]:
     """Return an instance's command line: `triggerfish run` with this Python. `http`: serve HTTP on any free port."""
-    command = [sys.executable, "-P", "-m", "triggerfish", "run", reference]
+    command = [sys.executable, *_path_options(), "-m", "triggerfish", "run", reference]
     return command + (["--config", config] if config else []) + (["--http-port", "0"] if http else [])
+
+
+def _path_options() -> list[str]:
+    """Return the options of Python with which an instance imports from the same folders as this process.
+
+    Only `python -m` imports from the current folder.
+    """
+    if sys.flags.isolated:
+        return ["-I"]
+    run_as_module = getattr(sys.modules["__main__"], "__spec__", None) is not None
+    return [] if run_as_module and not sys.flags.safe_path else ["-P"]
 
 
 def _signal(instance: Instance, number: signal.Signals) -> None:

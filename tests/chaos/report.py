@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tests.chaos.takeovers import Cost
 from tests.chaos.verdict import Evidence, Verdict
@@ -41,7 +42,7 @@ def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) 
 def _verified(verdict: Verdict, title: str) -> Table:
     table = Table("verified", "found", "expected", "", title=title, title_justify="left")
     for finding in verdict.findings:
-        mark = "[green]yes[/]" if finding.good else "[bold red]NO[/]"
+        mark = Text("yes", "green") if finding.good else Text("NO", "bold red")
         table.add_row(finding.what, finding.found, finding.expected, mark)
     return table
 

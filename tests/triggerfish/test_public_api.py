@@ -51,6 +51,31 @@ def test_every_public_name_is_there() -> None:
     assert dir(triggerfish) == sorted(triggerfish.__all__)
 
 
+def test_the_public_names() -> None:
+    """These names are public, and no others. Removing one breaks users' code."""
+    assert triggerfish.__all__ == [
+        "App",
+        "ConfigurationError",
+        "Connections",
+        "Host",
+        "HostSettings",
+        "RedisMessage",
+        "Reject",
+        "Retry",
+        "TriggerfishError",
+        "__version__",
+    ]
+
+
+@pytest.mark.parametrize("submodule", ["listeners.errors", "listeners.functions", "triggerfish.testing"])
+def test_submodules_are_attributes(submodule: str) -> None:
+    """A submodule is an attribute of its package, whether or not something has imported it."""
+    package, _, name = submodule.partition(".")
+    program = f"import {package}; print({package}.{name}.__name__, hasattr({package}, 'errorss'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.stdout == f"{submodule} False\n", done.stderr
+
+
 def test_a_name_that_is_not_public() -> None:
     """A name that is not public raises AttributeError."""
     with pytest.raises(AttributeError, match="Appp"):

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triggerfish.cli.options import AppArgument, ConfigOption, ConnectionOption, JsonOption, load_settings_with
-from triggerfish.cli.output import print_json, print_line, stderr, stdout
+from triggerfish.cli.options import (
+    AppArgument,
+    ConfigOption,
+    ConnectionOption,
+    JsonOption,
+    load_settings_with,
+    loaded_app,
+)
+from triggerfish.cli.output import print_json, print_line, print_verbatim, stderr
 
 if TYPE_CHECKING:
     from listeners.checks.check import CheckResult
@@ -34,12 +41,10 @@ def check(
 
     Exits with status 1 if a trigger cannot be read, for example because the user may not run a command that it needs.
     """
-    from listeners.functions.loading import load_app
-
     settings = load_settings_with(config, connection)
     if acl:
-        asyncio.run(_print_acl(load_app(app), settings))
-    elif not asyncio.run(_check(load_app(app), settings, as_json=json)):
+        asyncio.run(_print_acl(loaded_app(app), settings, as_json=json))
+    elif not asyncio.run(_check(loaded_app(app), settings, as_json=json)):
         raise typer.Exit(1)
 
 
@@ -53,11 +58,13 @@ async def _check(app: "App", settings: "Settings", *, as_json: bool) -> bool:
 async def _report(results: "AsyncIterator[CheckResult]") -> bool:
     works = True
     async for result in results:
-        stdout().print("[green]ok  [/green]" if result.works else "[red]FAIL[/red]", end=" ")
-        print_line(f"{result.function}: {result.reads} on {result.address}: {result.detail}", max_characters=2000)
+        print_line(
+            f"{result.function}: {result.reads} on {result.address}: {result.detail}",
+            label="ok  " if result.works else "FAIL",
+            style="green" if result.works else "red",
+        )
         for warning in result.warnings:
-            stdout().print("[yellow]warn[/yellow]", end=" ")
-            print_line(warning, max_characters=2000)
+            print_line(warning, label="warn", style="yellow")
         works = works and result.works
     return works
 
@@ -68,9 +75,13 @@ async def _report_json(results: "AsyncIterator[CheckResult]") -> bool:
     return all(result.works for result in found)
 
 
-async def _print_acl(app: "App", settings: "Settings") -> None:
+async def _print_acl(app: "App", settings: "Settings", *, as_json: bool) -> None:
     from listeners.checks.check import acl_commands
 
-    async for address, line in acl_commands(app, settings.redis_connections()):
+    commands = acl_commands(app, settings.redis_connections())
+    if as_json:
+        print_json({"commands": [{"address": address, "command": command} async for address, command in commands]})
+        return
+    async for address, command in commands:
         print_line(f"for the Redis at {address}:", console=stderr())
-        stdout().print(line, markup=False, highlight=False, soft_wrap=True)
+        print_verbatim(command)

@@ -12,11 +12,21 @@ import typer
 from rich.table import Table
 
 from listeners.errors import ConfigurationError
-from triggerfish.cli.options import AppArgument, ConfigOption, ConnectionOption, JsonOption, load_settings_with
+from listeners.text import printable
+from triggerfish.cli.options import (
+    AppArgument,
+    ConfigOption,
+    ConnectionOption,
+    JsonOption,
+    load_settings_with,
+    loaded_app,
+)
 from triggerfish.cli.output import print_json, print_line, stdout
 
 if TYPE_CHECKING:
+    from listeners.connections.spec import ConnectionSpec
     from listeners.dead_letters.letters import DeadLetter, DeadLetters
+    from listeners.functions.triggers import ListTrigger, StreamTrigger
 
 __all__ = ["dead"]
 
@@ -40,13 +50,12 @@ DEFAULT_LIMIT = 100
 
 
 @dataclass(frozen=True)
-class _Selection:
-    """The function whose dead letters are meant, its app and the settings."""
+class _Where:
+    """Whose dead letters: the trigger of a function, and the Redis that it reads."""
 
-    app: str
     function_name: str
-    config: Path | None
-    connection: str | None
+    trigger: "ListTrigger | StreamTrigger"
+    spec: "ConnectionSpec"
 
 
 @dead.command("list")
@@ -59,16 +68,20 @@ def list_letters(
     connection: ConnectionOption = None,
 ) -> None:
     """List a function's dead letters."""
-    letters, more = asyncio.run(_first_letters(_Selection(app, function, config, connection), limit))
+    letters, more = asyncio.run(_first_letters(_where(app, function, config, connection), limit))
     if json:
         print_json({"function": function, "letters": [_as_json(letter) for letter in letters], "more": more})
         return
     if more:
-        print_line(f"showing the oldest {limit}; --limit shows more")
+        print_line(f"the oldest {limit}; more with --limit")
+    if not letters:
+        print_line(f"{function} has no dead letters")
+        return
     table = Table("id", "when", "key", "deliveries", "error", box=None, header_style="bold", pad_edge=False)
     for letter in letters:
-        table.add_row(letter.id, _when(letter), letter.entry.key, str(letter.entry.deliveries), letter.error)
-    stdout().print(table if letters else f"{function} has no dead letters", markup=False)
+        cells = (letter.id, _when(letter), letter.entry.key, str(letter.entry.deliveries), letter.error)
+        table.add_row(*(printable(cell, None) for cell in cells))
+    stdout().print(table)
 
 
 @dead.command()
@@ -95,10 +108,10 @@ def show(
             ("raised at", letter.where or "-"),
             ("entry", _entry_text(letter)),
         ):
-            stdout().print(f"{name + ':':<11} {value}", markup=False, highlight=False, soft_wrap=True)
+            print_line(f"{name + ':':<11} {value}")
         return True
 
-    _for_each(_Selection(app, function, config, connection), [letter_id], print_letter, everything=False)
+    _for_each(_where(app, function, config, connection), [letter_id], print_letter, everything=False)
 
 
 @dead.command()
@@ -117,8 +130,8 @@ def requeue(
     """
     from listeners.dead_letters.letters import DeadLetters
 
-    selection = _Selection(app, function, config, connection)
-    done = _for_each(selection, ids, DeadLetters.requeue, everything=everything)
+    where = _where(app, function, config, connection)
+    done = _for_each(where, ids, DeadLetters.requeue, everything=everything)
     print_json({"requeued": done}) if json else print_line(f"{len(done)} requeued")
 
 
@@ -135,8 +148,8 @@ def purge(
     """Delete dead letters permanently."""
     from listeners.dead_letters.letters import DeadLetters
 
-    selection = _Selection(app, function, config, connection)
-    done = _for_each(selection, ids, DeadLetters.purge, everything=everything)
+    where = _where(app, function, config, connection)
+    done = _for_each(where, ids, DeadLetters.purge, everything=everything)
     print_json({"purged": done}) if json else print_line(f"{len(done)} purged")
 
 
@@ -178,25 +191,28 @@ def _for_each(
 @asynccontextmanager
 async def _dead_letters(selection: _Selection) -> "AsyncIterator[DeadLetters]":
     from listeners.dead_letters.letters import DeadLetters
-    from listeners.functions.loading import load_app
-    from listeners.functions.triggers import PubSubTrigger
     from listeners.redis.client import Client
 
-    settings = load_settings_with(selection.config, selection.connection)
-    functions = load_app(selection.app).functions
-    if selection.function_name not in functions:
-        raise ConfigurationError(
-            "FUNCTION", selection.function_name, f"The app has no such function. Use one of {', '.join(functions)}."
-        )
-    trigger = functions[selection.function_name].trigger
-    if isinstance(trigger, PubSubTrigger):
-        fix = "It has a pub/sub trigger, and Redis keeps no messages. Name a function with a list or stream trigger."
-        raise ConfigurationError("FUNCTION", selection.function_name, fix)
-    client = Client(settings.redis_connections().resolve(trigger), "triggerfish:dead")
+    client = Client(where.spec, "triggerfish:dead")
     try:
-        yield DeadLetters(client, trigger, selection.function_name)
+        yield DeadLetters(client, where.trigger, where.function_name)
     finally:
         await client.aclose()
+
+
+def _where(app: str, function_name: str, config: Path | None, connection: str | None) -> _Where:
+    """Find a function's trigger and its Redis. Raises ConfigurationError."""
+    from listeners.functions.triggers import PubSubTrigger
+
+    settings = load_settings_with(config, connection)
+    functions = loaded_app(app).functions
+    if function_name not in functions:
+        raise ConfigurationError("FUNCTION", function_name, f"The app has {', '.join(functions)}.")
+    trigger = functions[function_name].trigger
+    if isinstance(trigger, PubSubTrigger):
+        fix = "Pub/sub messages are not kept, so it has no dead letters."
+        raise ConfigurationError("FUNCTION", function_name, fix)
+    return _Where(function_name, trigger, settings.redis_connections().resolve(trigger))
 
 
 def _as_json(letter: "DeadLetter") -> dict[str, Any]:

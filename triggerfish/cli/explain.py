@@ -15,6 +15,7 @@ from triggerfish.cli.options import (
     MetadataOption,
     OptionalAppArgument,
     load_settings_with,
+    loaded_app,
 )
 from triggerfish.cli.output import error_line, print_json, print_line, stdout, trigger_table
 
@@ -62,9 +63,9 @@ def explain(
     if scaler is not None:
         explanation = asyncio.run(_explain_scaler(scaler))
     elif app is not None:
-        explanation = asyncio.run(_explain_app(app, load_settings_with(config, connection)))
+        explanation = _explain_app(app, load_settings_with(config, connection))
     else:
-        explanation = asyncio.run(_explain_metadata(metadata or [], load_settings_with(config, connection)))
+        explanation = _explain_metadata(metadata or [], load_settings_with(config, connection))
     if json:
         triggers = [status.as_json() for status in explanation.triggers]
         print_json({"triggers": triggers, "problems": explanation.problems})
@@ -85,20 +86,20 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
         )
 
 
-async def _explain_app(reference: str, settings: "Settings") -> Explanation:
-    from listeners.functions.loading import load_app
+def _explain_app(reference: str, settings: "Settings") -> Explanation:
     from scaler.triggers.app_triggers import app_triggers
 
-    return await _measured(app_triggers(load_app(reference), None), settings)
+    return asyncio.run(_measured(app_triggers(loaded_app(reference), None), settings))
 
 
-async def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanation:
+def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanation:
     from scaler.triggers.metadata import read_metadata
     from scaler.triggers.owner import Owner
     from scaler.triggers.scaled_objects import metadata_from
 
     scaled = read_metadata(metadata_from(pairs), settings.scaler.ignored_metadata)
-    return await _measured({Owner("", scaled.function or scaled.metric_name, declared=True): scaled}, settings)
+    owner = Owner("", scaled.function or scaled.metric_name, declared=True)
+    return asyncio.run(_measured({owner: scaled}, settings))
 
 
 async def _explain_scaler(address: str) -> Explanation:

@@ -1,17 +1,16 @@
 """`triggerfish manifest`: writes an app's manifests or Helm values from its declaration."""
 
-import contextlib
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listeners.errors import ConfigurationError
-from listeners.runtime.extras import require_extra
-from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption
+from triggerfish.cli.extras import scaler_extra
+from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption, loaded_app
+from triggerfish.cli.output import print_line, stderr
 
 if TYPE_CHECKING:
     from scaler.manifests.rendering import AppDeployment
@@ -64,13 +63,11 @@ def manifest(
     or channel, consumer group, messages per worker and delivery; in values, also whether each connection is defined.
     It ignores everything else in FILE, such as the image, bounds, labels and other scalers.
     """
-    require_extra("scaler", "triggerfish manifest")
-    from listeners.functions.loading import load_app
-    from scaler.manifests.rendering import AppDeployment, manifests, values
+    with scaler_extra("manifest"):
+        from scaler.manifests.rendering import AppDeployment, manifests, values
     from scaler.triggers.app_triggers import declared_triggers
 
-    with contextlib.redirect_stdout(sys.stderr):  # what the app's module prints is not YAML
-        loaded = load_app(app)
+    loaded = loaded_app(app)
     least, most = _bounds(declared_triggers(loaded), min_instances, max_instances)
     deployment = AppDeployment(
         app,
@@ -100,10 +97,10 @@ def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
     _print("\n".join(found.lines) + "\n")
     words = ["triggerfish", "manifest", app.reference, *(("--name", name) if name else ())]
     again = shlex.join([*words, *(("--helm-values",) if found.in_values else ()), "..."])
-    typer.echo(
-        f"The triggers in {file} differ from those of {app.reference}. Change the lines marked + and -, or generate "
-        f"the file again with its original options: {again} > {file}",
-        err=True,
+    print_line(
+        f"{file} has other triggers than {app.reference}. Change the lines marked + and -, or write it again with the "
+        f"options it was written with: {again} > {file}",
+        console=stderr(),
     )
     raise typer.Exit(1)
 

@@ -1,5 +1,7 @@
 """Arguments and options that several commands share, each with one name and one meaning."""
 
+import contextlib
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from listeners.functions.app import App
     from scaler.settings import Settings
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "NamespaceOption",
     "OptionalAppArgument",
     "load_settings_with",
+    "loaded_app",
 ]
 
 APP_HELP = "The app: app.py, app.py:name, package.module:name, or app.yaml."
@@ -52,7 +56,10 @@ ConnectionOption = Annotated[
     ),
 ]
 LogLevelOption = Annotated[
-    LogLevel, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
+    LogLevel,
+    typer.Option(
+        metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG", case_sensitive=False
+    ),
 ]
 GrpcPortOption = Annotated[
     int | None, typer.Option(metavar="PORT", help="gRPC port for KEDA (default 6000; 0 picks a free port).")
@@ -82,3 +89,14 @@ def load_settings_with(config: Path | None, connection: str | None, **sections: 
     if connection is not None:
         flags["connection"] = connection
     return load_settings(config, **flags)
+
+
+def loaded_app(reference: str) -> "App":
+    """Load the app for a command whose output is data: what the app's module prints goes to the standard error output.
+
+    Call it outside an event loop, because the module may run one. Raises ConfigurationError.
+    """
+    from listeners.functions.loading import load_app
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return load_app(reference)

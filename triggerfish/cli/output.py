@@ -1,6 +1,8 @@
 """Prints tables and lines for people, and JSON for scripts."""
 
+import io
 import json
+import sys
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,42 +16,67 @@ from listeners.text import printable
 if TYPE_CHECKING:
     from scaler.monitoring.status import KeyStatus, TriggerStatus
 
-__all__ = ["error_line", "instances_line", "print_json", "print_line", "stderr", "stdout", "trigger_table"]
+__all__ = [
+    "error_line",
+    "escape_unencodable",
+    "instances_line",
+    "print_json",
+    "print_line",
+    "print_verbatim",
+    "stderr",
+    "stdout",
+    "trigger_table",
+]
 
-#: The minimum width of a table if the output is not a terminal.
-MIN_WIDTH = 120
-MAX_LINE_CHARACTERS = 500
+#: Where the output is no terminal, a table may be this wide.
+LEAST_WIDTH = 120
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
+
+
+def escape_unencodable() -> None:
+    """Escape what the standard output's encoding does not have, such as box characters in ASCII."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @cache
 def stdout() -> Console:
-    """Return the standard output, wide enough for tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, MIN_WIDTH))
+    """The standard output, wide enough for tables."""
+    console = _console()
+    return console if console.is_terminal else _console(width=max(console.width, LEAST_WIDTH))
 
 
 @cache
 def stderr() -> Console:
-    """Return the standard error output."""
-    return Console(stderr=True)
+    """The standard error output."""
+    return _console(stderr=True)
 
 
-def print_line(text: str, *, console: Console | None = None, max_characters: int = MAX_LINE_CHARACTERS) -> None:
-    """Print untrusted text as one line."""
-    line = printable(text, max_characters)
-    (console or stdout()).print(line, markup=False, highlight=False, soft_wrap=True)
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console that prints data as it is: `[red]` and `:warning:` may be parts of a key."""
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_line(text: str, *, label: str = "", style: str = "", console: Console | None = None) -> None:
+    """Print text of any origin as one line, after a label in its own style. The terminal wraps it."""
+    line = Text(label, style) + Text(printable(f" {text}" if label else text, None))
+    (console or stdout()).print(line, soft_wrap=True)
 
 
 def error_line(text: str) -> None:
     """Print a problem as one red line on the standard error output."""
-    line = printable(" ".join(text.split()), MAX_LINE_CHARACTERS)  # the message of a user's module may have several
-    stderr().print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    line = printable(" ".join(text.split()), None)  # the message of a user's module may have several
+    stderr().print(line, style="red", soft_wrap=True)
+
+
+def print_verbatim(line: str) -> None:
+    """Print a line for other programs on the standard output: neither styled nor wrapped."""
+    sys.stdout.write(f"{line}\n")
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, with nothing else on the standard output."""
-    stdout().print(json.dumps(value, indent=2), markup=False, highlight=False, soft_wrap=True)
+    print_verbatim(json.dumps(value, indent=2))
 
 
 def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:

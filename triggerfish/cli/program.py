@@ -10,7 +10,7 @@ from triggerfish.cli.check import check
 from triggerfish.cli.dead import dead
 from triggerfish.cli.explain import explain
 from triggerfish.cli.manifest import manifest
-from triggerfish.cli.output import error_line
+from triggerfish.cli.output import error_line, escape_unencodable
 from triggerfish.cli.probe import probe
 from triggerfish.cli.run import run
 from triggerfish.cli.scaler import scaler
@@ -66,7 +66,8 @@ program.command(rich_help_panel=SCALE_PANEL)(manifest)
 
 
 def run_program() -> NoReturn:
-    """Run a command. A TriggerfishError is printed as one line; the exit status is 1 for a SourceError, otherwise 2."""
+    """Run a command. Exits with status 2 and one line for a user's mistake, and with 1 for trouble with Redis."""
+    escape_unencodable()
     try:
         program()
     except TriggerfishError as error:

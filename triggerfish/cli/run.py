@@ -36,10 +36,10 @@ def run(
     This is the command for containers. SIGTERM or Ctrl-C drains: running calls finish, then other entries are released.
     A second signal exits at once.
     """
+    start_serving(log_level)
     from listeners.functions.loading import load_app
     from listeners.host.host import Host
 
-    start_serving(log_level)
     settings = load_settings_with(config, connection, host={"http_port": http_port})
     host = Host(load_app(app), settings.redis_connections(), settings.host)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

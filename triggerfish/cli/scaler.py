@@ -28,9 +28,9 @@ def scaler(
 
     It answers KEDA over gRPC, and serves Prometheus metrics, JSON and a status page over HTTP (default port 8080).
     """
-    require_extra("scaler", "triggerfish scaler")
-    from scaler.server import ScalerServer
-
     start_serving(log_level)
+    with scaler_extra("scaler"):
+        from scaler.server import ScalerServer
+
     settings = load_settings_with(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
     asyncio.run(ScalerServer(settings).run_until_signalled())

@@ -54,12 +54,13 @@ def up(
     Starts and stops processes as needed, and shows backlog and processes in a live table on a terminal. The scaler's
     gRPC and HTTP ports listen on 127.0.0.1.
     """
-    require_extra("scaler", "triggerfish up")
+    on_terminal = stdout().is_terminal
+    start_serving(LogLevel.WARNING if on_terminal else log_level)
+    with scaler_extra("up"):
+        from scaler.local_app import LocalApp
     from listeners.functions.loading import load_app
     from scaler.local_app import LocalApp
 
-    on_terminal = stdout().is_terminal
-    start_serving(LogLevel.WARNING if on_terminal else log_level)
     settings = load_settings_with(
         config,
         connection,

@@ -20,6 +20,7 @@ from listeners.runtime.extras import require_extra
 __all__ = ["PortTakenError", "Server", "embedded_binary"]
 
 START_SECONDS = 10.0
+ANSWER_SECONDS = 1.0
 MAX_PORT = 55_000
 
 
@@ -104,7 +105,7 @@ class Server:
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  (it makes one system call)
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._answers(process.pid):
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 output_end = log.read_text(errors="replace")[-500:]
@@ -118,10 +119,11 @@ class Server:
         settings = (str(self._configuration), *where) if self._configuration else (*where, "--save", "")
         return [str(self._binary), *settings, *self._arguments]
 
-    def _answers(self) -> bool:
-        client = self.client()
+    def _answers(self, process_id: int) -> bool:
+        """Whether the server on the port is this process: another one may have been there before."""
+        client = redis.Redis(port=self.port, protocol=2, socket_timeout=ANSWER_SECONDS)
         try:
-            return bool(client.ping())
+            return bool(client.ping() and client.info("server")["process_id"] == process_id)
         except redis.RedisError:
             return False
         finally:

@@ -133,7 +133,7 @@ async def test_a_function_may_request_a_retry(client: redis.asyncio.Redis, run_h
     async with run_host(app):
         await eventually(lambda: dead_letters(client))
     assert retried == [1, 2]
-    assert 0.145 <= times[1] - times[0] < 3
+    assert times[1] - times[0] >= 0.145
 
 
 @both_kinds

@@ -199,6 +199,47 @@ def test_files_without_an_app(source: str, fix: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hidden", "source", "named"),
+    [
+        ("listeners/orders.py", "import listeners.orders", "listeners"),
+        ("listeners/inner/orders.py", "from listeners.inner.orders import x", "listeners"),
+        ("listeners/orders.py", "from listeners import orders", "listeners"),
+        ("scaler.py", "from scaler import orders", "scaler.py"),
+        ("triggerfish/__init__.py", "from triggerfish import orders", "triggerfish"),
+    ],
+)
+def test_a_module_that_ours_hides(folder: Path, hidden: str, source: str, named: str) -> None:
+    """If a package of ours hides the module that an app imports, the error names what to rename."""
+    write(hidden, "orders = 1")
+    write("shop.py", source)
+    assert load_error("shop.py").fix.startswith(f"{folder / named} has the same name as a package of Triggerfish")
+
+
+@pytest.mark.parametrize(
+    ("beside", "path", "source", "fix"),
+    [
+        ("triggerfish/helpers.py", "shop.py", "from triggerfish import Appp", "Importing it raised ImportError"),
+        ("triggerfish/helpers.py", "shop.py", "import triggerfish.missing", "No module named 'triggerfish.missing'"),
+        ("listeners.py", "shop.py", "from triggerfish import Appp", "Importing it raised ImportError"),
+        ("scaler/orders.py", "shop.py", "import scaler.missing", "No module named 'scaler.missing'"),
+        ("scaler/orders.py", "scaler/scaler.py", "import scaler.missing", "No module named 'scaler.missing'"),
+        ("scaler/orders.py", "scaler/shop.py", "import not_to_be_found", "No module named 'not_to_be_found'"),
+        (
+            "helpers.py",
+            "triggerfish.py",
+            "from triggerfish import Appp\napp = Appp()",
+            "Importing it raised ImportError",
+        ),
+    ],
+)
+def test_a_module_of_our_name_that_is_not_the_cause(beside: str, path: str, source: str, fix: str) -> None:
+    """A module with the name of a package of ours is not blamed for an import that it could not have provided."""
+    write(beside, "orders = 1")
+    write(path, source)
+    assert load_error(path).fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
     ("reference", "fix"),
     [
         ("missing.py", "There is no such file"),

@@ -164,9 +164,7 @@ async def test_a_function_that_ignores_its_cancellation_does_not_block_a_drain(
     await client.rpush(KEY, "a")
     async with run_host(app, grace_period_seconds=0.1) as host:
         await eventually(lambda: started)
-        began = time.monotonic()
         host.drain()
-    assert time.monotonic() - began < 3
     assert len(started) == 2
     assert await unfinished(client, "list") == 1
     gate.set()
@@ -192,9 +190,7 @@ async def test_a_thread_that_never_ends_does_not_block_a_drain(
     try:
         async with run_host(app, grace_period_seconds=0.1) as host:
             await eventually(lambda: started)
-            began = time.monotonic()
             host.drain()
-        assert time.monotonic() - began < 2
         async with run_host(other_app):
             await eventually(lambda: handled)
         assert handled == [1]

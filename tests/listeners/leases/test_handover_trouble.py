@@ -1,7 +1,6 @@
 """Handovers that fail halfway end within a second or one lease time, and messages are handled again."""
 
 import gc
-import time
 
 import pytest
 import redis.asyncio
@@ -15,49 +14,47 @@ from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 
 
-async def test_a_drain_without_standbys_does_not_wait(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """An instance without standbys releases the lease at once."""
+async def test_a_drain_without_standbys_does_not_wait(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance without standbys releases the lease without waiting for a successor."""
+    monkeypatch.setattr("listeners.pubsub.source.HANDOVER_SECONDS", 3600)
     app, _ = recording_app("*")
-    async with run_host(app) as host:
+    async with run_host(app, pubsub_lease_seconds=3600) as host:
         await subscribed(client, 1)
-        began = time.monotonic()
         host.drain()
         await eventually(lambda: listening(client, 0))
-        seconds = time.monotonic() - began
-    assert seconds < 0.4
     assert await client.exists(KEY) == 0
 
 
-async def test_a_holder_that_dies_after_its_offer(client: redis.asyncio.Redis, ours: Client, run_host: RunHost) -> None:
+async def test_a_holder_that_dies_after_its_offer(
+    client: redis.asyncio.Redis, ours: Client, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a holder announces a drain and dies, another takes over at once, however long the lease is."""
+    monkeypatch.setattr("listeners.leases.redis_lease.REDIS_STANDBY_SECONDS", 3600)  # it must not wait for its turn
     app, got = recording_app("news")
     dead = RedisLease(ours, KEY, "dead", 3600)
     assert await dead.acquire()
     async with run_host(app, instance="next"):
         await eventually(lambda: listening(client, 1))
-        began = time.monotonic()
         assert await Handover(dead).offer() == 0  # it does not listen itself, so the standby is subtracted instead
         await eventually(lambda: holds(client, "next"))
-        seconds = time.monotonic() - began
         await client.publish("news", "1")
         await eventually(lambda: got)
-    assert seconds < 1
     assert got[0].epoch == 2
 
 
 async def test_a_successor_that_dies_before_it_takes_over(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A holder that waits in vain for its successor releases the lease within a second."""
+    """A holder that waits in vain for its successor releases the lease, however long that is."""
     app, got = recording_app("news")
     async with client.pubsub() as dead:
         await dead.subscribe(lease_notices_channel(KEY))
-        async with run_host(app, instance="first") as first:
+        async with run_host(app, instance="first", pubsub_lease_seconds=3600) as first:
             await subscribed(client, 1)
             first.drain()
-            began = time.monotonic()
             await eventually(lambda: client.exists(KEY + ":draining"))
             await client.publish("news", "0")
             await eventually(lambda: passed_on(client, "first"))
-            assert time.monotonic() - began < 1
     assert [number_of(message) for message in got] == [0]
 
 
@@ -74,11 +71,9 @@ async def test_a_successor_that_dies_after_it_took_over(
         await eventually(lambda: notices.get_message(ignore_subscribe_messages=True))
         assert await Handover(dead).take_over()
         assert dead.held
-        began = time.monotonic()
         await client.publish("news", "1")  # lost, as it was published after the marker
         async with run_host(app, instance="third"):
             await eventually(lambda: holds(client, "third"))
-            assert time.monotonic() - began < 2
             await subscribed(client, 1)
             await client.publish("news", "2")
             await eventually(lambda: got)
@@ -129,18 +124,19 @@ async def test_lost_connections_during_a_drain(
 async def test_a_drain_without_a_handover(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a cluster, a drain releases the lease, and another instance acquires it within a second."""
+    """On a cluster, a drain releases the lease, however long it is, and another instance acquires it."""
     monkeypatch.setattr(Client, "is_cluster", property(lambda _: True))
     app, got = recording_app("news")
-    async with run_host(app, instance="first") as first, run_host(app, instance="second"):
+    async with (
+        run_host(app, instance="first", pubsub_lease_seconds=3600) as first,
+        run_host(app, instance="second", pubsub_lease_seconds=3600),
+    ):
         await subscribed(client, 1)
         assert await listening(client, 0)
         await client.publish("news", "1")
         await eventually(lambda: got)
         first.drain()
-        began = time.monotonic()
         await eventually(lambda: holds(client, "second"))
-        assert time.monotonic() - began < 1
         await subscribed(client, 1)
         await client.publish("news", "2")
         await eventually(lambda: len(got) == 2)
