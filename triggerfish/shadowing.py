@@ -12,7 +12,7 @@ MARK = '"""Triggerfish'
 
 
 def shadowing_problem(*names: str) -> str:
-    """Which file hides one of these packages of ours, and what to do about it; empty if none does."""
+    """Return which file hides one of these packages, and the fix; empty if none is hidden."""
     if __spec__ is None or not __spec__.has_location:
         return ""  # frozen into the interpreter, which looks there first
     home = Path(__file__).parents[1]
@@ -29,19 +29,19 @@ def shadowing_problem(*names: str) -> str:
         if not _has_mark(spec):
             return (
                 f"{spec.origin} belongs to another distribution, which has replaced Triggerfish's package {name!r}: "
-                "uninstall that one and reinstall triggerfish, or give each an environment of its own."
+                "uninstall that one and reinstall triggerfish, or use separate environments."
             )
     return ""
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where `import name` finds its module. Importing it would run whatever it holds."""
+    """Return where `import name` finds its module. Importing it would run whatever it holds."""
     loaded = getattr(sys.modules.get(name), "__spec__", None)
     return loaded if isinstance(loaded, ModuleSpec) else find_spec(name)
 
 
 def _has_mark(spec: ModuleSpec) -> bool:
-    """Whether the source is ours. Bytecode without a source is: where there is one, Python prefers it."""
+    """Return whether the source is ours. Bytecode without a source is: where there is one, Python prefers it."""
     get_source = getattr(spec.loader, "get_source", None)
     source = get_source(spec.name) if get_source is not None else None
     return source is None or source.startswith(MARK)

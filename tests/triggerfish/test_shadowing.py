@@ -1,7 +1,6 @@
 """Packages with the same names as Triggerfish's own: the error names the file in one line."""
 
 import compileall
-import os
 import shutil
 import subprocess
 import sys

@@ -50,7 +50,7 @@ DEFAULT_LIMIT = 100
 
 
 @dataclass(frozen=True)
-class _Where:
+class _Selection:
     """Whose dead letters: the trigger of a function, and the Redis that it reads."""
 
     function_name: str
@@ -68,7 +68,7 @@ def list_letters(
     connection: ConnectionOption = None,
 ) -> None:
     """List a function's dead letters."""
-    letters, more = asyncio.run(_first_letters(_where(app, function, config, connection), limit))
+    letters, more = asyncio.run(_first_letters(_selection(app, function, config, connection), limit))
     if json:
         print_json({"function": function, "letters": [_as_json(letter) for letter in letters], "more": more})
         return
@@ -111,7 +111,7 @@ def show(
             print_line(f"{name + ':':<11} {value}")
         return True
 
-    _for_each(_where(app, function, config, connection), [letter_id], print_letter, everything=False)
+    _for_each(_selection(app, function, config, connection), [letter_id], print_letter, everything=False)
 
 
 @dead.command()
@@ -130,8 +130,8 @@ def requeue(
     """
     from listeners.dead_letters.letters import DeadLetters
 
-    where = _where(app, function, config, connection)
-    done = _for_each(where, ids, DeadLetters.requeue, everything=everything)
+    selection = _selection(app, function, config, connection)
+    done = _for_each(selection, ids, DeadLetters.requeue, everything=everything)
     print_json({"requeued": done}) if json else print_line(f"{len(done)} requeued")
 
 
@@ -148,8 +148,8 @@ def purge(
     """Delete dead letters permanently."""
     from listeners.dead_letters.letters import DeadLetters
 
-    where = _where(app, function, config, connection)
-    done = _for_each(where, ids, DeadLetters.purge, everything=everything)
+    selection = _selection(app, function, config, connection)
+    done = _for_each(selection, ids, DeadLetters.purge, everything=everything)
     print_json({"purged": done}) if json else print_line(f"{len(done)} purged")
 
 
@@ -193,14 +193,14 @@ async def _dead_letters(selection: _Selection) -> "AsyncIterator[DeadLetters]":
     from listeners.dead_letters.letters import DeadLetters
     from listeners.redis.client import Client
 
-    client = Client(where.spec, "triggerfish:dead")
+    client = Client(selection.spec, "triggerfish:dead")
     try:
-        yield DeadLetters(client, where.trigger, where.function_name)
+        yield DeadLetters(client, selection.trigger, selection.function_name)
     finally:
         await client.aclose()
 
 
-def _where(app: str, function_name: str, config: Path | None, connection: str | None) -> _Where:
+def _selection(app: str, function_name: str, config: Path | None, connection: str | None) -> _Selection:
     """Find a function's trigger and its Redis. Raises ConfigurationError."""
     from listeners.functions.triggers import PubSubTrigger
 
@@ -212,7 +212,7 @@ def _where(app: str, function_name: str, config: Path | None, connection: str | 
     if isinstance(trigger, PubSubTrigger):
         fix = "Pub/sub messages are not kept, so it has no dead letters."
         raise ConfigurationError("FUNCTION", function_name, fix)
-    return _Where(function_name, trigger, settings.redis_connections().resolve(trigger))
+    return _Selection(function_name, trigger, settings.redis_connections().resolve(trigger))
 
 
 def _as_json(letter: "DeadLetter") -> dict[str, Any]:

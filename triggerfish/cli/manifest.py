@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from listeners.errors import ConfigurationError
-from triggerfish.cli.extras import scaler_extra
+from listeners.runtime.extras import require_extra
 from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption, loaded_app
 from triggerfish.cli.output import print_line, stderr
 
@@ -63,8 +63,8 @@ def manifest(
     or channel, consumer group, messages per worker and delivery; in values, also whether each connection is defined.
     It ignores everything else in FILE, such as the image, bounds, labels and other scalers.
     """
-    with scaler_extra("manifest"):
-        from scaler.manifests.rendering import AppDeployment, manifests, values
+    require_extra("scaler", "triggerfish manifest")
+    from scaler.manifests.rendering import AppDeployment, manifests, values
     from scaler.triggers.app_triggers import declared_triggers
 
     loaded = loaded_app(app)
@@ -98,8 +98,8 @@ def _check(app: "AppDeployment", file: Path, name: str | None) -> None:
     words = ["triggerfish", "manifest", app.reference, *(("--name", name) if name else ())]
     again = shlex.join([*words, *(("--helm-values",) if found.in_values else ()), "..."])
     print_line(
-        f"{file} has other triggers than {app.reference}. Change the lines marked + and -, or write it again with the "
-        f"options it was written with: {again} > {file}",
+        f"The triggers in {file} differ from those of {app.reference}. Change the lines marked + and -, or generate "
+        f"the file again with its original options: {again} > {file}",
         console=stderr(),
     )
     raise typer.Exit(1)

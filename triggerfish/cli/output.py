@@ -28,8 +28,8 @@ __all__ = [
     "trigger_table",
 ]
 
-#: Where the output is no terminal, a table may be this wide.
-LEAST_WIDTH = 120
+#: The minimum width of a table if the output is not a terminal.
+MIN_WIDTH = 120
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
 
 
@@ -41,19 +41,19 @@ def escape_unencodable() -> None:
 
 @cache
 def stdout() -> Console:
-    """The standard output, wide enough for tables."""
+    """Return the standard output, wide enough for tables."""
     console = _console()
-    return console if console.is_terminal else _console(width=max(console.width, LEAST_WIDTH))
+    return console if console.is_terminal else _console(width=max(console.width, MIN_WIDTH))
 
 
 @cache
 def stderr() -> Console:
-    """The standard error output."""
+    """Return the standard error output."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """A console that prints data as it is: `[red]` and `:warning:` may be parts of a key."""
+    """Return a console that prints data as it is: `[red]` and `:warning:` may be parts of a key."""
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 

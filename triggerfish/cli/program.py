@@ -66,7 +66,7 @@ program.command(rich_help_panel=SCALE_PANEL)(manifest)
 
 
 def run_program() -> NoReturn:
-    """Run a command. Exits with status 2 and one line for a user's mistake, and with 1 for trouble with Redis."""
+    """Run a command. A TriggerfishError is printed as one line; the exit status is 1 for a SourceError, otherwise 2."""
     escape_unencodable()
     try:
         program()

@@ -29,8 +29,8 @@ def scaler(
     It answers KEDA over gRPC, and serves Prometheus metrics, JSON and a status page over HTTP (default port 8080).
     """
     start_serving(log_level)
-    with scaler_extra("scaler"):
-        from scaler.server import ScalerServer
+    require_extra("scaler", "triggerfish scaler")
+    from scaler.server import ScalerServer
 
     settings = load_settings_with(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
     asyncio.run(ScalerServer(settings).run_until_signalled())

@@ -9,8 +9,8 @@ __all__ = ["start_serving"]
 
 
 def start_serving(log_level: LogLevel) -> None:
-    """Exit at a signal until the command handles it, log to the standard error output, and leave out the metrics'
-    `_created` series, one for each counter. Call it before slow imports.
+    """Exit at a signal until the command handles it, log to the standard error output, and disable the `_created`
+    series, which every counter would have. Call it before slow imports.
     """
     exit_on_termination()
     from prometheus_client import disable_created_metrics

@@ -56,8 +56,7 @@ def up(
     """
     on_terminal = stdout().is_terminal
     start_serving(LogLevel.WARNING if on_terminal else log_level)
-    with scaler_extra("up"):
-        from scaler.local_app import LocalApp
+    require_extra("scaler", "triggerfish up")
     from listeners.functions.loading import load_app
     from scaler.local_app import LocalApp
 
