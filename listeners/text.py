@@ -1,6 +1,9 @@
-"""Decoding of bytes, and escaping of untrusted text for display."""
+"""Decoding of bytes, escaping of untrusted text for display, and suggestions for misspelt names."""
 
-__all__ = ["decode", "printable"]
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["closest", "decode", "did_you_mean", "printable"]
 
 
 def decode(raw: bytes) -> str:
@@ -19,3 +22,16 @@ def printable(text: str, max_characters: int = 120) -> str:
         for character in text[: max_characters + 1]
     )
     return shown if len(shown) <= max_characters else f"{shown[: max_characters - 1]}…"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a misspelt one, regardless of case; None if none is close."""
+    by_folded = {one.lower(): one for one in known}
+    matches = get_close_matches(name.lower(), by_folded, n=1)
+    return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests the closest known name, followed by a space; empty if none is close."""
+    match = closest(name, known)
+    return f"Did you mean {match}? " if match is not None else ""

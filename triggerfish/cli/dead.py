@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from listeners.errors import ConfigurationError
+from listeners.text import did_you_mean
 from triggerfish.cli.options import AppArgument, ConfigOption, ConnectionOption, JsonOption, load_settings_with
 from triggerfish.cli.output import print_json, print_line, stdout
 
@@ -185,7 +186,8 @@ async def _dead_letters(where: _Where) -> "AsyncIterator[DeadLetters]":
     settings = load_settings_with(where.config, where.connection)
     functions = load_app(where.app).functions
     if where.function_name not in functions:
-        raise ConfigurationError("FUNCTION", where.function_name, f"The app has {', '.join(functions)}.")
+        fix = f"{did_you_mean(where.function_name, functions)}The app has {', '.join(functions)}."
+        raise ConfigurationError("FUNCTION", where.function_name, fix)
     trigger = functions[where.function_name].trigger
     if isinstance(trigger, PubSubTrigger):
         fix = "Pub/sub messages are not kept, so it has no dead letters."
