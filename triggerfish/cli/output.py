@@ -14,7 +14,7 @@ from listeners.text import printable
 if TYPE_CHECKING:
     from scaler.monitoring.status import KeyStatus, TriggerStatus
 
-__all__ = ["error_line", "instances_line", "print_json", "print_line", "stderr", "stdout", "trigger_table"]
+__all__ = ["causes", "error_line", "instances_line", "print_json", "print_line", "stderr", "stdout", "trigger_table"]
 
 #: Where the output is no terminal, a table may be this wide.
 LEAST_WIDTH = 120
@@ -68,6 +68,12 @@ def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:
             owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
             table.add_row(*(Text(printable(cell)) for cell in ((owner, *row) if owned else row)))
     return table
+
+
+def causes(triggers: "Iterable[TriggerStatus]") -> list[Text]:
+    """One red line for each reason why triggers cannot be measured, for below their table."""
+    distinct = dict.fromkeys(status.error for status in triggers if status.error is not None)
+    return [Text(printable(error, MAX_LINE_CHARACTERS), "red") for error in distinct]
 
 
 def instances_line(running: int, draining: int, target: int, crashes: int) -> RenderableType:

@@ -173,10 +173,10 @@ def test_a_port_in_use(triggerfish: Triggerfish, app: Path, server: Server, take
     port = str(taken_port)
     options = {"CONNECTION": server.address, "LOG": "error", **local}
     http = triggerfish(*arguments, "--http-port", port, **options, SCALER__GRPC_PORT="0")
-    assert is_a_mistake(http, "http_port", port)
+    assert is_a_mistake(http, "http_port", port, "--http-port", "__HTTP_PORT")
     if command != "run":
         grpc = triggerfish(*arguments, "--grpc-port", port, "--http-port", "0", **options)
-        assert is_a_mistake(grpc, "scaler.grpc_port", port)
+        assert is_a_mistake(grpc, "scaler.grpc_port", port, "--grpc-port", "TRIGGERFISH_SCALER__GRPC_PORT")
 
 
 def test_a_log_level_that_does_not_exist(triggerfish: Triggerfish, app: Path) -> None:
@@ -245,12 +245,13 @@ def test_an_unreachable_redis(triggerfish: Triggerfish, app: Path) -> None:
     checked = triggerfish("check", app.name, CONNECTION=f"{address},password={SECRET}")
     assert (checked.returncode, checked.stderr) == (1, "")
     assert [line.split()[0] for line in checked.stdout.splitlines()] == ["FAIL"] * 3
-    assert all(f"connecting to {address}" in line for line in checked.stdout.splitlines())
+    assert all(f"connecting to {address} was refused" in line for line in checked.stdout.splitlines())
+    assert all("Is Redis running there?" in line and "--connection" in line for line in checked.stdout.splitlines())
     explained = triggerfish("explain", app.name, CONNECTION=f"{address},password={SECRET}")
     assert explained.returncode == 1
     lines = explained.stderr.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["handle", "settle"]
-    assert all(f"connecting to {address}" in line for line in lines)
+    assert all(f"connecting to {address} was refused" in line for line in lines)
     assert explained.stdout.count("unavailable") == 2
     assert SECRET not in checked.stdout + explained.stdout + explained.stderr
 
