@@ -3,7 +3,8 @@
 import argparse
 import signal
 
-from triggerfish.testing.server import PortTakenError, Server, embedded_binary
+from listeners.errors import MissingExtraError
+from triggerfish.testing.server import PortTakenError, Server, StartError, embedded_binary
 
 
 def main() -> None:
@@ -18,6 +19,8 @@ def main() -> None:
         server = Server(embedded_binary(), port=port)
     except PortTakenError:
         parser.error(f"port {port} is in use: choose another with --port")
+    except (MissingExtraError, StartError) as error:
+        parser.exit(1, f"{parser.prog}: {' '.join(str(error).split())}\n")
     with server:
         print(f"Valkey is listening on {server.address}; Ctrl-C stops it and deletes its data", flush=True)  # noqa: T201
         signal.sigwait(signals)

