@@ -180,10 +180,11 @@ def test_a_port_in_use(triggerfish: Triggerfish, app: Path, server: Server, take
 
 
 def test_a_log_level_that_does_not_exist(triggerfish: Triggerfish, app: Path) -> None:
-    """An unknown log level exits with status 2 and lists the valid levels."""
-    finished = triggerfish("run", app.name, "--log-level", "loud")
+    """An unknown log level exits with status 2, lists the valid levels and suggests the closest."""
+    finished = triggerfish("run", app.name, "--log-level", "inof")
     assert finished.returncode == 2
-    assert "'debug', 'info', 'warning', 'error'" in " ".join(finished.stderr.replace("│", " ").split())
+    printed = " ".join(finished.stderr.replace("│", " ").split())
+    assert "Did you mean info? Use one of debug, info, warning, error." in printed
 
 
 def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
@@ -201,6 +202,26 @@ def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
     assert all(f"on {server.address}: Valkey 9.1" in line for line in lines)
     assert [line.partition(": ")[0] for line in warnings] == [f"warn {server.address}"]
     assert not {"cmdstat_xgroup|create", "cmdstat_rpush", "cmdstat_set"} & changed
+
+
+def test_one_command_for_all_keyspace_notifications(triggerfish: Triggerfish, app: Path, server: Server) -> None:
+    """Triggers that need different keyspace notifications get the same command, after which none warns."""
+    channels = ("__keyevent@0__:expired", "__keyspace@0__:orders", "__keyevent@0__:lpush")
+    functions = (
+        f"@app.pubsub_trigger(channel='{channel}')\ndef function_{number}(message: str) -> None: ...\n"
+        for number, channel in enumerate(channels)
+    )
+    app.write_text("from triggerfish import App\napp = App('shop')\n" + "".join(functions))
+    printed = triggerfish("check", app.name, CONNECTION=server.address).stdout
+    commands = re.findall(r"CONFIG SET (notify-keyspace-events) (\S+)", printed)
+    assert len(commands) == len(channels)
+    [(name, flags)] = set(commands)
+    with server.client() as client:
+        client.config_set(name, flags)
+        try:
+            assert "CONFIG SET notify" not in triggerfish("check", app.name, CONNECTION=server.address).stdout
+        finally:
+            client.config_set(name, "")
 
 
 def test_the_acl_rule(triggerfish: Triggerfish, app: Path, server: Server) -> None:
