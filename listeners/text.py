@@ -1,6 +1,9 @@
-"""Decoding of bytes, and escaping of untrusted text for display."""
+"""Decoding of bytes, escaping of untrusted text for display, and suggestions for misspelt names."""
 
-__all__ = ["decode", "printable"]
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["closest", "decode", "did_you_mean", "printable"]
 
 
 def decode(raw: bytes) -> str:
@@ -21,3 +24,16 @@ def printable(text: str, max_characters: int | None = 120) -> str:
     if max_characters is None or len(shown) <= max_characters:
         return shown
     return f"{shown[: max_characters - 1]}…"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a misspelt one, regardless of case; None if none is close."""
+    by_folded = {one.lower(): one for one in known}
+    matches = get_close_matches(name.lower(), by_folded, n=1)
+    return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests the closest known name, followed by a space; empty if none is close."""
+    match = closest(name, known)
+    return f"Did you mean {match}? " if match is not None else ""

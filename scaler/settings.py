@@ -1,8 +1,10 @@
 """All settings of `triggerfish`, by flag, environment (TRIGGERFISH_...) or file, in order of precedence."""
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -21,8 +23,16 @@ from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
 from listeners.settings import HostSettings
+from listeners.text import did_you_mean
 
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
+
+PREFIX = "TRIGGERFISH_"
+#: Variables that are no settings: those of --config, --log-level and an instance's name.
+OTHER_VARIABLES = frozenset({"TRIGGERFISH_CONFIG", "TRIGGERFISH_LOG", "TRIGGERFISH_INSTANCE"})
+#: What Kubernetes injects for a Service named triggerfish or triggerfish-...: its address, ports and links.
+SERVICE_VARIABLE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_.+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 class TlsSettings(BaseModel):
@@ -110,7 +120,7 @@ class Settings(BaseSettings):
     """All settings. `connection` is the default Redis, `connections` are the named ones."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TRIGGERFISH_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
     )
     file: ClassVar[Path | None] = None
 
@@ -157,21 +167,49 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
         pass
 
     FromFile.file = file
+    _check_variables()
     try:
         return _with_valid_connections(FromFile(**flags))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
+        hint = did_you_mean(name, _names(Settings)) if problem["type"] == "extra_forbidden" else ""
         raise ConfigurationError(
             name or "settings",
             problem["input"] if _may_be_shown(name, problem["type"], problem["input"]) else None,
-            f"{problem['msg']} (set by flag, TRIGGERFISH_{name.replace('.', '__').upper()} or settings file).",
+            f"{hint}{problem['msg']} (set by flag, TRIGGERFISH_{name.replace('.', '__').upper()} or settings file).",
         ) from None
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigurationError("environment", None, f"A variable does not parse: {error}.") from None
     except (OSError, ValueError, TypeError, AttributeError, YAMLError) as error:
         first_line = str(error).splitlines()[0]
         raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {first_line}.") from None
+
+
+def _check_variables() -> None:
+    """Raise ConfigurationError for a variable with our prefix that no setting reads, without its value."""
+    names = {f"{PREFIX}{name.replace('.', '__').upper()}" for name in _names(Settings)} | OTHER_VARIABLES
+    for given, value in os.environ.items():
+        variable = given.upper()
+        section = variable.partition("__")[0]
+        if not variable.startswith(PREFIX) or section in names or _of_a_service(variable, value):
+            continue
+        fix = f"{did_you_mean(variable, names)}There is no such setting. Correct or unset the variable."
+        raise ConfigurationError(given, None, fix)
+
+
+def _of_a_service(variable: str, value: str) -> bool:
+    """Return whether Kubernetes injects such a variable. TRIGGERFISH_..._PORT is one only if its value is a link."""
+    return bool(SERVICE_VARIABLE.search(variable) or (variable.endswith("_PORT") and SERVICE_LINK.match(value)))
+
+
+def _names(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the names of all settings and sections, with dots."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}"
+        for candidate in (field.annotation, *get_args(field.annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                yield from _names(candidate, f"{prefix}{name}.")
 
 
 def _may_be_shown(name: str, problem: str, value: object) -> bool:

@@ -42,6 +42,8 @@ class Demo:
     began: float = field(default_factory=time.monotonic)
     produced: dict[str, int] = field(default_factory=dict)
     instances_at_end: int | None = None
+    #: The table at the end of the script, before the app is stopped.
+    final_picture: RenderableType | None = None
 
     @property
     def seconds(self) -> float:
@@ -74,6 +76,7 @@ class Demo:
         await self._until(self._at_minimum)
         self.instances_at_end = len(self.local.instances.running)
         self.phase = "done"
+        self.final_picture = self.picture()
 
     async def _push_orders(self) -> None:
         for first in range(0, BURST, 500):
@@ -104,15 +107,19 @@ class Demo:
         return handled == [self.produced[kind] for kind in KINDS]
 
     async def _at_minimum(self) -> bool:
+        """Whether the last sample has no backlog, and the instances have followed it."""
         instances = self.local.instances
-        return len(instances.running) == self.local.autoscaler.target and not instances.draining
+        measured_empty = not any(status.backlog for status in self.local.statuses())
+        return measured_empty and len(instances.running) == self.local.autoscaler.target and not instances.draining
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         while not await condition():  # noqa: ASYNC110  (the condition changes in Redis)
             await asyncio.sleep(0.1)
 
     def picture(self) -> RenderableType:
-        """Return the current phase and the live table."""
+        """Return the phase and the live table: the current one, or the last one once the script has ended."""
+        if self.final_picture is not None and not self.keep:
+            return self.final_picture
         phase = Text(f"{self.seconds:5.1f} s  {self.phase}", style="bold")
         return Group(phase, Text(), snapshot(self.local))
 

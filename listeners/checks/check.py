@@ -1,7 +1,7 @@
 """Check every trigger of an app, read-only: whether it can be read, how, and what may go wrong."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry
 
@@ -16,6 +16,7 @@ from listeners.host.permissions import permissions_for
 from listeners.host.sources import source_for
 from listeners.redis.acl import NO_ACL, SampleCommand, acl_setuser
 from listeners.redis.client import Client
+from listeners.redis.keyspace import merge_suggestions
 from listeners.settings import HostSettings
 
 __all__ = ["CheckResult", "acl_commands", "check"]
@@ -40,7 +41,20 @@ class CheckResult:
 
 
 async def check(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
-    """Check the triggers one after another. Raises ConfigurationError if a connection is unknown or unusable."""
+    """Check the triggers, and yield the results in the order of declaration.
+
+    Raises ConfigurationError if a connection is unknown or unusable.
+    """
+    results = [result async for result in _check_each(app, connections, settings)]
+    merged: dict[str, Iterator[str]] = {}
+    for address in dict.fromkeys(result.address for result in results):
+        merged[address] = iter(merge_suggestions([one.detail for one in results if one.address == address]))
+    for result in results:
+        yield replace(result, detail=next(merged[result.address]))
+
+
+async def _check_each(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
+    """Check the triggers one after another."""
     specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
     advised: set[ConnectionSpec] = set()
     for function in app.functions.values():

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError, UnusableConnectionError
+from listeners.text import did_you_mean
 
 __all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionReference", "Connections"]
 
@@ -47,12 +48,13 @@ class Connections:
             return self._default
         found = self.named.get(reference.connection.lower())
         if found is None:
-            known = ", ".join(sorted(self.named)) or "none"
+            name, known = reference.connection, ", ".join(sorted(self.named)) or "none"
             raise UnknownConnectionError(
                 "connection",
-                reference.connection,
-                f"The settings define: {known}. Add it as TRIGGERFISH_CONNECTIONS__{reference.connection.upper()}, "
-                "in the settings file under connections, or as a file in connections_dir.",
+                name,
+                f"{did_you_mean(name, self.named)}The settings define: {known}. Add it as "
+                f"TRIGGERFISH_CONNECTIONS__{name.upper()}, in the settings file under connections, or as a file in "
+                "connections_dir.",
             )
         if isinstance(found, ConfigurationError):
             raise UnusableConnectionError(found.field, found.value, found.fix)

@@ -2,13 +2,13 @@
 
 import ipaddress
 import re
-from difflib import get_close_matches
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from listeners.connections.spec import DEFAULT_PORT, ConnectionSpec, Endpoint
 from listeners.errors import ConnectionStringError
+from listeners.text import closest
 
 __all__ = ["parse_connection_string"]
 
@@ -50,8 +50,9 @@ def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
     unknown = sorted(set(options) - _IGNORED_OPTIONS - set(accepted))
     if unknown:
         # The option is not shown: if a password contains a comma, the text after it looks like an option.
-        close = [name for name in accepted if name in unknown[0]] or get_close_matches(unknown[0], accepted, n=1)
-        hint = f" (did you mean {accepted[close[0]]}?)" if close else ""
+        contained = next((option for name, option in accepted.items() if name in unknown[0]), None)
+        close = contained or closest(unknown[0], _OPTIONS)
+        hint = f" (did you mean {close}?)" if close else ""
         raise ConnectionStringError(
             f"It has an unknown option{hint}. Use {', '.join(_OPTIONS)}. If a password contains a comma, use a "
             "redis:// URL and write the comma as %2C."

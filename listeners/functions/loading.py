@@ -143,7 +143,7 @@ def _declared_app(path: Path) -> App:
             raise AppLoadError(f"functions.{name}", None, f"Give it a {' and a '.join(REQUIRED)}.")
         parameters = {key: value for key, value in declaration.items() if key not in REQUIRED}
         try:
-            trigger = parse_declaration(declaration["type"], parameters)
+            trigger = parse_declaration(declaration["type"], parameters, REQUIRED)
         except ConfigurationError as error:
             raise AppLoadError(f"functions.{name}.{error.field}", error.value, error.fix) from None
         app.add(_handler(f"functions.{name}.handler", declaration["handler"]), trigger, name)

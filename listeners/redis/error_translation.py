@@ -1,5 +1,6 @@
 """Translate errors of redis-py and of the network to SourceErrors. Nothing else does."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ _BY_CODE: tuple[tuple[str, type[SourceError]], ...] = (
 
 def translate(error: BaseException, doing: str) -> SourceError:
     """Return the SourceError for an error of redis-py or the network. `doing` is what failed, without any secret."""
-    message = f"{doing}: {str(error) or type(error).__name__}"
+    message = f"{doing}: {_text(error)}"
     for classes, error_class in _BY_CLASS:
         if isinstance(error, classes):
             return error_class(message)
@@ -84,3 +85,21 @@ def translate(error: BaseException, doing: str) -> SourceError:
         if re.search(rf"\b(?:{codes})\b", str(error)):
             return error_class(message)
     return CommandRefusedError(message)
+
+
+#: redis-py's text for a refused connection: "Error 111 connecting to host:port. ..." For a name with several addresses,
+#: the text of asyncio takes the place of the number.
+_REFUSED = re.compile(
+    rf"Error (?:{errno.ECONNREFUSED}|Multiple exceptions: \[Errno {errno.ECONNREFUSED}\].*)"
+    r" connecting to (\S+)\.(?: |$)"
+)
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of an error, with the fix if nothing listens at the address."""
+    if refused := _REFUSED.search(str(error)):
+        return (
+            f"connecting to {refused[1]} was refused. Is Redis running there? Its address comes from --connection, "
+            "TRIGGERFISH_CONNECTION or the trigger's connection"
+        )
+    return str(error) or type(error).__name__

@@ -1,8 +1,9 @@
 """The keyspace and keyevent notifications that a server must publish for a channel. No I/O."""
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["keyspace_warning", "missing_flags", "publishes_new_entries"]
+__all__ = ["keyspace_warning", "merge_suggestions", "missing_flags", "publishes_new_entries"]
 
 #: Flags of notify-keyspace-events and the events that each enables. An unlisted event needs any of them.
 _EVENT_FLAGS = {
@@ -41,6 +42,18 @@ def missing_flags(channel: str, configured: str) -> str:
     return missing
 
 
+_SUGGESTION = "CONFIG SET notify-keyspace-events "
+_SUGGESTED = re.compile(rf"{_SUGGESTION}(\S+)")
+
+
+def merge_suggestions(texts: Sequence[str]) -> list[str]:
+    """Return texts about one server in which all suggestions have the flags of each: they set the same value, so one
+    would undo the other.
+    """
+    flags = "".join(dict.fromkeys("".join(match[1] for text in texts for match in _SUGGESTED.finditer(text))))
+    return [_SUGGESTED.sub(f"{_SUGGESTION}{flags}", text) for text in texts]
+
+
 def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
     """Return a warning if one of the servers does not publish a channel's notifications; empty if all do.
 
@@ -51,7 +64,7 @@ def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
         return ""
     return (
         "; WARNING: the server does not publish these notifications, so no message will arrive. Enable them: "
-        f"CONFIG SET notify-keyspace-events {lacking}{missing_flags(channel, lacking)}"
+        f"{_SUGGESTION}{lacking}{missing_flags(channel, lacking)}"
     )
 
 

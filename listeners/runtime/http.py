@@ -1,6 +1,7 @@
 """HTTP servers: listening on an address, and probe routes."""
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from aiohttp import web
@@ -37,5 +38,7 @@ async def serve(
             await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise ConfigurationError(field, port, f"It cannot be bound ({error.strerror}). Choose another.") from None
+        variable = f"TRIGGERFISH_{field.replace('.', '__').upper()}"
+        fix = f"It cannot be bound ({os.strerror(error.errno or 0)}). Choose another with --http-port or {variable}."
+        raise ConfigurationError(field, port, fix) from None
     return runner, runner.addresses[0][1]

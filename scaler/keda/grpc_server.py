@@ -68,5 +68,6 @@ class GrpcServer:
             raise ConfigurationError(
                 "scaler.grpc_port",
                 settings.grpc_port,
-                "It cannot be bound. Choose another port, or stop the process that listens on this one.",
+                "It cannot be bound. Stop the process that listens on it, or choose another with --grpc-port or "
+                "TRIGGERFISH_SCALER__GRPC_PORT.",
             ) from None

@@ -17,6 +17,7 @@ from scaler.evaluation.evaluator import Evaluator
 from scaler.evaluation.target import app_target
 from scaler.local.processes import Instances
 from scaler.local.scaling_behavior import ScalingBehavior
+from scaler.measuring.outage import OUTAGE_SUFFIX
 from scaler.settings import LocalSettings
 from scaler.triggers.app_triggers import app_triggers
 from scaler.triggers.metadata import ScaledTrigger
@@ -50,6 +51,8 @@ class LocalAutoscaler:
             settings.stabilization_window_seconds,
         )
         self._targets: dict[Owner, int] = {}
+        #: The triggers that cannot be measured, by the cause that was logged.
+        self._failing: dict[str, list[str]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scale until `stop` is set, then drain every process."""
@@ -65,24 +68,35 @@ class LocalAutoscaler:
     async def _poll(self) -> None:
         now = time.monotonic()
         self.instances.reap(now)
-        active = any(await asyncio.gather(*(self._evaluate(owner, s) for owner, s in self._triggers.items())))
+        failing: dict[str, list[str]] = {}
+        active = any(await asyncio.gather(*(self._evaluate(owner, s, failing) for owner, s in self._triggers.items())))
+        self._log_changes(failing)
         self.target = app_target(self._targets.values())
         running = len(self.instances.running)
         wanted = self._behavior.wanted(now, running, self.target, active=active)
         keep = await self._lease_holders() if wanted < running else frozenset()
         await self.instances.scale_to(wanted, now, keep)
 
-    async def _evaluate(self, owner: Owner, scaled: ScaledTrigger) -> bool:
+    async def _evaluate(self, owner: Owner, scaled: ScaledTrigger, failing: dict[str, list[str]]) -> bool:
         """Record a trigger's target, and return whether it is active. On an error, its last target is kept, and the
-        trigger counts as active if that is above 0.
+        trigger counts as active if that is above 0; `failing` gets its name by the cause.
         """
         try:
             evaluation = await self._evaluator.evaluate(owner, scaled)
         except TriggerfishError as error:
-            log.debug("cannot measure %s, keeping its last target: %s", owner.name, error)
+            failing.setdefault(_cause(error), []).append(owner.name)
             return self._targets.get(owner, 0) > 0
         self._targets[owner] = evaluation.target
         return evaluation.active
+
+    def _log_changes(self, failing: dict[str, list[str]]) -> None:
+        """Log each new cause once, and the end of the trouble."""
+        for cause, names in failing.items():
+            if cause not in self._failing:
+                log.warning("cannot measure %s, keeping the last target: %s", ", ".join(names), cause)
+        if self._failing and not failing:
+            log.warning("all triggers can be measured again")  # as loud as the trouble: `up` shows only warnings
+        self._failing = failing
 
     async def _lease_holders(self) -> frozenset[str]:
         """Return the instances that hold a lease. They stop last, so that no message is lost in a handover."""
@@ -99,3 +113,8 @@ class LocalAutoscaler:
             finally:
                 await client.aclose()
         return frozenset(holders)
+
+
+def _cause(error: TriggerfishError) -> str:
+    """Return the text of an error without the times that an outage adds to it."""
+    return str(error).partition(OUTAGE_SUFFIX)[0]

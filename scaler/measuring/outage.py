@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from listeners.errors import SourceError
 from listeners.runtime.backoff import Backoff
 
-__all__ = ["Outage"]
+__all__ = ["OUTAGE_SUFFIX", "Outage"]
 
 #: The longest pause bounds how late the end of an outage is noticed. KEDA polls every 30 s, the HPA every 15 s.
 FIRST_PAUSE_SECONDS = 0.25
 LAST_PAUSE_SECONDS = 5.0
+#: What follows the cause in the text of an error: since when it has lasted, and until when Redis is not tried.
+OUTAGE_SUFFIX = " (failing since "
 
 
 class Outage:
@@ -35,7 +37,7 @@ class Outage:
         self._until = time.monotonic() + pause_seconds
         next_attempt = now + timedelta(seconds=math.ceil(pause_seconds))
         self._error = type(error)(
-            f"{error} (failing since {self._since:%Y-%m-%d %H:%M:%S} UTC; next attempt by {next_attempt:%H:%M:%S})"
+            f"{error}{OUTAGE_SUFFIX}{self._since:%Y-%m-%d %H:%M:%S} UTC; next attempt by {next_attempt:%H:%M:%S})"
         )
 
     def over(self) -> None:

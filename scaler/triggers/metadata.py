@@ -19,6 +19,8 @@ KEDA_KEYS = frozenset(
     {"scaleraddress", "enabletls", "unsafessl", "cacert", "tlsclientcert", "tlsclientkey", "tlscertfile"}
 )
 
+#: The keys of metadata that are not parameters of the trigger.
+SIBLINGS = ("type", "function", "app", "activationMessages", "maxInstances")
 #: The keys that a metric's name depends on.
 NAME_KEYS = frozenset({"connection", "keys", "channel", "consumergroup", "function"})
 MAX_INSTANCES_DEFAULT = 100
@@ -90,7 +92,7 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     labels = {name: _take(given, by_folded, name) or "" for name in ("function", "app")}
     activation = _number("activationMessages", _take(given, by_folded, "activationmessages"), 0)
     max_instances = _number("maxInstances", _take(given, by_folded, "maxinstances"), 1)
-    trigger = parse_declaration(type_name, given)
+    trigger = parse_declaration(type_name, given, SIBLINGS)
     _check_size(metadata)
     resolved = {key.removesuffix("FromEnv").lower() for key in metadata if key.endswith("FromEnv")}
     return ScaledTrigger(

@@ -45,7 +45,8 @@ def settings_page() -> str:
         "",
         "A setting comes from an option of the command line, an environment variable, or a YAML file (`--config`, or",
         "`TRIGGERFISH_CONFIG`), in this order. In the environment, nested names are joined by two underscores:",
-        "`host.lease_seconds` is `TRIGGERFISH_HOST__LEASE_SECONDS`. An unknown setting is an error.",
+        "`host.lease_seconds` is `TRIGGERFISH_HOST__LEASE_SECONDS`. An unknown setting or variable is an",
+        "error; variables that Kubernetes injects for a Service named `triggerfish-...` are ignored.",
         "",
         "`TRIGGERFISH_LOG` is the log level (`--log-level`). `TRIGGERFISH_INSTANCE` is an instance's name. It must be",
         "unique; by default it consists of the host name, the process ID and random characters.",
@@ -96,6 +97,7 @@ def triggers_page() -> str:
         "",
         "Without `connection` and `connection_string` a trigger reads the default Redis: that of the setting",
         "`connection`, or else `127.0.0.1:6379`.",
+        "Triggers of functions without decorators stand in a [declaration file](declaration-files.md).",
     ]
     return _page(lines)
 

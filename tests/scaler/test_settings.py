@@ -122,6 +122,51 @@ def test_an_invalid_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings(None)
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("TRIGGERFISH_CONECTION", "TRIGGERFISH_CONNECTION"),
+        ("TRIGGERFISH_HOST_LEASE_SECONDS", "TRIGGERFISH_HOST__LEASE_SECONDS"),
+        ("TRIGGERFISH_SCALER_GRPC_PORT", "TRIGGERFISH_SCALER__GRPC_PORT"),
+        ("TRIGGERFISH_SCALAR__GRPC_PORT", "TRIGGERFISH_SCALER__GRPC_PORT"),
+        ("triggerfish_conection", "TRIGGERFISH_CONNECTION"),
+    ],
+)
+def test_a_misspelt_variable(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
+    """A variable that no setting reads is an error that suggests the closest one and does not show the value."""
+    monkeypatch.setenv(variable, "hunter2")
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: Did you mean {meant}\?") as caught:
+        load_settings(None)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_misspelt_setting(write_file: WriteFile) -> None:
+    """The error for a misspelt setting in the file suggests the closest one."""
+    with pytest.raises(ConfigurationError, match=r"^host\.lease_second: Did you mean host\.lease_seconds\?"):
+        load_settings(write_file("host: {lease_second: 5}"))
+
+
+@pytest.mark.parametrize(
+    "service", ["TRIGGERFISH", "TRIGGERFISH_SCALER", "TRIGGERFISH_SCALER_GRPC", "TRIGGERFISH_SHOP"]
+)
+def test_variables_of_a_kubernetes_service(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    """The variables that Kubernetes injects for a Service are no settings, whatever the Service's name."""
+    link = f"{service}_PORT_6000_TCP"
+    variables = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "6000",
+        f"{service}_SERVICE_PORT_GRPC": "6000",
+        f"{service}_PORT": "tcp://10.0.0.1:6000",
+        link: "tcp://10.0.0.1:6000",
+        f"{link}_PROTO": "tcp",
+        f"{link}_PORT": "6000",
+        f"{link}_ADDR": "10.0.0.1",
+    }
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert load_settings(None).scaler.grpc_port == 6000
+
+
 def test_a_variable_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable for a whole section that is not JSON is an error that names the section, not a file."""
     monkeypatch.setenv("TRIGGERFISH_SCALER", "{bad")

@@ -59,7 +59,7 @@ RELEASES = {
 }
 
 #: CI requires every release; elsewhere the system's redis-server may be missing.
-ALL_REQUIRED = os.environ.get("TRIGGERFISH_REQUIRE_ALL_SERVERS") == "1"
+ALL_REQUIRED = os.environ.get("TEST_REQUIRE_ALL_SERVERS") == "1"
 
 
 def present(*names: str) -> list[str]:

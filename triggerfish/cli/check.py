@@ -39,6 +39,8 @@ def check(
     Loads the app, connects to its Redis, and reports for each trigger how it will be read. Warns of server settings
     that may lose entries, such as eviction or no persistence. Read-only.
 
+    A line begins with `ok` or `FAIL` for a trigger, or with `warn` for a risk, which does not change the exit status.
+
     Exits with status 1 if a trigger cannot be read, for example because the user may not run a command that it needs.
     """
     settings = load_settings_with(config, connection)

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from listeners.errors import ConfigurationError
-from listeners.text import printable
+from listeners.text import did_you_mean, printable
 from triggerfish.cli.options import (
     AppArgument,
     ConfigOption,
@@ -207,7 +207,8 @@ def _selection(app: str, function_name: str, config: Path | None, connection: st
     settings = load_settings_with(config, connection)
     functions = loaded_app(app).functions
     if function_name not in functions:
-        raise ConfigurationError("FUNCTION", function_name, f"The app has {', '.join(functions)}.")
+        fix = f"{did_you_mean(function_name, functions)}The app has {', '.join(functions)}."
+        raise ConfigurationError("FUNCTION", function_name, fix)
     trigger = functions[function_name].trigger
     if isinstance(trigger, PubSubTrigger):
         fix = "Pub/sub messages are not kept, so it has no dead letters."

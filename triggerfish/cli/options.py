@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from listeners.text import did_you_mean
+
 if TYPE_CHECKING:
     from listeners.functions.app import App
     from scaler.settings import Settings
@@ -55,11 +57,21 @@ ConnectionOption = Annotated[
         help="Default Redis: host:port,option=value or a redis:// URL. Put passwords into TRIGGERFISH_CONNECTION.",
     ),
 ]
+
+
+def _log_level(value: str) -> LogLevel:
+    try:
+        return LogLevel(value.lower())
+    except ValueError:
+        levels = ", ".join(LogLevel)
+        raise typer.BadParameter(
+            f"{value!r} is no level. {did_you_mean(value, LogLevel)}Use one of {levels}."
+        ) from None
+
+
 LogLevelOption = Annotated[
     LogLevel,
-    typer.Option(
-        metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG", case_sensitive=False
-    ),
+    typer.Option(parser=_log_level, metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG"),
 ]
 GrpcPortOption = Annotated[
     int | None, typer.Option(metavar="PORT", help="gRPC port for KEDA (default 6000; 0 picks a free port).")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scaler.monitoring.status import KeyStatus, TriggerStatus
 
 __all__ = [
+    "causes",
     "error_line",
     "escape_unencodable",
     "instances_line",
@@ -95,6 +96,12 @@ def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:
             owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
             table.add_row(*(Text(printable(cell)) for cell in ((owner, *row) if owned else row)))
     return table
+
+
+def causes(triggers: "Iterable[TriggerStatus]") -> list[Text]:
+    """Return one red line for each reason why triggers cannot be measured, for below their table."""
+    distinct = dict.fromkeys(status.error for status in triggers if status.error is not None)
+    return [Text(printable(error, None), "red") for error in distinct]
 
 
 def instances_line(running: int, draining: int, target: int, crashes: int) -> RenderableType:

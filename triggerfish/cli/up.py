@@ -85,11 +85,12 @@ def snapshot(local: "LocalApp") -> "RenderableType":
     """Return the current backlog and processes of an app."""
     from rich.console import Group
 
-    from triggerfish.cli.output import instances_line, trigger_table
+    from triggerfish.cli.output import causes, instances_line, trigger_table
 
     instances = local.instances
     line = instances_line(len(instances.running), len(instances.draining), local.autoscaler.target, instances.crashes)
-    return Group(trigger_table(local.statuses()), line)
+    statuses = list(local.statuses())
+    return Group(trigger_table(statuses), *causes(statuses), line)
 
 
 async def show_while(

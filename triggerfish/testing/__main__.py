@@ -4,7 +4,7 @@ import argparse
 import signal
 
 from listeners.errors import ConfigurationError
-from triggerfish.testing.server import PortTakenError, Server, embedded_binary
+from triggerfish.testing.server import PortTakenError, Server, StartError, embedded_binary
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
         parser.error(str(error))
     except PortTakenError:
         parser.exit(2, f"{parser.prog}: port {port} is in use: choose another with --port\n")
+    except StartError as error:
+        parser.exit(1, f"{parser.prog}: {' '.join(str(error).split())}\n")
     with server:
         print(f"Valkey is listening on {server.address}; Ctrl-C stops it and deletes its data", flush=True)  # noqa: T201
         signal.sigwait(signals)

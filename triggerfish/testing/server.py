@@ -17,7 +17,7 @@ from listeners.errors import ConfigurationError
 from listeners.runtime.child_processes import die_with_parent
 from listeners.runtime.extras import require_extra
 
-__all__ = ["PortTakenError", "Server", "embedded_binary"]
+__all__ = ["PortTakenError", "Server", "StartError", "embedded_binary"]
 
 START_SECONDS = 10.0
 ANSWER_SECONDS = 1.0
@@ -39,7 +39,11 @@ def embedded_binary() -> Path:
     return found[0]
 
 
-class PortTakenError(RuntimeError):
+class StartError(RuntimeError):
+    """The server did not start."""
+
+
+class PortTakenError(StartError):
     """Another process listens on the port, or on the port of the cluster bus."""
 
 
@@ -109,7 +113,7 @@ class Server:
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 output_end = log.read_text(errors="replace")[-500:]
-                problem = PortTakenError if "Address already in use" in output_end else RuntimeError
+                problem = PortTakenError if "Address already in use" in output_end else StartError
                 raise problem(f"{self._binary} did not start: {output_end}")
             time.sleep(0.01)
         return process

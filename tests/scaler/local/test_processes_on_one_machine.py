@@ -232,8 +232,10 @@ async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio
         assert app.scaler.instances.running == [newest]
 
 
-async def test_redis_down_holds_the_count(own_server: Server) -> None:
-    """While Redis is down, the number of instances does not change, however short cooldown and window are."""
+async def test_redis_down_holds_the_count(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """While Redis is down, the number of instances does not change, however short cooldown and window are. Each cause
+    is logged once, and so is the end.
+    """
     with own_server.client() as client:
         client.set("hold", "1")
         client.rpush("jobs", *range(15))
@@ -243,6 +245,11 @@ async def test_redis_down_holds_the_count(own_server: Server) -> None:
         own_server.process.wait()
         await eventually(lambda: app.rounds[-10:] == ["unavailable"] * 10)
         assert (app.running, app.scaler.target, app.scaler.instances.crashes) == (2, 2, 0)
+        causes = [record.getMessage() for record in caplog.records if "cannot measure" in record.getMessage()]
+        assert f"connecting to {own_server.address} was refused" in causes[-1]
+        assert len(causes) == len(set(causes))
+        own_server.restart()
+        await eventually(lambda: "all triggers can be measured again" in caplog.messages)
 
 
 async def test_children_die_with_their_parent(server: Server) -> None:

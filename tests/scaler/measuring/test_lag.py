@@ -20,7 +20,7 @@ from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.scaler.measuring.histories import GROUP, STREAM, Step, histories, play, undelivered
 from triggerfish.testing.server import Server
 
-HISTORIES = int(os.environ.get("TRIGGERFISH_HISTORIES", "1000"))
+HISTORIES = int(os.environ.get("TEST_HISTORIES", "1000"))
 MEASURED = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
 
 

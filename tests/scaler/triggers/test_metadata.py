@@ -149,8 +149,25 @@ def test_an_unknown_key_is_rejected_by_name() -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_metadata({**LIST, "pasword": "hunter2"})
     assert caught.value.field == "pasword"
-    assert "batch_size" in str(caught.value)
+    assert "batchSize" in str(caught.value)
+    assert "batch_size" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "meant"),
+    [
+        ({"messagesPerWorkr": "5"}, "messagesPerWorker"),
+        ({"maxInstanes": "5"}, "maxInstances"),
+        ({"messages_per_workers": "5"}, "messagesPerWorker"),
+        ({"type": "RedisListTriger"}, "RedisListTrigger"),
+        ({"delivery": "atleastonce"}, "at-least-once"),
+    ],
+)
+def test_a_misspelt_name_has_a_suggestion(change: dict[str, str], meant: str) -> None:
+    """The error for a misspelt key, type or value suggests the closest one."""
+    with pytest.raises(ConfigurationError, match=rf"Did you mean {meant}\?"):
+        read_metadata({**LIST, **change})
 
 
 @pytest.mark.parametrize(
@@ -164,21 +181,21 @@ def test_an_unknown_key_is_rejected_by_name() -> None:
         ({"keys": "   "}, "keys", "   "),
         ({"keys": "a a"}, "keys", "a a"),
         ({"connection": " "}, "connection", " "),
-        ({"messagesPerWorker": "0"}, "messages_per_worker", "0"),
-        ({"messagesPerWorker": "-1"}, "messages_per_worker", "-1"),
-        ({"messagesPerWorker": "many"}, "messages_per_worker", "many"),
-        ({"messagesPerWorker": "1.5"}, "messages_per_worker", "1.5"),
-        ({"messagesPerWorker": ""}, "messages_per_worker", ""),
-        ({"batchSize": "0"}, "batch_size", "0"),
-        ({"callTimeoutSeconds": "0"}, "call_timeout_seconds", "0"),
-        ({"pollingIntervalMs": "0"}, "polling_interval_ms", "0"),
+        ({"messagesPerWorker": "0"}, "messagesPerWorker", "0"),
+        ({"messagesPerWorker": "-1"}, "messagesPerWorker", "-1"),
+        ({"messagesPerWorker": "many"}, "messagesPerWorker", "many"),
+        ({"messagesPerWorker": "1.5"}, "messagesPerWorker", "1.5"),
+        ({"messagesPerWorker": ""}, "messagesPerWorker", ""),
+        ({"batchSize": "0"}, "batchSize", "0"),
+        ({"callTimeoutSeconds": "0"}, "callTimeoutSeconds", "0"),
+        ({"pollingIntervalMs": "0"}, "pollingIntervalMs", "0"),
         ({"activationMessages": "-1"}, "activationMessages", "-1"),
         ({"activationMessages": "1.0"}, "activationMessages", "1.0"),
         ({"activationMessages": "9" * 5000}, "activationMessages", "9" * 5000),
         ({"maxInstances": "0"}, "maxInstances", "0"),
         ({"maxInstances": "ten"}, "maxInstances", "ten"),
         ({"maxInstances": str(2**31 + 1)}, "maxInstances", str(2**31 + 1)),
-        ({"listPopFromBeginning": "perhaps"}, "list_pop_from_beginning", "perhaps"),
+        ({"listPopFromBeginning": "perhaps"}, "listPopFromBeginning", "perhaps"),
         ({"delivery": "exactly-once"}, "delivery", "exactly-once"),
     ],
 )

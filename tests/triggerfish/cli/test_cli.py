@@ -167,17 +167,18 @@ def test_a_port_in_use(triggerfish: Triggerfish, app: Path, server: Server, take
     port = str(taken_port)
     options = {"CONNECTION": server.address, "LOG": "error", **local}
     http = triggerfish(*arguments, "--http-port", port, **options, SCALER__GRPC_PORT="0")
-    assert is_a_mistake(http, "http_port", port)
+    assert is_a_mistake(http, "http_port", port, "--http-port", "__HTTP_PORT")
     if command != "run":
         grpc = triggerfish(*arguments, "--grpc-port", port, "--http-port", "0", **options)
-        assert is_a_mistake(grpc, "scaler.grpc_port", port)
+        assert is_a_mistake(grpc, "scaler.grpc_port", port, "--grpc-port", "TRIGGERFISH_SCALER__GRPC_PORT")
 
 
 def test_a_log_level_that_does_not_exist(triggerfish: Triggerfish, app: Path) -> None:
-    """An unknown log level exits with status 2 and lists the valid levels."""
-    finished = triggerfish("run", app.name, "--log-level", "loud")
+    """An unknown log level exits with status 2, lists the valid levels and suggests the closest."""
+    finished = triggerfish("run", app.name, "--log-level", "inof")
     assert finished.returncode == 2
-    assert "'debug', 'info', 'warning', 'error'" in " ".join(finished.stderr.replace("│", " ").split())
+    printed = " ".join(finished.stderr.replace("│", " ").split())
+    assert "Did you mean info? Use one of debug, info, warning, error." in printed
 
 
 def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
@@ -195,6 +196,26 @@ def test_check(triggerfish: Triggerfish, app: Path, server: Server) -> None:
     assert all(f"on {server.address}: Valkey 9.1" in line for line in lines)
     assert [line.partition(": ")[0] for line in warnings] == [f"warn {server.address}"]
     assert not {"cmdstat_xgroup|create", "cmdstat_rpush", "cmdstat_set"} & changed
+
+
+def test_one_command_for_all_keyspace_notifications(triggerfish: Triggerfish, app: Path, server: Server) -> None:
+    """Triggers that need different keyspace notifications get the same command, after which none warns."""
+    channels = ("__keyevent@0__:expired", "__keyspace@0__:orders", "__keyevent@0__:lpush")
+    functions = (
+        f"@app.pubsub_trigger(channel='{channel}')\ndef function_{number}(message: str) -> None: ...\n"
+        for number, channel in enumerate(channels)
+    )
+    app.write_text("from triggerfish import App\napp = App('shop')\n" + "".join(functions))
+    printed = triggerfish("check", app.name, CONNECTION=server.address).stdout
+    commands = re.findall(r"CONFIG SET (notify-keyspace-events) (\S+)", printed)
+    assert len(commands) == len(channels)
+    [(name, flags)] = set(commands)
+    with server.client() as client:
+        client.config_set(name, flags)
+        try:
+            assert "CONFIG SET notify" not in triggerfish("check", app.name, CONNECTION=server.address).stdout
+        finally:
+            client.config_set(name, "")
 
 
 def test_the_acl_rule(triggerfish: Triggerfish, app: Path, server: Server) -> None:
@@ -239,12 +260,13 @@ def test_an_unreachable_redis(triggerfish: Triggerfish, app: Path) -> None:
     checked = triggerfish("check", app.name, CONNECTION=f"{address},password={SECRET}")
     assert (checked.returncode, checked.stderr) == (1, "")
     assert [line.split()[0] for line in checked.stdout.splitlines()] == ["FAIL"] * 3
-    assert all(f"connecting to {address}" in line for line in checked.stdout.splitlines())
+    assert all(f"connecting to {address} was refused" in line for line in checked.stdout.splitlines())
+    assert all("Is Redis running there?" in line and "--connection" in line for line in checked.stdout.splitlines())
     explained = triggerfish("explain", app.name, CONNECTION=f"{address},password={SECRET}")
     assert explained.returncode == 1
     lines = explained.stderr.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["handle", "settle"]
-    assert all(f"connecting to {address}" in line for line in lines)
+    assert all(f"connecting to {address} was refused" in line for line in lines)
     assert explained.stdout.count("unavailable") == 2
     assert SECRET not in checked.stdout + explained.stdout + explained.stderr
 
