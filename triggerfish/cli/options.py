@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from listeners.runtime.logs import LogFormat
+
 if TYPE_CHECKING:
     from scaler.settings import Settings
 
@@ -16,6 +18,8 @@ __all__ = [
     "GrpcPortOption",
     "HttpPortOption",
     "JsonOption",
+    "LogFormat",
+    "LogFormatOption",
     "LogLevel",
     "LogLevelOption",
     "MaxInstancesOption",
@@ -53,6 +57,9 @@ ConnectionOption = Annotated[
 ]
 LogLevelOption = Annotated[
     LogLevel, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG")
+]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option(metavar="FORMAT", help="text or json.", envvar="TRIGGERFISH_LOG_FORMAT")
 ]
 GrpcPortOption = Annotated[
     int | None, typer.Option(metavar="PORT", help="gRPC port for KEDA (default 6000; 0 picks a free port).")

@@ -12,6 +12,8 @@ from triggerfish.cli.options import (
     ConfigOption,
     ConnectionOption,
     HttpPortOption,
+    LogFormat,
+    LogFormatOption,
     LogLevel,
     LogLevelOption,
     load_settings_with,
@@ -30,6 +32,7 @@ def run(
     connection: ConnectionOption = None,
     http_port: HttpPortOption = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run one instance of an app in this process.
 
@@ -37,11 +40,12 @@ def run(
     signal exits at once.
     """
     from listeners.functions.loading import load_app
-    from listeners.host.host import Host
+    from listeners.host.host import Host, instance_name
 
-    start_serving(log_level)
+    instance = instance_name()
+    start_serving(log_level, log_format, instance)
     settings = load_settings_with(config, connection, host={"http_port": http_port})
-    host = Host(load_app(app), settings.redis_connections(), settings.host)
+    host = Host(load_app(app), settings.redis_connections(), settings.host, instance=instance)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run_and_exit(host))
 

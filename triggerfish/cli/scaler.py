@@ -8,6 +8,8 @@ from triggerfish.cli.options import (
     ConnectionOption,
     GrpcPortOption,
     HttpPortOption,
+    LogFormat,
+    LogFormatOption,
     LogLevel,
     LogLevelOption,
     load_settings_with,
@@ -23,6 +25,7 @@ def scaler(
     grpc_port: GrpcPortOption = None,
     http_port: HttpPortOption = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run the scale controller.
 
@@ -31,6 +34,6 @@ def scaler(
     with scaler_extra("scaler"):
         from scaler.server import ScalerServer
 
-    start_serving(log_level)
+    start_serving(log_level, log_format)
     settings = load_settings_with(config, connection, scaler={"grpc_port": grpc_port, "http_port": http_port})
     asyncio.run(ScalerServer(settings).run_until_signalled())

@@ -1,15 +1,17 @@
 """What the commands that keep running do first."""
 
-import logging
-
+from listeners.runtime.logs import LogFormat, log_to_stderr
 from triggerfish.cli.options import LogLevel
 
 __all__ = ["start_serving"]
 
 
-def start_serving(log_level: LogLevel) -> None:
-    """Log to the standard error output, and leave out the metrics' `_created` series, one for each counter."""
+def start_serving(log_level: LogLevel, log_format: LogFormat, instance: str | None = None) -> None:
+    """Log to the standard error output, and leave out the metrics' `_created` series, one for each counter.
+
+    `instance` is the name of this instance of an app.
+    """
     from prometheus_client import disable_created_metrics
 
     disable_created_metrics()
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    log_to_stderr(log_level, log_format, instance)

@@ -14,6 +14,8 @@ from triggerfish.cli.options import (
     ConnectionOption,
     GrpcPortOption,
     HttpPortOption,
+    LogFormat,
+    LogFormatOption,
     LogLevel,
     LogLevelOption,
     MaxInstancesOption,
@@ -48,6 +50,7 @@ def up(
     grpc_port: GrpcPortOption = None,
     http_port: HttpPortOption = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run an app on this machine, scaled to its backlog.
 
@@ -59,7 +62,7 @@ def up(
     from listeners.functions.loading import load_app
 
     on_terminal = stdout().is_terminal
-    start_serving(LogLevel.WARNING if on_terminal else log_level)
+    start_serving(log_level, log_format)
     settings = load_settings_with(
         config,
         connection,
