@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 from listeners.functions.app import App
+from listeners.runtime.logs import steady_logger
+from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from scaler.access.access import Access
 from scaler.local.autoscaler import LocalAutoscaler
 from scaler.local.processes import Instances, instance_command
@@ -14,6 +17,8 @@ from scaler.server import ScalerServer
 from scaler.settings import Settings
 
 __all__ = ["LocalApp", "instance_environment"]
+
+log = steady_logger("triggerfish.local")
 
 
 class LocalApp:
@@ -34,7 +39,17 @@ class LocalApp:
 
     def stop(self) -> None:
         """Drain the processes; run() then returns."""
+        self.instances.drain()
         self._stop.set()
+
+    async def run_until_signalled(self) -> None:
+        """Run until SIGTERM or SIGINT. Another one a second later, or more, exits at once, as do the processes."""
+        with on_termination(self._signalled):
+            await self.run()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        log.info("%s: draining. Another signal after %g s exits at once", number.name, SAME_REQUEST_SECONDS)
+        self.stop()
 
     async def run(self) -> None:
         """Run until stopped."""

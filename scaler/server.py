@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-import logging
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.runtime.http import serve
-from listeners.runtime.signals import on_termination
+from listeners.runtime.logs import steady_logger
+from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from scaler.access.access import Access
 from scaler.access.connection_files import ConnectionFiles
 from scaler.evaluation.evaluator import Evaluator
@@ -28,7 +29,7 @@ from scaler.web.routes import http_app
 
 __all__ = ["ScalerServer"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: How often replaceable files are checked. The kubelet takes up to a minute to update a mounted Secret.
 FILE_CHECK_SECONDS = 2.0
@@ -95,10 +96,19 @@ class ScalerServer:
             await runner.cleanup()
 
     async def run_until_signalled(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT. Another one a second later, or more, exits at once."""
         _collect_garbage_rarely()
-        with on_termination(lambda _: self.stop()):
+        with on_termination(self._signalled):
             await self.run()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        log.info(
+            "%s: finishing the requests in progress, for up to %g s. Another signal after %g s exits at once",
+            number.name,
+            self._settings.scaler.grace_period_seconds,
+            SAME_REQUEST_SECONDS,
+        )
+        self.stop()
 
     def _read_certificates(self) -> Certificates | None:
         tls = self._settings.scaler.tls

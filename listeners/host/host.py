@@ -1,7 +1,6 @@
 """Runs every function of an app until the host is drained or signalled."""
 
 import asyncio
-import logging
 import os
 import secrets
 import signal
@@ -16,7 +15,8 @@ from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.functions.app import App, Function
 from listeners.host.sources import source_for
-from listeners.runtime.signals import on_termination
+from listeners.runtime.logs import steady_logger
+from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from listeners.settings import HostSettings
 from listeners.version import __version__
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Host", "instance_name"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
 #: Renewals within one lease time, so that two may fail.
 RENEWALS_PER_LEASE = 3
@@ -57,7 +57,6 @@ class Host:
         self.settings = settings or HostSettings()
         self.registry = registry or CollectorRegistry()
         self._metrics = HostMetrics(self.registry)
-        self._signal_count = 0
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
         specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
@@ -92,7 +91,7 @@ class Host:
         log.info("%s has drained", self.instance)
 
     async def run_until_signalled(self) -> None:
-        """Run until drained. The first SIGTERM or SIGINT drains the host, and the second exits the process at once.
+        """Run until drained. SIGTERM or SIGINT drains the host, and another one a second later, or more, exits at once.
 
         After an immediate exit, entries in progress become available again when their leases end.
         """
@@ -100,14 +99,11 @@ class Host:
             await self.run()
 
     def _signalled(self, number: signal.Signals) -> None:
-        self._signal_count += 1
-        if self._signal_count > 1:
-            log.warning("second signal: exiting now")
-            os._exit(128 + number)
         log.info(
-            "%s: draining; entries in progress have up to %g s to finish",
+            "%s: draining; entries in progress have up to %g s to finish. Another signal after %g s exits at once",
             number.name,
             self.settings.grace_period_seconds,
+            SAME_REQUEST_SECONDS,
         )
         self.drain()
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import logging
 import secrets
 import signal
 import socket
@@ -14,10 +13,11 @@ from dataclasses import dataclass
 
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.child_processes import die_with_parent
+from listeners.runtime.logs import steady_logger
 
 __all__ = ["Instance", "Instances", "instance_command"]
 
-log = logging.getLogger("triggerfish.local")
+log = steady_logger("triggerfish.local")
 
 #: The delay before the next process starts after a crash. It doubles with each crash in a row, up to the last.
 FIRST_RESTART_SECONDS = 0.5
@@ -56,6 +56,7 @@ class Instances:
         self._numbers = itertools.count(1)
         self._restart = Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         self._start_after = 0.0
+        self._ending = False
         self.crashes = 0
         self.peak = 0
 
@@ -83,8 +84,8 @@ class Instances:
                 self._crashed(instance, code, now)
 
     async def scale_to(self, wanted: int, now: float, keep: frozenset[str] = frozenset()) -> None:
-        """Start or drain processes. The instances named in `keep` are drained last."""
-        while len(self.running) < wanted and now >= self._start_after:
+        """Start or drain processes. The instances named in `keep` are drained last. After drain(), none is started."""
+        while not self._ending and len(self.running) < wanted and now >= self._start_after:
             self._instances.append(await self._start(now))
             self.peak = max(self.peak, len(self.running))
         surplus = len(self.running) - wanted
@@ -92,11 +93,18 @@ class Instances:
         for instance in newest_first[: max(surplus, 0)]:
             self._drain(instance, now)
 
-    async def stop(self) -> None:
-        """Drain all processes and wait until they have exited. Those that take too long are killed."""
+    def drain(self) -> None:
+        """Drain all processes without delay: the signal that ends this process may have reached them too, and a second
+        one after a while would end them before they have drained.
+        """
+        self._ending = True
         now = time.monotonic()
         for instance in self.running:
             self._drain(instance, now)
+
+    async def stop(self) -> None:
+        """Drain all processes and wait until they have exited. Those that take too long are killed."""
+        self.drain()
         waits = [asyncio.create_task(instance.process.wait()) for instance in self._instances]
         if waits:
             await asyncio.wait(waits, timeout=self._grace_seconds + KILL_MARGIN_SECONDS)

@@ -1,12 +1,10 @@
 """`triggerfish run`: one instance of an app."""
 
 import asyncio
-import logging
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from listeners.runtime.process_exit import exit_process
 from triggerfish.cli.options import (
     AppArgument,
     ConfigOption,
@@ -65,6 +63,4 @@ async def _run_and_exit(host: "Host") -> NoReturn:
     Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
     """
     await host.run_until_signalled()
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
+    exit_process(0)

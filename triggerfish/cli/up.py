@@ -75,13 +75,10 @@ def up(
 
 
 async def _run(local: "LocalApp", *, live: bool) -> None:
-    from listeners.runtime.signals import on_termination
-
-    with on_termination(lambda _: local.stop()):
-        if live:
-            await show_while(local.run(), lambda: snapshot(local), stdout())
-        else:
-            await local.run()
+    if live:
+        await show_while(local.run_until_signalled(), lambda: snapshot(local), stdout())
+    else:
+        await local.run_until_signalled()
 
 
 def snapshot(local: "LocalApp") -> "RenderableType":
