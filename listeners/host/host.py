@@ -13,6 +13,7 @@ from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.host.sources import source_for
 from listeners.runtime.logs import steady_logger
@@ -59,7 +60,7 @@ class Host:
         self._metrics = HostMetrics(self.registry)
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
-        specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
+        specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
     @property
@@ -125,3 +126,11 @@ class Host:
             function, spec, self.settings, app_name=self.app_name, instance=self.instance, metrics=metrics
         )
         return Listener(function, source, metrics, renew_seconds=seconds)
+
+
+def _resolved(connections: Connections, function: Function) -> ConnectionSpec:
+    try:
+        return connections.resolve(function.trigger)
+    except ConfigurationError as error:
+        error.add_hint(f"It is the connection of `{function.name}`.")
+        raise

@@ -18,7 +18,7 @@ __all__ = ["error_line", "instances_line", "print_json", "print_line", "stderr",
 
 #: Where the output is no terminal, a table may be this wide.
 LEAST_WIDTH = 120
-MAX_LINE_CHARACTERS = 500
+MAX_LINE_CHARACTERS = 1000
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
 
 
