@@ -62,8 +62,8 @@ class ScalerServer:
         self._declared = {
             Owner("", name, declared=True): _parse_declared(name, given) for name, given in settings.triggers.items()
         }
-        for scaled in self._declared.values():
-            self._check_connection(access, scaled)
+        for owner, scaled in self._declared.items():
+            self._check_connection(access, owner, scaled)
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -118,7 +118,7 @@ class ScalerServer:
         """Return a function that counts an unusable file."""
         return self.metrics.reload_errors.labels(what).inc
 
-    def _check_connection(self, access: Access, scaled: ScaledTrigger) -> None:
+    def _check_connection(self, access: Access, owner: Owner, scaled: ScaledTrigger) -> None:
         """Raise ConfigurationError if a trigger has no usable connection. With `connections_dir`, only log a warning,
         since the connection may appear later.
         """
@@ -126,8 +126,9 @@ class ScalerServer:
             access.resolve(scaled.trigger, None)
         except ConfigurationError as error:
             if self._settings.connections_dir is None:
+                error.add_hint(f"It is the connection of triggers.{owner.name}.")
                 raise
-            log.warning("a declared trigger cannot be measured yet: %s", error)
+            log.warning("%s cannot be measured yet: %s", owner.name, error)
 
     async def _reload_files(self) -> None:
         """Reload files that were replaced, such as those of a mounted Secret, and close idle connections."""

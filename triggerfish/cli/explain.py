@@ -98,7 +98,7 @@ async def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanati
     from scaler.triggers.scaled_objects import metadata_from
 
     scaled = read_metadata(metadata_from(pairs), settings.scaler.ignored_metadata)
-    return await _measured({Owner("", scaled.function or scaled.metric_name, declared=True): scaled}, settings)
+    return await _measured({Owner("", scaled.function or scaled.trigger.reads, declared=True): scaled}, settings)
 
 
 async def _explain_scaler(address: str) -> Explanation:
