@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from listeners.text import escape
 
-__all__ = ["LogFormat", "log_to_stderr", "steady_logger"]
+__all__ = ["LogFormat", "as_json_line", "log_to_stderr", "steady_logger"]
 
 #: The parent of all loggers of the project.
 ROOT_NAME = "triggerfish"
@@ -47,6 +47,11 @@ def log_to_stderr(level: str, log_format: LogFormat, instance: str | None = None
     root_handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[root_handler])
     steady_logger(ROOT_NAME).setLevel(level.upper())
+
+
+def as_json_line(record: Mapping[str, object]) -> str:
+    """Return an object as one line of printable ASCII."""
+    return json.dumps(record).replace("\x7f", "\\u007f")  # json escapes the other control characters
 
 
 class _SteadyLogger(logging.Logger):
@@ -117,8 +122,7 @@ class _JsonFormatter(logging.Formatter):
         traces += [record.stack_info] if record.stack_info else []
         if traces:
             written["exception"] = "\n".join(traces)
-        # JSON escapes the other control characters, and all that is not ASCII.
-        return json.dumps(written).replace("\x7f", "\\u007f")
+        return as_json_line(written)
 
 
 def _escaped(argument: object) -> object:

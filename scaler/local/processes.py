@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.child_processes import die_with_parent
 from listeners.runtime.logs import steady_logger
+from scaler.local.child_output import ChildOutput
 
 __all__ = ["Instance", "Instances", "instance_command"]
 
@@ -44,12 +45,22 @@ class Instance:
 
 
 class Instances:
-    """The processes of one app. `command` starts one, and `grace_seconds` is how long it may take to drain."""
+    """The processes of one app. `command` starts one, and `grace_seconds` is how long it may take to drain.
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], grace_seconds: float) -> None:
+    `output` writes what they write; without it, they write to the streams of this process.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        grace_seconds: float,
+        output: ChildOutput | None = None,
+    ) -> None:
         self._command = command
         self._environment = environment
         self._grace_seconds = grace_seconds
+        self._output = output
         self._instances: list[Instance] = []
         # Unique among machines too: leases and consumers are distinguished by it, and containers share process IDs.
         self._name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
@@ -112,16 +123,23 @@ class Instances:
             _signal(instance, signal.SIGKILL)
         if waits:
             await asyncio.wait(waits, timeout=KILL_MARGIN_SECONDS)
+        if self._output is not None:
+            await self._output.finish()
         self._instances.clear()
 
     async def _start(self, now: float) -> Instance:
         name = f"{self._name}-{next(self._numbers)}"
+        pipe = asyncio.subprocess.PIPE if self._output is not None else None
         process = await asyncio.create_subprocess_exec(
             *self._command,
+            stdout=pipe,
+            stderr=pipe,
             env={**self._environment, "TRIGGERFISH_INSTANCE": name},
             preexec_fn=die_with_parent(),
             start_new_session=True,  # Ctrl-C must reach only this process, which then drains the instances
         )
+        if self._output is not None:
+            self._output.follow(name, process)
         log.info("started %s (process %d)", name, process.pid)
         return Instance(name, process, now)
 

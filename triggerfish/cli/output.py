@@ -9,7 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from listeners.text import printable
+from listeners.text import escape, printable
+from triggerfish.cli.shortened import Shortened, shorten
 
 if TYPE_CHECKING:
     from scaler.monitoring.status import KeyStatus, TriggerStatus
@@ -19,7 +20,13 @@ __all__ = ["error_line", "instances_line", "print_json", "print_line", "stderr",
 #: Where the output is no terminal, a table may be this wide.
 LEAST_WIDTH = 120
 MAX_LINE_CHARACTERS = 1000
+#: How much of a name is kept, since a key may have megabytes.
+MAX_CELL_WIDTH = 300
+NAMES = ("scaledobject", "function", "reads")
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
+#: A table narrower than this leaves out the columns that need the most room for the least news.
+NARROW_WIDTH = 100
+LEFT_OUT = ("in flight", "pending", "per worker")
 
 
 @cache
@@ -52,21 +59,28 @@ def print_json(value: Any) -> None:
     stdout().print(json.dumps(value, indent=2), markup=False, highlight=False, soft_wrap=True)
 
 
-def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:
+def trigger_table(triggers: "Iterable[TriggerStatus]", width: int | None = None) -> Table:
     """One row for each key: its numbers, how the lag was obtained, the messages per worker and the target.
 
-    Where ScaledObjects ask for the triggers, their names come first.
+    Where ScaledObjects ask for the triggers, their names come first. If `width` (by default that of the standard output)
+    is below NARROW_WIDTH, some columns are left out to make room for names.
     """
-    table = Table(box=None, header_style="bold", pad_edge=False)
     shown = list(triggers)
-    owned = any(status.namespace for status in shown)
-    for column in ("scaledobject", *COLUMNS) if owned else COLUMNS:
-        numeric = column not in ("scaledobject", "function", "reads")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    rows: list[dict[str, str]] = []
     for status in shown:
         for number, row in enumerate(_rows(status)):
             owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
-            table.add_row(*(Text(printable(cell)) for cell in ((owner, *row) if owned else row)))
+            cells = (shorten(escape(cell), MAX_CELL_WIDTH) for cell in (owner, *row))
+            rows.append(dict(zip(("scaledobject", *COLUMNS), cells, strict=True)))
+    left_out = LEFT_OUT if (width or stdout().width) < NARROW_WIDTH else ()
+    owned = ("scaledobject",) if any(status.namespace for status in shown) else ()
+    columns = {name: {row[name] for row in rows} for name in (*owned, *COLUMNS) if name not in left_out}
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name in NAMES else "right", no_wrap=name not in NAMES)
+    for row in rows:
+        known = ((name, row[name], column) for name, column in columns.items())
+        table.add_row(*(Shortened(cell, column) if name in NAMES else Text(cell) for name, cell, column in known))
     return table
 
 
@@ -79,7 +93,7 @@ def instances_line(running: int, draining: int, target: int, crashes: int) -> Re
 
 
 def _rows(status: "TriggerStatus") -> list[tuple[str, ...]]:
-    name = status.function or status.metric_name
+    name = status.label
     per_worker = str(status.messages_per_worker or "-")
     if not status.known:
         return [(name, f"{status.reads}: {status.reason}", *["?"] * 5, per_worker, "held")]

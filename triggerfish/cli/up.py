@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,9 +70,10 @@ def up(
         local={"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown},
         scaler={"grpc_port": grpc_port, "http_port": http_port},
     )
+    os.environ |= {"TRIGGERFISH_LOG": log_level, "TRIGGERFISH_LOG_FORMAT": log_format}  # for the processes
     if connection is not None:
         os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the processes: a command line would show it
-    asyncio.run(_run(LocalApp(app, load_app(app), settings, config), live=on_terminal))
+    asyncio.run(_run(LocalApp(app, load_app(app), settings, config, log_format), live=on_terminal))
 
 
 async def _run(local: "LocalApp", *, live: bool) -> None:
@@ -84,22 +86,26 @@ async def _run(local: "LocalApp", *, live: bool) -> None:
 def snapshot(local: "LocalApp") -> "RenderableType":
     """The backlog and the processes of an app as they are now."""
     from rich.console import Group
+    from rich.text import Text
 
     from triggerfish.cli.output import instances_line, trigger_table
 
     instances = local.instances
     line = instances_line(len(instances.running), len(instances.draining), local.autoscaler.target, instances.crashes)
-    return Group(trigger_table(local.statuses()), line)
+    address = local.page_address
+    page = [Text(f"status page: {address}", f"link {address}")] if address is not None else []
+    return Group(trigger_table(local.statuses()), line, *page)
 
 
 async def show_while(
     work: Coroutine[Any, Any, None], render: "Callable[[], RenderableType]", console: "Console"
 ) -> None:
-    """Keep what `render` returns on the terminal while the work goes on."""
+    """Keep what `render` returns on the terminal while the work goes on, below what is logged and printed."""
     from rich.live import Live
 
     working = asyncio.create_task(work)
-    with Live(render(), console=console, auto_refresh=False) as live:
+    to_terminal = sys.stderr.isatty()
+    with Live(render(), console=console, auto_refresh=False, redirect_stderr=to_terminal) as live:
         while not working.done():
             await asyncio.wait([working], timeout=REFRESH_SECONDS)
             live.update(render(), refresh=True)
