@@ -47,8 +47,9 @@ def settings_page() -> str:
         "`TRIGGERFISH_CONFIG`), in this order. In the environment, nested names are joined by two underscores:",
         "`host.lease_seconds` is `TRIGGERFISH_HOST__LEASE_SECONDS`. An unknown setting is an error.",
         "",
-        "`TRIGGERFISH_LOG` is the log level (`--log-level`). `TRIGGERFISH_INSTANCE` is an instance's name. It must be",
-        "unique; by default it consists of the host name, the process ID and random characters.",
+        "`TRIGGERFISH_LOG` is the log level (`--log-level`), and `TRIGGERFISH_LOG_FORMAT` the format (`--log-format`).",
+        "`TRIGGERFISH_INSTANCE` is an instance's name. It must be unique; by default it consists of the host name, the",
+        "process ID and random characters.",
     ]
     top = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
     lines += ["", "## Top level", "", *_settings_table(top, "")]

@@ -62,8 +62,8 @@ def print_json(value: Any) -> None:
 def trigger_table(triggers: "Iterable[TriggerStatus]", width: int | None = None) -> Table:
     """One row for each key: its numbers, how the lag was obtained, the messages per worker and the target.
 
-    Where ScaledObjects ask for the triggers, their names come first. If `width` (by default that of the standard output)
-    is below NARROW_WIDTH, some columns are left out to make room for names.
+    Where ScaledObjects ask for the triggers, their names come first. Below NARROW_WIDTH, some columns are left out to
+    make room for names. `width` is by default that of the standard output.
     """
     shown = list(triggers)
     rows: list[dict[str, str]] = []

@@ -34,8 +34,8 @@ def run(
 ) -> None:
     """Run one instance of an app in this process.
 
-    The command of a container. SIGTERM or Ctrl-C drains: running calls finish, other entries are released. A second
-    signal exits at once.
+    The command of a container. SIGTERM or Ctrl-C drains: running calls finish, other entries are released. Another
+    signal after a second exits at once.
     """
     from listeners.functions.loading import load_app
     from listeners.host.host import Host, instance_name
