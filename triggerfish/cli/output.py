@@ -70,16 +70,16 @@ def trigger_table(triggers: "Iterable[TriggerStatus]", width: int | None = None)
     for status in shown:
         for number, row in enumerate(_rows(status)):
             owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
-            cells = (shorten(escape(cell), MAX_CELL_WIDTH) for cell in (owner, *row))
-            rows.append(dict(zip(("scaledobject", *COLUMNS), cells, strict=True)))
+            shortened = (shorten(escape(cell), MAX_CELL_WIDTH) for cell in (owner, *row))
+            rows.append(dict(zip(("scaledobject", *COLUMNS), shortened, strict=True)))
     left_out = LEFT_OUT if (width or stdout().width) < NARROW_WIDTH else ()
     owned = ("scaledobject",) if any(status.namespace for status in shown) else ()
     columns = {name: {row[name] for row in rows} for name in (*owned, *COLUMNS) if name not in left_out}
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
         table.add_column(name, justify="left" if name in NAMES else "right", no_wrap=name not in NAMES)
-    for row in rows:
-        known = ((name, row[name], column) for name, column in columns.items())
+    for cells in rows:
+        known = ((name, cells[name], column) for name, column in columns.items())
         table.add_row(*(Shortened(cell, column) if name in NAMES else Text(cell) for name, cell, column in known))
     return table
 
