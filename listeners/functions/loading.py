@@ -108,7 +108,8 @@ def _import_problem(error: BaseException) -> str:
         return f"{hidden} has the same name as a package of Triggerfish, which is imported instead. Rename it."
     if isinstance(error, ModuleNotFoundError):
         return f"No module named {name!r} was found{place}. Install it, or run in the folder that contains it."
-    raised = printable(describe_exception(error), MAX_RAISED_CHARACTERS)
+    text = " ".join(describe_exception(error).split())  # it may have several lines
+    raised = printable(text, MAX_RAISED_CHARACTERS)
     return f"Importing it raised {raised}{place}. {TRACEBACK_HINT}"
 
 

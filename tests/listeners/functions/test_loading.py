@@ -255,6 +255,7 @@ class Stop(BaseException):
         ("import no_such_module", "No module named 'no_such_module' was found at deep/settings.py:1."),
         ("class E(Exception):\n    def __str__(self):\n        raise SystemExit\nraise E", "E at deep/settings.py:4."),
         ("raise ValueError('x' * 9999)", "… at deep/settings.py:1."),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines at deep/settings.py:1."),
     ],
 )
 def test_an_exception_three_modules_deep(source: str, raised: str) -> None:
