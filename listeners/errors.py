@@ -68,7 +68,17 @@ class ConfigurationError(TriggerfishError):
         self.field = field
         self.value = value
         self.fix = fix
-        super().__init__(f"invalid {field} {_shown(value)}: {fix}" if value is not None else f"{field}: {fix}")
+        super().__init__(self._text())
+
+    def add_hint(self, hint: str) -> None:
+        """Add a sentence that helps to find the mistake to the fix."""
+        self.fix = f"{self.fix} {hint}"
+        self.args = (self._text(),)
+
+    def _text(self) -> str:
+        if self.value is None:
+            return f"{self.field}: {self.fix}"
+        return f"invalid {self.field} {_shown(self.value)}: {self.fix}"
 
 
 def _shown(value: object) -> str:

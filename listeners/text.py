@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["closest", "decode", "did_you_mean", "printable"]
+__all__ = ["closest", "decode", "describe_exception", "did_you_mean", "escape", "printable"]
 
 
 def decode(raw: bytes) -> str:
@@ -11,19 +11,32 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def printable(text: str, max_characters: int | None = 120) -> str:
-    """Return the text as one line of printable characters, truncated to `max_characters` unless that is None.
+def escape(text: str) -> str:
+    """Return the text as one line of printable characters.
 
     Characters that a terminal or browser would interpret (control characters, line breaks, bidirectional marks) are
     escaped, as in \\n or \\u202e.
     """
-    kept = text if max_characters is None else text[: max_characters + 1]
-    shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in kept
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
-    if max_characters is None or len(shown) <= max_characters:
-        return shown
-    return f"{shown[: max_characters - 1]}…"
+
+
+def printable(text: str, max_characters: int = 120) -> str:
+    """Return the text escaped and truncated to `max_characters`."""
+    shown = escape(text[: max_characters + 1])
+    return shown if len(shown) <= max_characters else f"{shown[: max_characters - 1]}…"
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return an exception's class and text, or its class alone if it has no text."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001  (a user's __str__ may raise anything, even SystemExit)
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

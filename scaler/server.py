@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-import logging
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.runtime.http import serve
-from listeners.runtime.signals import on_termination
+from listeners.runtime.logs import steady_logger
+from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from scaler.access.access import Access
 from scaler.access.connection_files import ConnectionFiles
 from scaler.evaluation.evaluator import Evaluator
@@ -28,7 +29,7 @@ from scaler.web.routes import http_app
 
 __all__ = ["ScalerServer"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: How often replaceable files are checked. The kubelet takes up to a minute to update a mounted Secret.
 FILE_CHECK_SECONDS = 2.0
@@ -61,8 +62,8 @@ class ScalerServer:
         self._declared = {
             Owner("", name, declared=True): _parse_declared(name, given) for name, given in settings.triggers.items()
         }
-        for scaled in self._declared.values():
-            self._check_connection(access, scaled)
+        for owner, scaled in self._declared.items():
+            self._check_connection(access, owner, scaled)
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -95,10 +96,19 @@ class ScalerServer:
             await runner.cleanup()
 
     async def run_until_signalled(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
-        with on_termination(lambda _: self.stop()):
+        """Serve until SIGTERM or SIGINT. Another one a second later, or more, exits at once."""
+        with on_termination(self._signalled):
             _collect_garbage_rarely()
             await self.run()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        log.info(
+            "%s: finishing the requests in progress, for up to %g s. Another signal after %g s exits at once",
+            number.name,
+            self._settings.scaler.grace_period_seconds,
+            SAME_REQUEST_SECONDS,
+        )
+        self.stop()
 
     def _read_certificates(self) -> Certificates | None:
         tls = self._settings.scaler.tls
@@ -108,7 +118,7 @@ class ScalerServer:
         """Return a function that counts an unusable file."""
         return self.metrics.reload_errors.labels(what).inc
 
-    def _check_connection(self, access: Access, scaled: ScaledTrigger) -> None:
+    def _check_connection(self, access: Access, owner: Owner, scaled: ScaledTrigger) -> None:
         """Raise ConfigurationError if a trigger has no usable connection. With `connections_dir`, only log a warning,
         since the connection may appear later.
         """
@@ -116,8 +126,9 @@ class ScalerServer:
             access.resolve(scaled.trigger, None)
         except ConfigurationError as error:
             if self._settings.connections_dir is None:
+                error.add_hint(f"It is the connection of triggers.{owner.name}.")
                 raise
-            log.warning("a declared trigger cannot be measured yet: %s", error)
+            log.warning("%s cannot be measured yet: %s", owner.name, error)
 
     async def _reload_files(self) -> None:
         """Reload files that were replaced, such as those of a mounted Secret, and close idle connections."""

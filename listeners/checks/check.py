@@ -11,7 +11,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.errors import SourceError
 from listeners.functions.app import App, Function
-from listeners.host.host import instance_name
+from listeners.host.instance import instance_name
 from listeners.host.permissions import permissions_for
 from listeners.host.sources import source_for
 from listeners.redis.acl import NO_ACL, SampleCommand, acl_setuser

@@ -1,7 +1,6 @@
 """Credential providers: password files and Entra ID tokens."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from listeners.errors import ConfigurationError
 from listeners.runtime.files import read_file
+from listeners.runtime.logs import steady_logger
 
 if TYPE_CHECKING:
     from redis.auth.idp import IdentityProviderInterface
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EntraTokens", "PasswordFile", "entra_identity", "read_password"]
 
-log = logging.getLogger("triggerfish")
+log = steady_logger("triggerfish")
 
 ENTRA_SCOPE = "https://redis.azure.com/.default"
 #: How long a connection waits for a token, and how long after a failure the next request is made.

@@ -11,13 +11,14 @@ from typing import Any
 
 from listeners.engine.code_locations import raised_at, running_at, suspended_at
 from listeners.engine.metrics import FunctionMetrics
-from listeners.engine.retry_policy import after_failure, describe_exception, lease_lapsed
+from listeners.engine.retry_policy import after_failure, lease_lapsed
 from listeners.engine.task_pool import PooledTask, TaskPool
 from listeners.errors import CallTimeoutError, Reject
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, Settlement
 from listeners.runtime.deadlines import Deadlines
 from listeners.runtime.tasks import wait_for_event
+from listeners.text import describe_exception
 
 __all__ = ["CLEAN_UP_SECONDS", "Executor"]
 

@@ -4,8 +4,9 @@ from listeners.errors import Reject, Retry
 from listeners.functions.entries import Entry, Outcome, Settlement
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, Trigger
 from listeners.runtime.backoff import backoff_seconds
+from listeners.text import describe_exception
 
-__all__ = ["after_failure", "deliveries_exhausted", "describe_exception", "lease_lapsed"]
+__all__ = ["after_failure", "deliveries_exhausted", "lease_lapsed"]
 
 #: The first retry waits about this long. The wait doubles with each delivery, up to LAST_RETRY_SECONDS.
 FIRST_RETRY_SECONDS = 1.0
@@ -20,7 +21,7 @@ def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone
     `alone`: the call had no other entry. An entry that can be retried and failed together with others is always retried
     alone, because only then is it known which one fails.
     """
-    reason = describe_exception(error)
+    reason = describe_exception(error)[:MAX_REASON_CHARACTERS]
     if isinstance(trigger, PubSubTrigger):
         return Settlement(entry, Outcome.DROPPED, error=reason, where=where)
     at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
@@ -48,12 +49,3 @@ def deliveries_exhausted(trigger: Trigger, entry: Entry) -> Settlement | None:
 def lease_lapsed(entry: Entry) -> Settlement:
     """Return the settlement of an entry whose lease expired before its call started."""
     return Settlement(entry, Outcome.LAPSED, error="its lease expired before its call started")
-
-
-def describe_exception(error: BaseException) -> str:
-    """Return an exception's class and text, at most MAX_REASON_CHARACTERS long."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  (a user's __str__ may raise anything)
-        text = ""
-    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:MAX_REASON_CHARACTERS]

@@ -4,6 +4,7 @@
 - `binding`: how entries become a function's argument
 - `entries`: entries, messages and settlements
 - `loading`: loads an app from a file, a module or a declaration
+- `mistakes`: where in the user's code an import failed
 - `triggers`: the parameters of list, stream and pub/sub triggers
 
 It may import `runtime` and the single modules of `listeners`.

@@ -14,14 +14,22 @@ import yaml
 
 from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.app import App
+from listeners.functions.mistakes import mistake_location
 from listeners.functions.triggers import parse_declaration
+from listeners.runtime.logs import steady_logger
+from listeners.text import describe_exception, printable
 
 __all__ = ["load_app"]
+
+log = steady_logger("triggerfish.host")
 
 #: What each function in a declaration file must have, besides its trigger's parameters.
 REQUIRED = ("handler", "type")
 DECLARATIONS = (".yaml", ".yml", ".json")
 FILES = (".py", *DECLARATIONS)
+TRACEBACK_HINT = "`triggerfish run --log-level debug` prints the traceback."
+#: How much of an exception's text is shown, as it may be a whole document.
+MAX_RAISED_CHARACTERS = 5_000
 #: Names that a user's own module may have too.
 OUR_PACKAGES = ("listeners", "scaler", "triggerfish")
 
@@ -76,21 +84,32 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
-    """Run an import. Anything but a ConfigurationError that the user's module raises becomes an AppLoadError."""
+    """Run an import. Anything that the user's module raises becomes a ConfigurationError with the line that raised it.
+
+    The debug log has the traceback.
+    """
     try:
         return load()
-    except ConfigurationError:
+    except ConfigurationError as error:
+        log.debug("importing %s failed", reference, exc_info=error)
+        if where := mistake_location(error):
+            error.add_hint(f"It is at {where}. {TRACEBACK_HINT}")
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # a module may raise anything, even SystemExit
+        log.debug("importing %s failed", reference, exc_info=error)
         raise AppLoadError(field, reference, _import_problem(error)) from error
 
 
 def _import_problem(error: BaseException) -> str:
+    where = mistake_location(error)
+    place = f" at {where}" if where else ""
     if isinstance(error, ImportError) and (hidden := _hidden_by_ours(error)) is not None:
         return f"{hidden} has the same name as a package of Triggerfish, which is imported instead. Rename it."
     if isinstance(error, ModuleNotFoundError):
-        return f"No module named {error.name!r} was found. Install it, or run in the folder that contains it."
-    return f"Importing it raised {type(error).__name__}: {error}."
+        return f"No module named {error.name!r} was found{place}. Install it, or run in the folder that contains it."
+    text = " ".join(describe_exception(error).split())  # it may have several lines
+    raised = printable(text, MAX_RAISED_CHARACTERS)
+    return f"Importing it raised {raised}{place}. {TRACEBACK_HINT}"
 
 
 def _hidden_by_ours(error: ImportError) -> Path | None:

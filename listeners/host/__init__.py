@@ -1,6 +1,7 @@
 """The function host: runs an app as a process.
 
 - `host`: runs every function until the process is signalled
+- `instance`: the name of this instance
 - `sources`: creates the source of each trigger
 - `http`: serves /metrics, /livez and /readyz
 - `permissions`: the Redis commands, keys and channels that each function needs

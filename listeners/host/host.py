@@ -1,11 +1,7 @@
 """Runs every function of an app until the host is drained or signalled."""
 
 import asyncio
-import logging
-import os
-import secrets
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Info
@@ -14,9 +10,12 @@ from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
+from listeners.host.instance import instance_name
 from listeners.host.sources import source_for
-from listeners.runtime.signals import on_termination
+from listeners.runtime.logs import steady_logger
+from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from listeners.settings import HostSettings
 from listeners.version import __version__
 
@@ -24,17 +23,12 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
-__all__ = ["Host", "instance_name"]
+__all__ = ["Host"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
 #: Renewals within one lease time, so that two may fail.
 RENEWALS_PER_LEASE = 3
-
-
-def instance_name() -> str:
-    """Return a unique name for this process: TRIGGERFISH_INSTANCE, or host name, process ID and a random suffix."""
-    return os.environ.get("TRIGGERFISH_INSTANCE") or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class Host:
@@ -57,10 +51,9 @@ class Host:
         self.settings = settings or HostSettings()
         self.registry = registry or CollectorRegistry()
         self._metrics = HostMetrics(self.registry)
-        self._signal_count = 0
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
-        specs = {name: connections.resolve(function.trigger) for name, function in app.functions.items()}
+        specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
     @property
@@ -92,7 +85,7 @@ class Host:
         log.info("%s has drained", self.instance)
 
     async def run_until_signalled(self) -> None:
-        """Run until drained. The first SIGTERM or SIGINT drains the host, and the second exits the process at once.
+        """Run until drained. SIGTERM or SIGINT drains the host, and another one a second later, or more, exits at once.
 
         After an immediate exit, entries in progress become available again when their leases end.
         """
@@ -100,14 +93,11 @@ class Host:
             await self.run()
 
     def _signalled(self, number: signal.Signals) -> None:
-        self._signal_count += 1
-        if self._signal_count > 1:
-            log.warning("second signal: exiting now")
-            os._exit(128 + number)
         log.info(
-            "%s: draining; entries in progress have up to %g s to finish",
+            "%s: draining; entries in progress have up to %g s to finish. Another signal after %g s exits at once",
             number.name,
             self.settings.grace_period_seconds,
+            SAME_REQUEST_SECONDS,
         )
         self.drain()
 
@@ -129,3 +119,11 @@ class Host:
             function, spec, self.settings, app_name=self.app_name, instance=self.instance, metrics=metrics
         )
         return Listener(function, source, metrics, renew_seconds=seconds)
+
+
+def _resolved(connections: Connections, function: Function) -> ConnectionSpec:
+    try:
+        return connections.resolve(function.trigger)
+    except ConfigurationError as error:
+        error.add_hint(f"It is the connection of `{function.name}`.")
+        raise

@@ -7,6 +7,8 @@
 - `extras`: optional packages
 - `files`: small files that may be replaced while the process runs
 - `http`: HTTP servers and probe routes
+- `logs`: steady loggers, and the formats of log lines
+- `process_exit`: the end of a process that does not wait for its threads
 - `signals`: handlers for SIGTERM and SIGINT
 - `tasks`: bounded waits for events and cancelled tasks
 

@@ -1,6 +1,5 @@
 """Connections from the settings and from mounted files, which may change while the scaler runs."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +9,13 @@ from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError
 from listeners.runtime.files import FileStamp, FileWatch, file_stamp
+from listeners.runtime.logs import steady_logger
 from scaler.access.access import Access, ConnectionLimits, check_namespaces_are_trusted, limits_of
 from scaler.settings import Settings
 
 __all__ = ["ConnectionFiles"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: The key for problems with the whole folder, among those by connection name. No file has this name.
 FOLDER = ""

@@ -1,7 +1,6 @@
 """Maps errors to the gRPC statuses that KEDA receives."""
 
 import asyncio
-import logging
 from types import TracebackType
 
 import grpc
@@ -16,10 +15,11 @@ from listeners.errors import (
     UnknownConnectionError,
     UnusableConnectionError,
 )
+from listeners.runtime.logs import steady_logger
 
 __all__ = ["STATUS_CODES", "CallStatus", "Context", "UnknownMetricError"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 Context = grpc.aio.ServicerContext[object, object]
 MAX_DETAIL_CHARACTERS = 1000

@@ -1,6 +1,5 @@
 """TLS for KEDA's calls: a certificate that is reloaded when its files change."""
 
-import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ import grpc
 
 from listeners.errors import ConfigurationError
 from listeners.runtime.files import FileWatch, file_stamp, read_file
+from listeners.runtime.logs import steady_logger
 from scaler.settings import TlsSettings
 
 __all__ = ["Certificates"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 
 @dataclass(frozen=True, repr=False)

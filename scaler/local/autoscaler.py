@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import time
 
 from listeners.connections.named import Connections
@@ -11,6 +10,7 @@ from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import lease_key
 from listeners.redis.client import Client
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
 from scaler.evaluation.evaluator import Evaluator
@@ -25,7 +25,7 @@ from scaler.triggers.owner import Owner
 
 __all__ = ["LocalAutoscaler"]
 
-log = logging.getLogger("triggerfish.local")
+log = steady_logger("triggerfish.local")
 
 
 class LocalAutoscaler:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import logging
 import secrets
 import signal
 import socket
@@ -14,10 +13,12 @@ from dataclasses import dataclass
 
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.child_processes import die_with_parent
+from listeners.runtime.logs import steady_logger
+from scaler.local.child_output import ChildOutput
 
 __all__ = ["Instance", "Instances", "instance_command"]
 
-log = logging.getLogger("triggerfish.local")
+log = steady_logger("triggerfish.local")
 
 #: The delay before the next process starts after a crash. It doubles with each crash in a row, up to the last.
 FIRST_RESTART_SECONDS = 0.5
@@ -44,18 +45,29 @@ class Instance:
 
 
 class Instances:
-    """The processes of one app. `command` starts one, and `grace_seconds` is how long it may take to drain."""
+    """The processes of one app. `command` starts one, and `grace_seconds` is how long it may take to drain.
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], grace_seconds: float) -> None:
+    `output` writes what they write; without it, they write to the streams of this process.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        grace_seconds: float,
+        output: ChildOutput | None = None,
+    ) -> None:
         self._command = command
         self._environment = environment
         self._grace_seconds = grace_seconds
+        self._output = output
         self._instances: list[Instance] = []
         # Unique among machines too: leases and consumers are distinguished by it, and containers share process IDs.
         self._name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
         self._numbers = itertools.count(1)
         self._restart = Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         self._start_after = 0.0
+        self._ending = False
         self.crashes = 0
         self.peak = 0
 
@@ -83,8 +95,8 @@ class Instances:
                 self._crashed(instance, code, now)
 
     async def scale_to(self, wanted: int, now: float, keep: frozenset[str] = frozenset()) -> None:
-        """Start or drain processes. The instances named in `keep` are drained last."""
-        while len(self.running) < wanted and now >= self._start_after:
+        """Start or drain processes. The instances named in `keep` are drained last. After drain(), none is started."""
+        while not self._ending and len(self.running) < wanted and now >= self._start_after:
             self._instances.append(await self._start(now))
             self.peak = max(self.peak, len(self.running))
         surplus = len(self.running) - wanted
@@ -93,11 +105,18 @@ class Instances:
         for instance in drained_first[: max(surplus, 0)]:
             self._drain(instance, now)
 
-    async def stop(self) -> None:
-        """Drain all processes and wait until they have exited. Those that take too long are killed."""
+    def drain(self) -> None:
+        """Drain all processes without delay: the signal that ends this process may have reached them too, and a second
+        one after a while would end them before they have drained.
+        """
+        self._ending = True
         now = time.monotonic()
         for instance in self.running:
             self._drain(instance, now)
+
+    async def stop(self) -> None:
+        """Drain all processes and wait until they have exited. Those that take too long are killed."""
+        self.drain()
         waits = [asyncio.create_task(instance.process.wait()) for instance in self._instances]
         if waits:
             await asyncio.wait(waits, timeout=self._grace_seconds + KILL_MARGIN_SECONDS)
@@ -105,16 +124,23 @@ class Instances:
             _signal(instance, signal.SIGKILL)
         if waits:
             await asyncio.wait(waits, timeout=KILL_MARGIN_SECONDS)
+        if self._output is not None:
+            await self._output.finish()
         self._instances.clear()
 
     async def _start(self, now: float) -> Instance:
         name = f"{self._name}-{next(self._numbers)}"
+        pipe = asyncio.subprocess.PIPE if self._output is not None else None
         process = await asyncio.create_subprocess_exec(
             *self._command,
+            stdout=pipe,
+            stderr=pipe,
             env={**self._environment, "TRIGGERFISH_INSTANCE": name},
             preexec_fn=die_with_parent(),
             start_new_session=True,  # Ctrl-C must reach only this process, which then drains the instances
         )
+        if self._output is not None:
+            self._output.follow(name, process)
         log.info("started %s (process %d)", name, process.pid)
         return Instance(name, process, now)
 

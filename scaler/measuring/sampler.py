@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
+from listeners.runtime.logs import steady_logger
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountCache
 from scaler.measuring.measure import measure
@@ -21,7 +21,7 @@ from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["Sample", "Sampler", "Samplers"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: How long a sample is shared by requests, such as GetMetrics and IsActive of one poll, and concurrent polls. Shorter
 #: than the interval of pushed activation, which would otherwise see each sample twice.

@@ -1,16 +1,16 @@
 """Redis servers that ScaledObjects name by connection strings: bounded in number, with one error for every failure."""
 
-import logging
 from collections.abc import Callable
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError, SourceUnavailableError
+from listeners.runtime.logs import steady_logger
 from scaler.measuring.sampler import Sample, Samplers
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["GuardedSamplers"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: The maximum number of servers from connection strings. Beyond it, the least recently used one is disconnected.
 MAX_SERVERS = 100

@@ -67,6 +67,11 @@ class TriggerStatus(_StatusModel):
     keys: tuple[KeyStatus, ...] = ()
 
     @property
+    def label(self) -> str:
+        """What people call it: its name in the settings, its function, or else its metric."""
+        return (self.scaled_object if self.declared else "") or self.function or self.metric_name
+
+    @property
     def capped(self) -> bool:
         """Whether there may be more entries than `backlog`."""
         return any(key.lag is not None and key.lag.capped for key in self.keys)

@@ -1,7 +1,6 @@
 """Listens for keyspace notifications of changed keys, where a Redis publishes them."""
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -15,12 +14,13 @@ from listeners.redis.cluster_subscription import ClusterSubscription
 from listeners.redis.keyspace import publishes_new_entries
 from listeners.redis.node_subscription import NodeSubscription
 from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 from listeners.text import decode
 
 __all__ = ["KeyspaceListener"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: How often to check whether Redis now publishes notifications, or has stopped publishing them.
 RECHECK_SECONDS = 30.0

@@ -1,7 +1,6 @@
 """Checks the triggers of one Redis that have open streams: all in turn, and those that may have changed out of turn."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from itertools import islice
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import TriggerfishError
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done
 from scaler.evaluation.evaluator import Evaluator
 from scaler.push.keyspace_listener import KeyspaceListener
@@ -16,7 +16,7 @@ from scaler.push.subscribers import PushedTrigger
 
 __all__ = ["PushLoop", "PushPace"]
 
-log = logging.getLogger("triggerfish.scaler")
+log = steady_logger("triggerfish.scaler")
 
 #: Triggers checked together: one round trip, and little of the event loop's time.
 SLICE = 50

@@ -150,7 +150,7 @@ class _Overview:
 
 def _group(key: GroupKey, triggers: list[TrackedTrigger], max_rows: int) -> Group:
     declared, namespace, name = key
-    triggers.sort(key=lambda one: (_severity(one), one.scaled.function, one.scaled.metric_name))
+    triggers.sort(key=lambda one: (_severity(one), _label(one), one.scaled.metric_name))
     now = time.monotonic()
     return Group(
         namespace="declared" if declared else namespace,
@@ -171,6 +171,10 @@ def _group_key(tracked: TrackedTrigger) -> GroupKey:
     """Return the group of a trigger: its ScaledObject, or the app of a declared trigger."""
     owner = tracked.owner
     return (owner.declared, owner.namespace, tracked.scaled.app if owner.declared else owner.name)
+
+
+def _label(tracked: TrackedTrigger) -> str:
+    return tracked.owner.name if tracked.owner.declared else tracked.scaled.function
 
 
 def _severity(tracked: TrackedTrigger) -> int:

@@ -48,8 +48,9 @@ def settings_page() -> str:
         "`host.lease_seconds` is `TRIGGERFISH_HOST__LEASE_SECONDS`. An unknown setting or variable is an",
         "error; variables that Kubernetes injects for a Service named `triggerfish-...` are ignored.",
         "",
-        "`TRIGGERFISH_LOG` is the log level (`--log-level`). `TRIGGERFISH_INSTANCE` is an instance's name. It must be",
-        "unique; by default it consists of the host name, the process ID and random characters.",
+        "`TRIGGERFISH_LOG` is the log level (`--log-level`), and `TRIGGERFISH_LOG_FORMAT` the format (`--log-format`).",
+        "`TRIGGERFISH_INSTANCE` is an instance's name. It must be unique; by default it consists of the host name, the",
+        "process ID and random characters.",
     ]
     top = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
     lines += ["", "## Top level", "", *_settings_table(top, "")]

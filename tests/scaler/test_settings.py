@@ -81,7 +81,7 @@ def test_a_connection_that_is_not_defined() -> None:
 
 def test_other_variables_are_not_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """TRIGGERFISH_ variables that are not settings, such as the instance's name, are ignored."""
-    for name in ("TRIGGERFISH_INSTANCE", "TRIGGERFISH_LOG", "TRIGGERFISH_CONFIG"):
+    for name in ("TRIGGERFISH_INSTANCE", "TRIGGERFISH_LOG", "TRIGGERFISH_LOG_FORMAT", "TRIGGERFISH_CONFIG"):
         monkeypatch.setenv(name, "x")
     assert load_settings(None).scaler.grpc_port == 6000
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from listeners.errors import ConfigurationError
-from listeners.text import did_you_mean, printable
+from listeners.text import did_you_mean, escape
 from triggerfish.cli.options import (
     AppArgument,
     ConfigOption,
@@ -80,7 +80,7 @@ def list_letters(
     table = Table("id", "when", "key", "deliveries", "error", box=None, header_style="bold", pad_edge=False)
     for letter in letters:
         cells = (letter.id, _when(letter), letter.entry.key, str(letter.entry.deliveries), letter.error)
-        table.add_row(*(printable(cell, None) for cell in cells))
+        table.add_row(*(escape(cell) for cell in cells))
     stdout().print(table)
 
 

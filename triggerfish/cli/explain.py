@@ -98,7 +98,7 @@ def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanation:
     from scaler.triggers.scaled_objects import metadata_from
 
     scaled = read_metadata(metadata_from(pairs), settings.scaler.ignored_metadata)
-    owner = Owner("", scaled.function or scaled.metric_name, declared=True)
+    owner = Owner("", scaled.function or scaled.trigger.reads, declared=True)
     return asyncio.run(_measured({owner: scaled}, settings))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from listeners.runtime.logs import LogFormat
 from listeners.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ __all__ = [
     "GrpcPortOption",
     "HttpPortOption",
     "JsonOption",
+    "LogFormat",
+    "LogFormatOption",
     "LogLevel",
     "LogLevelOption",
     "MaxInstancesOption",
@@ -72,6 +75,9 @@ def _log_level(value: str) -> LogLevel:
 LogLevelOption = Annotated[
     LogLevel,
     typer.Option(parser=_log_level, metavar="LEVEL", help="debug, info, warning or error.", envvar="TRIGGERFISH_LOG"),
+]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option(metavar="FORMAT", help="text or json.", envvar="TRIGGERFISH_LOG_FORMAT")
 ]
 GrpcPortOption = Annotated[
     int | None, typer.Option(metavar="PORT", help="gRPC port for KEDA (default 6000; 0 picks a free port).")

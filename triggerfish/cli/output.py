@@ -11,7 +11,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from listeners.text import printable
+from listeners.text import escape
+from triggerfish.cli.shortened import Shortened, shorten
 
 if TYPE_CHECKING:
     from scaler.monitoring.status import KeyStatus, TriggerStatus
@@ -31,7 +32,13 @@ __all__ = [
 
 #: The minimum width of a table if the output is not a terminal.
 MIN_WIDTH = 120
+#: How much of a name is kept, since a key may have megabytes.
+MAX_CELL_WIDTH = 300
+NAMES = ("scaledobject", "function", "reads")
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
+#: A table narrower than this leaves out the columns that need the most room for the least news.
+NARROW_WIDTH = 100
+LEFT_OUT = ("in flight", "pending", "per worker")
 
 
 def escape_unencodable() -> None:
@@ -60,13 +67,13 @@ def _console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 def print_line(text: str, *, label: str = "", style: str = "", console: Console | None = None) -> None:
     """Print text of any origin as one line, after a label in its own style. The terminal wraps it."""
-    line = Text(label, style) + Text(printable(f" {text}" if label else text, None))
+    line = Text(label, style) + Text(escape(f" {text}" if label else text))
     (console or stdout()).print(line, soft_wrap=True)
 
 
 def error_line(text: str) -> None:
     """Print a problem as one red line on the standard error output."""
-    line = printable(" ".join(text.split()), None)  # the message of a user's module may have several
+    line = escape(" ".join(text.split()))  # the message of a user's module may have several
     stderr().print(line, style="red", soft_wrap=True)
 
 
@@ -80,28 +87,35 @@ def print_json(value: Any) -> None:
     print_verbatim(json.dumps(value, indent=2))
 
 
-def trigger_table(triggers: "Iterable[TriggerStatus]") -> Table:
+def trigger_table(triggers: "Iterable[TriggerStatus]", width: int | None = None) -> Table:
     """Return a table with a row for each key: its backlog by part, how the lag was obtained, and the target.
 
-    If some triggers belong to ScaledObjects, the first column has the owners.
+    If some triggers belong to ScaledObjects, the first column has the owners. Below NARROW_WIDTH, some columns are left
+    out to make room for names. `width` defaults to that of the standard output.
     """
-    table = Table(box=None, header_style="bold", pad_edge=False)
     shown = list(triggers)
-    owned = any(status.namespace for status in shown)
-    for column in ("scaledobject", *COLUMNS) if owned else COLUMNS:
-        numeric = column not in ("scaledobject", "function", "reads")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    rows: list[dict[str, str]] = []
     for status in shown:
         for number, row in enumerate(_rows(status)):
             owner = f"{status.namespace or 'declared'}/{status.scaled_object}" if number == 0 else ""
-            table.add_row(*(Text(printable(cell)) for cell in ((owner, *row) if owned else row)))
+            shortened = (shorten(escape(cell), MAX_CELL_WIDTH) for cell in (owner, *row))
+            rows.append(dict(zip(("scaledobject", *COLUMNS), shortened, strict=True)))
+    left_out = LEFT_OUT if (width or stdout().width) < NARROW_WIDTH else ()
+    owned = ("scaledobject",) if any(status.namespace for status in shown) else ()
+    columns = {name: {row[name] for row in rows} for name in (*owned, *COLUMNS) if name not in left_out}
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name in NAMES else "right", no_wrap=name not in NAMES)
+    for cells in rows:
+        known = ((name, cells[name], column) for name, column in columns.items())
+        table.add_row(*(Shortened(cell, column) if name in NAMES else Text(cell) for name, cell, column in known))
     return table
 
 
 def causes(triggers: "Iterable[TriggerStatus]") -> list[Text]:
     """Return one red line for each reason why triggers cannot be measured, for below their table."""
     distinct = dict.fromkeys(status.error for status in triggers if status.error is not None)
-    return [Text(printable(error, None), "red") for error in distinct]
+    return [Text(escape(error), "red") for error in distinct]
 
 
 def instances_line(running: int, draining: int, target: int, crashes: int) -> RenderableType:
@@ -113,7 +127,7 @@ def instances_line(running: int, draining: int, target: int, crashes: int) -> Re
 
 
 def _rows(status: "TriggerStatus") -> list[tuple[str, ...]]:
-    name = status.function or status.metric_name
+    name = status.label
     per_worker = str(status.messages_per_worker or "-")
     if not status.known:
         return [(name, f"{status.reads}: {status.reason}", *["?"] * 5, per_worker, "held")]

@@ -1,17 +1,18 @@
 """`triggerfish run`: one instance of an app."""
 
 import asyncio
-import logging
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from listeners.host.instance import instance_name
+from listeners.runtime.process_exit import exit_process
 from triggerfish.cli.options import (
     AppArgument,
     ConfigOption,
     ConnectionOption,
     HttpPortOption,
+    LogFormat,
+    LogFormatOption,
     LogLevel,
     LogLevelOption,
     load_settings_with,
@@ -30,18 +31,20 @@ def run(
     connection: ConnectionOption = None,
     http_port: HttpPortOption = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run one instance of an app in this process.
 
     This is the command for containers. SIGTERM or Ctrl-C drains: running calls finish, then other entries are released.
-    A second signal exits at once.
+    Another signal after a second exits at once.
     """
-    start_serving(log_level)
+    instance = instance_name()
+    start_serving(log_level, log_format, instance)
     from listeners.functions.loading import load_app
     from listeners.host.host import Host
 
     settings = load_settings_with(config, connection, host={"http_port": http_port})
-    host = Host(load_app(app), settings.redis_connections(), settings.host)
+    host = Host(load_app(app), settings.redis_connections(), settings.host, instance=instance)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run_and_exit(host))
 
@@ -61,6 +64,4 @@ async def _run_and_exit(host: "Host") -> NoReturn:
     Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
     """
     await host.run_until_signalled()
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
+    exit_process(0)

@@ -8,6 +8,8 @@ from triggerfish.cli.options import (
     ConnectionOption,
     GrpcPortOption,
     HttpPortOption,
+    LogFormat,
+    LogFormatOption,
     LogLevel,
     LogLevelOption,
     load_settings_with,
@@ -23,12 +25,13 @@ def scaler(
     grpc_port: GrpcPortOption = None,
     http_port: HttpPortOption = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run the scale controller.
 
     It answers KEDA over gRPC, and serves Prometheus metrics, JSON and a status page over HTTP (default port 8080).
     """
-    start_serving(log_level)
+    start_serving(log_level, log_format)
     require_extra("scaler", "triggerfish scaler")
     from scaler.server import ScalerServer
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from triggerfish.cli.options import (
     ConnectionOption,
     GrpcPortOption,
     HttpPortOption,
+    LogFormat,
+    LogFormatOption,
     LogLevel,
     LogLevelOption,
     MaxInstancesOption,
@@ -48,6 +51,7 @@ def up(
     grpc_port: GrpcPortOption = None,
     http_port: HttpPortOption = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run an app on this machine, scaled to its backlog.
 
@@ -55,7 +59,7 @@ def up(
     gRPC and HTTP ports listen on 127.0.0.1.
     """
     on_terminal = stdout().is_terminal
-    start_serving(LogLevel.WARNING if on_terminal else log_level)
+    start_serving(log_level, log_format)
     require_extra("scaler", "triggerfish up")
     from listeners.functions.loading import load_app
     from scaler.local_app import LocalApp
@@ -66,41 +70,43 @@ def up(
         local={"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown},
         scaler={"grpc_port": grpc_port, "http_port": http_port},
     )
+    os.environ |= {"TRIGGERFISH_LOG": log_level, "TRIGGERFISH_LOG_FORMAT": log_format}  # for the processes
     if connection is not None:
         os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the processes; their command line would show a password
-    asyncio.run(_run(LocalApp(app, load_app(app), settings, config), live=on_terminal))
+    asyncio.run(_run(LocalApp(app, load_app(app), settings, config, log_format), live=on_terminal))
 
 
 async def _run(local: "LocalApp", *, live: bool) -> None:
-    from listeners.runtime.signals import on_termination
-
-    with on_termination(lambda _: local.stop()):
-        if live:
-            await show_while(local.run(), lambda: snapshot(local), stdout())
-        else:
-            await local.run()
+    if live:
+        await show_while(local.run_until_signalled(), lambda: snapshot(local), stdout())
+    else:
+        await local.run_until_signalled()
 
 
 def snapshot(local: "LocalApp") -> "RenderableType":
     """Return the current backlog and processes of an app."""
     from rich.console import Group
+    from rich.text import Text
 
     from triggerfish.cli.output import causes, instances_line, trigger_table
 
     instances = local.instances
     line = instances_line(len(instances.running), len(instances.draining), local.autoscaler.target, instances.crashes)
+    address = local.page_address
+    page = [Text(f"status page: {address}", f"link {address}")] if address is not None else []
     statuses = list(local.statuses())
-    return Group(trigger_table(statuses), *causes(statuses), line)
+    return Group(trigger_table(statuses), *causes(statuses), line, *page)
 
 
 async def show_while(
     work: Coroutine[Any, Any, None], render: "Callable[[], RenderableType]", console: "Console"
 ) -> None:
-    """Show what `render` returns on the terminal until the work ends."""
+    """Show what `render` returns on the terminal, below what is logged and printed, until the work ends."""
     from rich.live import Live
 
     working = asyncio.create_task(work)
-    with Live(render(), console=console, auto_refresh=False) as live:
+    to_terminal = sys.stderr.isatty()
+    with Live(render(), console=console, auto_refresh=False, redirect_stderr=to_terminal) as live:
         while not working.done():
             await asyncio.wait([working], timeout=REFRESH_SECONDS)
             live.update(render(), refresh=True)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -196,6 +197,88 @@ def test_files_without_an_app(source: str, fix: str) -> None:
         assert isinstance(error, AppLoadError)
         assert (error.field, error.value) == ("app", "shop.py")
         assert error.fix.startswith(fix)
+
+
+DECORATORS = """
+from triggerfish import App
+app = App()
+
+def queue(name):
+    return app.list_trigger(keys=name)
+
+@app.list_trigger(keys="a")
+def first(message): ...
+
+@app.list_trigger(
+    keys="b",
+    {mistake}
+)
+def second(message): ...
+
+@queue({key!r})
+@queue("c")
+def third(message, {more}): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"mistake": "batch_size=0"}, "shop.py:11, in the decorator of `second`."),
+        ({"mistake": "key='q'"}, "shop.py:11, in the decorator of `second`."),
+        ({"mistake": "batch_size=1 // 0"}, "shop.py:13, in the decorator of `second`."),
+        ({"key": " "}, "shop.py:6, in the decorator of `third` at shop.py:17."),
+        ({"more": "other"}, "shop.py:18, in the decorator of `third`."),
+    ],
+    ids=["value", "name", "expression", "helper", "function"],
+)
+def test_a_mistake_in_a_decorator(changes: dict[str, str], where: str) -> None:
+    """The error of one decorator among several names its function and its line."""
+    write("shop.py", DECORATORS.format(**({"mistake": "", "key": "d", "more": ""} | changes)))
+    assert where in load_error("shop.py").fix.replace(f"{Path.cwd()}/", "")
+
+
+class Stop(BaseException):
+    """No Exception, as KeyboardInterrupt is none."""
+
+
+@pytest.mark.parametrize(
+    ("source", "raised"),
+    [
+        ("import os\n\nDB = os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE' at deep/settings.py:3."),
+        ("import json\njson.loads('{')", "at deep/settings.py:2."),
+        ("\ndef", "at deep/settings.py:2."),
+        ("import sys\nsys.exit('no')", "SystemExit: no at deep/settings.py:2."),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt at deep/settings.py:1."),
+        ("from tests.listeners.functions.test_loading import Stop\nraise Stop", "Stop at deep/settings.py:2."),
+        ("import asyncio\nraise asyncio.CancelledError", "CancelledError at deep/settings.py:2."),
+        ("import no_such_module", "No module named 'no_such_module' was found at deep/settings.py:1."),
+        ("class E(Exception):\n    def __str__(self):\n        raise SystemExit\nraise E", "E at deep/settings.py:4."),
+        ("raise ValueError('x' * 9999)", "… at deep/settings.py:1."),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines at deep/settings.py:1."),
+    ],
+)
+def test_an_exception_three_modules_deep(source: str, raised: str) -> None:
+    """The error has the line of the user's code that raised it, whatever it raised, and the debug log the traceback."""
+    write("deep/settings.py", source)
+    write("deep/__init__.py", "")
+    write("orders.py", "import deep.settings")
+    write("shop.py", "import orders\n")
+    error = load_error("shop.py")
+    assert raised in error.fix.replace(f"{Path.cwd()}/", "")
+    assert isinstance(error, AppLoadError)
+
+
+@pytest.mark.parametrize(
+    "source", ["import os\nos.environ['NO_SUCH_VARIABLE']", DECORATORS.format(mistake="batch_size=0", key="", more="")]
+)
+def test_the_traceback_is_in_the_debug_log(caplog: pytest.LogCaptureFixture, source: str) -> None:
+    """The whole traceback of a failed import is logged at the level debug, and the error says so."""
+    write("shop.py", source)
+    with caplog.at_level(logging.DEBUG):
+        assert load_error("shop.py").fix.endswith("`triggerfish run --log-level debug` prints the traceback.")
+    assert "Traceback (most recent call last)" in caplog.text
+    assert "/shop.py" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -187,10 +187,13 @@ def test_one_scaledobject_with_many_triggers() -> None:
 
 
 async def test_declared_triggers(server: Server) -> None:
-    """Declared triggers are grouped by app, or as those in the settings if they have none."""
-    declared = {"one": {**LIST, "app": "till"}, "two": {**STREAM, "app": "till"}, "three": PUBSUB}
+    """Declared triggers have their names and their order, and are grouped by app, or as those in the settings."""
+    declared = {"zebra": {**LIST, "app": "till"}, "payments": {**STREAM, "app": "till"}, "prices": PUBSUB}
     async with running_scaler(server, triggers=declared) as scaler:
         for owner, scaled in scaler.server._declared.items():
             await scaler.server.evaluator.evaluate(owner, scaled)
         text = text_of(await page_of(scaler))
-    assert re.search(r"declared / in the settings target 1 .* declared / till target 0 .* handle .* settle", text)
+    assert re.search(
+        r"declared / in the settings target 1 .* prices .* declared / till target 0 .* payments .* zebra", text
+    )
+    assert "triggerfish-" not in text

@@ -8,7 +8,8 @@ from aiohttp import web
 from grpc import StatusCode
 
 from listeners.runtime.http import serve
-from tests.support.running_scaler import RunningScaler, failure
+from tests.support.running_scaler import RunningScaler, failure, running_scaler
+from tests.support.waiting import eventually
 from tests.triggerfish.cli.test_probe import triggerfish
 from triggerfish.testing.server import Server, free_port
 
@@ -59,6 +60,23 @@ async def test_a_scaler_without_triggers(scaler: RunningScaler) -> None:
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 0
     assert "create a ScaledObject" in explained.output
+
+
+async def test_triggers_in_the_settings(server: Server) -> None:
+    """Declared triggers are listed by their names in the settings, in the order of these."""
+    unnamed = {name: value for name, value in LIST.items() if name != "function"}
+    declared = {name: {**unnamed, "keys": name[::-1]} for name in ("zebra", "payments", "orders")}
+    async with running_scaler(server, triggers=declared) as scaler:
+        await eventually(lambda: all(tracked.known for tracked in scaler.server.evaluator.tracked()))
+        explained = await triggerfish("explain", "--scaler", url_of(scaler))
+    assert [row.partition(" ")[0] for row in rows(explained.output)] == ["function", "orders", "payments", "zebra"]
+
+
+async def test_metadata_without_a_function(server: Server) -> None:
+    """A trigger without a name is listed by what it reads."""
+    given = ("-m", "type=RedisListTrigger", "-m", "keys=orders")
+    explained = await triggerfish("explain", *given, "--connection", server.address)
+    assert rows(explained.output)[1].startswith("list orders list orders 0")
 
 
 @pytest.fixture

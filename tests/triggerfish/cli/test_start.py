@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from listeners.runtime.child_processes import die_with_parent
+from tests.support.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -32,12 +33,11 @@ def started(
     folder: Path, *command: str | Path, log: Path, connection: str = "127.0.0.1:1", **variables: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a command in a folder, with its output in a file, until the block ends."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERFISH_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**clean, "TRIGGERFISH_CONNECTION": connection, **variables},
+            env={**environment(CONNECTION=connection), **variables},
             stdout=output,
             stderr=output,
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
