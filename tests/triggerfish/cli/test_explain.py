@@ -59,7 +59,7 @@ async def test_a_scaler_without_triggers(scaler: RunningScaler) -> None:
     """If there is nothing to explain, the output states the next step; exit status 0."""
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 0
-    assert "create a ScaledObject" in explained.output
+    assert "Create a ScaledObject" in explained.output
 
 
 async def test_triggers_in_the_settings(server: Server) -> None:
@@ -97,7 +97,7 @@ async def test_an_address_without_a_scaler(other_page: str) -> None:
     """Another server, or none, is reported in one line without a traceback or a password; exit status 1."""
     addresses = {
         other_page: "status 404",
-        f"{other_page}/json": "something else",
+        f"{other_page}/json": "unexpected reply",
         f"http://someone:hunter2@127.0.0.1:{free_port()}": "cannot be reached",
     }
     for address, words in addresses.items():

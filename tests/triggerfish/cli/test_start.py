@@ -102,7 +102,8 @@ def test_other_log_levels(tmp_path: Path, level: str) -> None:
         )
         assert done.returncode == 2
         words = " ".join(done.stderr.replace("│", " ").split())
-        assert f"'{level}' is not one of 'debug', 'info', 'warning', 'error'" in words
+        assert f"'{level}' is no level." in words
+        assert "Use one of debug, info, warning, error." in words
 
 
 @pytest.mark.parametrize("way", ["python -m", "command"])
