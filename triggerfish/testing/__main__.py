@@ -18,7 +18,7 @@ def main() -> None:
     try:
         server = Server(embedded_binary(), port=port)
     except ConfigurationError as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: {error}\n")
     except PortTakenError:
         parser.exit(2, f"{parser.prog}: port {port} is in use: choose another with --port\n")
     except StartError as error:
