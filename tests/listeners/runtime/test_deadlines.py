@@ -1,6 +1,7 @@
 """One timer for many items with equal time limits."""
 
 import asyncio
+import time
 
 from listeners.runtime.deadlines import Deadlines
 from tests.support.waiting import eventually
@@ -19,15 +20,14 @@ async def test_expired_items_are_reported_in_order() -> None:
 
 
 async def test_each_item_has_its_own_deadline() -> None:
-    """An item that was added later expires later."""
-    expired: list[str] = []
-    deadlines = Deadlines[str](0.2, expired.append)
-    deadlines.add("first")
+    """An item that was added later does not expire with the first one, but after its own time."""
+    expired_at: dict[str, float] = {}
+    deadlines = Deadlines[str](0.2, lambda item: expired_at.update({item: time.perf_counter()}))
+    added_at = {"first": deadlines.add("first")}
     await asyncio.sleep(0.1)
-    deadlines.add("second")
-    await eventually(lambda: expired)
-    assert expired == ["first"]
-    await eventually(lambda: expired == ["first", "second"])
+    added_at["second"] = deadlines.add("second")
+    await eventually(lambda: list(expired_at) == ["first", "second"])
+    assert all(expired_at[item] - added_at[item] >= 0.2 for item in added_at)
 
 
 async def test_nothing_expires_after_close() -> None:

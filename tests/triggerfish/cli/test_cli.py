@@ -19,7 +19,7 @@ from triggerfish.testing.server import Server, free_port
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
-SECONDS = 30
+SECONDS = 100
 SECRET = "hunter2"
 APP = """
 from triggerfish import App, RedisMessage
