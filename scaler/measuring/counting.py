@@ -129,7 +129,11 @@ class StreamCount:
         self.lag = Lag(self._undelivered, "counted", capped=True)
 
     def result(self) -> KeyBacklog | SourceError:
-        return self.error or KeyBacklog(self.key, self.stream.length, pending=self.state.pending, lag=self.lag)
+        """Return the backlog. Entries added or trimmed since the length was read make no lag that exceeds it."""
+        lag = self.lag
+        if lag is not None and lag.entries > self.stream.length:
+            lag = replace(lag, entries=self.stream.length)
+        return self.error or KeyBacklog(self.key, self.stream.length, pending=self.state.pending, lag=lag)
 
 
 async def count_all(client: Client, counts: list[StreamCount], cache: CountCache) -> None:

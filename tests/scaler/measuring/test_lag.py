@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from listeners.connections.strings import parse_connection_string
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
+from listeners.redis.entry_id import EntryId
 from scaler.evaluation.target import instances_for
-from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountCache
-from scaler.measuring.lag import Lag
+from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.counting import CountCache, StreamCount
+from scaler.measuring.lag import GroupState, Lag, StreamState
 from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.scaler.measuring.histories import GROUP, STREAM, Step, histories, play, undelivered
@@ -232,3 +233,17 @@ def test_a_long_count_is_reused_for_a_while(meter: Meter, monkeypatch: pytest.Mo
     assert meter.measure(memory=memory).entries == 28
     monkeypatch.setattr("scaler.measuring.counting.COUNT_EVERY_SECONDS", 0.0)
     assert meter.measure(memory=memory).entries == 27
+
+
+def test_a_count_never_exceeds_the_length() -> None:
+    """Entries that are added while a stream is counted make no lag above the length that is reported beside it."""
+    state = GroupState(pending=0, last_delivered=EntryId(5, 0), lag=None)
+    stream = StreamState(length=3, first=EntryId(1, 0), last=EntryId(9, 0), entries_added=None)
+    count = StreamCount(MEASURED, STREAM, GROUP, stream, state, limit=100)
+    count.commands(1_000)
+    undelivered = [[f"{number}-0".encode(), [b"f", b"v"]] for number in range(6, 12)]
+    count.take([undelivered, [[b"5-0", [b"f", b"v"]]]])
+    backlog = count.result()
+    assert isinstance(backlog, KeyBacklog)
+    assert backlog.lag == Lag(3, "counted")
+    assert backlog.entries == 3
