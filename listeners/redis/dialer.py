@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from redis._parsers.hiredis import _AsyncHiredisParser
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.credentials import CredentialProvider
@@ -76,6 +77,21 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
     return PasswordFile(Path(spec.password_file), spec.username) if spec.password_file is not None else None
 
 
+class _Parser(_AsyncHiredisParser):
+    """Counts its reads, which shows whether a late reply is arriving."""
+
+    __slots__ = ("reads",)
+
+    def __init__(self, socket_read_size: int) -> None:
+        super().__init__(socket_read_size)
+        self.reads = 0
+
+    async def read_from_socket(self) -> bool:
+        """Read what has arrived."""
+        self.reads += 1
+        return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
+
+
 class _DialedConnection(Connection):
     """A connection that its dialer configures: allowed addresses, TLS files and credentials."""
 
@@ -83,7 +99,7 @@ class _DialedConnection(Connection):
         self._dialer = dialer
         self._address: str | None = None
         self._reconnect_at = math.inf
-        super().__init__(**options)
+        super().__init__(parser_class=_Parser, **options)
 
     async def connect(self) -> None:
         """Connect unless connected with current credentials. The pool calls this before it hands out a connection."""

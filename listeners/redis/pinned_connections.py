@@ -1,6 +1,7 @@
 """Connections pinned to busy callers; checking one out of a pool costs more than the command."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -13,17 +14,23 @@ from listeners.runtime.deadlines import Deadlines
 
 __all__ = ["PinnedConnections"]
 
+#: How long one round trip may take in all while bytes of its replies keep arriving, as over a slow link.
+MAX_REPLY_SECONDS = 60.0
+
 
 class PinnedConnections:
     """Sends commands in one round trip, over connections that it takes from the servers' pools and keeps.
 
     It keeps as many connections as were in use concurrently. The pool counts them as in use, so its limit holds.
-    `timeout_seconds` bounds the wait for all replies of one round trip.
+    `timeout_seconds` bounds the wait for all replies of one round trip. While a reply is arriving, it bounds the wait
+    for further bytes, and MAX_REPLY_SECONDS the whole.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
-        self._deadlines = Deadlines[AbstractConnection](timeout_seconds, self._abort)
+        self._deadlines = Deadlines[AbstractConnection](timeout_seconds, self._on_deadline)
+        #: Connections whose reply is late but arriving: when that was first noticed, and how many reads there had been.
+        self._arriving: dict[AbstractConnection, tuple[float, int]] = {}
         self._late: set[AbstractConnection] = set()
         self._idle: defaultdict[ConnectionPool, list[AbstractConnection]] = defaultdict(list)
         self._generation = 0
@@ -65,8 +72,16 @@ class PinnedConnections:
         # Shielded: connections that are not returned would count as in use forever.
         await asyncio.shield(asyncio.gather(*(self._release(pool, connection) for pool, connection in idle)))
 
-    def _abort(self, connection: AbstractConnection) -> None:
-        """Abort a connection whose replies did not arrive in time."""
+    def _on_deadline(self, connection: AbstractConnection) -> None:
+        """Abort a connection whose replies did not arrive in time, unless they are arriving."""
+        reads = getattr(connection._parser, "reads", 0)
+        since, reads_before = self._arriving.get(connection, (time.monotonic(), -1))
+        reader = getattr(connection._parser, "_reader", None)
+        arriving = reads > reads_before and reader is not None and reader.has_data()
+        if arriving and time.monotonic() - since < MAX_REPLY_SECONDS:
+            self._arriving[connection] = since, reads
+            self._deadlines.add(connection)
+            return
         self._late.add(connection)
         if connection._writer is not None:
             connection._writer.transport.abort()
@@ -76,6 +91,8 @@ class PinnedConnections:
         command may use the connection.
         """
         self._deadlines.remove(connection)
+        if self._arriving:
+            self._arriving.pop(connection, None)
         late = connection in self._late
         self._late.discard(connection)
         return late

@@ -1,12 +1,18 @@
 """Pinned connections, with a real server."""
 
 import asyncio
+import contextlib
 import functools
+import math
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
 
+from listeners.connections.strings import parse_connection_string
+from listeners.errors import SourceTimeoutError
+from listeners.redis.client import Client
 from listeners.redis.pinned_connections import PinnedConnections
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
@@ -52,6 +58,55 @@ async def test_a_command_whose_task_is_cancelled(server: Server, client: redis.a
     assert await pinned.run(pool, [("ECHO", "mine")]) == [b"mine"]
     await pinned.release_all()
     await pool.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def slow_link(server: Server, *, stops_after: float = math.inf) -> AsyncIterator[int]:
+    """Forward to the server over a link that passes few bytes at a time; yields its port."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", server.port)
+
+        async def pass_requests() -> None:
+            while data := await reader.read(65536):
+                upstream_writer.write(data)
+
+        requests = asyncio.create_task(pass_requests())
+        passed = 0
+        with contextlib.suppress(ConnectionError):
+            while passed < stops_after and (data := await upstream_reader.read(200)):
+                writer.write(data)
+                await writer.drain()
+                passed += len(data)
+                await asyncio.sleep(LIMIT_SECONDS / 4)  # how slow the link is
+        await requests  # until the client gives up
+        upstream_writer.close()
+        writer.close()
+
+    listening = await asyncio.start_server(forward, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def test_a_reply_that_arrives_slowly(server: Server, client: redis.asyncio.Redis) -> None:
+    """A reply takes longer than the limit over a slow link; while its bytes arrive, it is awaited."""
+    await client.set("long", b"x" * 3_000)
+    async with slow_link(server) as port:
+        ours = Client(parse_connection_string(f"127.0.0.1:{port}"), "test", timeout_seconds=LIMIT_SECONDS)
+        began = time.monotonic()
+        assert await ours.command("long", "GET", "long", doing="reading") == b"x" * 3_000
+        assert time.monotonic() - began > LIMIT_SECONDS
+        await ours.aclose()
+
+
+async def test_a_reply_that_stops_arriving(server: Server, client: redis.asyncio.Redis) -> None:
+    """A reply of which nothing more arrives is awaited no longer than the limit."""
+    await client.set("long", b"x" * 3_000_000)
+    async with slow_link(server, stops_after=2_000) as port:
+        ours = Client(parse_connection_string(f"127.0.0.1:{port}"), "test", timeout_seconds=LIMIT_SECONDS)
+        with pytest.raises(SourceTimeoutError):
+            await ours.command("long", "GET", "long", doing="reading")
+        await ours.aclose()
 
 
 async def _is_blocked(client: redis.asyncio.Redis) -> bool:
