@@ -5,37 +5,59 @@ The names never change between releases, as entries recorded under old names wou
 | name | type | content |
 |---|---|---|
 | `triggerfish:{KEY}:inflight` | sorted set | a list's elements in flight, scored by when each becomes available again |
-| `triggerfish:{KEY}:elements` | hash | their payloads and delivery counts |
+| `triggerfish:{KEY}:elements` | hash | their records, `1:PAYLOAD`, by ID |
 | `triggerfish:{KEY}:dead` | stream | the dead letters of a list or stream |
 | `triggerfish:{APP:FUNCTION}:lease` | string | the instance that holds the lease of a pub/sub function |
 | `triggerfish:{APP:FUNCTION}:lease:epoch` | string | how many times the lease has been acquired: its fencing token |
+| `triggerfish:{APP:FUNCTION}:lease:length` | string | for how long the holder acquires or renews the lease, in ms |
 | `triggerfish:{APP:FUNCTION}:lease:draining` | string | the holder, while it drains |
 | `triggerfish:{APP:FUNCTION}:lease:notices` | channel | notices about the lease between the instances of an app |
+
+A member of `inflight` is `ID:STATE CALLS:MS` without the space, such as `3f9c0a52d1e7-42:t0:30000`. `lists/common.lua`
+explains its parts.
+
+An instance has three consumers in the group of a stream. The one that holds a pending entry tells the entry's state:
+
+| consumer | state of its entries |
+|---|---|
+| `triggerfish-INSTANCE` | taken |
+| `triggerfish-INSTANCE:waiting` | the outcome of the last delivery is known: waiting for a retry, or released |
+| `triggerfish-INSTANCE:alone` | a suspect whose call has begun; the delivery count includes this call |
 """
 
 from binascii import crc_hqx
 from functools import lru_cache
+from typing import NamedTuple
+
+from listeners.text import decode
 
 __all__ = [
     "SLOTS",
-    "consumer_name",
+    "ConsumerNames",
+    "consumer_names",
     "dead_letters_key",
     "derived_key_prefix",
     "elements_key",
     "inflight_key",
+    "is_alone_consumer",
     "is_consumer_name",
     "is_keyspace_channel",
-    "is_lease_name",
+    "is_own_message",
+    "is_own_name",
+    "is_waiting_consumer",
     "key_slot",
     "keyspace_channel",
     "lease_draining_key",
     "lease_epoch_key",
     "lease_key",
+    "lease_length_key",
     "lease_notices_channel",
 ]
 
 PREFIX = "triggerfish"
 CONSUMER_PREFIX = "triggerfish-"
+WAITING_SUFFIX = ":waiting"
+ALONE_SUFFIX = ":alone"
 #: Number of hash slots in a Redis Cluster.
 SLOTS = 16_384
 
@@ -46,7 +68,7 @@ def inflight_key(key: str) -> str:
 
 
 def elements_key(key: str) -> str:
-    """The key of the hash with the payloads and delivery counts of a list's elements in flight."""
+    """The key of the hash with the records of a list's elements in flight."""
     return derived_key_prefix(key) + "elements"
 
 
@@ -80,6 +102,11 @@ def lease_epoch_key(lease: str) -> str:
     return f"{lease}:epoch"
 
 
+def lease_length_key(lease: str) -> str:
+    """The key with the length of a lease, in milliseconds: its holder's setting."""
+    return f"{lease}:length"
+
+
 def lease_draining_key(lease: str) -> str:
     """The key that names the holder of a lease while it drains."""
     return f"{lease}:draining"
@@ -90,23 +117,33 @@ def lease_notices_channel(lease: str) -> str:
     return f"{lease}:notices"
 
 
-def is_lease_name(name: str) -> bool:
-    """Return whether a key or channel belongs to a lease."""
-    if not name.startswith(f"{PREFIX}:{{"):
-        return False
-    lease = ":lease"
-    derived = (lease_epoch_key(lease), lease_draining_key(lease), lease_notices_channel(lease))
-    return name.endswith((lease, *derived))
+class ConsumerNames(NamedTuple):
+    """The names of an instance's consumers in a consumer group, by the state of the entries that they hold."""
+
+    taken: str
+    alone: str
+    waiting: str
 
 
-def consumer_name(instance: str) -> str:
-    """The name of an instance's consumer in a consumer group."""
-    return CONSUMER_PREFIX + instance
+def consumer_names(instance: str) -> ConsumerNames:
+    """The names of an instance's consumers in a consumer group."""
+    name = CONSUMER_PREFIX + instance
+    return ConsumerNames(name, name + ALONE_SUFFIX, name + WAITING_SUFFIX)
 
 
 def is_consumer_name(name: str) -> bool:
-    """Return whether a consumer of a group is an instance of Triggerfish."""
+    """Return whether a consumer of a group belongs to an instance of Triggerfish."""
     return name.startswith(CONSUMER_PREFIX)
+
+
+def is_alone_consumer(name: str) -> bool:
+    """Return whether a consumer holds suspects whose calls have begun."""
+    return is_consumer_name(name) and name.endswith(ALONE_SUFFIX)
+
+
+def is_waiting_consumer(name: str) -> bool:
+    """Return whether a consumer holds entries whose last outcome is known."""
+    return is_consumer_name(name) and name.endswith(WAITING_SUFFIX)
 
 
 def keyspace_channel(database: int, key: str) -> str:
@@ -117,6 +154,21 @@ def keyspace_channel(database: int, key: str) -> str:
 def is_keyspace_channel(channel: str) -> bool:
     """Return whether a channel carries keyspace or keyevent notifications."""
     return channel.startswith(("__keyspace@", "__keyevent@"))
+
+
+def is_own_name(name: str) -> bool:
+    """Return whether a key or channel is one of Triggerfish's, which all begin in the same way."""
+    return name.startswith(f"{PREFIX}:{{")
+
+
+def is_own_message(channel: str, payload: bytes) -> bool:
+    """Return whether a message is a lease notice or a notification about one of Triggerfish's keys.
+
+    Functions never receive such messages. The payload of a keyevent notification is the key.
+    """
+    if channel.startswith("__keyevent@"):
+        return is_own_name(decode(payload))
+    return is_own_name(channel.partition("__:")[2] if is_keyspace_channel(channel) else channel)
 
 
 def key_slot(key: str) -> int:

@@ -40,6 +40,13 @@ class HostSettings(BaseModel):
         le=3600,
         description="time for functions to finish after SIGTERM, in seconds (by default, Kubernetes kills after 30 s)",
     )
+    max_model_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1,
+        le=512 * 1024 * 1024,
+        description="size of an entry, in bytes, above which a function that takes a dict, a pydantic model or a "
+        "dataclass rejects it: validation cannot be interrupted, and takes a multiple of the entry's memory",
+    )
     http_port: int | None = Field(
         default=None, ge=0, le=65535, description="port for /metrics, /livez and /readyz; not served by default"
     )

@@ -22,7 +22,7 @@ from rich.progress import track
 from benchmarks.host.contenders import CONTENDERS, Contender
 from benchmarks.host.scenarios import KEY, SCENARIOS, Scenario, fill
 from benchmarks.tables import Table, spread
-from listeners.pubsub.source import QUEUE_SIZE
+from listeners.pubsub.queue import MAX_MESSAGES
 from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
@@ -82,9 +82,9 @@ def measure(
 def measure_run(server: Server, scenario: Scenario, contender: Contender, entries: int) -> Run:
     """Run one process from its start to its report.
 
-    Publishes at most QUEUE_SIZE messages, because Triggerfish drops messages that exceed its queue.
+    Publishes at most MAX_MESSAGES messages, because Triggerfish drops messages that exceed its queue.
     """
-    entries = min(entries, QUEUE_SIZE) if scenario.kind == "pubsub" else entries
+    entries = min(entries, MAX_MESSAGES) if scenario.kind == "pubsub" else entries
     with server.client() as client:
         client.flushall()
         if scenario.kind != "pubsub":

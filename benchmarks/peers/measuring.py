@@ -16,7 +16,7 @@ from benchmarks.host.scenarios import KEY
 from benchmarks.host.throughput import NoReport, Run, first_line, running
 from benchmarks.peers.backlog import Backlogs
 from benchmarks.peers.entrants import Entrant
-from listeners.pubsub.source import QUEUE_SIZE
+from listeners.pubsub.queue import MAX_MESSAGES
 from triggerfish.testing.server import Server
 
 __all__ = ["Failed", "Measured", "Measuring", "Memory"]
@@ -60,9 +60,9 @@ class Measuring:
         self._backlogs = Backlogs(server)
 
     def entries(self, entrant: Entrant) -> int:
-        """Return how many entries an entrant handles: at most QUEUE_SIZE messages, as Triggerfish would drop more."""
+        """Return how many entries an entrant handles: at most MAX_MESSAGES messages, as Triggerfish would drop more."""
         entries = max(10, int(self._entries * entrant.share))
-        return min(entries, QUEUE_SIZE) if entrant.scenario.kind == "pubsub" else entries
+        return min(entries, MAX_MESSAGES) if entrant.scenario.kind == "pubsub" else entries
 
     def prepare(self, entrant: Entrant) -> None:
         """Create the entrant's backlog."""

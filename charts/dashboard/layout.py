@@ -217,8 +217,9 @@ def _failure_charts() -> list[Panel]:
             {
                 "dead letters": f"sum(increase({dead}[{RATE}]))",
                 "dropped": f"sum(increase(triggerfish_messages_dropped_total{{{FUNCTION}}}[{RATE}]))",
+                "kept": trigger("dead_letters", ONE),
             },
-            "Dead-lettered entries, and pub/sub messages dropped without a call.",
+            "Dead-lettered entries, pub/sub messages dropped without a call, and the dead letters that are there.",
         ),
     ]
 

@@ -1,29 +1,33 @@
 """Calls a function with entries, within a time limit, and reports the outcome of each."""
 
 import asyncio
+import dataclasses
 import inspect
-import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from listeners.engine.code_locations import raised_at, running_at, suspended_at
+from listeners.engine.failures import failure_of, short_description
+from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.retry_policy import after_failure, lease_lapsed
+from listeners.engine.settlement import Failure, Settlement
 from listeners.engine.task_pool import PooledTask, TaskPool
 from listeners.errors import CallTimeoutError, Reject
 from listeners.functions.app import Function
-from listeners.functions.entries import Entry, Settlement
+from listeners.functions.entries import Entry
+from listeners.runtime.code_locations import running_at, suspended_at
 from listeners.runtime.deadlines import Deadlines
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import wait_for_event
-from listeners.text import describe_exception
 
-__all__ = ["CLEAN_UP_SECONDS", "Executor"]
+__all__ = ["CLEAN_UP_SECONDS", "MAX_THREADS", "Executor"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
+#: How many calls of a function that is not async run concurrently.
 MAX_THREADS = 32
 #: How long a cancelled function may take to clean up.
 CLEAN_UP_SECONDS = 2.0
@@ -32,7 +36,7 @@ CLEAN_UP_SECONDS = 2.0
 class _Call(PooledTask):
     """One call. `abandoned`: its entries were settled as failed while it was still running."""
 
-    __slots__ = ("abandoned", "entries", "excluded", "has_slot", "thread", "thread_id", "timed_out", "timer")
+    __slots__ = ("abandoned", "entries", "excluded", "thread", "thread_id", "timed_out", "timer")
 
     def __init__(self, entries: Sequence[Entry], run: Callable[["_Call"], Coroutine[Any, Any, None]]) -> None:
         super().__init__(run(self))
@@ -41,19 +45,20 @@ class _Call(PooledTask):
         self.timer: asyncio.TimerHandle | None = None
         self.thread: asyncio.Future[Any] | None = None
         self.thread_id = 0
-        self.has_slot = self.timed_out = self.abandoned = False
+        self.timed_out = self.abandoned = False
 
 
 class Executor:
     """Calls one function: on the event loop if it is async, otherwise on dedicated threads.
 
-    At most `concurrency` calls run concurrently, and at most MAX_THREADS on threads. A call that exceeds the trigger's
-    time limit counts as failed. It is cancelled, and abandoned if it keeps running, as threads do. Another call may run
-    in its slot, until `concurrency` abandoned calls are still running. Then `blocked` is true and no call starts.
+    Its owner starts at most `concurrency` calls at a time. A call that exceeds the trigger's time limit counts as
+    failed. It is cancelled, and abandoned if it keeps running, as threads do. While `max_abandoned` abandoned calls are
+    still running, `blocked` is true, and the owner starts none.
 
-    A call starts only with entries for which `may_start` is true. `on_succeeded` and `on_finished` receive the outcome
-    of a call's entries, unless cancel() or close() cancelled the call. `on_change` is called when `blocked` may have
-    changed. `on_not_started` receives the entries of calls that arrive while blocked; without it, such calls wait.
+    A call starts only with entries for which `may_start` is true. `results` receives the outcome of a call's entries,
+    unless cancel() or close() cancelled the call. An entry of more than `max_model_bytes` is not validated.
+    `on_free` is called when another call may start in place of one that has ended or was abandoned, and `on_abandoned`
+    when `blocked` may have changed.
     """
 
     def __init__(
@@ -62,42 +67,50 @@ class Executor:
         metrics: FunctionMetrics,
         concurrency: int,
         *,
+        max_abandoned: int,
+        max_model_bytes: int,
         may_start: Callable[[Entry], bool],
-        on_succeeded: Callable[[Sequence[Entry]], object],
-        on_finished: Callable[[list[Settlement]], object],
-        on_change: Callable[[], object],
-        on_not_started: Callable[[Sequence[Entry]], object] | None,
+        results: InProgress,
+        on_free: Callable[[], object],
+        on_abandoned: Callable[[], object],
     ) -> None:
         self._function = function
         self._metrics = metrics
         self._may_start = may_start
-        self._on_succeeded = on_succeeded
-        self._on_finished = on_finished
-        self._on_change = on_change
-        self._on_not_started = on_not_started
+        self._results = results
+        self._on_free = on_free
+        self._on_abandoned = on_abandoned
         self._limit_seconds = function.trigger.call_timeout_seconds
         self._deadlines = Deadlines[_Call](self._limit_seconds, self._on_timeout)
         self._threads: ThreadPoolExecutor | None = None
-        self._concurrency = concurrency
+        self._max_abandoned = max_abandoned
+        self._max_model_bytes = max_model_bytes if function.binding.validates else None
         if not function.binding.is_async:
-            self._concurrency = min(concurrency, MAX_THREADS)
-            # Twice as many, because abandoned calls keep their threads.
-            self._threads = ThreadPoolExecutor(2 * self._concurrency, thread_name_prefix=function.name)
+            # Abandoned calls keep their threads.
+            self._threads = ThreadPoolExecutor(concurrency + max_abandoned, thread_name_prefix=function.name)
         self._pool = TaskPool()
         self._cancelling = False
-        self._slots = asyncio.Semaphore(self._concurrency)
         #: The calls that have neither ended nor been abandoned.
         self._running: set[PooledTask] = set()
         self.idle = asyncio.Event()
         self.idle.set()
-        self._overdue: set[_Call] = set()
-        self._unblocked = asyncio.Event()
-        self._unblocked.set()
+        self._abandoned: set[_Call] = set()
+        self._was_blocked = False
+
+    @property
+    def running_calls(self) -> int:
+        """How many calls have neither ended nor been abandoned."""
+        return len(self._running)
+
+    @property
+    def abandoned_calls(self) -> int:
+        """How many abandoned calls are still running."""
+        return len(self._abandoned)
 
     @property
     def blocked(self) -> bool:
-        """Whether the number of abandoned calls that are still running has reached the concurrency limit."""
-        return len(self._overdue) >= self._concurrency
+        """Whether so many abandoned calls are still running that no further call may start."""
+        return len(self._abandoned) >= self._max_abandoned
 
     def start(self, entries: Sequence[Entry]) -> None:
         """Call the function once with these entries, concurrently with all other calls."""
@@ -119,7 +132,7 @@ class Executor:
     def close(self) -> None:
         """Start no further calls. Calls that keep running are not awaited."""
         self._cancelling = True
-        for call in self._overdue:
+        for call in self._abandoned:
             if call.task is not None:
                 call.task.cancel()
         self._deadlines.close()
@@ -129,56 +142,51 @@ class Executor:
 
     async def _run(self, call: _Call) -> None:
         try:
-            if self._threads is not None:
-                await self._slots.acquire()
-                call.has_slot = True
-            while self._overdue and self.blocked:
-                if self._on_not_started is not None:
-                    self._on_not_started(call.entries)
-                    return
-                await self._unblocked.wait()
-            arguments = self._convert_entries(call)  # checks the leases, so it comes after every wait
+            arguments = self._convert_entries(call)
             error = await self._invoke(call, arguments) if arguments else None
             if not call.abandoned:
                 self._report(call, error)
         finally:
-            if call.has_slot:
-                self._release_slot(call)
             self._on_ended(call)
 
     def _report(self, call: _Call, error: BaseException | None) -> None:
         if error is not None:
-            self._on_finished(self._failures(call, error, raised_at(error, self._function.handler)))
+            self._results.finish(self._failures(call, error))
             return
         if call.excluded:
-            self._on_finished(call.excluded)
-        self._on_succeeded(call.entries)
+            self._results.finish(call.excluded)
+        if call.entries:
+            self._results.succeed(call.entries)
 
-    def _failures(self, call: _Call, error: BaseException, where: str) -> list[Settlement]:
+    def _failures(self, call: _Call, error: BaseException, where: str = "") -> list[Settlement]:
         alone = len(call.entries) == 1
         trigger = self._function.trigger
-        return call.excluded + [
-            after_failure(trigger, entry, error, alone=alone, where=where) for entry in call.entries
-        ]
+        failure = failure_of(error, self._function.handler, where)
+        return call.excluded + [after_failure(trigger, entry, error, failure, alone=alone) for entry in call.entries]
 
     def _convert_entries(self, call: _Call) -> list[Any]:
         """Convert the entries whose lease is still valid. One that cannot be converted fails alone."""
-        may_start, convert = self._may_start, self._function.binding.convert
+        may_start, convert, limit = self._may_start, self._function.binding.convert, self._max_model_bytes
         arguments: list[Any] = []
         for entry in call.entries:
             if not may_start(entry):
                 call.excluded.append(lease_lapsed(entry))
                 continue
             try:
+                if limit is not None and entry.size > limit:
+                    raise Reject(_too_large(entry.size, limit))  # noqa: TRY301  (it counts like any other rejection)
                 arguments.append(convert(entry))
-            except Exception as error:  # noqa: BLE001  (a user's validator may raise anything)
-                reason = error if isinstance(error, Reject) else Reject(describe_exception(error))
-                where = raised_at(error, self._function.handler)
-                call.excluded.append(after_failure(self._function.trigger, entry, reason, alone=True, where=where))
+            except BaseException as error:  # noqa: BLE001  (a user's validator may raise anything, even SystemExit)
+                call.excluded.append(self._not_convertible(entry, error))
         if call.excluded:
             excluded = {settlement.entry for settlement in call.excluded}
             call.entries = [entry for entry in call.entries if entry not in excluded]
         return arguments
+
+    def _not_convertible(self, entry: Entry, error: BaseException) -> Settlement:
+        failure = failure_of(error, self._function.handler)
+        reason = error if isinstance(error, Reject) else Reject(short_description(error))
+        return after_failure(self._function.trigger, entry, reason, _rejected(failure, reason), alone=True)
 
     async def _invoke(self, call: _Call, arguments: list[Any]) -> BaseException | None:
         """Call the handler and return what it raised, if anything.
@@ -191,7 +199,7 @@ class Executor:
         try:
             if self._threads is None:
                 for entry in call.entries:
-                    entry.started = True
+                    entry.started_at = began
                 await self._function.handler(argument)
             else:
                 error = await self._on_thread(call, argument, self._threads)
@@ -227,17 +235,12 @@ class Executor:
     def _call_handler(self, call: _Call, argument: Any) -> tuple[Any, BaseException | None]:
         """Call the handler. Return its result or exception, as a future cannot carry some of them (StopIteration)."""
         call.thread_id = threading.get_ident()
-        for entry in call.entries:  # set here, because a call may wait long for its thread
-            entry.started = True
+        for entry in call.entries:  # set here, because a call may wait for its thread
+            entry.started_at = time.perf_counter()
         try:
             return self._function.handler(argument), None
         except BaseException as error:  # noqa: BLE001
             return None, error
-
-    def _release_slot(self, call: _Call) -> None:
-        if call.has_slot:
-            call.has_slot = False
-            self._slots.release()
 
     def _on_timeout(self, call: _Call) -> None:
         if call.thread is not None and call.thread.done():
@@ -250,42 +253,54 @@ class Executor:
             call.timer = asyncio.get_running_loop().call_later(CLEAN_UP_SECONDS, self._abandon, call)
 
     def _abandon(self, call: _Call) -> None:
-        """Settle the entries of a running call as failed, and free its slot for another call."""
+        """Report the entries of a running call as failed, so that another call may start."""
         if call not in self._running:
             return
         call.abandoned = True
-        self._overdue.add(call)
+        self._abandoned.add(call)
         self._discard_running(call)
-        self._release_slot(call)
-        self._overdue_changed()
+        self._abandoned_changed()
         on_thread = call.thread is not None and not call.thread.done()
         handler = self._function.handler
         where = running_at(call.thread_id, handler) if on_thread else suspended_at(call.coroutine, handler)
-        self._on_finished(self._failures(call, CallTimeoutError(self._limit_seconds), where))
+        self._results.finish(self._failures(call, CallTimeoutError(self._limit_seconds), where))
+        self._on_free()
 
     def _on_ended(self, call: _Call) -> None:
         self._discard_running(call)
-        if call in self._overdue:
-            self._overdue.discard(call)
-            self._overdue_changed()
+        if call in self._abandoned:
+            self._abandoned.discard(call)
+            self._abandoned_changed()
+        self._on_free()
 
     def _discard_running(self, call: PooledTask) -> None:
         self._running.discard(call)
         if not self._running:
             self.idle.set()
 
-    def _overdue_changed(self) -> None:
-        self._metrics.overdue.set(len(self._overdue))
-        if self.blocked and self._unblocked.is_set():
-            self._unblocked.clear()
+    def _abandoned_changed(self) -> None:
+        self._metrics.overdue.set(len(self._abandoned))
+        if self.blocked and not self._was_blocked:
             log.error(
                 "%s: %d timed-out calls (limit %g s) are still running; consumption is paused until one finishes. "
                 "Bound what the function waits for, or raise call_timeout_seconds",
                 self._function.name,
-                len(self._overdue),
+                len(self._abandoned),
                 self._limit_seconds,
             )
-        elif not self.blocked and not self._unblocked.is_set():
-            self._unblocked.set()
+        elif self._was_blocked and not self.blocked:
             log.warning("%s: a timed-out call has finished; consumption resumes", self._function.name)
-        self._on_change()
+        self._was_blocked = self.blocked
+        self._on_abandoned()
+
+
+def _too_large(size: int, limit: int) -> str:
+    return (
+        f"its {size:,} bytes are more than host.max_model_bytes ({limit:,}): annotate the parameter as bytes, "
+        "or raise the setting"
+    )
+
+
+def _rejected(failure: Failure, reason: Reject) -> Failure:
+    """Return the failure of a conversion under the name of what it counts as."""
+    return dataclasses.replace(failure, error=short_description(reason))

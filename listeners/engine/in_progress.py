@@ -1,54 +1,81 @@
 """Tracks the entries in progress: taken from Redis and not settled there yet."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 
+from listeners.engine.failures import FailureLog
 from listeners.engine.metrics import FunctionMetrics
-from listeners.functions.entries import Entry, Outcome, Settlement
+from listeners.engine.settlement import Outcome, Refusal, Settlement
+from listeners.functions.entries import Entry
+from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["InProgress"]
 
-log = logging.getLogger("triggerfish.host")
+#: How many bytes of content are in progress at most; a single entry may be larger.
+MAX_BYTES = 32 * 1024 * 1024
 
 
 class InProgress:
-    """Holds at most `capacity` entries. A `batch` function gets its next batch once the previous one has finished."""
+    """Holds at most `capacity` entries. A `batch` function gets its next batch once the previous one has finished.
 
-    def __init__(self, function_name: str, capacity: int, *, batch: bool, metrics: FunctionMetrics) -> None:
-        self._function_name = function_name
+    An entry passes through it in one direction:
+
+        add -> (call) -> succeed or finish -> pop_succeeded or pop_finished -> (Redis) -> remove or settled
+                                                                            -> refused -> pop_refused -> (Redis) ...
+    """
+
+    def __init__(self, capacity: int, *, batch: bool, metrics: FunctionMetrics, failures: FailureLog) -> None:
         self._capacity = capacity
         self._batch = batch
         self._metrics = metrics
-        self._entries: set[Entry] = set()
-        metrics.in_progress.set_function(self._entries.__len__)
+        self._failures = failures
+        #: All entries in progress and their sizes.
+        self._sizes: dict[Entry, int] = {}
+        self._bytes = 0
+        metrics.in_progress.set_function(self._sizes.__len__)
         #: How many entries a running exchange may return.
         self._reserved = 0
         self.nothing_reserved = asyncio.Event()
         self.nothing_reserved.set()
-        #: Outcomes that are not settled in Redis yet: entries whose calls succeeded, and all others.
+        #: Outcomes that are not settled in Redis yet: entries whose calls succeeded, all others, and those refused.
         self._succeeded: list[Entry] = []
         self._finished: list[Settlement] = []
+        self._refused: dict[Entry, Refusal] = {}
         self.something_finished = asyncio.Event()
+        self.something_refused = asyncio.Event()
+        #: Events to set when an entry leaves or is refused.
+        self._awaited: dict[Entry, asyncio.Event] = {}
 
     @property
     def entries(self) -> Collection[Entry]:
         """All entries in progress, including those that have finished and are not settled."""
-        return self._entries
+        return self._sizes.keys()
+
+    def unfinished(self) -> Collection[Entry]:
+        """Return the entries whose outcome is not known."""
+        finished = {settlement.entry for settlement in self._finished}.union(self._succeeded, self._refused)
+        return [entry for entry in self._sizes if entry not in finished]
 
     def free_slots(self) -> int:
         """Return how many entries may be taken."""
+        if self._bytes >= MAX_BYTES:
+            return 0
         if self._batch:
-            return 0 if self._entries or self._reserved else self._capacity
-        return self._capacity - len(self._entries) - self._reserved
+            is_busy = len(self._sizes) > len(self._refused) or self._reserved
+            return 0 if is_busy else self._capacity - len(self._refused)
+        return self._capacity - len(self._sizes) - self._reserved
 
     def free_slots_after_settling(self) -> int:
         """Return how many entries may be taken in the step that settles the succeeded ones; 0 if none succeeded."""
-        left = len(self._entries) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left):
+        left = len(self._sizes) - len(self._succeeded)
+        if not self._succeeded or (self._batch and left) or self._bytes >= MAX_BYTES:
             return 0
         return self._capacity - left
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of content may be taken."""
+        return max(0, MAX_BYTES - self._bytes)
 
     def reserve(self, count: int) -> None:
         """Reserve slots for what an exchange may return; 0 once it is over."""
@@ -56,8 +83,11 @@ class InProgress:
         (self.nothing_reserved.clear if count else self.nothing_reserved.set)()
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Add entries that were taken."""
-        self._entries.update(entries)
+        """Add entries that were taken, or entries that have got their content."""
+        for entry in entries:
+            size = entry.size
+            self._bytes += size - self._sizes.get(entry, 0)
+            self._sizes[entry] = size
 
     def succeed(self, entries: Sequence[Entry]) -> None:
         """Record entries whose calls succeeded."""
@@ -68,6 +98,13 @@ class InProgress:
         """Record entries with any other outcome."""
         self._finished += settlements
         self.something_finished.set()
+
+    def refuse(self, refusals: Iterable[Refusal]) -> None:
+        """Record settlements that Redis refused; they are tried again apart from the others."""
+        for refusal in refusals:
+            self._refused[refusal.settlement.entry] = refusal
+            self._notify(refusal.settlement.entry)
+        self.something_refused.set()
 
     def pop_succeeded(self) -> list[Entry]:
         """Return the succeeded entries to settle now. If settling fails, pass them to succeed() again."""
@@ -80,19 +117,39 @@ class InProgress:
         self._finished = []
         return finished
 
+    def pop_refused(self) -> list[Refusal]:
+        """Return what was refused, to settle it again."""
+        refused = list(self._refused.values())
+        self._refused = {}
+        return refused
+
     def settled(self, settlements: Iterable[Settlement]) -> None:
-        """Remove entries that are settled in Redis, and log the errors of those that failed."""
+        """Remove entries that are settled in Redis, and log those that failed."""
+        failed = []
         for settlement in settlements:
             self.remove([settlement.entry], settlement.outcome)
-            if settlement.error:
-                where = f" ({settlement.where})" if settlement.where else ""
-                log.warning("%s: %s: %s%s", self._function_name, settlement.outcome.value, settlement.error, where)
+            if settlement.failure is not None:
+                failed.append(settlement)
+        if failed:
+            self._failures.log(failed)
 
     def remove(self, entries: Collection[Entry], outcome: Outcome | None) -> None:
         """Remove entries that share an outcome; None means that they were released."""
-        self._entries.difference_update(entries)
+        for entry in entries:
+            self._bytes -= self._sizes.pop(entry, 0)
+            self._notify(entry)
         if outcome is not None:
             self._metrics.settled(outcome, len(entries))
+
+    async def wait_until_settled(self, entry: Entry, seconds: float) -> None:
+        """Wait until an entry is settled or released, or Redis has refused to settle it, for at most `seconds`."""
+        if entry in self._sizes and entry not in self._refused:
+            await wait_for_event(self._awaited.setdefault(entry, asyncio.Event()), seconds)
+            self._awaited.pop(entry, None)
+
+    def _notify(self, entry: Entry) -> None:
+        if self._awaited and (event := self._awaited.get(entry)) is not None:
+            event.set()
 
     def count_taken(self, entries: Sequence[Entry], redelivered: int) -> None:
         """Count entries that were taken, and measure how long stream entries waited."""

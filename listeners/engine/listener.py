@@ -3,88 +3,158 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from listeners.engine.executor import Executor
+from listeners.engine.appetite import Appetite
+from listeners.engine.executor import CLEAN_UP_SECONDS, MAX_THREADS, Executor
+from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
+from listeners.engine.lease_keeper import LeaseKeeper
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.resilient_loop import ResilientLoop
-from listeners.engine.retry_policy import deliveries_exhausted
-from listeners.engine.source import Source
-from listeners.errors import SourceError
+from listeners.engine.settler import Settler
+from listeners.engine.source import LeasedSource, Source
+from listeners.engine.suspects import Isolation, SuspectCaller
+from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.app import Function
-from listeners.functions.entries import Entry, Outcome, Settlement
+from listeners.functions.entries import Entry
 from listeners.functions.triggers import PubSubTrigger
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done, wait_for_event
+from listeners.settings import HostSettings
 
 __all__ = ["Listener"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
-#: Pub/sub has no batch size; this many messages are handled concurrently.
-PUBSUB_CONCURRENCY = 10
+#: How many abandoned calls of a pub/sub function may run before it pauses. One that handles one message at a time must
+#: not stop at the first.
+PUBSUB_ABANDONED = 10
 #: How long a read in progress may continue after a drain begins; it may have taken entries.
 LAST_TAKE_SECONDS = 2.0
-#: How long cancelled functions may take to clean up, and how long each last step against Redis may take.
-CLEAN_UP_SECONDS = 2.0
+#: How often a function that is blocked by calls that do not end releases what it holds.
+BLOCKED_PAUSE_SECONDS = 1.0
 #: What _within_bound() returns if a step failed.
 FAILED: Final = object()
 
 
 class Listener:
-    """Applies back-pressure: at most one batch is in progress, from taking to settling.
+    """Applies back-pressure: no more entries are in progress, from taking to settling, than calls may run.
 
-    `renew_seconds`: how often the leases of entries in progress are renewed.
+    Entries go one way, and nothing else hands them on:
+
+        source.take -> InProgress -> _waiting -> Executor -> InProgress -> source.settle
+                       (add)         (a slot)    (a call)   (succeed, finish)
+
+    Suspects go the same way through SuspectCaller, past `_waiting`. The parts report with two events: `_room` (there
+    may be a free slot; the taking loop waits for it) and `InProgress.something_finished` (the Settler waits for it).
     """
 
-    def __init__(self, function: Function, source: Source, metrics: FunctionMetrics, *, renew_seconds: float) -> None:
+    def __init__(
+        self,
+        function: Function,
+        source: Source,
+        metrics: FunctionMetrics,
+        isolation: Isolation,
+        settings: HostSettings,
+    ) -> None:
         trigger = function.trigger
+        is_pubsub = isinstance(trigger, PubSubTrigger)
         self.function = function
         self.ready = asyncio.Event()
         self._source = source
         self._metrics = metrics
-        self._capacity = PUBSUB_CONCURRENCY if isinstance(trigger, PubSubTrigger) else trigger.batch_size
-        self._renew_seconds = renew_seconds
-        self._in_progress = InProgress(function.name, self._capacity, batch=function.binding.batch, metrics=metrics)
-        self._is_taking = False
-        self._exchange_failed = False
-        self._finishing = False
-        self._slots_changed = asyncio.Event()
-        self._draining = asyncio.Event()
-        self._opened_or_draining = asyncio.Event()
-        self._broken: set[str] = set()
-        #: Entries to release because the function is blocked by calls that do not end.
-        self._not_started: list[Entry] = []
+        self._isolation = isolation
+        self._is_leased = isinstance(source, LeasedSource)
+        capacity = trigger.concurrency if isinstance(trigger, PubSubTrigger) else trigger.batch_size
+        self._concurrency = capacity if function.binding.is_async else min(capacity, MAX_THREADS)
+        if not function.binding.batch:
+            capacity = self._concurrency
+        self._appetite = Appetite(capacity)
+        self._failures = FailureLog(function.name, trigger)
+        self._in_progress = InProgress(capacity, batch=function.binding.batch, metrics=metrics, failures=self._failures)
         self._executor = Executor(
             function,
             metrics,
-            self._capacity,
+            self._concurrency,
+            max_abandoned=max(self._concurrency, PUBSUB_ABANDONED) if is_pubsub else self._concurrency,
+            max_model_bytes=settings.max_model_bytes,
             may_start=source.may_start,
-            on_succeeded=self._in_progress.succeed,
-            on_finished=self._in_progress.finish,
-            on_change=self._slots_changed.set,
-            # A message cannot be released, so it waits.
-            on_not_started=None if isinstance(trigger, PubSubTrigger) else self._keep_not_started,
+            results=self._in_progress,
+            on_free=self._start_waiting,
+            on_abandoned=self.resume,
         )
+        #: The entries of calls that have no slot yet.
+        self._waiting: deque[list[Entry]] = deque()
+        self._settler = Settler(
+            source,
+            self._in_progress,
+            self._appetite,
+            may_exchange=lambda: not self._is_taking and not self._draining.is_set() and self._may_take(),
+            on_taken=self._accept,
+            on_settled=self._settled,
+        )
+        self._is_taking = False
+        self._finishing = False
+        self._room = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._opened_or_draining = asyncio.Event()
+        self._broken: set[str] = set()
+        self.keeper: LeaseKeeper | None = None
+        self._suspects: SuspectCaller | None = None
+        if isinstance(source, LeasedSource):
+            self._lease(source, settings.lease_seconds)
+
+    def _lease(self, source: LeasedSource, lease_seconds: float) -> None:
+        """Prepare what entries with a lease need. Members of the isolation are asked by others."""
+        self.keeper = LeaseKeeper(
+            self.function.name,
+            self._in_progress,
+            source.renewal(),
+            lease_seconds=lease_seconds,
+            on_error=self._metrics.source_error,
+            on_state=self._state_changed,
+        )
+        self._suspects = SuspectCaller(
+            self.function,
+            source,
+            self._isolation,
+            self._in_progress,
+            self._executor,
+            on_taken=self._count_suspect,
+            on_free=self.resume,
+        )
+        self._isolation.join(self)
+
+    @property
+    def idle(self) -> asyncio.Event:
+        """Set while no call runs, but for abandoned ones."""
+        return self._executor.idle
+
+    @property
+    def abandoned_calls(self) -> int:
+        """How many timed-out calls are still running."""
+        return self._executor.abandoned_calls
 
     def drain(self) -> None:
         """Stop taking entries. run() then finishes those in progress and returns."""
         self._draining.set()
         self._source.stop_waiting()
         self._opened_or_draining.set()
-        self._slots_changed.set()
+        self._room.set()
+
+    def resume(self) -> None:
+        """Start calls that were waiting for a slot or for the end of a suspect's call, and take more entries."""
+        self._start_waiting()
+        self._room.set()
 
     async def run(self, grace_seconds: float) -> None:
         """Run until drained, finish within `grace_seconds`, and release the rest. Never raises SourceError."""
         await self._loop("opening", self._open).run(self._opened_or_draining)
         if self.ready.is_set():
-            never = asyncio.Event()
-            background = [
-                asyncio.create_task(self._loop("maintaining", self._source.maintain).run(never)),
-                asyncio.create_task(self._loop("renewing", self._renew).run(never)),
-                asyncio.create_task(self._loop("settling", self._settle).run(never)),
-            ]
+            background = [asyncio.create_task(loop) for loop in self._background()]
             try:
                 await self._take_until_drained()
                 await self._finish(time.monotonic() + grace_seconds)
@@ -92,7 +162,17 @@ class Listener:
                 await cancel_until_done(background, CLEAN_UP_SECONDS)
                 await self._settle_last()
         self._executor.close()
+        self._failures.close()
         await self._within_bound("closing", self._source.close())
+
+    def _background(self) -> Iterable[Coroutine[Any, Any, None]]:
+        never = asyncio.Event()
+        yield self._loop("maintaining", self._source.maintain).run(never)
+        yield self._loop("settling", self._settler.settle).run(never)
+        yield self._loop("settling what was refused", self._settler.settle_refused).run(never)
+        suspects = self._suspects
+        if suspects is not None:
+            yield self._loop("calling suspects", lambda: suspects.call_next(self._draining)).run(self._draining)
 
     async def _open(self) -> None:
         line = await self._source.describe()
@@ -103,7 +183,7 @@ class Listener:
         self._opened_or_draining.set()
 
     async def _take_until_drained(self) -> None:
-        taking = asyncio.create_task(self._loop("fetching", self._take).run(self._draining))
+        taking = asyncio.create_task(self._loop("taking", self._take).run(self._draining))
         try:
             await self._draining.wait()
             # A read in progress may have taken entries, so let it end.
@@ -117,51 +197,73 @@ class Listener:
 
     async def _take(self) -> None:
         while not self._draining.is_set():
-            self._slots_changed.clear()
-            if self._executor.blocked or self._not_started:
-                await self._release_not_started()
+            self._room.clear()
+            if self._executor.blocked and self._is_leased:  # a message cannot be released, so it waits
+                await self._release_waiting()
             if self._free_slots() > 0:
                 break
-            await self._slots_changed.wait()
+            if self._executor.blocked:  # what arrives late, or is due for a retry, must be released too
+                await wait_for_event(self._room, BLOCKED_PAUSE_SECONDS)
+            else:
+                await self._room.wait()
         if not self._draining.is_set():
+            count = self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
             self._is_taking = True
             try:
-                entries = await self._source.take(self._free_slots())
+                entries = await self._source.take(count, self._in_progress.free_bytes())
+            except SourceTimeoutError:
+                self._appetite.timed_out(count)
+                raise
             finally:
                 self._is_taking = False
+            self._appetite.answered(entries)
             self._accept(entries)
 
-    def _keep_not_started(self, entries: Iterable[Entry]) -> None:
-        self._not_started += entries
-        self._slots_changed.set()
-
-    async def _release_not_started(self) -> None:
+    async def _release_waiting(self) -> None:
         """Release what a blocked function cannot start, and what its source has queued, to other instances."""
-        entries = list(self._not_started)
-        await self._source.release(entries)
-        self._not_started = self._not_started[len(entries) :]
+        groups = list(self._waiting)
+        self._waiting.clear()  # before the wait, during which they could be started, or others join them
+        entries = [entry for group in groups for entry in group]
+        try:
+            await self._source.release(entries)
+        except BaseException:
+            self._waiting.extendleft(reversed(groups))
+            self._start_waiting()
+            raise
         self._in_progress.remove(entries, None)
 
     def _free_slots(self) -> int:
         """Return how many entries may be taken."""
-        return 0 if self._executor.blocked else self._in_progress.free_slots()
+        return self._in_progress.free_slots() if self._may_take() else 0
+
+    def _may_take(self) -> bool:
+        is_open = self._isolation.is_open or not self._is_leased
+        return is_open and not self._waiting and not self._executor.blocked
 
     def _accept(self, entries: list[Entry]) -> None:
-        """Start calls for entries that were taken."""
+        """Start calls for entries that were taken, or let them wait for a slot."""
         self._in_progress.add(entries)
         if self._finishing:  # the read took too long; they are released with the rest
             return
-        redelivered = [entry for entry in entries if entry.deliveries > 1]
-        self._in_progress.count_taken(entries, len(redelivered))
-        exhausted = [
-            settlement for entry in redelivered if (settlement := deliveries_exhausted(self.function.trigger, entry))
-        ]
-        if exhausted:
-            self._in_progress.finish(exhausted)
-            poison = {settlement.entry for settlement in exhausted}
-            entries = [entry for entry in entries if entry not in poison]
-        for group in self._grouped(entries):
-            self._executor.start(group)
+        self._in_progress.count_taken(entries, sum(entry.deliveries > 1 for entry in entries))
+        self._waiting += self._grouped(entries)
+        self._start_waiting()
+
+    def _count_suspect(self, suspect: Entry) -> None:
+        self._in_progress.count_taken([suspect], 1)
+
+    def _start_waiting(self) -> None:
+        executor, waiting = self._executor, self._waiting
+        if not waiting or executor.blocked or (self._is_leased and not self._isolation.is_open):
+            return
+        for _ in range(min(len(waiting), self._concurrency - executor.running_calls)):
+            executor.start(waiting.popleft())
+        if not waiting:
+            self._room.set()
+
+    def _settled(self) -> None:
+        if self._free_slots() > 0 or self._executor.blocked:  # when blocked, entries held for a retry must be released
+            self._room.set()
 
     def _grouped(self, entries: list[Entry]) -> list[list[Entry]]:
         """Return the entries of each call: one, or for a batch function all those delivered for the first time."""
@@ -169,56 +271,6 @@ class Listener:
             return [[entry] for entry in entries]
         new = [entry for entry in entries if entry.deliveries == 1]
         return ([new] if new else []) + [[entry] for entry in entries if entry.deliveries > 1]
-
-    async def _settle(self) -> None:
-        """Settle everything that has finished since the last step, and take new entries in the same step."""
-        await self._in_progress.something_finished.wait()
-        self._in_progress.something_finished.clear()
-        room = self._room_for_exchange()
-        if room > 0:
-            await self._exchange(room)
-        finished = self._in_progress.pop_finished()
-        if finished:
-            await self._settle_only(finished)
-        if self._free_slots() > 0 or self._executor.blocked:  # when blocked, entries held for a retry must be released
-            self._slots_changed.set()
-        await asyncio.sleep(0)  # lets calls that never wait end, which saves a wake-up
-
-    def _room_for_exchange(self) -> int:
-        """Return how many entries may be taken in the step that settles: none while take() is running."""
-        blocked = self._is_taking or self._executor.blocked or self._not_started or self._draining.is_set()
-        return 0 if blocked or self._exchange_failed else self._in_progress.free_slots_after_settling()
-
-    async def _exchange(self, room: int) -> None:
-        succeeded = self._in_progress.pop_succeeded()
-        self._in_progress.reserve(room)
-        # After a failure they are settled alone first. Otherwise ever more entries would be in progress.
-        self._exchange_failed = True
-        try:
-            entries = await self._source.settle_and_take(succeeded, room)
-        except BaseException:
-            self._in_progress.succeed(succeeded)
-            raise
-        finally:
-            self._in_progress.reserve(0)
-        self._exchange_failed = False
-        self._in_progress.remove(succeeded, Outcome.SUCCEEDED)
-        if entries:
-            self._accept(entries)
-
-    async def _settle_only(self, finished: list[Settlement]) -> None:
-        try:
-            await self._source.settle(finished)
-        except BaseException:
-            self._in_progress.finish(finished)
-            raise
-        self._exchange_failed = False
-        self._in_progress.settled(finished)
-
-    async def _renew(self) -> None:
-        # The pause comes last, so that it does not delay the retry of a failed renewal.
-        await self._source.renew(list(self._in_progress.entries))
-        await asyncio.sleep(self._renew_seconds)
 
     async def _finish(self, deadline: float) -> None:
         """Finish entries in progress until the deadline, then cancel."""
@@ -228,22 +280,25 @@ class Listener:
             count = self._free_slots()
             self._accept(unread[:count])
             del unread[:count]
-            self._slots_changed.clear()
-            await wait_for_event(self._slots_changed, max(0.0, deadline - time.monotonic()))
+            self._room.clear()
+            await wait_for_event(self._room, max(0.0, deadline - time.monotonic()))
         self._in_progress.add(unread)
+        while self._waiting and not self._executor.blocked and time.monotonic() < deadline:
+            self._room.clear()
+            await wait_for_event(self._room, max(0.0, min(1.0, deadline - time.monotonic())))
         self._finishing = True
+        self._waiting.clear()
         await wait_for_event(self._executor.idle, max(0.0, deadline - time.monotonic()))
         await self._executor.cancel(CLEAN_UP_SECONDS)
 
     async def _settle_last(self) -> None:
         """Settle the last entries, and release those that have not finished."""
-        finished = self._in_progress.pop_finished()
-        if finished and await self._within_bound("settling", self._source.settle(finished)) is not FAILED:
-            self._in_progress.settled(finished)
-        left = set(self._in_progress.entries) - {settlement.entry for settlement in finished}
+        await self._within_bound("settling", self._settler.settle_finished())
+        left = list(self._in_progress.unfinished())
         if left:
             log.warning("%s: releasing %d entries that did not finish in time", self.function.name, len(left))
-        await self._within_bound("releasing", self._source.release(list(left)))
+        self._in_progress.remove(left, None)  # so that their leases are renewed no more
+        await self._within_bound("releasing", self._source.release(left))
 
     async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any]) -> Any:
         """Run one last step against Redis. If it fails, the leases expire and other instances take over."""

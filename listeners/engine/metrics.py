@@ -8,7 +8,7 @@ from threading import Lock
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.samples import Sample
 
-from listeners.functions.entries import Outcome
+from listeners.engine.settlement import Outcome
 
 __all__ = ["FunctionMetrics", "HostMetrics"]
 
@@ -112,6 +112,23 @@ class HostMetrics:
             LABELS,
             registry=registry,
         )
+        self.blocks = Counter(
+            "triggerfish_event_loop_blocks",
+            "How often a function blocked the event loop for more than two seconds.",
+            registry=registry,
+        )
+        self.entries_lost = Counter(
+            "triggerfish_entries_lost",
+            "Entries that were deleted from Redis, or trimmed from their stream, before a call with them succeeded.",
+            LABELS,
+            registry=registry,
+        )
+        self.dead_letters_dropped = Counter(
+            "triggerfish_dead_letters_dropped",
+            "Oldest dead letters dropped to keep within the bounds of a key's dead letters.",
+            LABELS,
+            registry=registry,
+        )
 
 
 class FunctionMetrics:
@@ -128,6 +145,8 @@ class FunctionMetrics:
         self.wait = metrics.wait.labels(app_name, function_name)
         self.source_up = metrics.source_up.labels(app_name, function_name)
         self.dropped = metrics.dropped.labels(app_name, function_name)
+        self.entries_lost = metrics.entries_lost.labels(app_name, function_name)
+        self.dead_letters_dropped = metrics.dead_letters_dropped.labels(app_name, function_name)
         self._settled = {outcome: metrics.settled.labels(app_name, function_name, outcome.value) for outcome in Outcome}
 
     def settled(self, outcome: Outcome, number: int = 1) -> None:

@@ -1,17 +1,17 @@
 """Keeps a listener running through every Redis failure."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from listeners.errors import SourceError
 from listeners.runtime.backoff import Backoff
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 
 __all__ = ["ResilientLoop"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 5.0

@@ -1,11 +1,13 @@
-"""The protocol between a listener and the source of its entries."""
+"""The protocols between a listener and the source of its entries."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from listeners.functions.entries import Entry, Settlement
+from listeners.engine.settlement import Refusal, Settlement
+from listeners.functions.entries import Entry
 
-__all__ = ["Source"]
+__all__ = ["LeaseRenewal", "LeasedSource", "Source"]
 
 
 class Source(Protocol):
@@ -26,24 +28,27 @@ class Source(Protocol):
         """Run one round of background work (reclaiming, holding a lease), and pause until the next one is due."""
         ...
 
-    async def take(self, count: int) -> list[Entry]:
-        """Take about `count` entries. Wait for the first at most one second, or the polling interval if shorter."""
+    async def take(self, count: int, max_bytes: int) -> list[Entry]:
+        """Take about `count` entries, of about `max_bytes` in all but at least one, if the size is known beforehand.
+
+        Wait for the first at most one second, or the polling interval if shorter. No suspect is among them.
+        """
         ...
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Settle entries in Redis according to their outcome. Settling an entry again has no effect."""
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
+        """Settle entries in Redis according to their outcome, and return what Redis refused for reasons of the entry.
+
+        A refusal does not keep the others from being settled. If Redis cannot be reached, it raises SourceError, and
+        the settlements are passed again: settling an entry again has no effect.
+        """
         ...
 
-    async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
         """Settle entries whose calls succeeded and take up to `count` available ones, in one step if possible.
 
         Never waits for entries, and may return none although some are available. If it raises, nothing was taken, and
         it is unknown which entries were settled.
         """
-        ...
-
-    async def renew(self, entries: Sequence[Entry]) -> None:
-        """Extend the leases of entries that are still in progress."""
         ...
 
     def may_start(self, entry: Entry) -> bool:
@@ -67,4 +72,42 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Release everything held in Redis and disconnect. Never raises SourceError."""
+        ...
+
+
+class LeaseRenewal(Protocol):
+    """Renews leases with a connection of its own, so that it can run on the event loop of another thread."""
+
+    async def renew(self, entries: Sequence[Entry]) -> None:
+        """Extend the leases of entries. Sets `lease_ends_at`: 0 for an entry that is no longer held."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect. Never raises SourceError."""
+        ...
+
+
+@runtime_checkable
+class LeasedSource(Source, Protocol):
+    """A source whose entries are leased: an entry whose lease ran out without an outcome comes back as a suspect.
+
+    `suspects` is set while Redis may have a suspect, and cleared by take_suspect() once there is none.
+    """
+
+    suspects: asyncio.Event
+
+    async def take_suspect(self) -> Entry | None:
+        """Lease one suspect, without its content and without counting anything; None if there is none."""
+        ...
+
+    async def begin(self, entry: Entry, *, counts: bool) -> bool:
+        """Tell Redis that the call with a suspect begins, renew its lease, and fetch its content.
+
+        With `counts`, the death of the process counts as a call from now on. Return False if the entry is no longer
+        held or no longer exists; it must not be called then, nor settled.
+        """
+        ...
+
+    def renewal(self) -> LeaseRenewal:
+        """Return what renews the leases of this source's entries, to be used on any one event loop."""
         ...

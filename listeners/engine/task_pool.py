@@ -2,14 +2,15 @@
 
 import asyncio
 import contextvars
-import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from listeners.runtime.logs import steady_logger
+
 __all__ = ["PooledTask", "TaskPool"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
 #: How many workers a job wakes when it waits while other jobs are queued. With two, the number of workers doubles in
 #: each iteration of the event loop, and few are woken for nothing.

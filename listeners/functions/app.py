@@ -9,6 +9,7 @@ from listeners.functions.binding import Binding, bind, function_name
 from listeners.functions.triggers import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CALL_TIMEOUT_SECONDS,
+    DEFAULT_CONCURRENCY,
     DEFAULT_CONSUMER_GROUP,
     DEFAULT_MAX_DELIVERIES,
     DEFAULT_MESSAGES_PER_WORKER,
@@ -157,6 +158,7 @@ class App:
         connection_string: str | None = None,
         pattern: bool | None = None,
         singleton: bool = True,
+        concurrency: int = DEFAULT_CONCURRENCY,
         call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS,
     ) -> Callable[[Handler], Handler]:
         """Call the decorated function for messages on a pub/sub channel, including keyspace and keyevent notifications.
@@ -170,6 +172,9 @@ class App:
             pattern: Whether `channel` is a pattern. Default: it is if it contains an unescaped `*`, `?` or `[`.
             singleton: Whether only one instance subscribes, the one that holds a lease, while the others stand by. If
                 False, every instance receives every message.
+            concurrency: Maximum number of messages handled concurrently in one instance (1 to 1,000). With 1, messages
+                are handled one after the other, in the order of arrival. A function that takes a list gets up to this
+                many per call. Any other function has up to this many concurrent calls, a `def` function at most 32.
             call_timeout_seconds: Time limit of one call, in seconds (0.1 to 86,400; default: 30 minutes). A call that
                 exceeds it counts as failed. An `async def` function is cancelled and has 2 s to clean up. A `def`
                 function cannot be stopped and keeps running.

@@ -16,6 +16,7 @@ from listeners.functions.entries import Entry, RedisMessage
 __all__ = ["Binding", "bind", "function_name"]
 
 Converter = Callable[[Entry], Any]
+MAX_DESCRIBED_ERRORS = 20
 _ACCEPTED = "RedisMessage, str, bytes, dict, a pydantic model, a dataclass, or list[...] of one of these"
 
 
@@ -23,11 +24,13 @@ _ACCEPTED = "RedisMessage, str, bytes, dict, a pydantic model, a dataclass, or l
 class Binding:
     """How to call a function.
 
-    `convert` turns an entry into an argument and raises Reject if that is not possible. `batch`: the function takes a
-    list, with one call per batch. `is_async`: the function runs on the event loop, otherwise on a thread.
+    `convert` turns an entry into an argument and raises Reject if that is not possible. `validates`: pydantic does it,
+    which cannot be interrupted. `batch`: the function takes a list, with one call per batch. `is_async`: the function
+    runs on the event loop, otherwise on a thread.
     """
 
     convert: Converter
+    validates: bool
     batch: bool
     is_async: bool
 
@@ -44,7 +47,8 @@ def bind(function: Callable[..., Any]) -> Binding:
     converter = _converter(element, _name(function, parameter.name))
     if converter is None:
         raise BindingError(_name(function, parameter.name), _type_name(annotation), f"Annotate it as {_ACCEPTED}.")
-    return Binding(converter, batch, _is_async(function))
+    validates = converter not in (Entry.message, Entry.body, _to_text)
+    return Binding(converter, validates, batch, _is_async(function))
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -174,7 +178,12 @@ def _utf8_fields(entry: Entry) -> dict[str, str]:
 
 
 def _summary(annotation: Any, error: ValidationError) -> str:
-    """Describe the first problem, without the payload, which may contain what must not be logged."""
+    """Describe the first problem, without the payload, which may contain what must not be logged.
+
+    Of very many problems only the number is given, as pydantic describes all to describe one.
+    """
+    if error.error_count() > MAX_DESCRIBED_ERRORS:
+        return f"not a valid {_type_name(annotation)} (errors: {error.error_count()})"
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in problem["loc"]) or "the entry"
     return f"not a valid {_type_name(annotation)}: {place}: {problem['msg']} (errors: {error.error_count()})"

@@ -1,16 +1,15 @@
-"""Entries taken from Redis (`Entry`), what a function receives (`RedisMessage`), and the result (`Settlement`)."""
+"""Entries taken from Redis (`Entry`), and what a function receives (`RedisMessage`)."""
 
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from listeners.text import decode
 
-__all__ = ["Entry", "Outcome", "RedisMessage", "Settlement", "by_key"]
+__all__ = ["Entry", "RedisMessage", "by_key"]
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -26,7 +25,8 @@ class RedisMessage:
         id: ID of the stream entry.
         fields: Fields of the stream entry, in order and with duplicates.
         pattern: The pub/sub pattern that matched.
-        deliveries: Number of deliveries of this entry, including this one.
+        deliveries: Which call with this entry this is, counted from 1. Calls that succeeded but could not be settled
+            are not counted.
         epoch: Fencing token of the pub/sub lease, which increases with every change of holder.
     """
 
@@ -47,9 +47,16 @@ class RedisMessage:
 class Entry:
     """A list element, stream entry or pub/sub message taken from Redis and not settled yet.
 
-    It has either a `payload` (list, pub/sub) or `flat_fields` (stream: name, value, name, value, ...). `receipt` holds
-    whatever its source needs to settle it. `started`: a call with it has started. `lease_ends_at`: the time
-    (boot_seconds) after which no call may start, because another instance may have taken the entry.
+    It has either a `payload` (list, pub/sub) or `flat_fields` (stream: name, value, name, value, ...).
+
+    Attributes:
+        deliveries: One more than the calls with this entry that are known to have begun and did not succeed.
+        suspect: It came back without an outcome: the process died, or its lease ran out. It is called alone, and has
+            no content before its source has been told that the call begins.
+        died_alone: The last call that is known to have begun ended with its process.
+        receipt: Whatever its source needs to settle it.
+        started_at: When its call started (time.perf_counter); None before.
+        lease_ends_at: The time (boot_seconds) after which no call may start, as another instance may have taken it.
     """
 
     key: str
@@ -59,9 +66,23 @@ class Entry:
     pattern: str | None = None
     deliveries: int = 1
     epoch: int | None = None
+    suspect: bool = False
+    died_alone: bool = False
     receipt: Any = None
-    started: bool = False
+    started_at: float | None = None
     lease_ends_at: float = math.inf
+
+    @property
+    def name(self) -> str:
+        """How logs and errors refer to the entry: its key or channel, and its ID if it has one."""
+        return f"{self.key!r} {self.id}" if self.id else repr(self.key)
+
+    @property
+    def size(self) -> int:
+        """Size of the content in bytes."""
+        if self.payload is not None:
+            return len(self.payload)
+        return sum(map(len, self.flat_fields or ()))
 
     @property
     def fields(self) -> Fields | None:
@@ -96,33 +117,6 @@ class Entry:
 
     def _fields_json(self) -> str:
         return json.dumps(self.field_map(), separators=(",", ":"), ensure_ascii=False)
-
-
-class Outcome(Enum):
-    """The result of an entry's delivery."""
-
-    SUCCEEDED = "succeeded"
-    RETRIED = "retried"
-    DEAD_LETTERED = "dead_lettered"
-    #: The call failed and the entry is lost, as Redis does not keep pub/sub messages.
-    DROPPED = "dropped"
-    #: No call was made: the lease expired first, and another instance may have taken the entry.
-    LAPSED = "lapsed"
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """An entry and the outcome of its delivery.
-
-    `delay_ms` is the delay before the next delivery (retried), `error` the reason (any outcome but succeeded), and
-    `where` the line of the user's code that raised it, if any.
-    """
-
-    entry: Entry
-    outcome: Outcome
-    delay_ms: int = 0
-    error: str = ""
-    where: str = ""
 
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:

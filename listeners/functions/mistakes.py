@@ -6,10 +6,10 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+from listeners.runtime.code_locations import OWN_PACKAGES
+
 __all__ = ["mistake_location"]
 
-#: Packages whose frames are never the user's.
-OWN_PACKAGES = tuple(str(Path(__file__).parents[2] / name) for name in ("listeners", "scaler", "triggerfish"))
 STANDARD_LIBRARY = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 INSTALLED = ("site-packages", "dist-packages")
 

@@ -16,11 +16,13 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from listeners.errors import ConfigurationError
+from listeners.keys import is_own_message
 from listeners.text import did_you_mean
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
     "DEFAULT_CALL_TIMEOUT_SECONDS",
+    "DEFAULT_CONCURRENCY",
     "DEFAULT_CONSUMER_GROUP",
     "DEFAULT_MAX_DELIVERIES",
     "DEFAULT_MESSAGES_PER_WORKER",
@@ -41,9 +43,12 @@ DEFAULT_POLLING_INTERVAL_MS = 1000
 DEFAULT_MESSAGES_PER_WORKER = 100
 DEFAULT_BATCH_SIZE = 10
 DEFAULT_CALL_TIMEOUT_SECONDS = 1800
+# Azure Functions handles the messages of one subscription one after the other.
+DEFAULT_CONCURRENCY = 1
 # Without a counterpart there.
 DEFAULT_MAX_DELIVERIES = 5
 MAX_BATCH_SIZE = 10_000
+MAX_CONCURRENCY = 1_000
 MAX_POLLING_INTERVAL_MS = 3_600_000
 MAX_KEYS = 100
 MAX_CALL_TIMEOUT_SECONDS = 86_400
@@ -90,9 +95,17 @@ def _connection_name(value: object) -> object:
     return _not_blank(value)
 
 
+def _foreign_channel(value: object) -> object:
+    """Reject a channel of which no function ever gets a message."""
+    if isinstance(value, str) and is_own_message(value, b""):
+        raise ValueError("no function receives messages about Triggerfish's own keys")
+    return _not_blank(value)
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Text = Annotated[str, BeforeValidator(_not_blank)]
+Channel = Annotated[str, BeforeValidator(_foreign_channel)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
 
 
@@ -193,13 +206,20 @@ class PubSubTrigger(_BaseTrigger):
     kind: ClassVar[Literal["pubsub"]] = "pubsub"
     type_name: ClassVar[str] = "RedisPubSubTrigger"
 
-    channel: Text = Field(description="the name of the channel, or a glob pattern as in PSUBSCRIBE")
+    channel: Channel = Field(description="the name of the channel, or a glob pattern as in PSUBSCRIBE")
     pattern: bool | None = Field(
         default=None,
         description="whether channel is a pattern; by default, it is if it contains an unescaped *, ? or [",
     )
     singleton: bool = Field(
         default=True, description="whether only one instance subscribes, the one that holds a lease"
+    )
+    concurrency: WholeNumber = Field(
+        default=DEFAULT_CONCURRENCY,
+        ge=1,
+        le=MAX_CONCURRENCY,
+        description="the maximum number of messages handled concurrently in one instance; 1 handles them one after the "
+        "other, in the order of arrival",
     )
 
     @property

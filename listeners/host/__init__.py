@@ -3,6 +3,8 @@
 - `host`: runs every function until the process is signalled
 - `instance`: the name of this instance
 - `sources`: creates the source of each trigger
+- `supervisor`: a second thread, which renews leases, answers probes and watches the first
+- `watchdog`: notices when a function blocks the event loop
 - `http`: serves /metrics, /livez and /readyz
 - `permissions`: the Redis commands, keys and channels that each function needs
 

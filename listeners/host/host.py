@@ -1,6 +1,7 @@
 """Runs every function of an app until the host is drained or signalled."""
 
 import asyncio
+import functools
 import signal
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,13 @@ from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.engine.suspects import Isolation
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.host.instance import instance_name
 from listeners.host.sources import source_for
+from listeners.host.supervisor import Supervisor
+from listeners.host.watchdog import Watchdog
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from listeners.settings import HostSettings
@@ -27,8 +31,8 @@ __all__ = ["Host"]
 
 log = steady_logger("triggerfish.host")
 
-#: Renewals within one lease time, so that two may fail.
-RENEWALS_PER_LEASE = 3
+#: How long the event loop may stand still beyond the longest call, before the process counts as hung.
+HUNG_MARGIN_SECONDS = 10.0
 
 
 class Host:
@@ -51,6 +55,8 @@ class Host:
         self.settings = settings or HostSettings()
         self.registry = registry or CollectorRegistry()
         self._metrics = HostMetrics(self.registry)
+        self._isolation = Isolation()
+        self._owns_process = False
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
         specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
@@ -68,27 +74,50 @@ class Host:
 
     async def run(self) -> None:
         """Run until drained. Raises ConfigurationError if the HTTP port cannot be bound."""
-        runner = await self._serve_http()
-        log.info(
-            "%s runs as %s: %s",
-            self.app_name,
-            self.instance,
-            ", ".join(listener.function.name for listener in self.listeners),
+        supervisor = Supervisor()
+        watchdog = Watchdog(
+            self._metrics.blocks, hung_after_seconds=self._hung_after_seconds(), dump_stacks=self._owns_process
         )
+        supervisor.start()
+        runner: web.AppRunner | None = None
         try:
+            runner = await self._serve_http(supervisor, watchdog)
+            log.info(
+                "%s runs as %s: %s",
+                self.app_name,
+                self.instance,
+                ", ".join(listener.function.name for listener in self.listeners),
+            )
+            self._watch(supervisor, watchdog)
             async with asyncio.TaskGroup() as group:
                 for listener in self.listeners:
                     group.create_task(listener.run(self.settings.grace_period_seconds), name=listener.function.name)
         finally:
-            if runner is not None:
-                await runner.cleanup()
+            try:
+                if runner is not None:
+                    await supervisor.call(runner.cleanup())
+            finally:
+                await supervisor.stop()
+                watchdog.stop()
         log.info("%s has drained", self.instance)
+
+    def _watch(self, supervisor: Supervisor, watchdog: Watchdog) -> None:
+        watchdog.start()
+        supervisor.add(watchdog.watch)
+        for listener in self.listeners:
+            if listener.keeper is not None:
+                supervisor.add(functools.partial(listener.keeper.run, watchdog.is_hung))
+
+    def _hung_after_seconds(self) -> float:
+        longest = max((listener.function.trigger.call_timeout_seconds for listener in self.listeners), default=0.0)
+        return longest + HUNG_MARGIN_SECONDS
 
     async def run_until_signalled(self) -> None:
         """Run until drained. SIGTERM or SIGINT drains the host, and another one a second later, or more, exits at once.
 
         After an immediate exit, entries in progress become available again when their leases end.
         """
+        self._owns_process = True
         with on_termination(self._signalled):
             await self.run()
 
@@ -101,24 +130,24 @@ class Host:
         )
         self.drain()
 
-    async def _serve_http(self) -> "web.AppRunner | None":
+    async def _serve_http(self, supervisor: Supervisor, watchdog: Watchdog) -> "web.AppRunner | None":
         if self.settings.http_port is None:
             return None
         from listeners.host.http import health_app  # noqa: PLC0415  (aiohttp is slow to import)
         from listeners.runtime.http import serve  # noqa: PLC0415  (aiohttp is slow to import)
 
-        app = health_app(self.registry, lambda: self.ready)
-        runner, port = await serve(app, self.settings.http_host, self.settings.http_port, field="host.http_port")
+        app = health_app(self.registry, lambda: self.ready, watchdog.is_hung)
+        serving = serve(app, self.settings.http_host, self.settings.http_port, field="host.http_port")
+        runner, port = await supervisor.call(serving)
         log.info("serving metrics and probes on port %d", port)
         return runner
 
     def _listener(self, function: Function, spec: ConnectionSpec) -> Listener:
         metrics = FunctionMetrics(self._metrics, self.app_name, function.name)
-        seconds = self.settings.lease_seconds / RENEWALS_PER_LEASE
         source = source_for(
             function, spec, self.settings, app_name=self.app_name, instance=self.instance, metrics=metrics
         )
-        return Listener(function, source, metrics, renew_seconds=seconds)
+        return Listener(function, source, metrics, self._isolation, self.settings)
 
 
 def _resolved(connections: Connections, function: Function) -> ConnectionSpec:

@@ -32,10 +32,18 @@ def source_for(
     trigger, name = function.trigger, function.name
     client_name = f"triggerfish:host:{app_name}:{name}:{instance}"
     if isinstance(trigger, ListTrigger):
-        return ListSource(trigger, name, spec, client_name=client_name, lease_seconds=settings.lease_seconds)
+        return ListSource(
+            trigger, name, spec, client_name=client_name, lease_seconds=settings.lease_seconds, metrics=metrics
+        )
     if isinstance(trigger, StreamTrigger):
         return StreamSource(
-            trigger, name, spec, client_name=client_name, instance=instance, lease_seconds=settings.lease_seconds
+            trigger,
+            name,
+            spec,
+            client_name=client_name,
+            instance=instance,
+            lease_seconds=settings.lease_seconds,
+            metrics=metrics,
         )
     client = Client(spec, client_name)
     if trigger.singleton:
@@ -43,6 +51,7 @@ def source_for(
     lease, handover = _lease_for(trigger, client, settings, app_name=app_name, function_name=name, instance=instance)
     return PubSubSource(
         trigger,
+        name,
         client,
         lease=lease,
         handover=handover,

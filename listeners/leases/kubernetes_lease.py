@@ -112,6 +112,7 @@ class KubernetesLease(Lease):
         self._written: V1Lease | None = None
         self._record: object = None
         self._changed_at = 0.0
+        self._requested = False
         self.epoch = 0
         self.retry_seconds = KUBERNETES_STANDBY_SECONDS
 
@@ -127,6 +128,7 @@ class KubernetesLease(Lease):
 
     async def acquire(self) -> bool:
         """Acquire or renew the lease. Return False if another instance holds it, or if another write came first."""
+        self._requested = True
         if self.held and self._written is not None and await self._write(self._written):
             return True
         lease = await self._read()
@@ -141,9 +143,12 @@ class KubernetesLease(Lease):
         return await self._write(lease)
 
     async def release(self) -> bool:
-        """Clear the Lease's holder, so that the next standby that reads it acquires it."""
+        """Clear the Lease's holder, so that the next standby that reads it acquires it.
+
+        Does nothing if the lease was never requested.
+        """
         self._ends_at, self._written = 0.0, None
-        lease = await self._read()
+        lease = await self._read() if self._requested else None
         if lease is None or _spec(lease).holder_identity != self._holder:
             return False
         spec = _spec(lease)

@@ -28,7 +28,10 @@ class Lease(Protocol):
         ...
 
     async def release(self) -> bool:
-        """Release the lease if held, so that another instance need not wait for its end. Return whether it was held."""
+        """Release the lease if held, so that another instance need not wait for its end. Return whether it was held.
+
+        Does nothing if the lease was never requested.
+        """
         ...
 
     async def close(self) -> None:

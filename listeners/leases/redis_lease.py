@@ -1,31 +1,17 @@
 """A lease in Redis, which expires by the server's clock."""
 
 from listeners.errors import WrongTypeError
-from listeners.keys import (
-    is_keyspace_channel,
-    is_lease_name,
-    lease_draining_key,
-    lease_epoch_key,
-    lease_notices_channel,
-)
+from listeners.keys import lease_draining_key, lease_epoch_key, lease_length_key, lease_notices_channel
 from listeners.leases.lease import REDIS_STANDBY_SECONDS, Lease
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
-from listeners.text import decode
 
-__all__ = ["RedisLease", "concerns_a_lease"]
+__all__ = ["RedisLease"]
 
 #: How long after the holder's lease ends a standby tries again; the server counts in milliseconds.
 AFTER_END_SECONDS = 0.002
 SCRIPTS = ("acquire", "offer", "release", "take_over")
-
-
-def concerns_a_lease(channel: str, payload: bytes) -> bool:
-    """Return whether a message concerns a lease. Such messages are internal, so functions do not get them."""
-    if channel.startswith("__keyevent@"):
-        return is_lease_name(decode(payload))
-    return is_lease_name(channel.partition("__:")[2] if is_keyspace_channel(channel) else channel)
 
 
 class RedisLease(Lease):
@@ -33,6 +19,10 @@ class RedisLease(Lease):
 
     `holder` is the name of this instance. Redis ends the lease `ttl_seconds` after the last renewal that it received.
     This side counts from before it sent the renewal, so it always considers the lease ended before Redis does.
+
+    If the server's clock steps back, leases of dead instances would last longer by as much. A standby that finds more
+    time left than the holder ever asked for shortens the lease to that. A living holder renews it in time. If the clock
+    steps forward, the lease ends early, and two instances may be subscribed until the old holder's next renewal.
     """
 
     def __init__(self, client: Client, key: str, holder: str, ttl_seconds: float) -> None:
@@ -43,7 +33,8 @@ class RedisLease(Lease):
         self.epoch = 0
         self._ttl_seconds = ttl_seconds
         self._ends_at = 0.0
-        self._keys = [key, lease_epoch_key(key), lease_draining_key(key)]
+        self._requested = False
+        self._keys = [key, lease_epoch_key(key), lease_draining_key(key), lease_length_key(key)]
         self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), lease_notices_channel(key)]
         self._client = client
         self._scripts = {name: Script("listeners.leases", name) for name in SCRIPTS}
@@ -75,15 +66,20 @@ class RedisLease(Lease):
         self._ends_at = max(self._ends_at, lease_end(sent_at, self._ttl_seconds))
 
     async def release(self) -> bool:
-        """Release the lease and notify the standbys."""
+        """Release the lease and notify the standbys. Does nothing if the lease was not requested since."""
         self._ends_at = 0.0
-        return bool(await self.run("release"))
+        if not self._requested:
+            return False
+        released, *_ = await self.run("release")
+        self._requested = False
+        return bool(released)
 
     async def close(self) -> None:
         """Do nothing: the connection belongs to the source."""
 
     async def run(self, name: str) -> list[int]:
         """Run one of the lease's scripts and return its reply as a list of numbers."""
+        self._requested = self._requested or name in {"acquire", "take_over"}
         try:
             reply = await self._client.run_script(
                 self._scripts[name], self._keys, self._arguments, doing=f"lease {self.key!r}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from listeners.dead_letters.permissions import add_commands
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, elements_key, inflight_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
@@ -15,10 +16,9 @@ def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
     yield from (EVAL, ("EVALSHA", SHA, "4", key, inflight, elements, dead), ("TIME",))
     yield from (("LRANGE", key, "0", "0"), ("LTRIM", key, "0", "-1"))
     yield from (("HSET", elements, "f", "v"), ("HMGET", elements, "f"), ("HDEL", elements, "f"))
-    yield ("HINCRBY", elements, "f", "1")
-    yield from (("ZADD", inflight, "0", "m"), ("ZREM", inflight, "m"), ("ZRANGE", inflight, "0", "0"))
-    yield ("ZRANGEBYSCORE", inflight, "0", "0")
-    yield ("XADD", dead, "*", "f", "v")
+    yield from (("ZADD", inflight, "0", "m"), ("ZREM", inflight, "m"), ("ZSCORE", inflight, "m"))
+    yield from (("ZRANGE", inflight, "0", "0"), ("ZRANGEBYSCORE", inflight, "0", "0"), ("ZSCAN", inflight, "0"))
+    yield from add_commands(key)
 
 
 def at_most_once_commands(trigger: ListTrigger, key: str, several: bool) -> Iterator[SampleCommand]:
@@ -26,4 +26,4 @@ def at_most_once_commands(trigger: ListTrigger, key: str, several: bool) -> Iter
     side = "L" if trigger.list_pop_from_beginning else "R"
     yield ("LMPOP", "1", key, "LEFT") if several else (f"{side}POP", key)
     yield (f"{side}PUSH", key, "v")
-    yield ("XADD", dead_letters_key(key), "*", "f", "v")
+    yield from (EVAL, ("EVALSHA", SHA, "1", dead_letters_key(key)), *add_commands(key))

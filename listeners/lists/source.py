@@ -5,12 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from listeners.connections.spec import ConnectionSpec
-from listeners.engine.source import Source
+from listeners.engine.metrics import FunctionMetrics
+from listeners.engine.settlement import Outcome, Refusal, Settlement
+from listeners.engine.source import LeasedSource, LeaseRenewal
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
-from listeners.functions.entries import Entry, Outcome, Settlement, by_key
+from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
-from listeners.lists.delivery import Delivery, delivery_for
+from listeners.lists.at_least_once import AtLeastOnce, ListLeases
+from listeners.lists.at_most_once import AtMostOnce, NoLeases
+from listeners.lists.delivery import Delivery, Taken, for_each_list
 from listeners.redis.client import Client
+from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
 
 __all__ = ["ListSource"]
@@ -22,7 +27,7 @@ FIRST_POLL_SECONDS = 0.01
 SPARE_CONNECTIONS = 4
 
 
-class ListSource(Source):
+class ListSource(LeasedSource):
     """Reads the lists of one trigger. `lease_seconds`: how long an element stays leased without a renewal."""
 
     def __init__(
@@ -33,10 +38,15 @@ class ListSource(Source):
         *,
         client_name: str,
         lease_seconds: float,
+        metrics: FunctionMetrics,
     ) -> None:
+        self.suspects = asyncio.Event()
         self._trigger = trigger
         self._function_name = function_name
+        self._spec = spec
+        self._client_name = client_name
         self._lease_seconds = lease_seconds
+        self._metrics = metrics
         # One connection for each key's blocking peek, in addition to those for taking and settling.
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._delivery: Delivery | None = None
@@ -51,13 +61,13 @@ class ListSource(Source):
 
     async def open(self) -> None:
         server = await self._client.server()
-        self._delivery = delivery_for(self._trigger, self._function_name, self._client, server, self._lease_seconds)
+        self._delivery = self._delivery_with(server)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
         self._can_peek = server.supports(6, 2)
 
     async def describe(self) -> str:
         server = await self._client.server()
-        delivery = delivery_for(self._trigger, self._function_name, self._client, server, self._lease_seconds)
+        delivery = self._delivery_with(server)
         ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.supports(7))) :]
         warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
         wake = (
@@ -68,38 +78,60 @@ class ListSource(Source):
         return f"{server}, {delivery.describe()}, {wake}{warning}"
 
     async def maintain(self) -> None:
-        """Only pause: the script that takes elements also reclaims them."""
-        await asyncio.sleep(MAX_BLOCK_SECONDS)
+        """End leases that last too long because the server's clock has stepped back. take() ends all others."""
+        await for_each_list(self._client, self._keys, self._opened().correct_clock)
+        await asyncio.sleep(self._lease_seconds / 2)
 
-    async def take(self, count: int) -> list[Entry]:
+    async def take(self, count: int, max_bytes: int) -> list[Entry]:
         if not self._interrupted:
             self._wake.clear()
-        entries, due_seconds = await self._take_round_robin(count)
-        if not entries:
-            await self._wait(due_seconds)
-            entries, _ = await self._take_round_robin(count)
-        if entries:
+        knew_suspects = self.suspects.is_set()
+        taken = await self._take_round_robin(count, max_bytes)
+        if not taken.entries and (knew_suspects or not taken.suspects):
+            await self._wait(taken.due_seconds)
+            taken = await self._take_round_robin(count, max_bytes)
+        if taken.entries:
             self._poll_seconds = FIRST_POLL_SECONDS
-        return entries
+        return taken.entries
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        for key in {settlement.entry.key for settlement in settlements}:
-            group = [settlement for settlement in settlements if settlement.entry.key == key]
-            await self._opened().settle(key, group)
+    async def take_suspect(self) -> Entry | None:
+        for key in self._keys:
+            entry = await self._opened().take_suspect(key)
+            if entry is not None:
+                return entry
+        self.suspects.clear()
+        return None
+
+    async def begin(self, entry: Entry, *, counts: bool) -> bool:
+        return await self._opened().begin(entry, counts=counts)
+
+    def renewal(self) -> LeaseRenewal:
+        if self._trigger.delivery == "at-most-once":
+            return NoLeases()
+        return ListLeases(self._spec, self._client_name, self._lease_seconds)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
+        refusals: list[Refusal] = []
+
+        async def settle_in(key: str) -> None:
+            of_key = [settlement for settlement in settlements if settlement.entry.key == key]
+            refusals.extend(await self._opened().settle(key, of_key))
+
+        keys = dict.fromkeys(settlement.entry.key for settlement in settlements)
+        await for_each_list(self._client, keys, settle_in)
         if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
             self._wake.set()
+        return refusals
 
-    async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
         key = self._keys[self._turn]
         for other, group in by_key(succeeded):
             if other != key:
-                await self._opened().settle(other, [Settlement(entry, Outcome.SUCCEEDED) for entry in group])
-        entries, _ = await self._take_round_robin(count, [entry for entry in succeeded if entry.key == key])
-        return entries
-
-    async def renew(self, entries: Sequence[Entry]) -> None:
-        for key, group in by_key(entries):
-            await self._opened().renew(key, group)
+                of_other = [Settlement(entry, Outcome.SUCCEEDED) for entry in group]
+                for refusal in await self._opened().settle(other, of_other):
+                    raise refusal.error
+        taken = await self._take_round_robin(count, max_bytes, [entry for entry in succeeded if entry.key == key])
+        return taken.entries
 
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
@@ -113,8 +145,8 @@ class ListSource(Source):
         return []
 
     async def release(self, entries: Sequence[Entry]) -> None:
-        for key, group in by_key(entries):
-            await self._opened().release(key, group)
+        groups = dict(by_key(entries))
+        await for_each_list(self._client, groups, lambda key: self._opened().release(key, groups[key]))
 
     async def close(self) -> None:
         for peek in self._peeks.values():
@@ -127,7 +159,13 @@ class ListSource(Source):
             raise RuntimeError("call open() first")
         return self._delivery
 
-    async def _take_round_robin(self, count: int, succeeded: Sequence[Entry] = ()) -> tuple[list[Entry], float | None]:
+    def _delivery_with(self, server: ServerInfo) -> Delivery:
+        """Return the delivery that the trigger requests, with commands that the server supports."""
+        if self._trigger.delivery == "at-most-once":
+            return AtMostOnce(self._trigger, self._function_name, self._client, server, self._metrics)
+        return AtLeastOnce(self._trigger, self._function_name, self._client, self._lease_seconds, self._metrics)
+
+    async def _take_round_robin(self, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
         """Take up to `count` from the keys, starting with the next key each time, so that none starves.
 
         `succeeded`: elements of the first key in the rotation, to settle before taking.
@@ -136,10 +174,11 @@ class ListSource(Source):
         self._turn = (self._turn + 1) % len(self._keys)
         entries: list[Entry] = []
         next_due: float | None = None
+        suspects = False
         failure: SourceError | None = None
         for key in order:
             try:
-                taken, due_seconds = await self._opened().take(key, count - len(entries), succeeded)
+                taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
                 succeeded = ()
             except SourceError as error:
                 if succeeded:
@@ -149,13 +188,17 @@ class ListSource(Source):
                 if isinstance(error, WrongTypeError | AccessDeniedError):
                     continue
                 break
-            entries += taken
-            next_due = min((due for due in (next_due, due_seconds) if due is not None), default=None)
-            if len(entries) >= count:
+            entries += taken.entries
+            max_bytes -= sum(entry.size for entry in taken.entries)
+            next_due = min((due for due in (next_due, taken.due_seconds) if due is not None), default=None)
+            suspects = suspects or taken.suspects
+            if len(entries) >= count or (entries and max_bytes <= 0):
                 break
+        if suspects:
+            self.suspects.set()
         if failure is not None and not entries:
             raise failure
-        return entries, next_due
+        return Taken(entries, next_due, suspects)
 
     async def _wait(self, due_seconds: float | None) -> None:
         """Wait until a key has an element, one in flight becomes available, `_wake` is set, or the next poll is due."""

@@ -1,94 +1,140 @@
--- Takes elements and records them as in flight: first those whose lease expired or whose retry is due, then new ones.
--- ARGV: lease in ms, maximum count, 1 to take from the beginning; then id and deliveries of each element that is done.
--- Done elements that a later delivery holds are left alone.
--- Returns {ms until the next element in flight becomes available, or -1; {id, deliveries, payload, id, ...}}. The first
--- value is valid only if nothing was taken.
-settle(4, true)
-local lease, count, beginning = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+-- Takes elements: first those that wait and are due, then new ones. Lapsed leases become suspects, which are not taken.
+-- ARGV: token and first number of the new IDs, lease in ms, maximum count, maximum bytes (one element may exceed it),
+-- 1 to take from the beginning; then the members of elements that are done.
+-- Returns {ms until the next element becomes available, or -1; 1 if there are suspects; members that cannot be read,
+-- leased so that the caller can set them aside; {member, calls, payload, member, ...}}. The first value is valid only
+-- if nothing was taken.
+local token, number, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local count, room, beginning = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 
--- From here on, all reads come before all writes, and elements are recorded before the list is trimmed. A key of the
--- wrong type or a server out of memory then fails the script before it has changed anything.
-local nearest = redis.call('ZRANGE', inflight, 0, 0, 'WITHSCORES')
-local due = redis.call('ZRANGEBYSCORE', inflight, '-inf', now, 'LIMIT', 0, count)
-local wanted = count - #due
-local fresh = {}
-if wanted > 0 and beginning then
-  fresh = redis.call('LRANGE', list, 0, wanted - 1)
-elseif wanted > 0 then
-  fresh = redis.call('LRANGE', list, -wanted, -1)
+local done = {}
+for at = 7, #ARGV do done[at - 6] = ARGV[at] end
+local refusal = forget(done)
+if refusal then return refusal end
+
+local taken, unreadable = {}, {}
+
+local function hand_out(member, calls, payload)
+  local at = #taken
+  taken[at + 1], taken[at + 2], taken[at + 3] = member, calls, payload
+  room = room - #payload
 end
 
--- A user with permission for only some of the commands could leave elements both in the list and in flight. After a
--- refusal, nothing more is written, and earlier writes are undone.
-local refusal
-local function write(...)
-  if refusal then return end
-  local answer = redis.pcall(...)
-  if type(answer) == 'table' and answer.err then refusal = answer end
-  return answer
+-- Returns a new ID, and the member of an element that is taken under it.
+local function next_member(calls)
+  local id = token .. '-' .. number
+  number = number + 1
+  return id, id .. ':t' .. calls .. ':' .. ARGV[3]
 end
 
-local taken, before, records, leases = {}, {}, {}, {}
-local lease_end = string.format('%.0f', now + lease)
-local function hand_out(id, deliveries, payload)
-  local pair, triple = #records, #taken
-  records[pair + 1], records[pair + 2] = id, deliveries .. ':' .. payload
-  leases[pair + 1], leases[pair + 2] = lease_end, id
-  taken[triple + 1], taken[triple + 2], taken[triple + 3] = id, deliveries, payload
-end
-
--- A command costs more than an argument; Lua's unpack has a limit.
-local function record_taken()
-  for at = 1, #records, 1000 do
-    local last = math.min(at + 999, #records)
-    write('HSET', elements, unpack(records, at, last))
-    write('ZADD', inflight, unpack(leases, at, last))
+-- Returns the members that wait and are due, whether leases have lapsed, and a refusal.
+local function read_due()
+  local any_lapsed = false
+  while true do
+    local waiting, lapsed = {}, {}
+    unreadable = {}
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', inflight, '(0', now, 'LIMIT', 0, count)) do
+      local state = parse(member)
+      if state == 'w' then
+        waiting[#waiting + 1] = member
+      elseif state then
+        lapsed[#lapsed + 1] = 0
+        lapsed[#lapsed + 1] = member
+      else
+        unreadable[#unreadable + 1] = member
+      end
+    end
+    if #lapsed == 0 then return waiting, any_lapsed end
+    any_lapsed = true
+    local refused = run('ZADD', inflight, lapsed)
+    if refused then return {}, any_lapsed, refused end
   end
 end
 
-local function undo()
-  for at = 1, #taken, 3 do
-    local id = taken[at]
-    if before[id] then
-      redis.pcall('HSET', elements, id, before[id])
-      redis.pcall('ZADD', inflight, now, id)
+-- Returns whether there was room for all elements, and a refusal.
+local function take_waiting(waiting)
+  if #waiting > 0 then check_removals() end
+  for _, member in ipairs(waiting) do
+    local record = record_of(id_of(member))
+    local payload = payload_in(record)
+    if not payload then
+      unreadable[#unreadable + 1] = member
+    elseif #taken > 0 and #payload > room then
+      return false
     else
-      redis.pcall('ZREM', inflight, id)
-      redis.pcall('HDEL', elements, id)
+      local _, calls = parse(member)
+      local _, leased = next_member(calls)
+      local refused = take_again(member, record, leased, lease)
+      if refused then return false, refused end
+      hand_out(leased, calls, payload)
     end
   end
+  return true
 end
 
-for _, id in ipairs(due) do
-  local record = redis.call('HMGET', elements, id)[1]
-  if record then
-    local deliveries, payload = read(record)
-    before[id] = record
-    hand_out(id, deliveries + 1, payload)
-  else
-    write('ZREM', inflight, id)
+-- Returns up to `wanted` elements of the list in order of taking, or nil and a refusal. As a list does not tell the sizes
+-- of its elements, it reads one, and then as many as have room at the average size so far.
+local function read_new(wanted)
+  local found, bytes, step = {}, 0, math.min(wanted, 1)
+  while step > 0 do
+    local from, to = #found, #found + step - 1
+    if not beginning then from, to = -to - 1, -from - 1 end
+    local page = redis.pcall('LRANGE', list, from, to)
+    if page.err then return nil, page end
+    for at = 1, #page do
+      local payload = page[beginning and at or #page + 1 - at]
+      if bytes + #payload > room and (#found > 0 or #taken > 0) then return found end
+      found[#found + 1] = payload
+      bytes = bytes + #payload
+    end
+    if #page < step then return found end
+    step = math.min(wanted - #found, math.floor((room - bytes) / math.max(bytes / #found, 1)))
   end
+  return found
 end
 
-local number = #fresh
-local last = number > 0 and write('HINCRBY', elements, 'sequence', number)
-if number > 0 and not refusal then
-  for at = 1, number do
-    local payload = beginning and fresh[at] or fresh[number + 1 - at]
-    hand_out(string.format('%.0f', last - number + at), 1, payload)
+-- Returns a refusal, after which nothing has changed: all reads come before all writes, elements are recorded before the
+-- list is trimmed, and earlier writes are undone.
+local function take_new(wanted)
+  local found, refused = read_new(wanted)
+  if refused or #found == 0 then return refused end
+  local members, records, leases, lease_end = {}, {}, {}, string.format('%.0f', now + lease)
+  for at, payload in ipairs(found) do
+    local id, member = next_member(0)
+    members[at] = member
+    records[2 * at - 1], records[2 * at] = id, '1:' .. payload
+    leases[2 * at - 1], leases[2 * at] = lease_end, member
   end
-end
-record_taken()
-if number > 0 then
-  if beginning then
-    write('LTRIM', list, number, -1)
-  else
-    write('LTRIM', list, 0, -number - 1)
+  refused = run('HSET', elements, records)
+    or run('ZADD', inflight, leases)
+    or run('LTRIM', list, beginning and {#found, -1} or {0, -#found - 1})
+  if refused then
+    forget(members)
+    return refused
   end
+  for at, payload in ipairs(found) do hand_out(members[at], 0, payload) end
 end
 
-if refusal then
-  undo()
-  return refusal
+local lowest = tonumber(redis.call('ZRANGE', inflight, 0, 0, 'WITHSCORES')[2])
+local suspects = lowest and lowest <= 0
+local waiting, any_lapsed, has_room
+waiting, any_lapsed, refusal = read_due()
+if refusal then return refusal end
+has_room, refusal = take_waiting(waiting)
+if has_room and (#taken == 0 or room > 0) then refusal = take_new(count - #taken / 3) end
+if #unreadable > 0 then
+  local leases = {}
+  for at, member in ipairs(unreadable) do leases[2 * at - 1], leases[2 * at] = now + lease, member end
+  refusal = run('ZADD', inflight, leases) or refusal
 end
-return {nearest[2] and math.max(0, nearest[2] - now) or -1, taken}
+-- What was taken is returned in any case. The next attempt meets the refusal again.
+if refusal and #taken == 0 then return refusal end
+
+local nearest = -1
+if #taken == 0 and lowest then
+  if lowest <= now then
+    lowest = tonumber(redis.call('ZRANGEBYSCORE', inflight, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+  end
+  if lowest then nearest = lowest - now end
+end
+return {nearest, (suspects or any_lapsed) and 1 or 0, unreadable, taken}

@@ -1,33 +1,39 @@
-"""A bounded queue of messages that wait for their function; every dropped message is counted."""
+"""A bounded queue of messages that wait for their function."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
 
 from listeners.functions.entries import Entry
+from listeners.pubsub.drops import DropReason, Drops
 from listeners.runtime.tasks import wait_for_event
 
-__all__ = ["MessageQueue"]
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "MessageQueue"]
+
+#: Messages that may wait for their function, and the bytes of their payloads and channels; more are dropped.
+MAX_MESSAGES = 10_000
+MAX_BYTES = 32 * 1024 * 1024
 
 
 class MessageQueue:
-    """At most `size` messages, in order of arrival. `on_drop` is called with the number of messages dropped."""
+    """Messages in order of arrival, at most MAX_MESSAGES and MAX_BYTES. A single message may be larger."""
 
-    def __init__(self, size: int, on_drop: Callable[[int], object]) -> None:
-        self._size = size
-        self._on_drop = on_drop
+    def __init__(self, drops: Drops) -> None:
+        self._drops = drops
         self._entries: deque[Entry] = deque()
+        self._bytes = 0
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def put(self, entry: Entry) -> None:
-        """Add a message, or drop it if the queue is full."""
-        if len(self._entries) >= self._size:
-            self._on_drop(1)
+        """Add a message, or drop it if it does not fit."""
+        size = _size(entry)
+        if self._entries and (len(self._entries) >= MAX_MESSAGES or self._bytes + size > MAX_BYTES):
+            self._drops.add(1, DropReason.QUEUE_FULL)
             return
         self._entries.append(entry)
+        self._bytes += size
         self._wake.set()
 
     async def wait(self, seconds: float) -> None:
@@ -44,10 +50,14 @@ class MessageQueue:
     def take(self, count: int | None = None) -> list[Entry]:
         """Remove and return the oldest messages: at most `count`, or all by default."""
         number = len(self._entries) if count is None else min(count, len(self._entries))
-        return [self._entries.popleft() for _ in range(number)]
+        taken = [self._entries.popleft() for _ in range(number)]
+        self._bytes -= sum(map(_size, taken))
+        return taken
 
-    def drop(self, entries: Iterable[Entry] | None = None) -> None:
-        """Count `entries`, which were taken, as dropped. Without them, drop every message in the queue."""
-        number = len(self.take() if entries is None else list(entries))
-        if number:
-            self._on_drop(number)
+    def drop(self, reason: DropReason) -> None:
+        """Drop every message."""
+        self._drops.add(len(self.take()), reason)
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.payload or b"") + len(entry.key)

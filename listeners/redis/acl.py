@@ -13,7 +13,7 @@ SampleCommand = tuple[str, ...]
 #: What is printed instead of a rule for a server without ACL.
 NO_ACL = "has no ACL, which needs Redis 6.0 or later: every user may run every command"
 #: Commands whose first argument is a subcommand.
-CONTAINERS = ("CLIENT", "CLUSTER", "PUBSUB", "XGROUP", "XINFO")
+CONTAINERS = ("CLIENT", "CLUSTER", "MEMORY", "PUBSUB", "XGROUP", "XINFO")
 SHA = "0" * 40
 #: A script's source is sent to a server that has not cached it yet.
 EVAL: SampleCommand = ("EVAL", "return 1", "0")

@@ -27,5 +27,11 @@ class EntryId(NamedTuple):
             return EntryId(self.milliseconds, self.sequence + 1)
         return EntryId(self.milliseconds + 1, 0)
 
+    def previous(self) -> "EntryId":
+        """Return the next smaller ID, to continue in reverse. The one before 0-0 is smaller than every valid ID."""
+        if self.sequence:
+            return EntryId(self.milliseconds, self.sequence - 1)
+        return EntryId(self.milliseconds - 1, MAX_SEQUENCE)
+
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.sequence}"

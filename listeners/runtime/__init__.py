@@ -3,6 +3,7 @@
 - `backoff`: exponential back-off with jitter
 - `child_processes`: child processes that do not outlive their parent
 - `clock`: the clock for leases
+- `code_locations`: the line of user code where something happened
 - `deadlines`: many deadlines with one timer
 - `extras`: optional packages
 - `files`: small files that may be replaced while the process runs

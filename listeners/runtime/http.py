@@ -11,11 +11,11 @@ from listeners.errors import ConfigurationError
 __all__ = ["add_probe_routes", "serve"]
 
 
-def add_probe_routes(app: web.Application, ready: Callable[[], bool]) -> None:
+def add_probe_routes(app: web.Application, ready: Callable[[], bool], hung: Callable[[], bool] = lambda: False) -> None:
     """Add /readyz, and /livez, which does not depend on Redis because a restart would not repair Redis."""
 
     async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return web.Response(status=503, text="the event loop is blocked\n") if hung() else web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if ready() else web.Response(status=503, text="not ready yet\n")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["cancel_until_done", "raise_if_cancelled", "wait_for_event"]
+__all__ = ["cancel_until_done", "raise_if_cancelled", "wait_for_either", "wait_for_event"]
 
 CANCEL_AGAIN_SECONDS = 0.05
 
@@ -17,6 +17,16 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
+
+
+async def wait_for_either(first: asyncio.Event, second: asyncio.Event) -> None:
+    """Wait until one of two events is set. The owner of the events bounds the wait."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (first, second)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def raise_if_cancelled(task: "asyncio.Task[Any] | None" = None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from listeners.dead_letters.permissions import add_commands
 from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
@@ -17,6 +18,6 @@ def stream_commands(trigger: StreamTrigger, key: str) -> Iterator[SampleCommand]
     yield ("XREADGROUP", "GROUP", group, "c", "COUNT", "1", "STREAMS", key, ">")
     yield from (("XACK", key, group, "0-1"), ("XCLAIM", key, group, "c", "0", "0-1"))
     yield from (("XPENDING", key, group, "-", "+", "1"), ("XINFO", "CONSUMERS", key, group), ("XRANGE", key, "-", "+"))
-    yield ("XADD", dead, "*", "f", "v")
+    yield from (("MULTI",), ("EXEC",), *add_commands(key))
     if trigger.delete_after_process:
-        yield from (("XDEL", key, "0-1"), ("MULTI",), ("EXEC",))
+        yield ("XDEL", key, "0-1")

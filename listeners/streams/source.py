@@ -1,46 +1,53 @@
-"""Reads stream triggers as one consumer of a group, with leases, reclaiming and retries."""
+"""Reads stream triggers as one instance of a group, with leases, reclaiming and retries."""
 
 import asyncio
 import contextlib
-import heapq
-import itertools
-import logging
+import functools
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from listeners.connections.spec import ConnectionSpec
-from listeners.engine.source import Source
-from listeners.errors import GroupMissingError, SourceError
-from listeners.functions.entries import Entry, Outcome, Settlement, by_key
+from listeners.engine.metrics import FunctionMetrics
+from listeners.engine.settlement import Refusal, Settlement
+from listeners.engine.source import LeasedSource, LeaseRenewal
+from listeners.errors import GroupMissingError, SourceError, SourceTimeoutError
+from listeners.functions.entries import Entry
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
-from listeners.runtime.clock import boot_seconds, lease_end
+from listeners.runtime.clock import boot_seconds
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done
-from listeners.streams.consumer import Consumer, id_of
-from listeners.text import decode
+from listeners.streams.consumer import Consumer
+from listeners.streams.held import HeldEntries
+from listeners.streams.leases import StreamLeases
+from listeners.streams.reclaiming import Reclaiming
+from listeners.streams.retries import Retries
 
 __all__ = ["StreamSource"]
 
-log = logging.getLogger("triggerfish.host")
+log = steady_logger("triggerfish.host")
 
 #: The longest blocking read. A bound, so that a dead connection is noticed.
 MAX_BLOCK_MS = 1000
-#: How often entries of dead consumers are reclaimed.
+#: How often pending entries whose lease is over are looked for.
 RECLAIM_SECONDS = 1.0
 #: How often dead consumers that hold no entry are removed, and after how many idle lease periods.
 TIDY_SECONDS = 60.0
 TIDY_LEASES = 10
-#: How many entries this process holds for a retry. From this number on, nothing new is read.
-MAX_HELD = 1000
+#: How many entries this process keeps waiting for a retry. From this number on, nothing new is read.
+MAX_WAITING = 1000
+#: How many entries are read in one step at most.
+MAX_READ = 1000
+#: How many times per lease those are renewed.
+RENEWALS_PER_LEASE = 3
 #: How long a blocking read may still take at a drain: longer than it blocks.
 LAST_READ_SECONDS = 1.5
 SPARE_CONNECTIONS = 4
 
 
-class StreamSource(Source):
-    """Reads the streams of one trigger as one consumer.
+class StreamSource(LeasedSource):
+    """Reads the streams of one trigger.
 
     `instance` is unique to the process. `lease_seconds`: how long a consumer holds an entry without a renewal.
     """
@@ -54,24 +61,35 @@ class StreamSource(Source):
         client_name: str,
         instance: str,
         lease_seconds: float,
+        metrics: FunctionMetrics,
     ) -> None:
         self._trigger = trigger
         self._function_name = function_name
         self._lease_ms = int(lease_seconds * 1000)
+        self._new_client = functools.partial(Client, spec, client_name)
         # One connection for each blocking read, in addition to those for claiming and settling.
-        self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
-        self._consumer = Consumer(trigger, function_name, self._client, instance, self._lease_ms)
+        self._client = self._new_client(max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
+        self._new_leases = functools.partial(
+            StreamLeases, group=trigger.consumer_group, instance=instance, lease_ms=self._lease_ms
+        )
+        self._leases = self._new_leases(self._client)
+        self._consumer = Consumer(
+            trigger, function_name, self._client, instance=instance, lease_ms=self._lease_ms, metrics=metrics
+        )
+        self._retries = Retries(self._consumer)
+        self._held = HeldEntries(self._consumer, self._retries)
+        self._reclaiming = Reclaiming(self._consumer)
+        self.suspects = self._reclaiming.suspects
         self._server = ServerInfo()
-        #: Entries that this process has read or claimed and not settled. Reclaiming skips them.
-        self._in_progress: set[Entry] = set()
-        #: Entries held for their retry: (due time, tie-breaker, entry), soonest first.
-        self._held: list[tuple[float, int, Entry]] = []
-        self._tie_breaker = itertools.count()
-        #: Entries read or claimed and not taken yet: claimed from dead consumers, or more than requested.
+        #: Entries that were read and not returned by take() yet.
         self._buffer: list[Entry] = []
         self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
-        self._room = 0
+        #: How many entries are read in one step now: fewer after a reply that did not arrive in time.
+        self._read_limit = MAX_READ
+        #: The mean size of the entries that were read last, in bytes.
+        self._mean_size = 1
         self._interrupted = False
+        self._renew_at = 0.0
         self._tidy_at = 0.0
 
     async def open(self) -> None:
@@ -80,73 +98,72 @@ class StreamSource(Source):
 
     async def describe(self) -> str:
         self._server = await self._client.server()
-        return f"{self._server}, XREADGROUP as group {self._consumer.group}, consumer {self._consumer.name}"
+        return (
+            f"{self._server}, XREADGROUP as group {self._consumer.group}, consumer {self._consumer.claims.names.taken}"
+        )
 
     async def maintain(self) -> None:
-        """Claim entries of dead consumers while there are free slots, and periodically remove such consumers."""
-        for key in self._trigger.keys:
-            room = 0 if self._interrupted else self._room - len(self._buffer)
-            if room > 0:
+        """Find entries whose lease is over, renew those that wait, and periodically remove dead consumers."""
+        with self._held.noting_outages():
+            if time.monotonic() >= self._renew_at:
+                await self._leases.renew(self._buffer)
+                await self._retries.renew()
+                self._renew_at = time.monotonic() + self._lease_ms / 1000 / RENEWALS_PER_LEASE
+            for key in self._trigger.keys if not self._interrupted else ():
+                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
+            if time.monotonic() >= self._tidy_at:
+                self._tidy_at = time.monotonic() + TIDY_SECONDS
                 with contextlib.suppress(GroupMissingError):  # take() recreates it
-                    await self._reclaim(key, room)
-        if time.monotonic() >= self._tidy_at:
-            self._tidy_at = time.monotonic() + TIDY_SECONDS
-            await self._consumer.remove_dead_consumers(TIDY_LEASES * self._lease_ms)
-        if self._buffer and self._room == 0:  # claimed while everything was released
-            await self.release([])
-        await asyncio.sleep(RECLAIM_SECONDS)
+                    await self._consumer.remove_dead_consumers(TIDY_LEASES * self._lease_ms)
+        self._consumer.lost.report()
+        await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
 
-    async def take(self, count: int) -> list[Entry]:
-        self._room = count
-        await self._buffer_due_retries(count)
-        if not self._buffer and len(self._held) >= MAX_HELD:
-            await asyncio.sleep(self._block_ms() / 1000)
-        elif not self._buffer:
-            await self._read(count)
+    async def take(self, count: int, max_bytes: int) -> list[Entry]:
+        number = self._number_to_read(count, max_bytes)
+        with self._held.noting_outages(), self._pacing(number):
+            while len(self._buffer) < number and not self._interrupted and self._has_available():
+                room = number - len(self._buffer)
+                self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
+            if not self._buffer and len(self._retries) >= MAX_WAITING:
+                await asyncio.sleep(self._block_ms() / 1000)
+            elif not self._buffer:
+                await self._read(number)
         return self._pop_buffered(count)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        await self._consumer.acknowledge(
-            settlement.entry for settlement in settlements if settlement.outcome is Outcome.SUCCEEDED
-        )
-        for settlement in settlements:
-            if settlement.outcome is Outcome.DEAD_LETTERED:
-                await self._consumer.dead_letter(settlement)
-        # Holding entries for a retry comes last. Unlike the other steps, it must not be repeated after a failure.
-        for settlement in settlements:
-            if settlement.outcome is Outcome.RETRIED:
-                due = time.monotonic() + settlement.delay_ms / 1000
-                heapq.heappush(self._held, (due, next(self._tie_breaker), settlement.entry))
-            else:
-                self._in_progress.discard(settlement.entry)
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
+        return await self._held.settle(settlements)
 
-    async def settle_and_take(self, succeeded: Sequence[Entry], count: int) -> list[Entry]:
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
         groups = self._client.group_by_slot(self._trigger.keys)
-        busy = self._interrupted or self._reads or self._buffer or (self._held and self._held[0][0] <= time.monotonic())
-        if busy or len(groups) > 1 or len(self._held) >= MAX_HELD:
-            await self._consumer.acknowledge(succeeded)
-            self._in_progress.difference_update(succeeded)
+        first_others = self._buffer or self._reads or self._has_available()
+        may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
+        if not may_read or len(groups) > 1 or not all(map(self._held.surely, succeeded)):
+            await self._held.acknowledge(succeeded)
             return []
-        sent_at = boot_seconds()
-        self._add_to_buffer(
-            await self._consumer.settle_and_read(succeeded, groups[0], self._per_stream(count)), sent_at
-        )
-        self._in_progress.difference_update(succeeded)
+        number = self._per_stream(self._number_to_read(count, max_bytes))
+        with self._held.noting_outages():
+            self._add(await self._consumer.settle_and_read(succeeded, groups[0], number))
+        self._held.remove(succeeded)
         return self._pop_buffered(count)
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
-        """Claim entries again with JUSTID, which resets their idle time and keeps their delivery count."""
-        for key, group in by_key([*entries, *self._queued()]):
-            sent_at = boot_seconds()
-            kept = {decode(entry_id) for entry_id in await self._consumer.keep(key, [id_of(entry) for entry in group])}
-            for entry in group:
-                entry.lease_ends_at = self._lease_end(sent_at) if id_of(entry) in kept else 0.0
+    async def take_suspect(self) -> Entry | None:
+        with self._held.noting_outages():
+            suspect = await self._reclaiming.take_suspect()
+        if suspect is not None:
+            self._held.add([suspect])
+        return suspect
+
+    async def begin(self, entry: Entry, *, counts: bool) -> bool:
+        return await self._held.begin(entry, counts=counts)
+
+    def renewal(self) -> LeaseRenewal:
+        return self._new_leases(self._new_client(max_connections=1))
 
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
 
     def stop_waiting(self) -> None:
-        """Stop reclaiming. A blocking XREADGROUP ends by itself; interrupting it could leave entries pending."""
+        """Stop claiming. A blocking XREADGROUP ends by itself; interrupting it could leave entries pending."""
         self._interrupted = True
 
     async def stop(self) -> list[Entry]:
@@ -156,44 +173,64 @@ class StreamSource(Source):
         return []
 
     async def release(self, entries: Sequence[Entry]) -> None:
-        """Set the idle time of entries to a whole lease (XCLAIM IDLE), so that any consumer may claim them at once."""
-        offers: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-        for entry in [*entries, *self._buffer]:
-            offers[entry.key, max(entry.deliveries - 1, 0)].append(id_of(entry))
-        for _, _, entry in self._held:  # their delivery took place, so it counts
-            offers[entry.key, entry.deliveries].append(id_of(entry))
-        # Forgotten first, as entries that cannot be released now are reclaimed after their lease.
-        self._in_progress.difference_update(entries, self._queued())
-        self._buffer, self._held, self._room = [], [], 0
-        for (key, deliveries), ids in offers.items():
-            await self._consumer.keep(key, ids, "IDLE", self._lease_ms, "RETRYCOUNT", deliveries)
+        """Set the idle time of entries to a whole lease (XCLAIM IDLE), so that any instance may claim them at once."""
+        queued, self._buffer = self._buffer, []
+        try:
+            await self._held.release([*entries, *queued])
+        except BaseException:
+            self._buffer = [*(entry for entry in queued if entry in self._held), *self._buffer]
+            raise
+        with self._held.noting_outages():
+            await self._retries.release()
 
     async def close(self) -> None:
         await cancel_until_done(self._reads.values(), LAST_READ_SECONDS)
-        with contextlib.suppress(SourceError):  # other consumers reclaim what this one still holds
+        with contextlib.suppress(SourceError):  # other instances reclaim what this one still holds
             await self._consumer.retire()
+        self._consumer.lost.report(closing=True)
         await self._client.aclose()
 
-    def _lease_end(self, sent_at: float) -> float:
-        return lease_end(sent_at, self._lease_ms / 1000)
+    def _add(self, entries: Sequence[Entry]) -> None:
+        """Buffer entries that are held now, until take() returns them."""
+        self._held.add(entries)
+        self._buffer = [*self._buffer, *entries]
+        if entries:
+            self._mean_size = max(1, sum(entry.size for entry in entries) // len(entries))
+
+    def _has_available(self) -> bool:
+        """Return whether entries that were delivered before can be taken."""
+        return self._retries.is_due() or self._reclaiming.has_ordinary()
 
     def _pop_buffered(self, count: int) -> list[Entry]:
         entries = self._buffer[:count]
         del self._buffer[:count]
         return entries
 
+    def _number_to_read(self, count: int, max_bytes: int) -> int:
+        """Return how many entries to read. Their size is not known beforehand, so it is assumed to be as before."""
+        return max(1, min(count, self._read_limit, max_bytes // self._mean_size))
+
+    @contextlib.contextmanager
+    def _pacing(self, number: int) -> Iterator[None]:
+        """Take fewer entries after a reply that did not arrive in time, as it may be too large for the link."""
+        try:
+            yield
+        except SourceTimeoutError:
+            self._read_limit = max(1, number // 2)
+            raise
+        if self._buffer:
+            self._read_limit = min(self._read_limit + 1, MAX_READ)
+
     def _per_stream(self, count: int) -> int:
         """Return COUNT for each stream. With more keys than `count`, a read may return a few entries too many."""
         return max(1, count // len(self._trigger.keys))
 
-    def _queued(self) -> list[Entry]:
-        return [entry for _, _, entry in self._held] + self._buffer
-
     def _block_ms(self) -> int:
         """Return how long to wait: at most the polling interval, and no longer than until the next retry is due."""
         max_ms = min(self._trigger.polling_interval_ms, MAX_BLOCK_MS)
-        if self._held:
-            max_ms = min(max_ms, int((self._held[0][0] - time.monotonic()) * 1000))
+        next_seconds = self._retries.seconds_to_next()
+        if next_seconds is not None:
+            max_ms = min(max_ms, int(next_seconds * 1000))
         return max(max_ms, 1)
 
     async def _read(self, count: int) -> None:
@@ -215,56 +252,20 @@ class StreamSource(Source):
             raise errors[0]
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
-        sent_at = boot_seconds()
         try:
-            entries = await self._consumer.read(keys, count, self._block_ms())
+            self._add(await self._consumer.read(keys, count, self._block_ms()))
         except GroupMissingError as error:
-            await self._consumer.create_groups()
-            log.warning(
-                "%s: %s; recreated group %r, so entries still in the stream are delivered again",
-                self._function_name,
-                error,
-                self._consumer.group,
-            )
-            return
-        self._add_to_buffer(entries, sent_at)
+            await self._recreate_groups(error)
 
-    def _add_to_buffer(self, entries: list[Entry], sent_at: float) -> None:
-        """Buffer entries that were requested at `sent_at` and are held now, until take() returns them."""
-        ends_at = self._lease_end(sent_at)
-        for entry in entries:
-            entry.lease_ends_at = ends_at
-        self._in_progress.update(entries)
-        self._buffer += entries
-
-    async def _buffer_due_retries(self, count: int) -> None:
-        """Move held entries whose retry is due to the buffer, until it has `count` entries."""
-        while self._held and self._held[0][0] <= time.monotonic() and len(self._buffer) < count:
-            held = heapq.heappop(self._held)
-            entry, sent_at = held[2], boot_seconds()
-            try:
-                # The server counts the delivery before it is made, so that a crash during it counts.
-                kept = await self._consumer.keep(entry.key, [id_of(entry)], "RETRYCOUNT", entry.deliveries + 1)
-            except BaseException:
-                heapq.heappush(self._held, held)
-                raise
-            if kept:
-                entry.deliveries += 1
-                entry.lease_ends_at = self._lease_end(sent_at)
-                self._buffer.append(entry)
-            else:  # settled by another consumer, or deleted
-                self._in_progress.discard(entry)
-
-    async def _reclaim(self, key: str, room: int) -> None:
-        """Claim entries whose lease expired.
-
-        Uses XPENDING and XCLAIM, not XAUTOCLAIM: every version has them, and XPENDING returns the delivery count.
-        """
-        in_progress = {id_of(entry) for entry in self._in_progress if entry.key == key}
-        deliveries = dict(await self._consumer.overdue(self._server, key, room, in_progress))
-        if not deliveries:
-            return
-        sent_at = boot_seconds()
-        claimed = await self._consumer.claim(key, deliveries)
-        self._add_to_buffer(claimed, sent_at)
-        await self._consumer.settle_deleted(key, set(deliveries) - {id_of(entry) for entry in claimed})
+    async def _recreate_groups(self, error: GroupMissingError) -> None:
+        """Recreate missing groups, and forget what was held in them: the new groups deliver it again."""
+        for key in await self._consumer.create_groups():
+            self._retries.forget(key)
+            self._held.forget(key)
+            self._buffer = [entry for entry in self._buffer if entry.key != key]
+        log.warning(
+            "%s: %s; recreated group %r, so entries still in the stream are delivered again",
+            self._function_name,
+            error,
+            self._consumer.group,
+        )

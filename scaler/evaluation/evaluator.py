@@ -12,7 +12,8 @@ from scaler.access.access import Access
 from scaler.evaluation.history import History
 from scaler.evaluation.target import PUBSUB_TARGET, instances_for
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.dead_letters import DeadLetterCount
+from scaler.measuring.sampler import Sample, Samplers
 from scaler.triggers.metadata import ScaledTrigger
 from scaler.triggers.owner import Owner
 
@@ -33,6 +34,7 @@ class Evaluation:
     active: bool
     backlog: Backlog | None
     taken_at: float
+    dead_letters: DeadLetterCount | None = None
 
     @property
     def age_seconds(self) -> float:
@@ -128,7 +130,7 @@ class Evaluator:
         if measured is None:
             return Evaluation(PUBSUB_TARGET, active=True, backlog=None, taken_at=time.monotonic())
         sample = await self._samplers.sample(spec, measured, fresh=fresh)
-        return _evaluation_of(scaled, sample.backlog, sample.taken_at)
+        return _evaluation_of(scaled, sample)
 
     def _drop_old(self) -> None:
         too_old = time.monotonic() - FORGET_SECONDS
@@ -143,11 +145,12 @@ class Evaluator:
             break
 
 
-def _evaluation_of(scaled: ScaledTrigger, backlog: Backlog, taken_at: float) -> Evaluation:
-    trigger = scaled.trigger
+def _evaluation_of(scaled: ScaledTrigger, sample: Sample) -> Evaluation:
+    trigger, backlog = scaled.trigger, sample.backlog
     if not isinstance(trigger, PolledTrigger):
         raise TypeError("a pub/sub trigger has no backlog")
     target = instances_for(backlog.entries, trigger.messages_per_worker)
     if scaled.max_instances is not None:
         target = min(target, scaled.max_instances)
-    return Evaluation(target, active=backlog.entries > scaled.activation, backlog=backlog, taken_at=taken_at)
+    active = backlog.entries > scaled.activation
+    return Evaluation(target, active, backlog, sample.taken_at, sample.dead_letters)

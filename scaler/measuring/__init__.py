@@ -6,6 +6,7 @@
 - `measure`: measures the triggers of one Redis in one round trip
 - `queries`: the commands that measure one key, and how to read their replies
 - `counting`: counts undelivered entries where Redis reports no reliable lag
+- `dead_letters`: counts dead letters, now and then
 - `lag`: the lag of a consumer group, where it is known without counting
 - `backlog`: the backlog of a trigger, by key
 

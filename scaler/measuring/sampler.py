@@ -15,6 +15,7 @@ from listeners.redis.server_info import ServerInfo
 from listeners.runtime.logs import steady_logger
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountCache
+from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import measure
 from scaler.measuring.outage import Outage
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -39,10 +40,11 @@ MAX_SERVERS = 1_000
 
 @dataclass(frozen=True)
 class Sample:
-    """A backlog, and when it was measured (time.monotonic)."""
+    """A backlog, and when it was measured (time.monotonic). `dead_letters` may be older, or unknown."""
 
     backlog: Backlog
     taken_at: float
+    dead_letters: DeadLetterCount | None = None
 
     @property
     def age_seconds(self) -> float:
@@ -70,6 +72,8 @@ class Sampler:
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
         self._skip_gathering = False
         self._measuring: asyncio.Task[None] | None = None
+        self._dead_letters = DeadLetterCounter(self._client)
+        self._counting: asyncio.Task[None] | None = None
         self.used_at = time.monotonic()
 
     async def sample(self, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
@@ -80,7 +84,7 @@ class Sampler:
         if not fresh and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
-            return Sample(result, taken_at)
+            return Sample(result, taken_at, self._dead_letters.count(trigger))
         if (error := self._outage.error) is not None:
             raise error.with_traceback(None)
         self._skip_gathering = self._skip_gathering or fresh
@@ -103,9 +107,10 @@ class Sampler:
 
     async def close(self) -> None:
         """Stop measuring and disconnect."""
-        if self._measuring is not None:
-            self._measuring.cancel()
-            await asyncio.gather(self._measuring, return_exceptions=True)
+        tasks = [task for task in (self._measuring, self._counting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
     async def _measure_requested(self) -> None:
@@ -118,11 +123,18 @@ class Sampler:
             now = time.monotonic()
             self._keep(now, results)
             for trigger, future in current.items():
-                _resolve(future, results[trigger], now)
+                _resolve(future, results[trigger], now, self._dead_letters.count(trigger))
             if (error := self._outage.error) is not None:
                 for future in self._requested.values():
                     _resolve(future, error, now)
                 self._requested.clear()
+            else:
+                self._count_dead_letters(current)
+
+    def _count_dead_letters(self, triggers: Iterable[MeasuredTrigger]) -> None:
+        """Start to count the dead letters of triggers that are due, without making the next round wait."""
+        if (self._counting is None or self._counting.done()) and (due := self._dead_letters.due(triggers)):
+            self._counting = asyncio.create_task(self._dead_letters.refresh(due), name=f"counting at {self._address}")
 
     async def _gather(self) -> None:
         """Wait for requests that arrive together: a thousand calls from KEDA take longer to read than one round trip.
@@ -238,7 +250,12 @@ class Samplers:
         closing.add_done_callback(self._closing.discard)
 
 
-def _resolve(future: asyncio.Future[Sample], result: Backlog | SourceError, now: float) -> None:
+def _resolve(
+    future: asyncio.Future[Sample],
+    result: Backlog | SourceError,
+    now: float,
+    dead_letters: DeadLetterCount | None = None,
+) -> None:
     if future.done():
         return
     if isinstance(result, SourceError):
@@ -246,4 +263,4 @@ def _resolve(future: asyncio.Future[Sample], result: Backlog | SourceError, now:
         with contextlib.suppress(SourceError):  # or asyncio logs it if the caller no longer waits
             future.result()
     else:
-        future.set_result(Sample(result, now))
+        future.set_result(Sample(result, now, dead_letters))

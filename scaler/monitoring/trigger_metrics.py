@@ -28,6 +28,8 @@ FAMILIES = {
         ("lag", "Stream entries not yet delivered to the group."),
         ("lag_capped", "1 if counting the lag stopped at its limit."),
         ("backlog", "Entries not yet finished."),
+        ("dead_letters", "Dead letters of the lists or streams, of all functions that read them."),
+        ("dead_letters_oldest_timestamp_seconds", "When the oldest of these dead letters was added (Unix time)."),
         ("messages_per_worker", "Entries per instance that the target is computed from."),
         ("target_instances", "Instances that should run."),
         ("active", "1 if the backlog is above the activation threshold."),
@@ -101,6 +103,10 @@ def _values(tracked: TrackedTrigger) -> Iterator[tuple[str, float]]:
     yield "triggerfish_trigger_sample_age_seconds", last.age_seconds
     yield "triggerfish_trigger_target_instances", last.target
     yield "triggerfish_trigger_active", last.active
+    if last.dead_letters is not None:
+        yield "triggerfish_trigger_dead_letters", last.dead_letters.letters
+        if last.dead_letters.oldest_ms is not None:
+            yield "triggerfish_trigger_dead_letters_oldest_timestamp_seconds", last.dead_letters.oldest_ms / 1000
     if last.backlog is None:
         return
     keys = last.backlog.keys

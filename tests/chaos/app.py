@@ -67,7 +67,7 @@ def on_batch(messages: list[RedisMessage]) -> None:
     _record(Moment.HANDLED, messages)
 
 
-@app.pubsub_trigger(channel=CHANNEL)
+@app.pubsub_trigger(channel=CHANNEL, concurrency=10)
 async def on_message(message: RedisMessage) -> None:
     """Handle a message on the channel."""
     recorder().write(Moment.STARTED, message.message, message.deliveries, message.epoch)

@@ -40,8 +40,7 @@ async def dead_letters(scenario: Scenario) -> list[str]:
 async def _of_list(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:
     left[f"{key}: waiting"] = await direct.llen(key)
     left[f"{key}: in flight"] = await direct.zcard(inflight_key(key))
-    elements = elements_key(key)
-    left[f"{key}: payloads in flight"] = await direct.hlen(elements) - await direct.hexists(elements, "sequence")
+    left[f"{key}: payloads in flight"] = await direct.hlen(elements_key(key))
 
 
 async def _of_stream(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:

@@ -5,7 +5,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from redis import crc
 
-from listeners.keys import dead_letters_key, elements_key, inflight_key, is_keyspace_channel, key_slot
+from listeners.keys import (
+    consumer_names,
+    dead_letters_key,
+    elements_key,
+    inflight_key,
+    is_alone_consumer,
+    is_consumer_name,
+    is_keyspace_channel,
+    is_waiting_consumer,
+    key_slot,
+)
 
 NAMES = (inflight_key, elements_key, dead_letters_key)
 AWKWARD = [
@@ -83,3 +93,14 @@ def test_names_are_frozen(key: str, derived: str) -> None:
 def test_keyspace_channels(channel: str, expected: bool) -> None:
     """Channels of keyspace and keyevent notifications are distinguished from others."""
     assert is_keyspace_channel(channel) is expected
+
+
+def test_consumer_names() -> None:
+    """The names are frozen, and each tells the state of its entries; those of other programs tell none."""
+    names = consumer_names("pod-1")
+    assert names == ("triggerfish-pod-1", "triggerfish-pod-1:alone", "triggerfish-pod-1:waiting")
+    assert list(map(is_consumer_name, names)) == [True, True, True]
+    assert list(map(is_alone_consumer, names)) == [False, True, False]
+    assert list(map(is_waiting_consumer, names)) == [False, False, True]
+    for other in ("theirs", "theirs:alone", "theirs:waiting"):
+        assert not any(is_kind(other) for is_kind in (is_consumer_name, is_alone_consumer, is_waiting_consumer))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,12 @@ class Release:
             return Path(found) if found else None
         return embedded_binary()
 
-    def start(self, *arguments: str) -> Server:
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Server:
         """Start a server with these arguments; see Server."""
         if self.binary is None:
             raise RuntimeError(f"{self.name} is not on this machine. Run `make servers`.")
-        environment = {"LD_LIBRARY_PATH": str(FOLDER / "openssl-1.1")} if self.needs_openssl_1 else None
-        return Server(self.binary, *arguments, environment=environment)
+        openssl = {"LD_LIBRARY_PATH": str(FOLDER / "openssl-1.1")} if self.needs_openssl_1 else {}
+        return Server(self.binary, *arguments, environment={**openssl, **(environment or {})})
 
 
 RELEASES = {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import redis.asyncio
 from pydantic import SecretStr
@@ -25,10 +26,12 @@ RECORDER = "tests.apps.recorder"
 
 
 @contextlib.contextmanager
-def host_process(server: Server, instance: str, **settings: object) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the recorder in a process, killed after the block. Keyword arguments are HostSettings."""
+def host_process(
+    server: Server, instance: str, *, app: str = RECORDER, **settings: Any
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run an app in a process, killed after the block. Keyword arguments are HostSettings."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.processes", server.address, json.dumps(settings)],
+        [sys.executable, "-m", "tests.support.processes", server.address, app, json.dumps(settings)],
         cwd=ROOT,
         env={**os.environ, "TRIGGERFISH_INSTANCE": instance, "RECORDER_PORT": str(server.port)},
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
@@ -42,7 +45,7 @@ def host_process(server: Server, instance: str, **settings: object) -> Iterator[
 
 @contextlib.asynccontextmanager
 async def host_processes(
-    server: Server, client: redis.asyncio.Redis, *instances: str, **settings: object
+    server: Server, client: redis.asyncio.Redis, *instances: str, **settings: Any
 ) -> AsyncIterator[None]:
     """Run several processes of the recorder, all connected to the server when the block begins."""
     with contextlib.ExitStack() as stack:
@@ -57,15 +60,36 @@ async def host_processes(
         yield
 
 
+@contextlib.asynccontextmanager
+async def restarted_host(
+    server: Server, *, app: str, **settings: Any
+) -> AsyncIterator[list["subprocess.Popen[bytes]"]]:
+    """Run an app in one process at a time; one that ends is followed by another. Yields all that were started."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    async def restart() -> None:
+        while True:
+            with host_process(server, f"host{len(processes)}", app=app, **settings) as process:
+                processes.append(process)
+                await eventually(lambda: process.poll() is not None, seconds=120)
+
+    restarting = asyncio.create_task(restart())
+    try:
+        yield processes
+    finally:
+        restarting.cancel()
+        await asyncio.gather(restarting, return_exceptions=True)
+
+
 async def ended(process: "subprocess.Popen[bytes]") -> int:
     """Wait for the end of a process and return its exit status."""
     await eventually(lambda: process.poll() is not None)
     return process.returncode
 
 
-def main(address: str, settings: str) -> None:
-    """Run the recorder until it is signalled."""
-    host = Host(load_app(RECORDER), Connections(SecretStr(address)), HostSettings.model_validate_json(settings))
+def main(address: str, app: str, settings: str) -> None:
+    """Run an app until it is signalled."""
+    host = Host(load_app(app), Connections(SecretStr(address)), HostSettings.model_validate_json(settings))
     asyncio.run(host.run_until_signalled())
 
 

@@ -7,7 +7,7 @@ from tests.servers.catalogue import ALL_REQUIRED
 __all__ = ["collectable", "program"]
 
 #: The system package that provides each program.
-PACKAGES = {"chromium": "chromium", "promtool": "prometheus", "prometheus": "prometheus"}
+PACKAGES = {"chromium": "chromium", "promtool": "prometheus", "prometheus": "prometheus", "faketime": "faketime"}
 
 
 def program(name: str) -> str:

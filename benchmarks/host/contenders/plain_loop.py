@@ -6,7 +6,9 @@ Arguments: `each` settles every entry after its call; `together` settles a batch
 
 import asyncio
 import contextlib
+import itertools
 import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +24,7 @@ from listeners.redis.scripts import Script
 Handler = Callable[[Any], Awaitable[None]]
 
 LEASE_MS = 30_000
+MAX_BYTES = 32 * 1024 * 1024
 LIST_KEYS = (KEY, f"triggerfish:{{{KEY}}}:inflight", f"triggerfish:{{{KEY}}}:elements")
 
 tally = Tally()
@@ -41,21 +44,22 @@ async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool)
     """Read with Triggerfish's scripts, which record elements in flight with a lease."""
     scripts = [Script("listeners.lists", "common", name) for name in ("take", "settle")]
     take, settle = [await client.script_load(script.source) for script in scripts]
-    while True:
-        _, taken = await client.evalsha(take, 3, *LIST_KEYS, LEASE_MS, scenario.batch, 1)
+    token = secrets.token_hex(6)
+    for number in itertools.count(step=scenario.batch):
+        *_, taken = await client.evalsha(take, 3, *LIST_KEYS, token, number, LEASE_MS, scenario.batch, MAX_BYTES, 1)
         if not taken:
             await asyncio.sleep(0.01)
-        steps = [(taken[at], taken[at + 1], "done", 0) for at in range(0, len(taken), 3)]
+        members = taken[::3]
         elements = [payload.decode() for payload in taken[2::3]]
         if scenario.batch_calls:
             await handle_batch(elements)
         else:
-            for step, element in zip(steps, elements, strict=True):
+            for member, element in zip(members, elements, strict=True):
                 await handle(element)
                 if not together:
-                    await client.evalsha(settle, 3, *LIST_KEYS, *step)
-        if steps and (together or scenario.batch_calls):
-            await client.evalsha(settle, 3, *LIST_KEYS, *(part for step in steps for part in step))
+                    await client.evalsha(settle, 3, *LIST_KEYS, 1, member)
+        if members and (together or scenario.batch_calls):
+            await client.evalsha(settle, 3, *LIST_KEYS, len(members), *members)
 
 
 async def popping(client: redis.asyncio.Redis, scenario: Scenario, _together: bool) -> None:

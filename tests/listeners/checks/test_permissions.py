@@ -10,11 +10,13 @@ from pydantic import SecretStr
 from listeners.checks.check import acl_commands, check
 from listeners.connections.named import Connections
 from listeners.connections.strings import parse_connection_string
-from listeners.dead_letters.letters import DeadLetters
+from listeners.dead_letters.letters import DeadLetter
+from listeners.dead_letters.store import DeadLetters
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.acl import PASSWORD
 from listeners.redis.client import Client
+from listeners.redis.entry_id import EntryId
 from listeners.settings import HostSettings
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
@@ -167,7 +169,11 @@ async def requeue(connections: Connections, app: App) -> int:
     for function in app.functions.values():
         if not isinstance(function.trigger, PubSubTrigger):
             letters = DeadLetters(client, function.trigger, function.name)
-            for letter in [each async for each in letters.letters()]:
-                number += await letters.requeue(letter)
+            for key in function.trigger.keys:
+                await letters.total(key)
+                for listed in [each async for each in letters.newest_first(key)]:
+                    letter = await letters.find(key, EntryId.parse(listed.id.encode()))
+                    assert isinstance(letter, DeadLetter)
+                    number += await letters.requeue(letter)
     await client.aclose()
     return number

@@ -1,42 +1,40 @@
 """Leases that expire before a call starts, when another instance may already hold the entry."""
 
-import threading
+import time
 
 import pytest
+import redis
 import redis.asyncio
 
-from listeners.engine.executor import MAX_THREADS
-from listeners.runtime.clock import boot_seconds
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
+from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
 
 
 @both_kinds
 async def test_no_call_starts_after_the_lease_expires(
-    client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
+    client: redis.asyncio.Redis, server: Server, run_host: RunHost, kind: Kind
 ) -> None:
-    """An entry whose lease expires while it waits for a thread gets no call; it is delivered again."""
+    """An entry whose lease expires while another call blocks the event loop gets no call; it comes back."""
     app, called = App(), list[tuple[str, int]]()
-    resume = threading.Event()
+    administrator = redis.Redis(port=server.port, protocol=2)
 
-    @trigger(app, kind, batch_size=MAX_THREADS + 1)
-    def handle(message: RedisMessage) -> None:
+    @trigger(app, kind, batch_size=2)
+    async def handle(message: RedisMessage) -> None:
         called.append((payload_of(message), message.deliveries))
-        assert resume.wait(20)
+        if len(called) == 1:
+            administrator.execute_command("CLIENT", "PAUSE", 2000)  # no renewal is possible, so the lease expires
+            time.sleep(1.2)  # noqa: ASYNC251  (it blocks the loop, on which the other call would start)
 
-    await add(client, kind, *map(str, range(MAX_THREADS + 1)))
-    async with run_host(app, lease_seconds=1):
-        await eventually(lambda: len(called) == MAX_THREADS)
-        waiting = str(MAX_THREADS)
-        assert waiting not in {payload for payload, _ in called}
-        began = boot_seconds()
-        await client.execute_command("CLIENT", "PAUSE", 2000)
-        await eventually(lambda: boot_seconds() > began + 1.2)  # no renewal was possible, so the lease has expired
-        resume.set()
-        await eventually(lambda: waiting in {payload for payload, _ in called})
+    await add(client, kind, "first", "second")
+    async with run_host(app, lease_seconds=1) as host:
+        labels = {"app": "test", "function": "handle", "outcome": "lapsed"}
+        await eventually(lambda: host.registry.get_sample_value("triggerfish_entries_settled_total", labels) == 1)
+        await eventually(lambda: ("second", 1) in called)
         await eventually(lambda: settled(client, kind))
-    assert [deliveries for payload, deliveries in called if payload == waiting] == [2]
+    administrator.close()
+    assert {deliveries for _, deliveries in called} == {1}

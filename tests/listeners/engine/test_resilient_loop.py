@@ -22,7 +22,7 @@ class ScriptedLoop:
         self.reasons: list[str] = []
         self.states: list[tuple[str, bool]] = []
         self.loop = ResilientLoop(
-            "fetching", self._step, on_error=self.reasons.append, on_state=lambda *state: self.states.append(state)
+            "taking", self._step, on_error=self.reasons.append, on_state=lambda *state: self.states.append(state)
         )
 
     async def _step(self) -> None:
@@ -82,20 +82,20 @@ async def test_success_is_silent(logged: Callable[[], list[str]], pauses: list[f
 async def test_one_line_per_state_change(logged: Callable[[], list[str]]) -> None:
     """An outage with many errors is logged once when it begins and once when it ends."""
     scripted = await ScriptedLoop(DOWN, DOWN, DOWN, None, None, DOWN, None).run()
-    down = "fetching: PING: refused (unavailable); retrying until it succeeds"
-    assert [line.split(" after")[0] for line in logged()] == [down, "fetching recovered", down, "fetching recovered"]
-    assert scripted.states == [("fetching", False), ("fetching", True), ("fetching", False), ("fetching", True)]
+    down = "taking: PING: refused (unavailable); retrying until it succeeds"
+    assert [line.split(" after")[0] for line in logged()] == [down, "taking recovered", down, "taking recovered"]
+    assert scripted.states == [("taking", False), ("taking", True), ("taking", False), ("taking", True)]
 
 
 async def test_a_different_error_is_logged(logged: Callable[[], list[str]]) -> None:
     """A different error during an outage is logged once, without a change of state."""
     scripted = await ScriptedLoop(DOWN, SLOW, SLOW, None).run()
     assert [line.partition(";")[0] for line in logged()] == [
-        "fetching: PING: refused (unavailable)",
-        "fetching: PING: no answer (timeout)",
-        "fetching recovered after 0.0 s",
+        "taking: PING: refused (unavailable)",
+        "taking: PING: no answer (timeout)",
+        "taking recovered after 0.0 s",
     ]
-    assert scripted.states == [("fetching", False), ("fetching", True)]
+    assert scripted.states == [("taking", False), ("taking", True)]
 
 
 async def test_every_error_counts() -> None:
@@ -122,7 +122,7 @@ async def test_continues_after_unexpected_errors(error: Exception, caplog: pytes
     """A bug does not end an activity; it is logged once with its traceback, and counted each time."""
     scripted = await ScriptedLoop(error, error, None).run()
     assert scripted.reasons == ["internal", "internal"]
-    assert scripted.states == [("fetching", False), ("fetching", True)]
+    assert scripted.states == [("taking", False), ("taking", True)]
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
 
 
@@ -157,7 +157,7 @@ async def test_stops_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
         failed.set()
         raise DOWN
 
-    loop = ResilientLoop("fetching", step, on_error=lambda _: None, on_state=lambda *_: None)
+    loop = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
     running = asyncio.create_task(loop.run(stop))
     await failed.wait()
     stop.set()
@@ -173,7 +173,7 @@ async def test_cancellation_ends_it(pauses: list[float]) -> None:
         started.set()
         await asyncio.Event().wait()
 
-    loop = ResilientLoop("fetching", step, on_error=scripted.reasons.append, on_state=lambda *_: None)
+    loop = ResilientLoop("taking", step, on_error=scripted.reasons.append, on_state=lambda *_: None)
     running = asyncio.create_task(loop.run(asyncio.Event()))
     await started.wait()
     running.cancel()
@@ -195,7 +195,7 @@ async def test_lost_cancellation(raised: Exception | None) -> None:
             if raised is not None:
                 raise raised from None
 
-    loop = ResilientLoop("fetching", step, on_error=lambda _: None, on_state=lambda *_: None)
+    loop = ResilientLoop("taking", step, on_error=lambda _: None, on_state=lambda *_: None)
     running = asyncio.create_task(loop.run(asyncio.Event()))
     await started.wait()
     running.cancel()

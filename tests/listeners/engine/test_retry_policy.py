@@ -5,9 +5,11 @@ import itertools
 import pytest
 
 from listeners.engine import retry_policy
-from listeners.engine.retry_policy import after_failure, deliveries_exhausted
+from listeners.engine.failures import failure_of
+from listeners.engine.retry_policy import died_too_often
+from listeners.engine.settlement import Outcome, Settlement
 from listeners.errors import Reject, Retry
-from listeners.functions.entries import Entry, Outcome
+from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 
 LIST = ListTrigger(keys=("q",), max_deliveries=3)
@@ -17,6 +19,11 @@ PUBSUB = PubSubTrigger(channel="c")
 
 RETRIED, DEAD, DROPPED = Outcome.RETRIED, Outcome.DEAD_LETTERED, Outcome.DROPPED
 FAILURE, REJECT, RETRY, SOON = ValueError("no"), Reject("never"), Retry("later"), Retry("soon", after_seconds=7)
+
+
+def after_failure(trigger: Trigger, entry: Entry, error: BaseException, *, alone: bool) -> Settlement:
+    """Return what the policy decides after a handler raised `error`."""
+    return retry_policy.after_failure(trigger, entry, error, failure_of(error, lambda: None), alone=alone)
 
 
 @pytest.fixture
@@ -108,17 +115,18 @@ def test_invalid_after_seconds(after_seconds: float) -> None:
         Retry(after_seconds=after_seconds)
 
 
+@pytest.mark.parametrize("trigger", [LIST, STREAM])
 @pytest.mark.parametrize(
-    ("trigger", "deliveries", "exhausted"),
-    [(LIST, 3, False), (LIST, 4, True), (STREAM, 3, False), (STREAM, 4, True), (PUBSUB, 100, False)],
+    ("deliveries", "died_alone", "is_dead"),
+    [(3, True, False), (4, True, True), (5, True, True), (4, False, False), (100, False, False)],
 )
-def test_poison_entries(trigger: Trigger, deliveries: int, *, exhausted: bool) -> None:
-    """An entry delivered max_deliveries times without an outcome is dead-lettered before the next call."""
-    settlement = deliveries_exhausted(trigger, Entry("k", deliveries=deliveries))
-    assert (settlement is not None) is exhausted
+def test_suspects(trigger: Trigger, deliveries: int, *, died_alone: bool, is_dead: bool) -> None:
+    """A suspect is dead-lettered only if its last call was alone in a process that died, and no call is left."""
+    settlement = died_too_often(trigger, Entry("k", deliveries=deliveries, suspect=True, died_alone=died_alone))
+    assert (settlement is not None) is is_dead
     if settlement is not None:
         assert settlement.outcome is DEAD
-        assert settlement.error.startswith("delivered 3 times and never finished")
+        assert settlement.error.startswith(f"called {deliveries - 1} times, the last time alone in its process")
 
 
 @pytest.mark.parametrize("max_deliveries", [1, 2, 5])
@@ -134,15 +142,3 @@ def test_total_deliveries(max_deliveries: int) -> None:
 def test_the_cap_exceeds_the_first_back_off() -> None:
     """The longest back-off is longer than the first."""
     assert 0 < retry_policy.FIRST_RETRY_SECONDS < retry_policy.LAST_RETRY_SECONDS
-
-
-def test_exception_without_text() -> None:
-    """An exception whose __str__ raises is described by its class."""
-
-    class BrokenStrError(Exception):
-        def __str__(self) -> str:
-            raise ValueError
-
-    entry = Entry("q", payload=b"x")
-    settled = after_failure(ListTrigger(keys=("q",)), entry, BrokenStrError(), alone=True)
-    assert (settled.outcome, settled.error) == (Outcome.RETRIED, "BrokenStrError")

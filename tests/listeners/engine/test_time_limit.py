@@ -216,8 +216,8 @@ async def test_entries_without_a_thread_go_to_other_instances(
     gate: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Entries waiting for a thread are released when none is left, and their delivery does not count."""
-    monkeypatch.setattr("listeners.engine.executor.MAX_THREADS", 2)
+    """Entries for which there is no thread are left to other instances, and no delivery of theirs counts."""
+    monkeypatch.setattr("listeners.engine.listener.MAX_THREADS", 2)
     app, other_app, handled = App(), App(), []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=1, batch_size=6)
@@ -244,7 +244,7 @@ async def test_entries_without_a_thread_go_to_other_instances(
 async def test_a_message_whose_call_is_too_slow_is_dropped(
     client: redis.asyncio.Redis, run_host: RunHost, ending: str, gate: threading.Event
 ) -> None:
-    """A pub/sub message whose call times out is counted as dropped, and the next one is handled."""
+    """A pub/sub message whose call times out is counted as dropped, and the next one is handled in a free slot."""
     app, handled = App(), []
 
     def on_thread(message: str) -> None:

@@ -71,9 +71,11 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
     ),
     (
         lambda app: app.pubsub_trigger(
-            channel="c*", connection="cache", pattern=False, singleton=False, call_timeout_seconds=5
+            channel="c*", connection="cache", pattern=False, singleton=False, concurrency=3, call_timeout_seconds=5
         ),
-        PubSubTrigger(channel="c*", connection="cache", pattern=False, singleton=False, call_timeout_seconds=5),
+        PubSubTrigger(
+            channel="c*", connection="cache", pattern=False, singleton=False, concurrency=3, call_timeout_seconds=5
+        ),
     ),
 ]
 

@@ -12,11 +12,14 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from listeners.engine.executor import Executor
+from listeners.engine.failures import FailureLog
+from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.engine.settlement import Outcome, Settlement
 from listeners.errors import BindingError, Reject
 from listeners.functions.app import Function
 from listeners.functions.binding import bind, function_name
-from listeners.functions.entries import Entry, Outcome, Settlement
+from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger
 
 if TYPE_CHECKING:
@@ -111,16 +114,18 @@ def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Aw
 async def outcome_of(function: Callable[..., Any]) -> Settlement:
     """Call the function with one entry and return its settlement."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
-    finished: list[Settlement] = []
+    called = Function("f", function, ListTrigger(keys=("q",)), bind(function))
+    results = InProgress(1, batch=False, metrics=metrics, failures=FailureLog("f", called.trigger))
     executor = Executor(
-        Function("f", function, ListTrigger(keys=("q",)), bind(function)),
+        called,
         metrics,
         1,
+        max_abandoned=1,
+        max_model_bytes=1_000,
         may_start=lambda entry: True,
-        on_succeeded=lambda entries: finished.extend(Settlement(entry, Outcome.SUCCEEDED) for entry in entries),
-        on_finished=finished.extend,
-        on_change=lambda: None,
-        on_not_started=None,
+        results=results,
+        on_free=lambda: None,
+        on_abandoned=lambda: None,
     )
     try:
         executor.start([Entry("q", payload=b'{"number": 5}')])
@@ -128,7 +133,7 @@ async def outcome_of(function: Callable[..., Any]) -> Settlement:
             await executor.idle.wait()
     finally:
         executor.close()
-    [settlement] = finished
+    [settlement] = results.pop_finished()
     return settlement
 
 

@@ -40,6 +40,7 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (PubSubTrigger, "Channel", "channel", "news", "news"),
     (PubSubTrigger, "Pattern", "pattern", "true", True),
     (PubSubTrigger, "Singleton", "singleton", "false", False),
+    (PubSubTrigger, "Concurrency", "concurrency", "1000", 1000),
     (PubSubTrigger, "CallTimeoutSeconds", "call_timeout_seconds", "60", 60.0),
 ]
 DEFAULTS = [
@@ -79,6 +80,7 @@ DEFAULTS = [
             "call_timeout_seconds": 1800,
             "pattern": None,
             "singleton": True,
+            "concurrency": 1,
         },
     ),
 ]
@@ -140,11 +142,13 @@ def test_unknown_type_names(name: object) -> None:
 
 
 @pytest.mark.parametrize("value", NOT_COUNTS)
-@pytest.mark.parametrize("field", NUMBERS)
-@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+@pytest.mark.parametrize(
+    ("cls", "field"),
+    [*((cls, field) for cls in (ListTrigger, StreamTrigger) for field in NUMBERS), (PubSubTrigger, "concurrency")],
+)
 def test_invalid_numbers(cls: type[Trigger], field: str, value: object) -> None:
     """A number that is not a whole number of at least 1 is rejected with its field, value and meaning."""
-    error = parse_error(cls, keys="k", **{field: value})
+    error = parse_error(cls, **{**required(cls), field: value})
     assert (error.field, error.value) == (field, value)
     assert f"{field} is " in error.fix
     assert value is None or repr(value)[:100] in str(error)
@@ -203,6 +207,7 @@ def test_invalid_keys(cls: type[Trigger], keys: object) -> None:
         (PubSubTrigger, "channel", ""),
         (PubSubTrigger, "channel", "  "),
         (PubSubTrigger, "channel", 5),
+        (PubSubTrigger, "channel", "__keyspace@0__:triggerfish:{orders}:dead"),
         (PubSubTrigger, "pattern", "perhaps"),
         (PubSubTrigger, "singleton", 2),
         (PubSubTrigger, "connection", ""),

@@ -7,7 +7,7 @@ import sys
 
 import redis.asyncio
 
-from listeners.keys import elements_key
+from listeners.keys import elements_key, inflight_key
 from listeners.runtime.child_processes import die_with_parent
 from tests.support.processes import ROOT, ended
 from tests.support.trigger_kinds import GROUP, add, reached
@@ -39,6 +39,8 @@ async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client
         process.kill()
         process.wait()
     # Available at once, and the delivery does not count.
-    assert await client.hget(elements_key("for:thread"), "1") == b"0:on a thread"
+    assert await client.hvals(elements_key("for:thread")) == [b"1:on a thread"]
+    (member,) = await client.execute_command("ZRANGE", inflight_key("for:thread"), 0, -1)
+    assert member.endswith(b":w0:0")
     (pending,) = await client.xpending_range("for:loop", GROUP, "-", "+", 10)
-    assert (pending["times_delivered"], int(pending["time_since_delivered"]) >= 3_600_000) == (0, True)
+    assert (pending["times_delivered"], int(pending["time_since_delivered"]) >= 3_600_000) == (1, True)

@@ -89,7 +89,7 @@ async def fed_host(server: Server, handled: list[str]) -> AsyncIterator[Host]:
 
 
 def count_log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) -> int:
-    """Count the lines with this text that an activity such as "on_entry: fetching" has logged."""
+    """Count the lines with this text that an activity such as "on_entry: taking" has logged."""
     messages = [record.getMessage() for record in caplog.records]
     return sum(message.startswith(activity) and text in message for message in messages)
 
@@ -97,7 +97,7 @@ def count_log_lines(caplog: pytest.LogCaptureFixture, activity: str, text: str) 
 async def test_a_restart(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """After the server is killed and restarted, every kind recovers; one line and a metric show each change."""
     handled: list[str] = []
-    activities = ("on_element: fetching", "on_entry: fetching", "on_message: maintaining")
+    activities = ("on_element: taking", "on_entry: taking", "on_message: maintaining")
     functions = [activity.partition(":")[0] for activity in activities]
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with fed_host(own_server, handled) as host:
@@ -185,12 +185,12 @@ async def test_a_key_of_the_wrong_type(
             await client.xadd("stream", {"payload": "entry"})
             await eventually(lambda: handled == ["entry"])
             assert metric(host, "source_up", "on_entry") == 1
-            assert count_log_lines(caplog, "on_element: fetching", "wrong_type") == 1
+            assert count_log_lines(caplog, "on_element: taking", "wrong_type") == 1
             await client.delete("list")
             await client.rpush("list", "element")
             await eventually(lambda: handled == ["entry", "element"])
             await eventually(lambda: metric(host, "source_up", "on_element") == 1)
-            assert count_log_lines(caplog, "on_element: fetching", "recovered") == 1
+            assert count_log_lines(caplog, "on_element: taking", "recovered") == 1
 
 
 async def test_a_stream_of_the_wrong_type(client: redis.asyncio.Redis, run_host: RunHost) -> None:
@@ -237,7 +237,7 @@ async def test_a_command_that_the_acl_denies(
             await client.execute_command("ACL", "SETUSER", "limited", "+xreadgroup")
             await eventually(lambda: handled == ["element", "entry"])
     await client.execute_command("ACL", "DELUSER", "limited")
-    assert count_log_lines(caplog, "on_entry: fetching", "access_denied") == 1
+    assert count_log_lines(caplog, "on_entry: taking", "access_denied") == 1
     assert secret not in caplog.text
 
 

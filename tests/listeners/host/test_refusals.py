@@ -107,14 +107,14 @@ async def test_a_redis_that_becomes_read_only(
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
     assert (
-        count_log_lines(caplog, "on_entry: fetching", "retrying")
-        == count_log_lines(caplog, "on_entry: fetching", "recovered")
+        count_log_lines(caplog, "on_entry: taking", "retrying")
+        == count_log_lines(caplog, "on_entry: taking", "recovered")
         == 1
     )
     # Before 6.2 an idle list is only checked, which a replica allows.
     assert (
-        count_log_lines(caplog, "on_element: fetching", "retrying")
-        == count_log_lines(caplog, "on_element: fetching", "recovered")
+        count_log_lines(caplog, "on_element: taking", "retrying")
+        == count_log_lines(caplog, "on_element: taking", "recovered")
         <= 1
     )
     assert count_log_lines(caplog, "on_", "group_missing") == count_log_lines(caplog, "on_", "recreated") == 0
@@ -138,7 +138,7 @@ async def test_a_redis_that_is_read_only(
             await eventually(lambda: {"a", "b", "c"} <= set(handled))
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
-    for activity in ("on_element: fetching", "on_entry: opening", "on_message: maintaining"):
+    for activity in ("on_element: taking", "on_entry: opening", "on_message: maintaining"):
         assert count_log_lines(caplog, activity, "You can't write against a read only replica") == 1
         assert count_log_lines(caplog, activity, "recovered") == 1
 
@@ -165,12 +165,17 @@ async def test_a_redis_that_is_out_of_memory(
             await eventually(lambda: message_is_handled(admin, handled))
             await eventually(lambda: all_up(host))
     assert sorted(handled[:50]) == sorted(elements)
-    assert count_log_lines(caplog, "on_element: fetching", "maxmemory") == 1
+    assert count_log_lines(caplog, "on_element: taking", "maxmemory") == 1
     assert await admin.llen("list") == await admin.zcard(inflight_key("list")) == 0
 
 
+def settled_as(host: Host, outcome: str) -> float | None:
+    """Return how many elements have this outcome."""
+    return metric(host, "entries_settled_total", "on_element", outcome=outcome)
+
+
 async def test_out_of_memory_with_entries_in_progress(own_server: Server, admin: redis.asyncio.Redis) -> None:
-    """Entries in progress when memory runs out are settled: successes at once, dead letters once there is memory."""
+    """Entries in progress when memory runs out are settled, at the latest once there is memory."""
     app, started, gate = App("test"), list[str](), asyncio.Event()
 
     @app.list_trigger(keys="list", max_deliveries=1)
@@ -185,11 +190,11 @@ async def test_out_of_memory_with_entries_in_progress(own_server: Server, admin:
         await eventually(lambda: len(started) == 2)
         await admin.config_set("maxmemory", 100_000)
         gate.set()
-        await eventually(lambda: unavailable(host, "on_element"))
-        assert await admin.exists(dead_letters_key("list")) == 0
+        # Some releases refuse even a script that only frees memory.
+        await eventually(lambda: unavailable(host, "on_element") or settled_as(host, "dead_lettered") == 1)
         await admin.config_set("maxmemory", 0)
         await eventually(lambda: admin.exists(dead_letters_key("list")))
-        await eventually(lambda: metric(host, "entries_settled_total", "on_element", outcome="succeeded") == 1)
+        await eventually(lambda: settled_as(host, "succeeded") == 1)
     assert await admin.xlen(dead_letters_key("list")) == 1
     assert await admin.zcard(inflight_key("list")) == 0
     assert sorted(started) == ["bad", "good"]

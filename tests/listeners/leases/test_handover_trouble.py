@@ -18,7 +18,7 @@ async def test_a_drain_without_standbys_does_not_wait(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An instance without standbys releases the lease without waiting for a successor."""
-    monkeypatch.setattr("listeners.pubsub.source.HANDOVER_SECONDS", 3600)
+    monkeypatch.setattr("listeners.pubsub.role.HANDOVER_SECONDS", 3600)
     app, _ = recording_app("*")
     async with run_host(app, pubsub_lease_seconds=3600) as host:
         await subscribed(client, 1)

@@ -26,7 +26,7 @@ async def test_messages_received_while_another_held_the_lease_are_dropped(
     """A holder whose lease was granted again drops its queue, as the holder in between has handled those messages."""
     app, handled, gate = App("test"), [], asyncio.Event()
 
-    @app.pubsub_trigger(channel="c")
+    @app.pubsub_trigger(channel="c", concurrency=CONCURRENCY)
     async def on_message(message: str) -> None:
         handled.append(message)
         await gate.wait()

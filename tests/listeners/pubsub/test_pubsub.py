@@ -174,7 +174,7 @@ async def test_without_singleton_every_instance_handles_a_message(
 
 
 async def test_queued_messages_are_handled_during_a_drain(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """A drain unsubscribes at once and handles queued messages, as no other instance would get them."""
+    """A drain unsubscribes at once and handles queued messages in order, as no other instance would get them."""
     app, handled, gate = App(), [], asyncio.Event()
 
     @app.pubsub_trigger(channel="c")
@@ -187,11 +187,11 @@ async def test_queued_messages_are_handled_during_a_drain(client: redis.asyncio.
         for number in range(50):
             await client.publish("c", str(number))
         await client.ping()
-        await eventually(lambda: sample(host, "entries_received_total") == 10)
+        await eventually(lambda: sample(host, "entries_received_total") == 1)
         host.drain()
         await subscribed(client, 0)
         gate.set()
-    assert sorted(handled, key=int) == [str(number) for number in range(50)]
+    assert handled == [str(number) for number in range(50)]
 
 
 async def test_a_failed_call_drops_only_its_message(client: redis.asyncio.Redis, run_host: RunHost) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
+from listeners.pubsub.drops import DropReason
 from tests.support.lease_holders import KEY, RECORDER_KEY, holds, listening, recording_app, sample, subscribed
 from tests.support.processes import host_process
 from tests.support.running_host import RunHost
@@ -56,13 +57,14 @@ async def test_a_suspended_holder_handles_nothing_after_its_lease(server: Server
 
 
 async def test_messages_beyond_the_queue_size_are_dropped(
-    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Messages that do not fit into the bounded queue are dropped and counted; the rest are handled."""
-    monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 10)
+    """Messages that do not fit into the bounded queue are dropped, counted and logged once; the rest are handled."""
+    monkeypatch.setattr("listeners.pubsub.drops.QUIET_SECONDS", 3600)
+    monkeypatch.setattr("listeners.pubsub.queue.MAX_MESSAGES", 10)
     app, handled, gate = App(), [], asyncio.Event()
 
-    @app.pubsub_trigger(channel="c")
+    @app.pubsub_trigger(channel="c", concurrency=10)
     async def on_message(message: str) -> None:
         handled.append(message)
         await gate.wait()
@@ -78,9 +80,12 @@ async def test_messages_beyond_the_queue_size_are_dropped(
         gate.set()
         await eventually(lambda: len(handled) == 20)
     assert handled == [str(number) for number in range(20)]
+    assert [record.getMessage() for record in caplog.records if "3 messages dropped" in record.getMessage()] == [
+        f"on_message: 3 messages dropped: {DropReason.QUEUE_FULL.value}"
+    ]
 
 
-@pytest.mark.parametrize("suffix", ["", ":epoch", ":draining"])
+@pytest.mark.parametrize("suffix", ["", ":epoch", ":length", ":draining"])
 async def test_a_lease_key_of_the_wrong_type(
     client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, suffix: str
 ) -> None:
@@ -93,7 +98,7 @@ async def test_a_lease_key_of_the_wrong_type(
         elements.append(element)
 
     await client.rpush(KEY + suffix, "not a lease")
-    if suffix == ":draining":
+    if suffix in {":length", ":draining"}:
         await client.set(KEY, "another")
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with run_host(app) as host:
@@ -151,7 +156,7 @@ async def test_messages_faster_than_functions(
 ) -> None:
     """A long overload does not make the server disconnect the host: each message is handled or counted as dropped."""
     monkeypatch.setattr("listeners.redis.node_subscription.BEHIND_SECONDS", 0.1)
-    monkeypatch.setattr("listeners.pubsub.source.QUEUE_SIZE", 1000)
+    monkeypatch.setattr("listeners.pubsub.queue.MAX_MESSAGES", 1000)
     app, handled = App("test"), 0
 
     @app.pubsub_trigger(channel="news")
@@ -184,6 +189,6 @@ async def test_messages_left_after_the_grace_period_are_counted(client: redis.as
         await subscribed(client, 1)
         for number in range(25):
             await client.publish("news", number)
-        await eventually(lambda: sample(host, "entries_received_total") == 10)
+        await eventually(lambda: sample(host, "entries_received_total") == 1)
         host.drain()
     assert sample(host, "messages_dropped_total") == 25

@@ -126,7 +126,7 @@ async def test_unknown_metric_name(scaler: RunningScaler) -> None:
 async def test_bad_metadata(scaler: RunningScaler, method: str) -> None:
     """Bad metadata is INVALID_ARGUMENT in every call, with the field, the value and the fix."""
     call = getattr(scaler.keda, method)
-    with failure(StatusCode.INVALID_ARGUMENT, "messages_per_worker", "'0'", "greater than or equal to 1"):
+    with failure(StatusCode.INVALID_ARGUMENT, "messagesPerWorker", "'0'", "greater than or equal to 1"):
         await call({**LIST, "messagesPerWorker": "0"})
     with failure(StatusCode.INVALID_ARGUMENT, "queue", "no such option", "keys"):
         await call({**LIST, "queue": "orders"})

@@ -181,7 +181,7 @@ async def test_a_thousand_polls_at_once(server: Server, client: redis.asyncio.Re
         assert [poll.value.metricValue for poll in polls] == [number % 5 + 1 for number in range(1000)]
         assert all(poll.active for poll in polls)
         # GetMetrics and IsActive of one poll share a sample, unless this machine was slow in between
-        assert 1000 <= commands["cmdstat_multi"]["calls"] <= 2000
+        assert 1000 <= commands["cmdstat_llen"]["calls"] <= 2000
         assert await scaler.rounds() - rounds <= max_rounds
         # Redis reads at most 16 KB at once.
         assert after["total_reads_processed"] <= 2 * max_rounds + after["total_net_input_bytes"] / 16_384
@@ -250,7 +250,7 @@ async def test_odd_metadata(scaler: RunningScaler, key: str) -> None:
     with failure(StatusCode.INVALID_ARGUMENT, "no such option") as caught:
         await scaler.keda.target({**LIST, key: "1"})
     assert caught.details.isprintable()
-    with failure(StatusCode.INVALID_ARGUMENT, "messages_per_worker"):
+    with failure(StatusCode.INVALID_ARGUMENT, "messagesPerWorker"):
         await scaler.keda.target({**LIST, "messagesPerWorker": key})
     with failure(StatusCode.NOT_FOUND):
         await scaler.keda.value(LIST, key)

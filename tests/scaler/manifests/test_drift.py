@@ -239,8 +239,8 @@ def test_the_terminal_is_safe(shop: Shop) -> None:
         (False, "-push", "-push\n      metricType: Value", r"spec\.triggers\[0\]\.metricType 'Value': .*Remove"),
         (False, "keys: orders", "kyes: orders", r"spec\.triggers\[0\]\.metadata\.kyes"),
         (False, '"50"', "50", r"spec\.triggers\[0\]\.metadata\.messagesPerWorker 50: .*in quotes"),
-        (False, '"50"', '"many"', r"spec\.triggers\[0\]\.metadata\.messages_per_worker 'many': "),
-        (True, "50", "many", r"apps\.shop\.triggers\.handle\.messages_per_worker 'many': "),
+        (False, '"50"', '"many"', r"spec\.triggers\[0\]\.metadata\.messagesPerWorker 'many': "),
+        (True, "50", "many", r"apps\.shop\.triggers\.handle\.messagesPerWorker 'many': "),
         (True, r"(?s)triggers:.*?scaling", "triggers: []\n    scaling", r"apps\.shop\.triggers: .*for each function"),
     ],
 )

@@ -184,7 +184,7 @@ def test_output_of_the_app(write: Write) -> None:
         (LIST, {"scaler_address": "http://a:1"}, r"--scaler-address 'http://a:1'.*host:port"),
         (LIST, {"min_instances": 3, "max_instances": 2}, r"--min-instances 3: .*above --max-instances, which is 2"),
         (LIST, {"min_instances": 101}, r"--min-instances 101: .*above --max-instances, which is 100"),
-        (LIST + PUBSUB, {"min_instances": 0}, r"--min-instances 0: .*reprice is a pub/sub trigger.*1 or more"),
+        (LIST + PUBSUB, {"min_instances": 0}, r"--min-instances 0: .*reprice has a pub/sub trigger.*1 or more"),
         (PUBSUB, {"min_instances": 0}, r"--min-instances 0: .*one instance"),
         (PUBSUB, {"max_instances": 2}, r"--max-instances 2: .*one instance"),
         (LIST, {"helm_values": True, "namespace": "till"}, r"--namespace 'till'.*helm"),

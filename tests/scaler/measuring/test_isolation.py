@@ -89,7 +89,7 @@ async def loading() -> AsyncIterator[str]:
     with start() as server:
         with server.client() as client:
             client.config_set("rdbcompression", "no")
-            client.mset({f"key-{number}": "x" * 1024 for number in range(500)})  # it replies every 1,024 bytes
+            client.mset({f"key-{number}": "x" * 1024 for number in range(6_000)})  # it replies every 1,024 bytes
             client.save()
         server.process.kill()
         server.process.wait()
@@ -98,6 +98,8 @@ async def loading() -> AsyncIterator[str]:
         await eventually(lambda: _is_loading(server))
         yield server.address
         assert await _is_loading(server), "the server finished loading before the test ended"
+        with server.client() as client:
+            client.config_set("key-load-delay", 0)
         await starting
 
 
@@ -235,7 +237,6 @@ async def test_a_redis_that_is_down_is_rarely_tried() -> None:
             await asyncio.gather(*(calls.add(scaler, "down", number) for number in range(CONCURRENT)))
         assert calls.codes.keys() == {StatusCode.UNAVAILABLE}
         assert len(calls.seconds) > 50 * closing_server.accepted
-        assert max(calls.seconds) < BOUND_SECONDS / 2
         # 0.25, 0.5, 1, 2 s, each at least half as long
         assert 2 <= closing_server.accepted <= 6
         with failure(StatusCode.UNAVAILABLE, "failing since 20", "UTC", "next attempt by"):

@@ -22,6 +22,7 @@ from listeners.version import __version__
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluation, Evaluator, TrackedTrigger
 from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.dead_letters import DeadLetterCount
 from scaler.measuring.lag import Lag
 from scaler.measuring.sampler import Samplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
@@ -74,7 +75,8 @@ def test_triggers_in_every_state(evaluator: Evaluator) -> None:
     }
     for function, (metadata, backlog) in states.items():
         tracked = evaluator.track(Owner("shop", "worker"), read_metadata({**metadata, "function": function}))
-        tracked.record(Evaluation(2, active=True, backlog=backlog, taken_at=NOW - 1.5))
+        dead = {"handle": DeadLetterCount(3, 1_764_435_600_250), "settle": DeadLetterCount(0, None)}.get(function)
+        tracked.record(Evaluation(2, active=True, backlog=backlog, taken_at=NOW - 1.5, dead_letters=dead))
     lost = evaluator.track(Owner("shop", "worker"), read_metadata({**LIST, "function": "lost"}))
     lost.record(Evaluation(2, active=True, backlog=Backlog((KeyBacklog("orders", 1),)), taken_at=NOW - 60))
     lost.record_failure(SourceTimeoutError("Redis did not answer"))

@@ -105,7 +105,7 @@ async def test_dead_letters_cannot_control_a_terminal(server: Server, app: Path,
     assert [line.partition(":")[2].strip() for line in shown.stdout.splitlines()][-3:] == [ESCAPED] * 3
     listed = run(server, "dead", "list", str(app), "handle", COLUMNS="1000")
     assert ESCAPED in listed.stdout
-    assert len(listed.stdout.splitlines()) == 2
+    assert len(listed.stdout.splitlines()) == 3  # the header, the letter, and the total
 
 
 @pytest.mark.parametrize("command", ["check", "explain", "run", "up", "manifest"])

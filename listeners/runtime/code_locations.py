@@ -8,12 +8,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["raised_at", "running_at", "suspended_at"]
+__all__ = ["OWN_PACKAGES", "busy_at", "raised_at", "running_at", "suspended_at"]
 
 MAX_CHARACTERS = 300
 #: How many levels of nested coroutines are followed.
 MAX_DEPTH = 1000
-OWN_PACKAGE = str(Path(__file__).parent.parent)
+#: Packages whose frames are never the user's.
+OWN_PACKAGES = tuple(str(Path(__file__).parents[2] / name) for name in ("listeners", "scaler", "triggerfish"))
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 Frame = tuple[FrameType, int]
 
@@ -26,10 +27,15 @@ def raised_at(error: BaseException, handler: Callable[..., Any]) -> str:
     return _innermost_user_frame(reversed(list(traceback.walk_tb(error.__traceback__))), handler)
 
 
-def running_at(thread: int, handler: Callable[..., Any]) -> str:
+def running_at(thread: int, handler: Callable[..., Any] | None) -> str:
     """Return where in the handler's code a thread currently is, in the format of raised_at."""
     frame = sys._current_frames().get(thread)
     return _innermost_user_frame(traceback.walk_stack(frame), handler) if frame is not None else ""
+
+
+def busy_at(thread: int) -> str:
+    """Return which line of any user code a thread is running, in the format of raised_at."""
+    return running_at(thread, None)
 
 
 def suspended_at(coroutine: Coroutine[Any, Any, Any], handler: Callable[..., Any]) -> str:
@@ -47,7 +53,7 @@ def _frames(coroutine: Any) -> Iterator[Frame]:
         coroutine = coroutine.cr_await
 
 
-def _innermost_user_frame(innermost_first: Iterable[Frame], handler: Callable[..., Any]) -> str:
+def _innermost_user_frame(innermost_first: Iterable[Frame], handler: Callable[..., Any] | None) -> str:
     package = _package(getattr(handler, "__module__", None))
     for frame, line in innermost_first:
         code = frame.f_code
@@ -62,4 +68,4 @@ def _package(module: object) -> str:
 
 
 def _is_library(path: str) -> bool:
-    return path.startswith((*LIBRARIES, OWN_PACKAGE, "<frozen")) or "site-packages" in path or "dist-packages" in path
+    return path.startswith((*LIBRARIES, *OWN_PACKAGES, "<frozen")) or "site-packages" in path or "dist-packages" in path

@@ -1,0 +1,178 @@
+"""Describes why a call failed, and logs failures: the first of an entry and the last with a traceback, in bounds."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.functions.triggers import PubSubTrigger, Trigger
+from listeners.runtime.code_locations import raised_at
+from listeners.runtime.logs import steady_logger
+from listeners.text import describe_exception
+
+__all__ = ["FailureLog", "failure_of", "short_description"]
+
+log = steady_logger("triggerfish.host")
+
+#: How much of an exception's text is kept, as it may be a whole document.
+MAX_REASON_CHARACTERS = 1_000
+MAX_TRACEBACK_CHARACTERS = 8_000
+#: How many frames of each exception in a chain are kept, innermost first.
+MAX_FRAMES = 30
+#: How many exceptions of a chain are looked at.
+MAX_CHAIN = 20
+#: Above this number of validation errors only their number is given: building their text takes gigabytes.
+MAX_VALIDATION_ERRORS = 20
+#: Failures of the same kind within this time are counted, and reported in one line at its end.
+SUMMARY_SECONDS = 10.0
+#: How many of one kind are logged in full meanwhile, and how many kinds are told apart.
+FULL_LINES = 5
+MAX_KINDS = 50
+
+Kind = tuple[str, str, Outcome]
+
+
+def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "") -> Failure:
+    """Describe what a call of the handler raised. `where` replaces the line at which it was raised.
+
+    What takes too long to describe, or makes too long a text, is not passed on as an exception for the log.
+    """
+    where = where or raised_at(error, handler)
+    if any(_is_too_long(each) for each in _chain(error)):
+        return Failure(short_description(error), where)
+    text = _formatted(error)
+    if len(text) > MAX_TRACEBACK_CHARACTERS:
+        return Failure(short_description(error), where, _without_middle(text))
+    return Failure(short_description(error), where, text, error)
+
+
+def short_description(error: BaseException) -> str:
+    """Return an exception's class and text, at most MAX_REASON_CHARACTERS long."""
+    if isinstance(error, ValidationError) and _is_too_long(error):
+        return f"ValidationError: {error.error_count()} validation errors for {error.title}"[:MAX_REASON_CHARACTERS]
+    return describe_exception(error)[:MAX_REASON_CHARACTERS]
+
+
+def _is_too_long(error: BaseException) -> bool:
+    return isinstance(error, ValidationError) and error.error_count() > MAX_VALIDATION_ERRORS
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it was raised from or while handling."""
+    for _ in range(MAX_CHAIN):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _formatted(error: BaseException) -> str:
+    """Return the traceback with its chain."""
+    if error.__traceback__ is None:
+        return ""
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES))
+    except BaseException:  # noqa: BLE001  (formatting calls the user's code)
+        return ""
+    return text
+
+
+def _without_middle(text: str) -> str:
+    half = MAX_TRACEBACK_CHARACTERS // 2
+    return f"{text[:half]}\n... cut ...\n{text[-half:]}"
+
+
+class FailureLog:
+    """Logs the failures of one function, one line for each call.
+
+    The first failure of an entry and its dead letter are errors with a traceback; what is tried again is a warning. Of
+    failures of the same kind, only the first few within SUMMARY_SECONDS are logged, and the others are counted.
+    """
+
+    def __init__(self, function_name: str, trigger: Trigger) -> None:
+        self._function_name = function_name
+        self._max_deliveries = 1 if isinstance(trigger, PubSubTrigger) else trigger.max_deliveries
+        #: How many failures of each kind there were since the last summary.
+        self._seen: dict[Kind, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def log(self, settlements: Iterable[Settlement]) -> None:
+        """Log what failed among settled entries."""
+        calls: dict[tuple[int, Outcome], list[Settlement]] = {}
+        for settlement in settlements:
+            if settlement.failure is not None:
+                calls.setdefault((id(settlement.failure), settlement.outcome), []).append(settlement)
+        for group in calls.values():
+            self._log_call(group)
+
+    def close(self) -> None:
+        """Log the summary that is due, and nothing later."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._summarize()
+
+    def _log_call(self, settlements: list[Settlement]) -> None:
+        first = settlements[0]
+        failure = first.failure
+        if failure is None or self._is_repeated(failure, first.outcome):
+            return
+        if len(settlements) == 1:
+            entries, what = first.entry.name, self._tries(first)
+        else:
+            entries = f"{len(settlements)} entries in one call, from {first.entry.name}"
+            what = self._tries(first) if first.outcome is not Outcome.RETRIED else "failed; each is tried again alone"
+        where = f" ({failure.where})" if failure.where else ""
+        is_repeated = first.outcome is Outcome.RETRIED and first.entry.deliveries > 1
+        tried_again = is_repeated or first.outcome is Outcome.LAPSED
+        error = None if tried_again else failure.exception
+        log.log(
+            logging.WARNING if tried_again else logging.ERROR,
+            "%s: %s %s: %s%s",
+            self._function_name,
+            entries,
+            what,
+            failure.error,
+            where,
+            exc_info=(type(error), error, error.__traceback__) if error is not None else None,
+        )
+
+    def _tries(self, settlement: Settlement) -> str:
+        deliveries = settlement.entry.deliveries
+        match settlement.outcome:
+            case Outcome.RETRIED:
+                tried = f"failed (try {deliveries} of {max(self._max_deliveries, deliveries)}"
+                return f"{tried}, next in {settlement.delay_ms / 1000:.1f} s)"
+            case Outcome.DEAD_LETTERED:
+                return f"dead-lettered (try {deliveries} of {max(self._max_deliveries, deliveries)})"
+            case Outcome.DROPPED:
+                return "failed and is lost, as Redis does not keep messages"
+            case _:
+                return "not called"
+
+    def _is_repeated(self, failure: Failure, outcome: Outcome) -> bool:
+        """Count a failure. Return whether it is left to the summary."""
+        kind = (failure.error.partition(":")[0], failure.where, outcome)
+        if kind not in self._seen and len(self._seen) >= MAX_KINDS:
+            kind = ("other failures", "", outcome)
+        seen = self._seen[kind] = self._seen.get(kind, 0) + 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self._summarize)
+        return seen > FULL_LINES
+
+    def _summarize(self) -> None:
+        seen, self._seen, self._timer = self._seen, {}, None
+        for (error, where, outcome), number in seen.items():
+            if number > FULL_LINES:
+                log.warning(
+                    "%s: %d more calls %s within %g s: %s%s",
+                    self._function_name,
+                    number - FULL_LINES,
+                    outcome.value.replace("_", "-"),
+                    SUMMARY_SECONDS,
+                    error,
+                    f" ({where})" if where else "",
+                )

@@ -1,0 +1,112 @@
+"""Settles in Redis what has finished, and takes new entries in the same step."""
+
+import asyncio
+from collections.abc import Callable
+
+from listeners.engine.appetite import Appetite
+from listeners.engine.in_progress import InProgress
+from listeners.engine.settlement import Outcome
+from listeners.engine.source import Source
+from listeners.errors import SourceError, SourceTimeoutError
+from listeners.functions.entries import Entry
+
+__all__ = ["Settler"]
+
+
+class Settler:
+    """Settles the entries of one function. Every method may raise SourceError; what was not settled is kept.
+
+    `may_exchange` returns whether new entries may be taken in the step that settles; `on_taken` receives them.
+    `on_settled` is called after each step.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        in_progress: InProgress,
+        appetite: Appetite,
+        *,
+        may_exchange: Callable[[], bool],
+        on_taken: Callable[[list[Entry]], object],
+        on_settled: Callable[[], object],
+    ) -> None:
+        self._source = source
+        self._in_progress = in_progress
+        self._appetite = appetite
+        self._may_exchange = may_exchange
+        self._on_taken = on_taken
+        self._on_settled = on_settled
+        self._exchange_failed = False
+
+    async def settle(self) -> None:
+        """Wait until entries have finished, settle all that have, and take new entries in the same step if possible."""
+        await self._in_progress.something_finished.wait()
+        self._in_progress.something_finished.clear()
+        room = self._room_for_exchange()
+        if room > 0:
+            await self._exchange(room)
+        await self.settle_finished()
+        self._on_settled()
+        await asyncio.sleep(0)  # lets calls that never wait end, which saves a wake-up
+
+    async def settle_finished(self) -> None:
+        """Settle what has finished. What Redis refuses is kept for settle_refused()."""
+        finished = self._in_progress.pop_finished()
+        if not finished:
+            return
+        try:
+            refusals = await self._source.settle(finished)
+        except BaseException:
+            self._in_progress.finish(finished)
+            raise
+        refused = {refusal.settlement.entry for refusal in refusals}
+        self._in_progress.refuse(refusals)
+        self._in_progress.settled([each for each in finished if each.entry not in refused])
+        self._exchange_failed = False
+
+    async def settle_refused(self) -> None:
+        """Settle again, one by one, what Redis refused. Raises the last refusal, so that the next try comes later."""
+        await self._in_progress.something_refused.wait()
+        self._in_progress.something_refused.clear()
+        refused = self._in_progress.pop_refused()
+        error: SourceError | None = None
+        for at, refusal in enumerate(refused):
+            try:
+                again = await self._source.settle([refusal.settlement])
+            except BaseException:
+                self._in_progress.refuse(refused[at:])
+                raise
+            if again:
+                self._in_progress.refuse(again)
+                error = again[0].error
+            else:
+                self._in_progress.settled([refusal.settlement])
+        self._on_settled()
+        if error is not None:
+            raise error
+
+    def _room_for_exchange(self) -> int:
+        """Return how many entries may be taken in the step that settles."""
+        if self._exchange_failed or not self._may_exchange():
+            return 0
+        return self._appetite.count(self._in_progress.free_slots_after_settling(), self._in_progress.free_bytes())
+
+    async def _exchange(self, room: int) -> None:
+        succeeded = self._in_progress.pop_succeeded()
+        self._in_progress.reserve(room)
+        # After a failure they are settled alone first. Otherwise ever more entries would be in progress.
+        self._exchange_failed = True
+        try:
+            entries = await self._source.settle_and_take(succeeded, room, self._in_progress.free_bytes())
+        except BaseException as error:
+            if isinstance(error, SourceTimeoutError):
+                self._appetite.timed_out(room)
+            self._in_progress.succeed(succeeded)
+            raise
+        finally:
+            self._in_progress.reserve(0)
+        self._exchange_failed = False
+        self._appetite.answered(entries)
+        self._in_progress.remove(succeeded, Outcome.SUCCEEDED)
+        if entries:
+            self._on_taken(entries)

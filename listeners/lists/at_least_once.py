@@ -1,0 +1,264 @@
+"""At least once: an element stays recorded until it is settled."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from listeners.connections.spec import ConnectionSpec
+from listeners.dead_letters.letters import description_fields
+from listeners.engine.metrics import FunctionMetrics
+from listeners.engine.settlement import Failure, Outcome, Refusal, Settlement
+from listeners.engine.source import LeaseRenewal
+from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
+from listeners.functions.entries import Entry, by_key
+from listeners.functions.triggers import ListTrigger
+from listeners.keys import dead_letters_key, elements_key, inflight_key
+from listeners.lists.delivery import Delivery, Taken, for_each_list
+from listeners.redis.client import Client
+from listeners.redis.scripts import Script
+from listeners.runtime.clock import boot_seconds, lease_end
+from listeners.runtime.logs import steady_logger
+from listeners.text import decode
+
+__all__ = ["AtLeastOnce", "ListLeases"]
+
+Settle = Callable[[str, Sequence[Settlement]], Awaitable[None]]
+
+log = steady_logger("triggerfish.host")
+
+UNREADABLE = "Triggerfish's record of the element cannot be read. It is damaged, or of another version of Triggerfish."
+
+
+def _script(name: str, *, uses: Sequence[tuple[str, str]] = ()) -> Script:
+    return Script("listeners.lists", "common", name, uses=uses)
+
+
+class AtLeastOnce(Delivery):
+    """At least once: an element stays recorded until it is settled. If its lease expires first, it is a suspect.
+
+    Runs one script per key and step. Needs EVALSHA, and no command newer than Redis 5.0. `common.lua` describes the
+    records. An entry's receipt is the member of its element.
+    """
+
+    def __init__(
+        self,
+        trigger: ListTrigger,
+        function_name: str,
+        client: Client,
+        lease_seconds: float,
+        metrics: FunctionMetrics,
+    ) -> None:
+        self._function_name = function_name
+        self._from_beginning = int(trigger.list_pop_from_beginning)
+        self._lease_ms = int(lease_seconds * 1000)
+        self._client = client
+        self._metrics = metrics
+        #: Element IDs are the token and a number, so they differ from those of other instances and of earlier data.
+        self._token = secrets.token_hex(6)
+        self._next_number = 1
+        self._take = _script("take")
+        self._take_suspect = _script("take_suspect")
+        self._begin = _script("begin")
+        self._settle = _script("settle")
+        self._dead_letter = _script("dead_letter", uses=[("listeners.dead_letters", "add")])
+        self._correct_clock = _script("correct_clock")
+
+    def describe(self) -> str:
+        return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
+
+    async def take(self, key: str, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
+        sent_at = boot_seconds()
+        arguments = [self._token, self._reserve_numbers(count), self._lease_ms, count, max_bytes, self._from_beginning]
+        due_ms, suspects, unreadable, taken = await self._client.run_script(
+            self._take,
+            _keys(key),
+            [*arguments, *(entry.receipt for entry in succeeded)],
+            doing=f"taking from list {key!r}",
+        )
+        ends_at = self._lease_end(sent_at)
+        entries = [
+            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1] + 1, receipt=taken[at], lease_ends_at=ends_at)
+            for at in range(0, len(taken), 3)
+        ]
+        for member in unreadable:
+            await self._set_aside(key, member)
+        return Taken(entries, None if due_ms < 0 else due_ms / 1000, bool(suspects))
+
+    async def take_suspect(self, key: str) -> Entry | None:
+        while True:
+            sent_at = boot_seconds()
+            new_id = f"{self._token}-{self._reserve_numbers(1)}"
+            found = await self._client.run_script(
+                self._take_suspect, _keys(key), [new_id, self._lease_ms], doing=f"taking a suspect from list {key!r}"
+            )
+            if not found:
+                return None
+            member, *rest = found
+            if member:
+                state, calls = rest
+                return Entry(
+                    key,
+                    deliveries=calls + 1,
+                    suspect=True,
+                    died_alone=state == b"a",
+                    receipt=member,
+                    lease_ends_at=self._lease_end(sent_at),
+                )
+            await self._set_aside(key, rest[0])
+
+    async def begin(self, entry: Entry, *, counts: bool) -> bool:
+        sent_at = boot_seconds()
+        state, calls = ("a", entry.deliveries) if counts else ("t", entry.deliveries - 1)
+        found = await self._client.run_script(
+            self._begin,
+            _keys(entry.key),
+            [entry.receipt, _member(entry, state, calls, self._lease_ms), self._lease_ms],
+            doing=f"beginning a call with a suspect of list {entry.key!r}",
+        )
+        if len(found) == 2:
+            entry.receipt, entry.payload = found
+            entry.lease_ends_at = self._lease_end(sent_at)
+            return True
+        if found:
+            await self._set_aside(entry.key, found[0])
+        return False
+
+    async def settle(self, key: str, settlements: Sequence[Settlement]) -> list[Refusal]:
+        done = [each for each in settlements if each.outcome in (Outcome.SUCCEEDED, Outcome.DROPPED)]
+        retried = [each for each in settlements if each.outcome is Outcome.RETRIED]
+        refusals = await self._attempt(self._forget, key, done) + await self._attempt(self._delay, key, retried)
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                refusals += await self._attempt(self._move_to_dead_letters, key, [settlement])
+        return refusals
+
+    async def release(self, key: str, entries: Sequence[Entry]) -> None:
+        steps: list[Any] = []
+        for entry in entries:
+            if entry.suspect and entry.payload is None:
+                # It remains a suspect. If the reply of begin() was lost, its member may be another than the receipt.
+                begun = _member(entry, "a", entry.deliveries, self._lease_ms)
+                uncounted = _member(entry, "t", entry.deliveries - 1, self._lease_ms)
+                for member in (entry.receipt, begun, uncounted):
+                    steps += (member, entry.receipt, "")
+            else:
+                steps += (entry.receipt, _member(entry, "w", entry.deliveries - 1, 0), 0)
+        await self._run_settle(key, [], steps)
+
+    async def correct_clock(self, key: str) -> None:
+        cursor: Any = b"0"
+        while True:
+            cursor = await self._client.run_script(
+                self._correct_clock, _keys(key), [cursor], doing=f"checking the leases of list {key!r}"
+            )
+            if cursor == b"0":
+                return
+
+    def _lease_end(self, sent_at: float) -> float:
+        return lease_end(sent_at, self._lease_ms / 1000)
+
+    def _reserve_numbers(self, count: int) -> int:
+        """Return the first of `count` numbers that are given to no other element, even if the reply is lost."""
+        first = self._next_number
+        self._next_number += count
+        return first
+
+    async def _attempt(
+        self,
+        settle: Callable[[str, Sequence[Settlement]], Awaitable[None]],
+        key: str,
+        settlements: Sequence[Settlement],
+    ) -> list[Refusal]:
+        """Settle elements in one step. Raises SourceError only if Redis is unavailable."""
+        if not settlements:
+            return []
+        try:
+            await settle(key, settlements)
+        except (SourceUnavailableError, SourceTimeoutError):
+            raise
+        except SourceError as error:
+            return [Refusal(settlement, error) for settlement in settlements]
+        return []
+
+    async def _forget(self, key: str, settlements: Sequence[Settlement]) -> None:
+        await self._run_settle(key, [settlement.entry.receipt for settlement in settlements], [])
+
+    async def _delay(self, key: str, settlements: Sequence[Settlement]) -> None:
+        steps: list[Any] = []
+        for settlement in settlements:
+            entry, delay_ms = settlement.entry, settlement.delay_ms
+            steps += (entry.receipt, _member(entry, "w", entry.deliveries, delay_ms), delay_ms)
+        await self._run_settle(key, [], steps)
+
+    async def _move_to_dead_letters(self, key: str, settlements: Sequence[Settlement]) -> None:
+        """Dead-letter elements. The server copies the payload, which the entry of a suspect does not have."""
+        for settlement in settlements:
+            dropped = await self._client.run_script(
+                self._dead_letter,
+                [*_keys(key), dead_letters_key(key)],
+                [settlement.entry.receipt, *description_fields(settlement, self._function_name)],
+                doing=f"dead-lettering from list {key!r}",
+            )
+            self._metrics.dead_letters_dropped.inc(dropped)
+
+    async def _run_settle(self, key: str, done: Sequence[bytes], steps: Sequence[Any]) -> None:
+        await self._client.run_script(
+            self._settle, _keys(key), [len(done), *done, *steps], doing=f"settling elements of list {key!r}"
+        )
+
+    async def _set_aside(self, key: str, member: bytes) -> None:
+        """Dead-letter an element whose record cannot be read. If Redis refuses, it is tried again after the lease."""
+        log.error("%s: dead-lettering %r of list %r: %s", self._function_name, decode(member), key, UNREADABLE)
+        entry = Entry(key, receipt=member)
+        settlement = Settlement(entry, Outcome.DEAD_LETTERED, failure=Failure(f"{UNREADABLE} Member: {decode(member)}"))
+        try:
+            await self._move_to_dead_letters(key, [settlement])
+        except SourceError as error:
+            log.warning("%s: %s", self._function_name, error)
+        else:
+            self._metrics.settled(Outcome.DEAD_LETTERED)
+
+
+class ListLeases(LeaseRenewal):
+    """Renews the leases of elements with a client of its own."""
+
+    def __init__(self, spec: ConnectionSpec, client_name: str, lease_seconds: float) -> None:
+        # One connection for the script, and in a cluster one to look up its nodes.
+        self._client = Client(spec, client_name, max_connections=2)
+        self._lease_ms = int(lease_seconds * 1000)
+        self._renew = _script("renew")
+
+    async def renew(self, entries: Sequence[Entry]) -> None:
+        groups = dict(by_key(entries))
+        await for_each_list(self._client, groups, lambda key: self._renew_list(key, groups[key]))
+
+    async def _renew_list(self, key: str, entries: Sequence[Entry]) -> None:
+        sent_at = boot_seconds()
+        known = [(entry.receipt, entry.lease_ends_at) for entry in entries]
+        members = [member for member, _ in known]
+        lost = set(
+            await self._client.run_script(
+                self._renew, _keys(key), [self._lease_ms, *members], doing=f"renewing leases of list {key!r}"
+            )
+        )
+        ends_at = lease_end(sent_at, self._lease_ms / 1000)
+        for entry, (member, lease_ends_at) in zip(entries, known, strict=True):
+            if member not in lost:
+                entry.lease_ends_at = ends_at
+            elif (entry.receipt, entry.lease_ends_at) == (member, lease_ends_at):  # begin() may have replaced them
+                entry.lease_ends_at = 0.0
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def _member(entry: Entry, state: str, calls: int, ms: int) -> str:
+    """Return the member that an element has next."""
+    element_id = decode(entry.receipt).partition(":")[0]
+    return f"{element_id}:{state}{calls}:{ms}"
+
+
+@lru_cache(maxsize=1024)
+def _keys(key: str) -> list[str]:
+    return [key, inflight_key(key), elements_key(key)]

@@ -1,0 +1,182 @@
+"""The entries that this process has taken and not settled, and how they are settled."""
+
+import contextlib
+import math
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+
+from listeners.engine.settlement import Outcome, Refusal, Settlement
+from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
+from listeners.functions.entries import Entry, by_key
+from listeners.runtime.clock import boot_seconds
+from listeners.streams.consumer import Consumer, id_of
+from listeners.streams.retries import Retries
+
+__all__ = ["HeldEntries"]
+
+
+class HeldEntries:
+    """The entries of one trigger that this process holds: queued in the source, or in progress."""
+
+    def __init__(self, consumer: Consumer, retries: Retries) -> None:
+        self._consumer = consumer
+        self._retries = retries
+        self._entries: set[Entry] = set()
+        #: Those that were taken before Redis was unreachable. It may have lost data meanwhile.
+        self._uncertain: set[Entry] = set()
+
+    def __contains__(self, entry: Entry) -> bool:
+        return entry in self._entries
+
+    def ids(self, key: str) -> set[str]:
+        """Return the IDs of those in one stream."""
+        return {id_of(entry) for entry in self._entries if entry.key == key}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add entries that were taken."""
+        self._entries.update(entries)
+
+    def remove(self, entries: Iterable[Entry]) -> None:
+        """Remove entries that were settled, or that turned out to be gone."""
+        removed = list(entries)
+        self._entries.difference_update(removed)
+        self._uncertain.difference_update(removed)
+
+    def forget(self, key: str) -> None:
+        """Forget the entries of one stream: its group was recreated, so nothing is pending."""
+        self.remove([entry for entry in self._entries if entry.key == key])
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
+        """Settle entries according to their outcome, and return what Redis refused; see Source."""
+        # An entry that was settled or released before may have been given to another holder since.
+        own = [settlement for settlement in settlements if settlement.entry in self._entries]
+        refusals: list[Refusal] = []
+        with self.noting_outages():
+            for key, group in _grouped(own, Outcome.SUCCEEDED):
+                entries = [settlement.entry for settlement in group]
+                refusals += await self._unless_refused(group, self._acknowledge(key, entries))
+            for _, group in _grouped(own, Outcome.DEAD_LETTERED):
+                for settlement in group:
+                    dead_letter = self._consumer.dead_letter(settlement, gone=_is_gone(settlement.entry))
+                    refusals += await self._unless_refused([settlement], dead_letter)
+            for key, group in _grouped(own, Outcome.RETRIED):
+                refusals += await self._unless_refused(group, self._keep_for_retry(key, group))
+        self.remove(settlement.entry for settlement in own if settlement.outcome is Outcome.LAPSED)
+        return refusals
+
+    async def acknowledge(self, entries: Sequence[Entry]) -> None:
+        """Settle entries whose calls succeeded."""
+        own = [entry for entry in entries if entry in self._entries]
+        with self.noting_outages():
+            for key, group in by_key(own):
+                await self._acknowledge(key, group)
+                self.remove(group)
+
+    async def release(self, entries: Sequence[Entry]) -> None:
+        """Make entries available to every instance at once (XCLAIM IDLE, with the length of a lease)."""
+        own = [entry for entry in entries if entry in self._entries]
+        with self.noting_outages():
+            for key, group in by_key(own):
+                await self._release(key, group)
+                self.remove(group)
+
+    async def begin(self, entry: Entry, *, counts: bool) -> bool:
+        """Record that the call with a suspect begins, and fetch its content; see LeasedSource."""
+        if entry not in self._entries:
+            return False
+        names, sent_at = self._consumer.claims.names, boot_seconds()
+        with self.noting_outages():
+            moved = await self._consumer.claims.move(
+                entry.key,
+                {id_of(entry): entry.deliveries + 1 if counts else None},
+                held_by=(names.taken, names.alone),
+                to=names.alone if counts else names.taken,
+            )
+            self._report_gone([entry])
+            deliveries = dict.fromkeys(moved.ids, entry.deliveries)
+            found = await self._consumer.with_content(entry.key, deliveries, sent_at)
+        if not found:
+            self.remove([entry])
+            return False
+        entry.flat_fields = found[0].flat_fields
+        entry.lease_ends_at = max(entry.lease_ends_at, found[0].lease_ends_at)
+        return True
+
+    async def _acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
+        """Acknowledge entries of one stream; those that others may have claimed, only if they have not."""
+        sure = [entry for entry in entries if self.surely(entry)]
+        doubtful = [entry for entry in entries if not self.surely(entry)]
+        if sure:
+            await self._consumer.acknowledge(key, sure)
+        if doubtful:
+            await self._consumer.acknowledge_held(key, doubtful)
+
+    async def _keep_for_retry(self, key: str, settlements: Sequence[Settlement]) -> None:
+        """Move entries of one stream to the waiting consumer, with the call that failed in their delivery count."""
+        names = self._consumer.claims.names
+        deliveries: dict[str, int] = {id_of(each.entry): each.entry.deliveries + 1 for each in settlements}
+        moved = await self._consumer.claims.move(key, deliveries, held_by=names, to=names.waiting)
+        self._report_gone(each.entry for each in settlements)
+        for each in settlements:
+            entry_id = id_of(each.entry)
+            if entry_id in moved.ids:
+                self._retries.add(key, entry_id, deliveries[entry_id], each.delay_ms / 1000)
+
+    async def _release(self, key: str, entries: Sequence[Entry]) -> None:
+        """Release entries of one stream. A suspect whose call has not begun remains a suspect."""
+        names, lease_ms = self._consumer.claims.names, self._consumer.lease_ms
+        begun: dict[str, int | None] = {
+            id_of(entry): entry.deliveries for entry in entries if entry.flat_fields is not None
+        }
+        await self._consumer.claims.move(key, begun, held_by=names, to=names.waiting, idle_ms=lease_ms)
+        # The reply of begin() may have been lost, so the count and the state are those before it.
+        for died_alone, to in ((False, names.taken), (True, names.alone)):
+            suspects: dict[str, int | None] = {
+                id_of(entry): entry.deliveries
+                for entry in entries
+                if entry.flat_fields is None and entry.died_alone is died_alone
+            }
+            held_by = (names.taken, names.alone)
+            await self._consumer.claims.move(key, suspects, held_by=held_by, to=to, idle_ms=lease_ms)
+        self._report_gone(entries)
+
+    def _report_gone(self, entries: Iterable[Entry]) -> None:
+        """Report entries that should be delivered again, and of which a renewal has found that they are gone."""
+        self._consumer.lost.add(sum(map(_is_gone, entries)))
+
+    def surely(self, entry: Entry) -> bool:
+        """Return whether no other instance can have claimed the entry."""
+        return entry in self._entries and entry not in self._uncertain and entry.lease_ends_at > boot_seconds()
+
+    async def _unless_refused(self, settlements: Sequence[Settlement], step: Awaitable[None]) -> list[Refusal]:
+        """Run a step that settles entries of one stream. Return the settlements if Redis refuses it."""
+        try:
+            await step
+        except (SourceUnavailableError, SourceTimeoutError):
+            raise
+        except SourceError as error:
+            return [Refusal(settlement, error) for settlement in settlements]
+        self.remove(settlement.entry for settlement in settlements)
+        return []
+
+    @contextlib.contextmanager
+    def noting_outages(self) -> Iterator[None]:
+        """After an outage Redis may have older data, in which others hold the entries that this process holds."""
+        try:
+            yield
+        except (SourceUnavailableError, SourceTimeoutError):
+            self._uncertain |= self._entries
+            raise
+
+
+def _grouped(settlements: Sequence[Settlement], outcome: Outcome) -> list[tuple[str, list[Settlement]]]:
+    """Return the settlements with an outcome, by stream."""
+    groups: dict[str, list[Settlement]] = {}
+    for settlement in settlements:
+        if settlement.outcome is outcome:
+            groups.setdefault(settlement.entry.key, []).append(settlement)
+    return list(groups.items())
+
+
+def _is_gone(entry: Entry) -> bool:
+    """Return whether a renewal found that the entry was deleted or trimmed while this process held it."""
+    return entry.lease_ends_at == math.inf

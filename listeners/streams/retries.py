@@ -1,0 +1,107 @@
+"""Entries that wait for their next call: pending for the instance's waiting consumer, with their content in Redis."""
+
+import heapq
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from listeners.functions.entries import Entry
+from listeners.runtime.clock import boot_seconds
+from listeners.streams.consumer import Consumer
+
+__all__ = ["Retries"]
+
+
+class Waiting(NamedTuple):
+    """An entry that waits until `due_at` (time.monotonic). `number` breaks ties."""
+
+    due_at: float
+    number: int
+    key: str
+    id: str
+    deliveries: int
+
+
+class Retries:
+    """The entries that this instance calls again later. Their leases are renewed, so that no other instance does."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._heap: list[Waiting] = []
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, key: str, entry_id: str, deliveries: int, delay_seconds: float) -> None:
+        """Add an entry that has been moved to the waiting consumer."""
+        due_at = time.monotonic() + delay_seconds
+        heapq.heappush(self._heap, Waiting(due_at, next(self._numbers), key, entry_id, deliveries))
+
+    def ids(self, key: str) -> set[str]:
+        """Return the IDs of those in one stream."""
+        return {waiting.id for waiting in self._heap if waiting.key == key}
+
+    def seconds_to_next(self) -> float | None:
+        """Return in how many seconds the next one is due, 0 or less if it is; None if there is none."""
+        return self._heap[0].due_at - time.monotonic() if self._heap else None
+
+    def is_due(self) -> bool:
+        """Return whether one is due."""
+        return bool(self._heap) and self._heap[0].due_at <= time.monotonic()
+
+    async def take_due(self, count: int) -> list[Entry]:
+        """Take up to `count` entries of one stream that are due. May return none although some are due."""
+        if not self.is_due():
+            return []
+        key = self._heap[0].key
+        now = time.monotonic()
+        due = heapq.nsmallest(
+            count, (waiting for waiting in self._heap if waiting.key == key and waiting.due_at <= now)
+        )
+        names, sent_at = self._consumer.claims.names, boot_seconds()
+        # Both consumers, so that it can be repeated after an error.
+        moved = await self._consumer.claims.move(
+            key, {waiting.id: None for waiting in due}, held_by=(names.waiting, names.taken), to=names.taken
+        )
+        deliveries = {waiting.id: waiting.deliveries for waiting in due if waiting.id in moved.ids}
+        entries = await self._consumer.with_content(key, deliveries, sent_at)
+        self._remove(due)
+        return entries
+
+    async def renew(self) -> None:
+        """Renew the leases, and forget entries that are gone or that another instance has claimed."""
+        for key, waiting in self._by_key():
+            names = self._consumer.claims.names
+            ids: dict[str, int | None] = {each.id: None for each in waiting}
+            # Those that became due in between are with the other consumer.
+            moved = await self._consumer.claims.move(key, ids, held_by=(names.waiting, names.taken), to=None)
+            self._remove(each for each in waiting if each.id not in moved.ids)
+
+    async def release(self) -> None:
+        """Make all of them available to every instance at once."""
+        names = self._consumer.claims.names
+        for key, waiting in self._by_key():
+            ids: dict[str, int | None] = {each.id: None for each in waiting}
+            await self._consumer.claims.move(
+                key, ids, held_by=(names.waiting, names.taken), to=names.waiting, idle_ms=self._consumer.lease_ms
+            )
+            self._remove(waiting)
+
+    def forget(self, key: str) -> None:
+        """Forget the entries of one stream: its group was recreated, so nothing is pending."""
+        self._remove([waiting for waiting in self._heap if waiting.key == key])
+
+    def _by_key(self) -> list[tuple[str, list[Waiting]]]:
+        groups: defaultdict[str, list[Waiting]] = defaultdict(list)
+        for waiting in self._heap:
+            groups[waiting.key].append(waiting)
+        return list(groups.items())
+
+    def _remove(self, removed: Iterable[Waiting]) -> None:
+        gone = set(removed)
+        if gone:
+            self._heap = [waiting for waiting in self._heap if waiting not in gone]
+            heapq.heapify(self._heap)

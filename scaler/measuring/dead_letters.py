@@ -1,0 +1,93 @@
+"""Counts the dead letters of measured triggers, now and then, and without influence on their backlogs."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from listeners.errors import SourceError
+from listeners.keys import dead_letters_key
+from listeners.redis.client import Client
+from scaler.triggers.measured_trigger import MeasuredTrigger
+
+__all__ = ["DeadLetterCount", "DeadLetterCounter"]
+
+#: How long a count is used. Alerts about dead letters are a matter of hours.
+COUNT_EVERY_SECONDS = 30.0
+#: A trigger that is no longer measured is forgotten after this time.
+FORGET_SECONDS = 600.0
+#: Keys counted in one round trip.
+MAX_ROUND = 500
+#: XRANGE would return the whole oldest dead letter, which may be of any size. The script returns only its ID.
+COUNT = """
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+return {redis.call('XLEN', KEYS[1]), oldest and oldest[1]}
+"""
+
+
+@dataclass(frozen=True)
+class DeadLetterCount:
+    """How many dead letters the keys of a trigger have, and when the oldest was added (Unix time in ms)."""
+
+    letters: int
+    oldest_ms: int | None
+
+
+class DeadLetterCounter:
+    """The dead letters of the triggers of one Redis. What cannot be counted, because it is denied, is unknown."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._counted: OrderedDict[MeasuredTrigger, tuple[float, DeadLetterCount | None]] = OrderedDict()
+
+    def count(self, trigger: MeasuredTrigger) -> DeadLetterCount | None:
+        """Return the last count of a trigger, or None if it is unknown."""
+        return self._counted.get(trigger, (0.0, None))[1]
+
+    def due(self, triggers: Iterable[MeasuredTrigger]) -> list[MeasuredTrigger]:
+        """Return the triggers that are to be counted again."""
+        counted_before = time.monotonic() - COUNT_EVERY_SECONDS
+        return [each for each in triggers if self._counted.get(each, (float("-inf"), None))[0] < counted_before]
+
+    async def refresh(self, triggers: Iterable[MeasuredTrigger]) -> None:
+        """Count the dead letters of triggers, in one round trip for up to MAX_ROUND keys. Never raises SourceError."""
+        counted = list(triggers)
+        keys = iter(dict.fromkeys(key for measured in counted for key in measured.trigger.keys))
+        by_key: dict[str, DeadLetterCount | None] = {}
+        while some := list(islice(keys, MAX_ROUND)):
+            commands = [(key, [("EVAL", COUNT, 1, dead_letters_key(key))]) for key in some]
+            try:
+                replies = await self._client.transactions(commands, doing="counting dead letters")
+            except SourceError:
+                replies = [[] for _ in some]
+            by_key.update(zip(some, map(_read, replies), strict=True))
+        now = time.monotonic()
+        while self._counted and next(iter(self._counted.values()))[0] < now - FORGET_SECONDS:
+            self._counted.popitem(last=False)
+        for measured in counted:
+            self._counted[measured] = (now, _total(by_key[key] for key in measured.trigger.keys))
+            self._counted.move_to_end(measured)
+
+
+def _read(reply: list[Any]) -> DeadLetterCount | None:
+    match reply:
+        case [[int(letters)]]:
+            return DeadLetterCount(letters, None)
+        case [[int(letters), bytes(oldest)]]:
+            milliseconds = oldest.partition(b"-")[0]
+            return DeadLetterCount(letters, int(milliseconds)) if milliseconds.isdigit() else None
+        case _:
+            return None
+
+
+def _total(counts: Iterable[DeadLetterCount | None]) -> DeadLetterCount | None:
+    """Return the count over all keys, or None if one of them is unknown."""
+    known: list[DeadLetterCount] = []
+    for count in counts:
+        if count is None:
+            return None
+        known.append(count)
+    oldest = min((count.oldest_ms for count in known if count.oldest_ms is not None), default=None)
+    return DeadLetterCount(sum(count.letters for count in known), oldest)

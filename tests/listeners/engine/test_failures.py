@@ -1,0 +1,146 @@
+"""What is kept and logged of a failed call."""
+
+import logging
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from listeners.engine import failures
+from listeners.engine.failures import MAX_REASON_CHARACTERS, MAX_TRACEBACK_CHARACTERS, FailureLog, failure_of
+from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.functions.entries import Entry
+from listeners.functions.triggers import ListTrigger
+from tests.support.waiting import eventually
+
+TRIGGER = ListTrigger(keys=("q",), max_deliveries=5)
+
+
+def raise_with_cause(text: str = "no stock") -> None:
+    """Raise an exception that was caused by another one."""
+    try:
+        dict[str, int]()["sku"]
+    except KeyError as error:
+        raise ValueError(text) from error
+
+
+def caught(text: str = "no stock") -> BaseException:
+    """Return what raise_with_cause raises."""
+    try:
+        raise_with_cause(text)
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt])
+def test_an_exception_whose_text_cannot_be_read(raised: type[BaseException]) -> None:
+    """An exception whose __str__ raises anything is described by its class."""
+
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            raise raised
+
+    assert failure_of(BrokenError(), raise_with_cause).error == "BrokenError"
+
+
+def test_the_traceback_has_its_chain() -> None:
+    """The traceback shows the cause, and where the exception was raised."""
+    failure = failure_of(caught(), raise_with_cause)
+    assert failure.error == "ValueError: no stock"
+    assert failure.where.endswith("in raise_with_cause")
+    assert "KeyError: 'sku'" in failure.traceback
+    assert "direct cause" in failure.traceback
+    assert failure.traceback.rstrip().endswith("ValueError: no stock")
+
+
+def test_texts_are_bounded() -> None:
+    """A text of megabytes is cut, and the traceback keeps its beginning and its end."""
+    failure = failure_of(caught("x" * 5_000_000), raise_with_cause)
+    assert len(failure.error) == MAX_REASON_CHARACTERS
+    assert len(failure.traceback) < MAX_TRACEBACK_CHARACTERS + 100
+    assert failure.traceback.startswith("Traceback")
+
+
+def test_many_validation_errors_are_counted_and_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describing hundreds of thousands of validation errors takes gigabytes: only their number is given."""
+
+    class Order(BaseModel):
+        numbers: list[int]
+
+    def describe(error: ValidationError) -> str:
+        raise AssertionError("the errors were described")
+
+    with pytest.raises(ValidationError) as raised:
+        Order.model_validate({"numbers": ["x"] * 1_000})
+    error = ValueError("invalid")
+    error.__cause__ = raised.value
+    assert failure_of(raised.value, raise_with_cause).error == "ValidationError: 1000 validation errors for Order"
+    for each in (raised.value, error):
+        failure = failure_of(each, raise_with_cause)
+        assert (failure.traceback, failure.exception) == ("", None)
+
+
+def settlement(
+    outcome: Outcome = Outcome.RETRIED, *, deliveries: int = 1, failure: Failure | None = None
+) -> Settlement:
+    """Return the settlement of one entry of list q that failed."""
+    failure = failure or failure_of(caught(), raise_with_cause)
+    return Settlement(Entry("q", payload=b"x", deliveries=deliveries), outcome, 1000, failure)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "deliveries", "level", "line"),
+    [
+        (Outcome.RETRIED, 1, logging.ERROR, "f: 'q' failed (try 1 of 5, next in 1.0 s): ValueError: no stock"),
+        (Outcome.RETRIED, 2, logging.WARNING, "f: 'q' failed (try 2 of 5, next in 1.0 s): ValueError: no stock"),
+        (Outcome.DEAD_LETTERED, 5, logging.ERROR, "f: 'q' dead-lettered (try 5 of 5): ValueError: no stock"),
+        (Outcome.DROPPED, 1, logging.ERROR, "f: 'q' failed and is lost, as Redis does not keep messages: ValueError"),
+    ],
+)
+async def test_the_line_of_a_failure(
+    outcome: Outcome, deliveries: int, level: int, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first failure and the last are errors with a traceback, for error trackers; those between are warnings."""
+    log = FailureLog("f", TRIGGER)
+    log.log([settlement(outcome, deliveries=deliveries)])
+    log.close()
+    [record] = caplog.records
+    assert record.levelno == level
+    assert record.getMessage().startswith(line)
+    assert bool(record.exc_info) is (level == logging.ERROR)
+
+
+async def test_a_failed_batch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The entries of one call fail together and make one line."""
+    log = FailureLog("f", TRIGGER)
+    failure = failure_of(caught(), raise_with_cause)
+    log.log([settlement(failure=failure) for _ in range(100)])
+    log.close()
+    [record] = caplog.records
+    assert "100 entries in one call, from 'q' failed; each is tried again alone: ValueError" in record.getMessage()
+
+
+async def test_repeated_failures_are_summed_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many failures of one kind a few are logged, and the others are counted in one line."""
+    monkeypatch.setattr(failures, "SUMMARY_SECONDS", 0.05)
+    log = FailureLog("f", TRIGGER)
+    for _ in range(57):
+        log.log([settlement()])
+    log.log([settlement(Outcome.DEAD_LETTERED)])  # another kind
+    assert len(caplog.records) == failures.FULL_LINES + 1
+    await eventually(lambda: len(caplog.records) == failures.FULL_LINES + 2)
+    assert caplog.records[-1].getMessage().startswith("f: 52 more calls retried within 0.05 s: ValueError (")
+    log.log([settlement()])
+    assert len(caplog.records) == failures.FULL_LINES + 3
+    log.close()
+
+
+async def test_kinds_of_failures_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """Failures of ever new kinds are logged in bounds too."""
+    log = FailureLog("f", TRIGGER)
+    for number in range(1_000):
+        log.log([settlement(failure=Failure(f"Error{number}: no"))])
+    log.close()
+    assert len(caplog.records) == failures.MAX_KINDS + failures.FULL_LINES + 1

@@ -1,0 +1,77 @@
+"""A function that blocks the event loop is reported, and noticed by Kubernetes."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from listeners.host import watchdog as module
+from listeners.host.supervisor import Supervisor
+from listeners.host.watchdog import Watchdog
+from tests.support.waiting import eventually
+
+
+@contextlib.asynccontextmanager
+async def watched(watchdog: Watchdog) -> AsyncIterator[Supervisor]:
+    """Watch an event loop on a thread, from this one."""
+    supervisor = Supervisor()
+    supervisor.start()
+
+    async def start() -> None:
+        watchdog.start()
+
+    async def stop() -> None:
+        watchdog.stop()
+
+    await supervisor.call(start())
+    watching = asyncio.create_task(watchdog.watch())
+    try:
+        yield supervisor
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await supervisor.call(stop())
+        await supervisor.stop()
+
+
+async def test_a_blocked_loop_is_reported_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the loop is blocked, one line says where; the block is counted, and its end is logged."""
+    monkeypatch.setattr(module, "BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
+    blocks = Counter("blocks", "Blocks.", registry=CollectorRegistry())
+    watchdog = Watchdog(blocks, hung_after_seconds=0.3, dump_stacks=False)
+    resume = threading.Event()
+
+    async def block_the_loop() -> None:
+        resume.wait(30)
+
+    async with watched(watchdog) as supervisor:
+        assert not watchdog.is_hung()
+        blocking = asyncio.create_task(supervisor.call(block_the_loop()))
+        await eventually(watchdog.is_hung)
+        await eventually(lambda: caplog.records)
+        resume.set()
+        await blocking
+        await eventually(lambda: len(caplog.records) == 2)
+        assert not watchdog.is_hung()
+    assert f"{__file__}:" in caplog.text
+    assert "in test_a_blocked_loop_is_reported_with_its_line.<locals>.block_the_loop" in caplog.text
+    assert caplog.records[1].getMessage() == "the event loop runs again"
+    assert blocks._value.get() == 1
+
+
+async def test_a_loop_that_runs_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that runs counts as neither blocked nor hung."""
+    watchdog = Watchdog(
+        Counter("blocks", "Blocks.", registry=CollectorRegistry()), hung_after_seconds=5, dump_stacks=False
+    )
+    async with watched(watchdog) as supervisor:
+        for _ in range(3):
+            await supervisor.call(asyncio.sleep(module.BEAT_SECONDS))
+        assert not watchdog.is_hung()
+    assert caplog.records == []

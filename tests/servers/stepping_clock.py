@@ -1,0 +1,41 @@
+"""A real server whose clock a test can step, by libfaketime. Its monotonic clock is the real one."""
+
+import subprocess
+from pathlib import Path
+
+from tests.servers.catalogue import Release
+from tests.support.programs import program
+from triggerfish.testing.server import Server
+
+__all__ = ["STEPPABLE", "SteppingClock"]
+
+#: Releases that start under libfaketime. The allocators of older builds read the clock before it is ready.
+STEPPABLE = ("redis-6.2", "redis-7.4", "redis-8.2", "valkey-8.1", "valkey-9.1")
+
+
+class SteppingClock:
+    """The clock of a server started with start(). `folder` is for the file that the server reads the time from."""
+
+    def __init__(self, folder: Path) -> None:
+        self._offset = folder / "clock"
+        self.step(0)
+
+    def step(self, seconds: int) -> None:
+        """Set the server's clock to `seconds` after the real time; before it if negative."""
+        replacement = self._offset.with_suffix(".new")
+        replacement.write_text(f"{seconds:+d}\n")
+        replacement.replace(self._offset)  # the server never reads half a file
+
+    def start(self, release: Release) -> Server:
+        """Start a server of this release."""
+        # The wrapper knows where the library is on this machine.
+        wrapper = [program("faketime"), "-f", "+0", "printenv", "LD_PRELOAD"]
+        library = subprocess.run(wrapper, check=True, capture_output=True, text=True).stdout.strip()
+        return release.start(
+            environment={
+                "LD_PRELOAD": library,
+                "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+                "FAKETIME_NO_CACHE": "1",
+                "DONT_FAKE_MONOTONIC": "1",
+            }
+        )
