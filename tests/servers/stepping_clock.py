@@ -1,6 +1,5 @@
 """A real server whose clock a test can step, by libfaketime. Its monotonic clock is the real one."""
 
-import subprocess
 from pathlib import Path
 
 from tests.servers.catalogue import Release
@@ -11,6 +10,8 @@ __all__ = ["STEPPABLE", "SteppingClock"]
 
 #: Releases that start under libfaketime. The allocators of older builds read the clock before it is ready.
 STEPPABLE = ("redis-6.2", "redis-7.4", "redis-8.2", "valkey-8.1", "valkey-9.1")
+#: Where distributions install the library, below /usr.
+LIBRARIES = ("lib/*/faketime/libfaketime.so.1", "lib/faketime/libfaketime.so.1", "lib64/faketime/libfaketime.so.1")
 
 
 class SteppingClock:
@@ -28,14 +29,28 @@ class SteppingClock:
 
     def start(self, release: Release) -> Server:
         """Start a server of this release."""
-        # The wrapper knows where the library is on this machine.
-        wrapper = [program("faketime"), "-f", "+0", "printenv", "LD_PRELOAD"]
-        library = subprocess.run(wrapper, check=True, capture_output=True, text=True).stdout.strip()
+        _remove_leftovers()
         return release.start(
             environment={
-                "LD_PRELOAD": library,
+                "LD_PRELOAD": str(_library()),
                 "FAKETIME_TIMESTAMP_FILE": str(self._offset),
                 "FAKETIME_NO_CACHE": "1",
                 "DONT_FAKE_MONOTONIC": "1",
             }
         )
+
+
+def _remove_leftovers() -> None:
+    """Remove the shared memory of killed processes: one that gets the number of such a process would not start."""
+    for leftover in Path("/dev/shm").glob("*faketime*"):  # noqa: S108  (named by libfaketime)
+        process = leftover.name.rpartition("_")[2]
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():
+            leftover.unlink(missing_ok=True)
+
+
+def _library() -> Path:
+    """Return the library behind the program faketime, which distributions install beside other libraries."""
+    program("faketime")
+    found = [path for pattern in LIBRARIES for path in Path("/usr").glob(pattern)]
+    assert found, "the program faketime is installed without libfaketime.so.1"
+    return found[0]
