@@ -4,7 +4,8 @@
 - `processes`: hosts in separate processes
 - `environment`: the environment of processes
 - `waiting`: waits for conditions
-- `trigger_kinds`, `lease_holders`: helpers for lists and streams; for pub/sub leases
+- `trigger_kinds`, `letters`: helpers for lists and streams; for dead letters
+- `commands`: commands of the command line that run during a test
 - `outside_servers`, `tls_proxy`, `certificates`: servers that seem remote; TLS
 - `kubernetes_api`, `schemas`: a fake API server; validation of manifests
 - `programs`: programs that some tests need

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.app_files import HANDLERS
+from tests.listeners.functions.app_files import HANDLERS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from listeners.errors import AppLoadError
-from tests.support.app_files import APP, load_error, write
+from tests.listeners.functions.app_files import APP, load_error, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 

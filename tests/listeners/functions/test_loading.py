@@ -10,7 +10,7 @@ import yaml
 from listeners.errors import AppLoadError, BindingError
 from listeners.functions.loading import load_app
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
-from tests.support.app_files import APP, load_error, write
+from tests.listeners.functions.app_files import APP, load_error, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 

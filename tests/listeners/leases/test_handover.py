@@ -13,7 +13,7 @@ from typing import Self
 import pytest
 import redis.asyncio
 
-from tests.support.lease_holders import (
+from tests.listeners.leases.holders import (
     RECORDER_KEY,
     holder,
     holds,

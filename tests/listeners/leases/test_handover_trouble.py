@@ -9,7 +9,16 @@ from listeners.keys import lease_notices_channel
 from listeners.leases.handover import Handover
 from listeners.leases.redis_lease import RedisLease
 from listeners.redis.client import Client
-from tests.support.lease_holders import KEY, holder, holds, listening, number_of, passed_on, recording_app, subscribed
+from tests.listeners.leases.holders import (
+    KEY,
+    holder,
+    holds,
+    listening,
+    number_of,
+    passed_on,
+    recording_app,
+    subscribed,
+)
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 

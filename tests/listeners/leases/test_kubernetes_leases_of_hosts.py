@@ -14,8 +14,8 @@ from kubernetes.aio.config import incluster_config
 from listeners.errors import ConfigurationError, MissingExtraError
 from listeners.leases import kubernetes_lease
 from listeners.leases.kubernetes_lease import cluster_api, lease_name, open_kubernetes_lease, wants_kubernetes
+from tests.listeners.leases.holders import recording_app, subscribed
 from tests.support.kubernetes_api import LeaseApi, client_of
-from tests.support.lease_holders import recording_app, subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 

@@ -12,9 +12,9 @@ from listeners.connections.strings import parse_connection_string
 from listeners.leases.handover import Handover
 from listeners.leases.redis_lease import RedisLease
 from listeners.redis.client import Client
+from tests.listeners.leases.holders import KEY, holds, number_of, recording_app, sample, subscribed
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.stepping_clock import STEPPABLE, SteppingClock
-from tests.support.lease_holders import KEY, holds, number_of, recording_app, sample, subscribed
 from tests.support.programs import collectable
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually

@@ -11,7 +11,7 @@ from listeners.engine.source import LeasedSource
 from listeners.keys import elements_key, inflight_key
 from listeners.redis.client import Client
 from tests.listeners.lists.conftest import OpenSource
-from tests.support.list_sources import (
+from tests.listeners.lists.sources import (
     KEY,
     end_leases,
     in_flight,

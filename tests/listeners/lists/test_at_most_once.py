@@ -4,7 +4,7 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry
 
 from tests.listeners.lists.conftest import OpenSource
-from tests.support.list_sources import KEY, dead, dead_letters, payloads, retried, succeeded, take
+from tests.listeners.lists.sources import KEY, dead, dead_letters, payloads, retried, succeeded, take
 
 
 async def test_popped_elements(client: redis.asyncio.Redis, open_source: OpenSource, version: tuple[int, ...]) -> None:

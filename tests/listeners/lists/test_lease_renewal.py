@@ -10,7 +10,7 @@ from listeners.errors import WrongTypeError
 from listeners.keys import inflight_key
 from listeners.lists.source import ListSource
 from tests.listeners.lists.conftest import OpenSource
-from tests.support.list_sources import KEY, end_leases, in_flight, retried, suspect, take
+from tests.listeners.lists.sources import KEY, end_leases, in_flight, retried, suspect, take
 
 
 async def test_leases_are_renewed(client: redis.asyncio.Redis, open_source: OpenSource) -> None:

@@ -11,9 +11,9 @@ from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import inflight_key
 from listeners.lists.source import ListSource
+from tests.listeners.lists.sources import dead, retried, succeeded, suspect, take
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import Cluster
-from tests.support.list_sources import dead, retried, succeeded, suspect, take
 
 
 async def test_lists_of_a_cluster(registry: CollectorRegistry) -> None:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from listeners.keys import dead_letters_key, elements_key, inflight_key
 from tests.listeners.lists.conftest import OpenSource
-from tests.support.list_sources import (
+from tests.listeners.lists.sources import (
     KEY,
     dead,
     dead_letters,

@@ -9,8 +9,7 @@ from listeners.errors import AccessDeniedError, SourceUnavailableError, WrongTyp
 from listeners.keys import dead_letters_key
 from listeners.lists.permissions import at_least_once_commands
 from tests.listeners.lists.conftest import OpenSource
-from tests.servers.catalogue import RELEASES
-from tests.support.list_sources import (
+from tests.listeners.lists.sources import (
     KEY,
     dead,
     dead_letters,
@@ -23,6 +22,7 @@ from tests.support.list_sources import (
     suspect,
     take,
 )
+from tests.servers.catalogue import RELEASES
 
 WITH_ACL = pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
 

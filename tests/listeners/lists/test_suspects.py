@@ -8,7 +8,7 @@ import redis.asyncio
 from listeners.functions.entries import Entry
 from listeners.lists.source import ListSource
 from tests.listeners.lists.conftest import OpenSource
-from tests.support.list_sources import (
+from tests.listeners.lists.sources import (
     KEY,
     dead,
     dead_letters,

@@ -10,7 +10,7 @@ from redis.asyncio.client import PubSub
 
 from listeners.keys import lease_key
 from listeners.leases.redis_lease import RedisLease
-from tests.support.lease_holders import subscribed
+from tests.listeners.leases.holders import subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App

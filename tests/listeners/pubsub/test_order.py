@@ -6,7 +6,7 @@ import threading
 import pytest
 import redis.asyncio
 
-from tests.support.lease_holders import sample, subscribed
+from tests.listeners.leases.holders import sample, subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, Reject

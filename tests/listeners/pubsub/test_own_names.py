@@ -7,7 +7,7 @@ import redis.asyncio
 
 from listeners import keys
 from listeners.keys import dead_letters_key, is_own_message, is_own_name, lease_key, lease_notices_channel
-from tests.support.lease_holders import subscribed
+from tests.listeners.leases.holders import subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage, Reject

@@ -8,7 +8,7 @@ import redis.asyncio
 
 from listeners.keys import lease_key
 from listeners.redis.keyspace import missing_flags
-from tests.support.lease_holders import holds, sample, subscribed
+from tests.listeners.leases.holders import holds, sample, subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from listeners.pubsub.drops import DropReason
-from tests.support.lease_holders import KEY, RECORDER_KEY, holds, listening, recording_app, sample, subscribed
+from tests.listeners.leases.holders import KEY, RECORDER_KEY, holds, listening, recording_app, sample, subscribed
 from tests.support.processes import host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import reached, recorded

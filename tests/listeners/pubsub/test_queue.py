@@ -11,7 +11,7 @@ import redis.asyncio
 from listeners.functions.entries import Entry
 from listeners.pubsub.drops import DropReason, Drops
 from listeners.pubsub.queue import MAX_BYTES, MessageQueue
-from tests.support.lease_holders import sample, subscribed
+from tests.listeners.leases.holders import sample, subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App
