@@ -14,7 +14,7 @@ Packages, from the top layer down; each may import those below it:
 User code imports these names from `triggerfish`.
 """
 
-import importlib.util
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ if not TYPE_CHECKING:  # or type checkers would accept any name
         if name in _MODULES:
             value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
             return value
-        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        from importlib.util import find_spec  # noqa: PLC0415  (slow, and most programs need no submodule)
+
+        if find_spec(f"{__name__}.{name}") is not None:
             return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -11,7 +11,7 @@ User code needs only this package. `listeners` is the function host, `scaler` th
 `triggerfish.cli` the command line, which uses both. `triggerfish.testing` has a server for tests.
 """
 
-import importlib.util
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ if not TYPE_CHECKING:  # or type checkers would accept any name
                 raise ImportError(problem)
             value = globals()[name] = getattr(importlib.import_module("listeners"), name)
             return value
-        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        from importlib.util import find_spec  # noqa: PLC0415  (slow, and most programs need no submodule)
+
+        if find_spec(f"{__name__}.{name}") is not None:
             return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
