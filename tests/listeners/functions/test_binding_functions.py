@@ -111,7 +111,7 @@ def wrapped_on_loop(function: Callable[[Order], object]) -> Callable[[Order], Aw
     return wrapper
 
 
-async def outcome_of(function: Callable[..., Any]) -> Settlement:
+async def outcome_of(function: Callable[..., Any], payload: bytes = b'{"number": 5}') -> Settlement:
     """Call the function with one entry and return its settlement."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     called = Function("f", function, ListTrigger(keys=("q",)), bind(function))
@@ -128,7 +128,7 @@ async def outcome_of(function: Callable[..., Any]) -> Settlement:
         on_abandoned=lambda: None,
     )
     try:
-        executor.start([Entry("q", payload=b'{"number": 5}')])
+        executor.start([Entry("q", payload=payload)])
         async with asyncio.timeout(5):
             await executor.idle.wait()
     finally:
@@ -256,3 +256,21 @@ def test_a_local_type() -> None:
 
     with pytest.raises(BindingError, match=r"name 'Local' is not defined.* at the top of the module"):
         bind(handle)
+
+
+async def test_a_large_entry_is_not_validated() -> None:
+    """An entry above the limit is rejected for a model, whose validation cannot be interrupted, and passed as bytes."""
+    payload = b'{"number": 5, "padding": "' + b"x" * 1_000 + b'"}'
+    received: list[bytes] = []
+
+    async def takes_model(order: Order) -> None:
+        raise AssertionError("it was validated")
+
+    async def takes_bytes(raw: bytes) -> None:
+        received.append(raw)
+
+    settlement = await outcome_of(takes_model, payload)
+    assert settlement.outcome is Outcome.DEAD_LETTERED
+    assert settlement.error.startswith("Reject: its 1,028 bytes are more than host.max_model_bytes (1,000)")
+    assert (await outcome_of(takes_bytes, payload)).outcome is Outcome.SUCCEEDED
+    assert received == [payload]
