@@ -109,7 +109,7 @@ class Executor:
 
     @property
     def blocked(self) -> bool:
-        """Whether so many abandoned calls are still running that no further call may start."""
+        """Whether `max_abandoned` abandoned calls are still running, so that no other call may start."""
         return len(self._abandoned) >= self._max_abandoned
 
     def start(self, entries: Sequence[Entry]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.functions.binding import MAX_DESCRIBED_ERRORS
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from listeners.runtime.code_locations import raised_at
 from listeners.runtime.logs import steady_logger
@@ -25,12 +26,11 @@ MAX_TRACEBACK_CHARACTERS = 8_000
 MAX_FRAMES = 30
 #: How many exceptions of a chain are looked at.
 MAX_CHAIN = 20
-#: Above this number of validation errors only their number is given: building their text takes gigabytes.
-MAX_VALIDATION_ERRORS = 20
 #: Failures of the same kind within this time are counted, and reported in one line at its end.
 SUMMARY_SECONDS = 10.0
-#: How many of one kind are logged in full meanwhile, and how many kinds are told apart.
+#: How many failures of each kind are logged in full within that time.
 FULL_LINES = 5
+#: How many kinds are counted separately.
 MAX_KINDS = 50
 
 Kind = tuple[str, str, Outcome]
@@ -58,7 +58,7 @@ def short_description(error: BaseException) -> str:
 
 
 def _is_too_long(error: BaseException) -> bool:
-    return isinstance(error, ValidationError) and error.error_count() > MAX_VALIDATION_ERRORS
+    return isinstance(error, ValidationError) and error.error_count() > MAX_DESCRIBED_ERRORS
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

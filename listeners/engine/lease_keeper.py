@@ -7,7 +7,7 @@ from listeners.engine.in_progress import InProgress
 from listeners.engine.resilient_loop import ResilientLoop
 from listeners.engine.source import LeaseRenewal
 
-__all__ = ["LeaseKeeper"]
+__all__ = ["RENEWALS_PER_LEASE", "LeaseKeeper"]
 
 #: Renewals within one lease time, so that two may fail.
 RENEWALS_PER_LEASE = 3

@@ -92,8 +92,8 @@ class Isolation:
 class SuspectCaller:
     """Calls the suspects of one function, one by one, each alone in its process.
 
-    Before the call Redis is told that it begins, so that only the death of a process that ran nothing else counts
-    against the entry. A suspect that ended its process too often is dead-lettered instead.
+    The start of the call is recorded in Redis first, so that a death counts against the entry only if its process ran
+    nothing else. A suspect that ended its process too often is dead-lettered instead.
 
     `on_taken` is called with each suspect, and `on_free` after it.
     """

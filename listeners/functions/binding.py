@@ -13,9 +13,10 @@ from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, 
 from listeners.errors import BindingError, Reject
 from listeners.functions.entries import Entry, RedisMessage
 
-__all__ = ["Binding", "bind", "function_name"]
+__all__ = ["MAX_DESCRIBED_ERRORS", "Binding", "bind", "function_name"]
 
 Converter = Callable[[Entry], Any]
+#: Above this number of validation errors, only the number is given: building their text can take gigabytes.
 MAX_DESCRIBED_ERRORS = 20
 _ACCEPTED = "RedisMessage, str, bytes, dict, a pydantic model, a dataclass, or list[...] of one of these"
 

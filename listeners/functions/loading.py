@@ -113,7 +113,7 @@ def _import_problem(error: BaseException) -> str:
 
 
 def _hidden_by_ours(error: ImportError) -> Path | None:
-    """Return the user's module or package that has what could not be imported, if a package of ours hides it."""
+    """Return the user's module or package that the import meant, if a Triggerfish package hides it."""
     package, *submodules = (error.name or "").split(".")
     if package not in OUR_PACKAGES:
         return None

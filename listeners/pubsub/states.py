@@ -93,7 +93,7 @@ class StateMachine:
             self._move(State.HOLDING, State.SUBSCRIBING)
 
     def disconnected(self) -> None:
-        """The subscription was closed, whoever closed it."""
+        """The subscription was closed, by either side."""
         if self._state is State.HOLDING:
             self._move(State.SUBSCRIBING, State.HOLDING)
         elif self._state is State.TAKING_OVER:

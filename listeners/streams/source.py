@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from listeners.connections.spec import ConnectionSpec
+from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.engine.source import LeasedSource, LeaseRenewal
@@ -39,8 +40,6 @@ TIDY_LEASES = 10
 MAX_WAITING = 1000
 #: How many entries are read in one step at most.
 MAX_READ = 1000
-#: How many times per lease those are renewed.
-RENEWALS_PER_LEASE = 3
 #: How long a blocking read may still take at a drain: longer than it blocks.
 LAST_READ_SECONDS = 1.5
 SPARE_CONNECTIONS = 4

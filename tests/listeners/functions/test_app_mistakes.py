@@ -126,7 +126,7 @@ def test_the_traceback_is_in_the_debug_log(caplog: pytest.LogCaptureFixture, sou
     ],
 )
 def test_a_module_that_ours_hides(folder: Path, hidden: str, source: str, named: str) -> None:
-    """If a package of ours hides the module that an app imports, the error names what to rename."""
+    """If a Triggerfish package hides a module that an app imports, the error names what to rename."""
     write(hidden, "orders = 1")
     write("shop.py", source)
     assert load_error("shop.py").fix.startswith(f"{folder / named} has the same name as a package of Triggerfish")
@@ -150,7 +150,7 @@ def test_a_module_that_ours_hides(folder: Path, hidden: str, source: str, named:
     ],
 )
 def test_a_module_of_our_name_that_is_not_the_cause(beside: str, path: str, source: str, fix: str) -> None:
-    """A module with the name of a package of ours is not blamed for an import that it could not have provided."""
+    """A module named like a Triggerfish package is not blamed for an import that it could not have satisfied."""
     write(beside, "orders = 1")
     write(path, source)
     assert load_error(path).fix.startswith(fix)

@@ -71,7 +71,7 @@ async def test_redis_returns_to_older_data(client: redis.asyncio.Redis, open_sou
 
 
 async def test_the_clock_of_the_server_steps_back(client: redis.asyncio.Redis, open_source: OpenSource) -> None:
-    """A lease or wait that ends later than now plus its length is over, whoever holds it and however long it is."""
+    """A lease or delay that ends later than now plus its own length is over, regardless of holder and length."""
     dead_host, source = await open_source(), await open_source(lease_seconds=0.1)
     await client.rpush(KEY, *range(1_200))
     taken = await take(dead_host, 1_200)
