@@ -19,15 +19,19 @@ MAX_BYTES = 32 * 1024 * 1024
 class InProgress:
     """Holds at most `capacity` entries. A `batch` function gets its next batch once the previous one has finished.
 
+    `settles_successes`: whether entries stay until Redis knows that their calls succeeded, or leave at once.
     An entry passes through it in one direction:
 
         add -> (call) -> succeed or finish -> pop_succeeded or pop_finished -> (Redis) -> remove or settled
                                                                             -> refused -> pop_refused -> (Redis) ...
     """
 
-    def __init__(self, capacity: int, *, batch: bool, metrics: FunctionMetrics, failures: FailureLog) -> None:
+    def __init__(
+        self, capacity: int, *, batch: bool, settles_successes: bool, metrics: FunctionMetrics, failures: FailureLog
+    ) -> None:
         self._capacity = capacity
         self._batch = batch
+        self._settles_successes = settles_successes
         self._metrics = metrics
         self._failures = failures
         #: All entries in progress and their sizes.
@@ -82,15 +86,19 @@ class InProgress:
         self._reserved = count
         (self.nothing_reserved.clear if count else self.nothing_reserved.set)()
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Add entries that were taken, or entries that have got their content."""
-        for entry in entries:
-            size = entry.size
-            self._bytes += size - self._sizes.get(entry, 0)
-            self._sizes[entry] = size
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Add entries that were taken, or entries that have got their content. Return the size of their content."""
+        sizes = {entry: entry.size for entry in entries}
+        added = sum(sizes.values())
+        self._bytes += added - sum(self._sizes.get(entry, 0) for entry in sizes.keys() & self._sizes.keys())
+        self._sizes.update(sizes)
+        return added
 
     def succeed(self, entries: Sequence[Entry]) -> None:
         """Record entries whose calls succeeded."""
+        if not self._settles_successes:
+            self.remove(entries, Outcome.SUCCEEDED)
+            return
         self._succeeded += entries
         self.something_finished.set()
 
@@ -135,8 +143,8 @@ class InProgress:
 
     def remove(self, entries: Collection[Entry], outcome: Outcome | None) -> None:
         """Remove entries that share an outcome; None means that they were released."""
-        for entry in entries:
-            self._bytes -= self._sizes.pop(entry, 0)
+        self._bytes -= sum([self._sizes.pop(entry, 0) for entry in entries])
+        for entry in entries if self._awaited else ():
             self._notify(entry)
         if outcome is not None:
             self._metrics.settled(outcome, len(entries))
@@ -148,7 +156,7 @@ class InProgress:
             self._awaited.pop(entry, None)
 
     def _notify(self, entry: Entry) -> None:
-        if self._awaited and (event := self._awaited.get(entry)) is not None:
+        if (event := self._awaited.get(entry)) is not None:
             event.set()
 
     def count_taken(self, entries: Sequence[Entry], redelivered: int) -> None:

@@ -15,7 +15,7 @@ from listeners.engine.lease_keeper import LeaseKeeper
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.resilient_loop import ResilientLoop
 from listeners.engine.settler import Settler
-from listeners.engine.source import LeasedSource, Source
+from listeners.engine.source import LeasedSource, QueuedSource, Source
 from listeners.engine.suspects import Isolation, SuspectCaller
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.app import Function
@@ -32,6 +32,8 @@ log = steady_logger("triggerfish.host")
 #: How many abandoned calls of a pub/sub function may run before it pauses. One that handles one message at a time must
 #: not stop at the first.
 PUBSUB_ABANDONED = 10
+#: How long calls with queued entries follow one another before others get a turn on the event loop.
+TURN_SECONDS = 0.005
 #: How long a read in progress may continue after a drain begins; it may have taken entries.
 LAST_TAKE_SECONDS = 2.0
 #: How often a function that is blocked by calls that do not end releases what it holds.
@@ -68,13 +70,20 @@ class Listener:
         self._metrics = metrics
         self._isolation = isolation
         self._is_leased = isinstance(source, LeasedSource)
+        self._queued_source = source if isinstance(source, QueuedSource) else None
         capacity = trigger.concurrency if isinstance(trigger, PubSubTrigger) else trigger.batch_size
         self._concurrency = capacity if function.binding.is_async else min(capacity, MAX_THREADS)
         if not function.binding.batch:
             capacity = self._concurrency
         self._appetite = Appetite(capacity)
         self._failures = FailureLog(function.name, trigger)
-        self._in_progress = InProgress(capacity, batch=function.binding.batch, metrics=metrics, failures=self._failures)
+        self._in_progress = InProgress(
+            capacity,
+            batch=function.binding.batch,
+            settles_successes=self._is_leased,
+            metrics=metrics,
+            failures=self._failures,
+        )
         self._executor = Executor(
             function,
             metrics,
@@ -83,7 +92,7 @@ class Listener:
             max_model_bytes=settings.max_model_bytes,
             may_start=source.may_start,
             results=self._in_progress,
-            on_free=self._start_waiting,
+            on_free=self._start_queued if self._queued_source is not None else self._start_waiting,
             on_abandoned=self.resume,
         )
         #: The entries of calls that have no slot yet.
@@ -97,6 +106,7 @@ class Listener:
             on_settled=self._settled,
         )
         self._is_taking = False
+        self._turn_ends_at = 0.0
         self._finishing = False
         self._room = asyncio.Event()
         self._draining = asyncio.Event()
@@ -207,6 +217,7 @@ class Listener:
             else:
                 await self._room.wait()
         if not self._draining.is_set():
+            self._turn_ends_at = time.monotonic() + TURN_SECONDS
             count = self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
             self._is_taking = True
             try:
@@ -216,7 +227,6 @@ class Listener:
                 raise
             finally:
                 self._is_taking = False
-            self._appetite.answered(entries)
             self._accept(entries)
 
     async def _release_waiting(self) -> None:
@@ -242,11 +252,16 @@ class Listener:
 
     def _accept(self, entries: list[Entry]) -> None:
         """Start calls for entries that were taken, or let them wait for a slot."""
-        self._in_progress.add(entries)
+        self._appetite.answered(len(entries), self._in_progress.add(entries))
         if self._finishing:  # the read took too long; they are released with the rest
             return
-        self._in_progress.count_taken(entries, sum(entry.deliveries > 1 for entry in entries))
-        self._waiting += self._grouped(entries)
+        repeated = [entry for entry in entries if entry.deliveries > 1]
+        self._in_progress.count_taken(entries, len(repeated))
+        if not self.function.binding.batch:
+            self._waiting += [[entry] for entry in entries]
+        else:  # one call with all those delivered for the first time
+            new = [entry for entry in entries if entry.deliveries == 1] if repeated else entries
+            self._waiting += [*([new] if new else []), *([entry] for entry in repeated)]
         self._start_waiting()
 
     def _count_suspect(self, suspect: Entry) -> None:
@@ -261,16 +276,16 @@ class Listener:
         if not waiting:
             self._room.set()
 
+    def _start_queued(self) -> None:
+        """Start the next call with what is queued, in the same iteration of the event loop."""
+        count = 0 if self._is_taking else self._free_slots()
+        if self._queued_source is not None and count > 0 and time.monotonic() < self._turn_ends_at:
+            self._accept(self._queued_source.take_queued(count))
+        self.resume()
+
     def _settled(self) -> None:
         if self._free_slots() > 0 or self._executor.blocked:  # when blocked, entries held for a retry must be released
             self._room.set()
-
-    def _grouped(self, entries: list[Entry]) -> list[list[Entry]]:
-        """Return the entries of each call: one, or for a batch function all those delivered for the first time."""
-        if not self.function.binding.batch:
-            return [[entry] for entry in entries]
-        new = [entry for entry in entries if entry.deliveries == 1]
-        return ([new] if new else []) + [[entry] for entry in entries if entry.deliveries > 1]
 
     async def _finish(self, deadline: float) -> None:
         """Finish entries in progress until the deadline, then cancel."""

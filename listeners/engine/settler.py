@@ -6,7 +6,7 @@ from collections.abc import Callable
 from listeners.engine.appetite import Appetite
 from listeners.engine.in_progress import InProgress
 from listeners.engine.settlement import Outcome
-from listeners.engine.source import Source
+from listeners.engine.source import LeasedSource, Source
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.entries import Entry
 
@@ -31,6 +31,7 @@ class Settler:
         on_settled: Callable[[], object],
     ) -> None:
         self._source = source
+        self._leased_source = source if isinstance(source, LeasedSource) else None
         self._in_progress = in_progress
         self._appetite = appetite
         self._may_exchange = may_exchange
@@ -43,8 +44,8 @@ class Settler:
         await self._in_progress.something_finished.wait()
         self._in_progress.something_finished.clear()
         room = self._room_for_exchange()
-        if room > 0:
-            await self._exchange(room)
+        if self._leased_source is not None and room > 0:
+            await self._exchange(self._leased_source, room)
         await self.settle_finished()
         self._on_settled()
         await asyncio.sleep(0)  # lets calls that never wait end, which saves a wake-up
@@ -91,13 +92,13 @@ class Settler:
             return 0
         return self._appetite.count(self._in_progress.free_slots_after_settling(), self._in_progress.free_bytes())
 
-    async def _exchange(self, room: int) -> None:
+    async def _exchange(self, source: LeasedSource, room: int) -> None:
         succeeded = self._in_progress.pop_succeeded()
         self._in_progress.reserve(room)
         # After a failure they are settled alone first. Otherwise ever more entries would be in progress.
         self._exchange_failed = True
         try:
-            entries = await self._source.settle_and_take(succeeded, room, self._in_progress.free_bytes())
+            entries = await source.settle_and_take(succeeded, room, self._in_progress.free_bytes())
         except BaseException as error:
             if isinstance(error, SourceTimeoutError):
                 self._appetite.timed_out(room)
@@ -106,7 +107,6 @@ class Settler:
         finally:
             self._in_progress.reserve(0)
         self._exchange_failed = False
-        self._appetite.answered(entries)
         self._in_progress.remove(succeeded, Outcome.SUCCEEDED)
         if entries:
             self._on_taken(entries)

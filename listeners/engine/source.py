@@ -7,11 +7,13 @@ from typing import Protocol, runtime_checkable
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.functions.entries import Entry
 
-__all__ = ["LeaseRenewal", "LeasedSource", "Source"]
+__all__ = ["LeaseRenewal", "LeasedSource", "QueuedSource", "Source"]
 
 
 class Source(Protocol):
     """Reads one trigger's entries from Redis and settles them.
+
+    Only those of a LeasedSource are settled if their calls succeeded.
 
     Every method may raise SourceError; the listener then waits and retries. No method waits longer than documented.
     """
@@ -43,14 +45,6 @@ class Source(Protocol):
         """
         ...
 
-    async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        """Settle entries whose calls succeeded and take up to `count` available ones, in one step if possible.
-
-        Never waits for entries, and may return none although some are available. If it raises, nothing was taken, and
-        it is unknown which entries were settled.
-        """
-        ...
-
     def may_start(self, entry: Entry) -> bool:
         """Return whether a call with this entry may start now: its lease has not expired."""
         ...
@@ -75,6 +69,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class QueuedSource(Source, Protocol):
+    """A source that receives entries before they are taken."""
+
+    def take_queued(self, count: int) -> list[Entry]:
+        """Take up to `count` of the entries that this process has received already."""
+        ...
+
+
 class LeaseRenewal(Protocol):
     """Renews leases with a connection of its own, so that it can run on the event loop of another thread."""
 
@@ -95,6 +98,14 @@ class LeasedSource(Source, Protocol):
     """
 
     suspects: asyncio.Event
+
+    async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
+        """Settle entries whose calls succeeded and take up to `count` available ones, in one step if possible.
+
+        Never waits for entries, and may return none although some are available. If it raises, nothing was taken, and
+        it is unknown which entries were settled.
+        """
+        ...
 
     async def take_suspect(self) -> Entry | None:
         """Lease one suspect, without its content and without counting anything; None if there is none."""

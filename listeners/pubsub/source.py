@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from listeners.engine.settlement import Outcome, Refusal, Settlement
-from listeners.engine.source import Source
+from listeners.engine.source import QueuedSource
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import PubSubTrigger
@@ -35,7 +35,7 @@ MAX_WAIT_SECONDS = 1.0
 STOP_SECONDS = 1.5
 
 
-class PubSubSource(Source):
+class PubSubSource(QueuedSource):
     """Reads the channel or pattern of one trigger.
 
     `name` is the function's. Without a `lease` every instance subscribes. `handover` is not used on a cluster.
@@ -94,12 +94,9 @@ class PubSubSource(Source):
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         """Take messages from the queue if the lease is held. No call may start after the lease ends."""
         await self._queue.wait(MAX_WAIT_SECONDS)
-        return self._dequeue(count)
+        return self.take_queued(count)
 
-    async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        return self._dequeue(count)
-
-    def _dequeue(self, count: int) -> list[Entry]:
+    def take_queued(self, count: int) -> list[Entry]:
         entries = self._queue.take(count)
         if self._lease and not self._lease.held:
             self._drops.add(len(entries), DropReason.LEASE_ENDED)

@@ -103,12 +103,13 @@ class HeldEntries:
 
     async def _acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
         """Acknowledge entries of one stream; those that others may have claimed, only if they have not."""
-        sure = [entry for entry in entries if self.surely(entry)]
-        doubtful = [entry for entry in entries if not self.surely(entry)]
+        if self.surely(entries):
+            await self._consumer.acknowledge(key, entries)
+            return
+        sure = {entry for entry in entries if self.surely([entry])}
         if sure:
-            await self._consumer.acknowledge(key, sure)
-        if doubtful:
-            await self._consumer.acknowledge_held(key, doubtful)
+            await self._consumer.acknowledge(key, list(sure))
+        await self._consumer.acknowledge_held(key, [entry for entry in entries if entry not in sure])
 
     async def _keep_for_retry(self, key: str, settlements: Sequence[Settlement]) -> None:
         """Move entries of one stream to the waiting consumer, with the call that failed in their delivery count."""
@@ -143,9 +144,11 @@ class HeldEntries:
         """Report entries that should be delivered again, and of which a renewal has found that they are gone."""
         self._consumer.lost.add(sum(map(_is_gone, entries)))
 
-    def surely(self, entry: Entry) -> bool:
-        """Return whether no other instance can have claimed the entry."""
-        return entry in self._entries and entry not in self._uncertain and entry.lease_ends_at > boot_seconds()
+    def surely(self, entries: Sequence[Entry]) -> bool:
+        """Return whether no other instance can have claimed any of the entries."""
+        if not self._entries.issuperset(entries) or not self._uncertain.isdisjoint(entries):
+            return False
+        return min([entry.lease_ends_at for entry in entries], default=math.inf) > boot_seconds()
 
     async def _unless_refused(self, settlements: Sequence[Settlement], step: Awaitable[None]) -> list[Refusal]:
         """Run a step that settles entries of one stream. Return the settlements if Redis refuses it."""

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.engine.source import LeasedSource, LeaseRenewal
-from listeners.errors import GroupMissingError, SourceError, SourceTimeoutError
+from listeners.errors import GroupMissingError, SourceError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
@@ -83,10 +83,6 @@ class StreamSource(LeasedSource):
         #: Entries that were read and not returned by take() yet.
         self._buffer: list[Entry] = []
         self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
-        #: How many entries are read in one step now: fewer after a reply that did not arrive in time.
-        self._read_limit = MAX_READ
-        #: The mean size of the entries that were read last, in bytes.
-        self._mean_size = 1
         self._interrupted = False
         self._renew_at = 0.0
         self._tidy_at = 0.0
@@ -118,8 +114,8 @@ class StreamSource(LeasedSource):
         await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
-        number = self._number_to_read(count, max_bytes)
-        with self._held.noting_outages(), self._pacing(number):
+        number = min(count, MAX_READ)
+        with self._held.noting_outages():
             while len(self._buffer) < number and not self._interrupted and self._has_available():
                 room = number - len(self._buffer)
                 self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
@@ -136,10 +132,10 @@ class StreamSource(LeasedSource):
         groups = self._client.group_by_slot(self._trigger.keys)
         first_others = self._buffer or self._reads or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
-        if not may_read or len(groups) > 1 or not all(map(self._held.surely, succeeded)):
+        if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
-        number = self._per_stream(self._number_to_read(count, max_bytes))
+        number = self._per_stream(min(count, MAX_READ))
         with self._held.noting_outages():
             self._add(await self._consumer.settle_and_read(succeeded, groups[0], number))
         self._held.remove(succeeded)
@@ -193,8 +189,6 @@ class StreamSource(LeasedSource):
         """Buffer entries that are held now, until take() returns them."""
         self._held.add(entries)
         self._buffer = [*self._buffer, *entries]
-        if entries:
-            self._mean_size = max(1, sum(entry.size for entry in entries) // len(entries))
 
     def _has_available(self) -> bool:
         """Return whether entries that were delivered before can be taken."""
@@ -204,21 +198,6 @@ class StreamSource(LeasedSource):
         entries = self._buffer[:count]
         del self._buffer[:count]
         return entries
-
-    def _number_to_read(self, count: int, max_bytes: int) -> int:
-        """Return how many entries to read. Their size is not known beforehand, so it is assumed to be as before."""
-        return max(1, min(count, self._read_limit, max_bytes // self._mean_size))
-
-    @contextlib.contextmanager
-    def _pacing(self, number: int) -> Iterator[None]:
-        """Take fewer entries after a reply that did not arrive in time, as it may be too large for the link."""
-        try:
-            yield
-        except SourceTimeoutError:
-            self._read_limit = max(1, number // 2)
-            raise
-        if self._buffer:
-            self._read_limit = min(self._read_limit + 1, MAX_READ)
 
     def _per_stream(self, count: int) -> int:
         """Return COUNT for each stream. With more keys than `count`, a read may return a few entries too many."""

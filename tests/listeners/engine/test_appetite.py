@@ -1,38 +1,45 @@
 """How many entries are asked for."""
 
 from listeners.engine.appetite import Appetite
-from listeners.functions.entries import Entry
 
 MEGABYTE = 1_000_000
 
 
-def test_a_late_answer_halves_what_is_asked_for_and_an_answer_in_time_doubles_it() -> None:
-    """After time-outs ever fewer entries are asked for, at least one; then more again, up to the capacity."""
+def test_a_late_answer_halves_what_is_asked_for() -> None:
+    """After each reply that did not arrive in time, half as many entries are asked for, at least one."""
     appetite = Appetite(10)
     asked = []
     for _ in range(5):
         asked.append(appetite.count(10, MEGABYTE))
         appetite.timed_out(asked[-1])
     assert asked == [10, 5, 2, 1, 1]
+
+
+def test_more_is_asked_for_step_by_step() -> None:
+    """Answers in time raise the number slowly, up to the capacity, as each reply that is too large costs a time-out."""
+    appetite = Appetite(10)
+    appetite.timed_out(4)
     asked = []
-    for _ in range(5):
-        appetite.answered([Entry("q", payload=b"x")])
+    for _ in range(40):
         asked.append(appetite.count(10, MEGABYTE))
-    assert asked == [2, 4, 8, 10, 10]
+        appetite.answered(1, 1)
+    assert asked == sorted(asked)
+    assert asked[:5] == [2] * 5
+    assert set(asked) == set(range(2, 11))
 
 
 def test_no_answer_teaches_nothing() -> None:
     """An empty answer does not show that a full one would come in time."""
     appetite = Appetite(10)
     appetite.timed_out(10)
-    appetite.answered([])
+    appetite.answered(0, 0)
     assert appetite.count(10, MEGABYTE) == 5
 
 
 def test_large_entries_are_asked_for_in_bounds() -> None:
     """After large entries, only as many are asked for as fit, but always one."""
     appetite = Appetite(100)
-    appetite.answered([Entry("q", payload=b"x" * MEGABYTE)])
+    appetite.answered(1, MEGABYTE)
     assert appetite.count(100, 7 * MEGABYTE) == 7
     assert appetite.count(100, 10) == 1
     assert appetite.count(0, 7 * MEGABYTE) == 0
@@ -41,7 +48,7 @@ def test_large_entries_are_asked_for_in_bounds() -> None:
 def test_sizes_are_forgotten_when_entries_become_small() -> None:
     """Once entries are small again, many are asked for again."""
     appetite = Appetite(100)
-    appetite.answered([Entry("q", payload=b"x" * MEGABYTE)])
+    appetite.answered(1, MEGABYTE)
     for _ in range(40):
-        appetite.answered([Entry("q", payload=b"x")])
+        appetite.answered(1, 1)
     assert appetite.count(100, 7 * MEGABYTE) == 100

@@ -1,6 +1,5 @@
 """Streams with large or many entries, refused settlements, a restricted user, and in a cluster."""
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 
 import pytest
@@ -8,13 +7,11 @@ import redis.asyncio
 
 from listeners.dead_letters.letters import DeadLetter
 from listeners.engine.settlement import Outcome
-from listeners.errors import SourceTimeoutError, WrongTypeError
-from listeners.functions.entries import Entry
+from listeners.errors import WrongTypeError
 from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.acl import CONNECTION
 from listeners.redis.client import Client
-from listeners.streams.consumer import Consumer
 from listeners.streams.permissions import stream_commands
 from tests.listeners.streams.sources import (
     GROUP,
@@ -126,40 +123,6 @@ async def test_several_streams(server: Server, client: redis.asyncio.Redis) -> N
         assert (retried.key, retried.deliveries) == ("one", 2)
         assert await recorded(client, key="one") == [("5-1", "triggerfish-a", 2)]
         assert await recorded(client, key="two") == [("5-1", "triggerfish-b", 1)]
-
-
-async def test_the_size_of_a_read(server: Server, client: redis.asyncio.Redis) -> None:
-    """As the size of new entries is not known beforehand, it is assumed to be that of the last ones."""
-    async with opened(server) as source:
-        await add(client, *("x" * 10_000 for _ in range(20)))
-        await take(source)
-        assert len(await source.take(10, 30_000)) == 2
-        assert len(await source.take(10, 1)) == 1
-
-
-async def test_replies_that_are_too_large_for_the_link(
-    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a reply that did not arrive in time, fewer entries are asked for, until the reply arrives."""
-    asked: list[int] = []
-    fetch = Consumer.with_content
-
-    async def fetch_slowly(consumer: Consumer, key: str, deliveries: Mapping[str, int], sent_at: float) -> list[Entry]:
-        asked.append(len(deliveries))
-        if len(deliveries) > 2:
-            raise SourceTimeoutError("no answer")
-        return await fetch(consumer, key, deliveries, sent_at)
-
-    async with opened(server) as source:
-        await add(client, *map(str, range(10)))
-        await settle(source, Outcome.RETRIED, *await take(source, 10))
-        monkeypatch.setattr(Consumer, "with_content", fetch_slowly)
-        for _ in range(2):
-            with pytest.raises(SourceTimeoutError):
-                await source.take(10, MAX_BYTES)
-        entries = await source.take(10, MAX_BYTES)
-        assert asked == [10, 5, 2]
-        assert [entry.deliveries for entry in entries] == [2, 2]
 
 
 @pytest.mark.releases("redis-6.0", "redis-7.0", "redis-8.2", "valkey-9.1")
