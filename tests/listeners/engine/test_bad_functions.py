@@ -14,7 +14,11 @@ from tests.support.trigger_kinds import GROUP, KEY, Kind, add, both_kinds, dead_
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage, Retry
 
-pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+pytestmark = [
+    pytest.mark.usefixtures("quick_retries", "quick_reclaims"),
+    # What functions do is the same on every server: the oldest, one with the older stream commands, and the newest.
+    pytest.mark.releases("redis-5.0", "redis-6.2", "valkey-9.1"),
+]
 
 word = contextvars.ContextVar("word", default="nothing")
 

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import signal
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Self
@@ -198,14 +197,16 @@ async def test_queued_messages_do_not_delay_a_handover(client: redis.asyncio.Red
 
 
 async def test_terminated_processes(server: Server, client: redis.asyncio.Redis) -> None:
-    """After each SIGTERM another process takes over within a second, and each message is handled once."""
-    takeover_seconds: list[float] = []
+    """After each SIGTERM another process takes over, long before the lease ends, and each message is handled once."""
 
     async def handled() -> int:
         return int(await client.llen("handled:pubsub"))
 
     async with contextlib.AsyncExitStack() as stack:
-        processes = {name: stack.enter_context(host_process(server, name)) for name in ("first", "second", "third")}
+        processes = {
+            name: stack.enter_context(host_process(server, name, pubsub_lease_seconds=3600))
+            for name in ("first", "second", "third")
+        }
         await eventually(lambda: listening(client, 3, RECORDER_KEY), seconds=30)
         await subscribed(client, 1)
         async with Publisher(lambda number: client.publish("work:pubsub", number), handled) as publisher:
@@ -213,16 +214,13 @@ async def test_terminated_processes(server: Server, client: redis.asyncio.Redis)
                 await publisher.wait_for_more()
                 name = await holder(client, RECORDER_KEY)
                 processes[name].send_signal(signal.SIGTERM)
-                began = time.monotonic()
                 await eventually(functools.partial(_is_taken_over_from, client, name))
-                takeover_seconds.append(time.monotonic() - began)
                 await eventually(functools.partial(listening, client, left, RECORDER_KEY))
             await publisher.wait_for_more()
         await publisher.wait_until_handled()
         lines = await recorded(client, "handled:pubsub")
     assert sorted(int(line.split()[1]) for line in lines) == list(range(publisher.number))
     assert len({line.split()[0] for line in lines}) == 3
-    assert max(takeover_seconds) < 1
 
 
 async def _is_taken_over_from(client: redis.asyncio.Redis, instance: str) -> bool:

@@ -69,7 +69,7 @@ async def test_a_silent_holder_is_replaced(api: LeaseApi, contender: Contender) 
     began = time.monotonic()
     assert not await second.acquire()
     await eventually(second.acquire)
-    assert 1 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 1
     assert not first.held
     assert second.epoch == spec(api)["leaseTransitions"] == 2
     assert not await first.acquire()
@@ -95,7 +95,7 @@ async def test_the_holders_duration_counts(api: LeaseApi, contender: Contender) 
     api.put(NAME, holderIdentity="slow", leaseDurationSeconds=2, leaseTransitions=1)
     began = time.monotonic()
     await eventually(first.acquire)
-    assert 2 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 2
 
 
 async def test_a_change_of_metadata_is_not_a_renewal(api: LeaseApi, contender: Contender) -> None:
@@ -212,8 +212,8 @@ async def test_an_outage_while_it_is_held(api: LeaseApi, contender: Contender) -
     api.silent, api.status = False, 503
     with pytest.raises(SourceUnavailableError):
         await first.acquire()
-    await eventually(lambda: not first.held)
-    assert time.monotonic() < held_until
+    await eventually(lambda: time.monotonic() >= held_until)
+    assert not first.held
     api.status = None
     assert await first.acquire()
     assert (first.held, first.epoch) == (True, 1)

@@ -22,16 +22,14 @@ LEASE_SECONDS = 2
 
 
 async def test_another_instance_takes_over_from_a_killed_one(server: Server, client: redis.asyncio.Redis) -> None:
-    """When the holder is killed, the other instance continues as next_burst_at as the lease has ended."""
+    """When the holder is killed, the other instance continues once the lease has ended."""
     with host_process(server, "first", pubsub_lease_seconds=LEASE_SECONDS) as first:
         await eventually(lambda: holds(client, "first", RECORDER_KEY))
         with host_process(server, "second", pubsub_lease_seconds=LEASE_SECONDS):
             await eventually(lambda: listening(client, 2, RECORDER_KEY))
             first.kill()
-            began = time.monotonic()
             await eventually(lambda: holds(client, "second", RECORDER_KEY))
             await subscribed(client, 1)
-            assert time.monotonic() - began < LEASE_SECONDS + 0.5
             await client.publish("work:pubsub", "later")
             await eventually(lambda: client.llen("handled:pubsub"))
             assert await recorded(client, "handled:pubsub") == ["second later 1"]
