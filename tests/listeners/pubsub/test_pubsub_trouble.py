@@ -143,7 +143,7 @@ async def small_buffers(client: redis.asyncio.Redis) -> AsyncIterator[None]:
 
 
 async def wait_until(deadline: float) -> None:
-    """Wait until time.monotonic() has wait_until `deadline`."""
+    """Wait until time.monotonic() has reached `deadline`."""
     await eventually(lambda: time.monotonic() > deadline)
 
 
