@@ -30,13 +30,13 @@ def printable(text: str, max_characters: int = 120) -> str:
     return shown if len(shown) <= max_characters else f"{shown[: max_characters - 1]}…"
 
 
-def describe_exception(error: BaseException) -> str:
-    """Return an exception's class and text, or its class alone if it has no text."""
+def describe_exception(error: BaseException, max_characters: int | None = None) -> str:
+    """Return an exception's class and text, cut to `max_characters`, or its class alone if it has no text."""
     try:
-        text = str(error)
+        text = str(error)[:max_characters]
     except BaseException:  # noqa: BLE001  (a user's __str__ may raise anything, even SystemExit)
         text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text}"[:max_characters] if text else type(error).__name__[:max_characters]
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
