@@ -8,6 +8,8 @@ __all__ = ["Appetite"]
 
 #: How much the latest answer changes the expected size of an entry.
 WEIGHT = 0.25
+#: The expected size of the first entries.
+FIRST_BYTES = 1024 * 1024
 
 
 class Appetite:
@@ -23,10 +25,7 @@ class Appetite:
 
     def count(self, free_slots: int, free_bytes: int) -> int:
         """Return how many entries to ask for: at least one if a slot is free."""
-        count = min(free_slots, self._limit)
-        if self._mean_bytes:
-            count = min(count, max(1, int(free_bytes / self._mean_bytes)))
-        return max(count, 0)
+        return max(0, min(free_slots, self._limit, max(1, int(free_bytes / (self._mean_bytes or FIRST_BYTES)))))
 
     def answered(self, entries: Sequence[Entry]) -> None:
         """Learn from an answer that came in time."""

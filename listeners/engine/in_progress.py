@@ -12,12 +12,11 @@ from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["InProgress"]
 
-#: How many bytes of content are in progress at most; a single entry may be larger.
-MAX_BYTES = 32 * 1024 * 1024
-
 
 class InProgress:
-    """Holds at most `capacity` entries. A `batch` function gets its next batch once the previous one has finished.
+    """Holds at most `capacity` entries, of at most `max_bytes` in all; a single entry may be larger.
+
+    A `batch` function gets its next batch once the previous one has finished.
 
     An entry passes through it in one direction:
 
@@ -25,8 +24,11 @@ class InProgress:
                                                                             -> refused -> pop_refused -> (Redis) ...
     """
 
-    def __init__(self, capacity: int, *, batch: bool, metrics: FunctionMetrics, failures: FailureLog) -> None:
+    def __init__(
+        self, capacity: int, max_bytes: int, *, batch: bool, metrics: FunctionMetrics, failures: FailureLog
+    ) -> None:
         self._capacity = capacity
+        self._max_bytes = max_bytes
         self._batch = batch
         self._metrics = metrics
         self._failures = failures
@@ -59,7 +61,7 @@ class InProgress:
 
     def free_slots(self) -> int:
         """Return how many entries may be taken."""
-        if self._bytes >= MAX_BYTES:
+        if self._bytes >= self._max_bytes:
             return 0
         if self._batch:
             is_busy = len(self._sizes) > len(self._refused) or self._reserved
@@ -69,13 +71,13 @@ class InProgress:
     def free_slots_after_settling(self) -> int:
         """Return how many entries may be taken in the step that settles the succeeded ones; 0 if none succeeded."""
         left = len(self._sizes) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left) or self._bytes >= MAX_BYTES:
+        if not self._succeeded or (self._batch and left) or self._bytes >= self._max_bytes:
             return 0
         return self._capacity - left
 
     def free_bytes(self) -> int:
         """Return how many bytes of content may be taken."""
-        return max(0, MAX_BYTES - self._bytes)
+        return max(0, self._max_bytes - self._bytes)
 
     def reserve(self, count: int) -> None:
         """Reserve slots for what an exchange may return; 0 once it is over."""

@@ -115,7 +115,7 @@ async def outcome_of(function: Callable[..., Any], payload: bytes = b'{"number":
     """Call the function with one entry and return its settlement."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     called = Function("f", function, ListTrigger(keys=("q",)), bind(function))
-    results = InProgress(1, batch=False, metrics=metrics, failures=FailureLog("f", called.trigger))
+    results = InProgress(1, 1_000_000, batch=False, metrics=metrics, failures=FailureLog("f", called.trigger))
     executor = Executor(
         called,
         metrics,
