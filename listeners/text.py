@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["closest", "decode", "describe_exception", "did_you_mean", "escape", "printable"]
+__all__ = ["closest", "decode", "describe_exception", "did_you_mean", "escape", "printable", "shortened"]
 
 
 def decode(raw: bytes) -> str:
@@ -26,8 +26,12 @@ def escape(text: str) -> str:
 
 def printable(text: str, max_characters: int = 120) -> str:
     """Return the text escaped and truncated to `max_characters`."""
-    shown = escape(text[: max_characters + 1])
-    return shown if len(shown) <= max_characters else f"{shown[: max_characters - 1]}…"
+    return shortened(escape(text[: max_characters + 1]), max_characters)
+
+
+def shortened(text: str, max_characters: int) -> str:
+    """Return the text, truncated to `max_characters` with an ellipsis if it is longer."""
+    return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"
 
 
 def describe_exception(error: BaseException, max_characters: int | None = None) -> str:
