@@ -8,6 +8,7 @@ import redis
 from pydantic import BaseModel
 
 from listeners.functions.triggers import ListTrigger, StreamTrigger
+from listeners.host import watchdog
 from triggerfish import App, RedisMessage
 
 client = redis.Redis(port=int(os.environ["RECORDER_PORT"]), protocol=2)
@@ -129,6 +130,7 @@ async def on_node(node: Node) -> None:
 if "ADDRESS_SPACE_BYTES" in os.environ:
     limit = int(os.environ["ADDRESS_SPACE_BYTES"])
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    watchdog.HELD_GIL_SECONDS = 1.0
 
 channel = App("channel")
 

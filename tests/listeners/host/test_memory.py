@@ -210,9 +210,15 @@ async def test_many_large_entries_for_several_functions(
 
 
 async def test_an_entry_that_needs_more_memory_than_there_is(
-    own_server: Server, plain: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+    own_server: Server,
+    plain: redis.asyncio.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """An entry whose conversion kills its process is dead-lettered, and takes no other entry with it."""
+    """An entry whose conversion kills its process is called alone, then dead-lettered; the others are handled.
+
+    Meanwhile the watchdog reports that pydantic validates it.
+    """
     monkeypatch.setenv("ADDRESS_SPACE_BYTES", str(1024 * MEBIBYTE))
     await plain.rpush("nodes", '{"left":' * 60 + "7" + "}" * 60, "{}", "{}")
 
@@ -225,3 +231,9 @@ async def test_an_entry_that_needs_more_memory_than_there_is(
         assert len(processes) <= 4
     ((_, fields),) = await plain.execute_command("XRANGE", dead_letters_key("nodes"), "-", "+")
     assert fields[b"payload"].startswith(b'{"left":')
+    assert b"alone in its process" in fields[b"error"]
+    errors = capfd.readouterr().err
+    assert "'nodes' came back without an outcome; it is called alone" in errors
+    assert "Timeout (" in errors
+    assert "binding.py" in errors
+    assert "in convert" in errors
