@@ -1,5 +1,6 @@
 """Entries that a blocked function releases may be about to start: each is called once."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
@@ -72,11 +73,14 @@ async def test_entries_released_while_they_may_start(
 ) -> None:
     """A function that may call again while its entries are being released calls each once, released or not."""
     race = Race(monkeypatch, kind, error)
-    app, handled = App(), Counter[str]()
+    app, handled, last = App(), Counter[str](), asyncio.Event()
 
     @trigger(app, kind)
     async def on_entry(message: RedisMessage) -> None:
         handled[payload_of(message)] += 1
+        if payload_of(message) == "later":
+            last.set()
+        await last.wait()  # so that a call that began too early is still running when the entry is taken again
 
     async with run_host(app, lease_seconds=3600) as host:
         race.host = host
