@@ -4,7 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
@@ -42,8 +42,10 @@ def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "
     What takes too long to describe, or makes too long a text, is not passed on as an exception for the log.
     """
     where = where or raised_at(error, handler)
-    if any(_is_too_long(each) for each in _chain(error)):
+    if any(_has_many_errors(each) for each in _chain(error)):
         return Failure(short_description(error), where)
+    if any(_has_long_text(each) for each in _chain(error)):
+        return Failure(short_description(error), where, _frames(error))
     text = _formatted(error)
     if len(text) > MAX_TRACEBACK_CHARACTERS:
         return Failure(short_description(error), where, _without_middle(text))
@@ -52,13 +54,20 @@ def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "
 
 def short_description(error: BaseException) -> str:
     """Return an exception's class and text, at most MAX_REASON_CHARACTERS long."""
-    if isinstance(error, ValidationError) and _is_too_long(error):
+    if _has_many_errors(error):
         return f"ValidationError: {error.error_count()} validation errors for {error.title}"[:MAX_REASON_CHARACTERS]
-    return describe_exception(error)[:MAX_REASON_CHARACTERS]
+    return describe_exception(error, MAX_REASON_CHARACTERS)
 
 
-def _is_too_long(error: BaseException) -> bool:
+def _has_many_errors(error: BaseException) -> TypeGuard[ValidationError]:
     return isinstance(error, ValidationError) and error.error_count() > MAX_DESCRIBED_ERRORS
+
+
+def _has_long_text(error: BaseException) -> bool:
+    try:
+        return len(str(error)) > MAX_TRACEBACK_CHARACTERS
+    except BaseException:  # noqa: BLE001  (a user's __str__ may raise anything, even SystemExit)
+        return False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -79,6 +88,12 @@ def _formatted(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001  (formatting calls the user's code)
         return ""
     return text
+
+
+def _frames(error: BaseException) -> str:
+    """Return the traceback without its chain. It makes no copy of the exception's text, which may be large."""
+    frames = traceback.format_list(traceback.extract_tb(error.__traceback__, limit=-MAX_FRAMES))
+    return f"Traceback (most recent call last):\n{''.join(frames)}{short_description(error)}\n"
 
 
 def _without_middle(text: str) -> str:

@@ -50,6 +50,8 @@ class Listener:
         source.take -> InProgress -> _waiting -> Executor -> InProgress -> source.settle
                        (add)         (a slot)    (a call)   (succeed, finish)
 
+    At most `max_bytes` of entries are in progress, or one entry that is larger.
+
     Suspects go the same way through SuspectCaller, past `_waiting`. The parts report with two events: `_room` (there
     may be a free slot; the taking loop waits for it) and `InProgress.something_finished` (the Settler waits for it).
     """
@@ -61,6 +63,8 @@ class Listener:
         metrics: FunctionMetrics,
         isolation: Isolation,
         settings: HostSettings,
+        *,
+        max_bytes: int,
     ) -> None:
         trigger = function.trigger
         is_pubsub = isinstance(trigger, PubSubTrigger)
@@ -79,6 +83,7 @@ class Listener:
         self._failures = FailureLog(function.name, trigger)
         self._in_progress = InProgress(
             capacity,
+            max_bytes,
             batch=function.binding.batch,
             settles_successes=self._is_leased,
             metrics=metrics,

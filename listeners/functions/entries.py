@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
 from listeners.text import decode
@@ -116,7 +117,10 @@ class Entry:
         )
 
     def _fields_json(self) -> str:
-        return json.dumps(self.field_map(), separators=(",", ":"), ensure_ascii=False)
+        # Field by field, because json keeps all parts until it joins them.
+        fields = {decode(name): value for name, value in self.fields or ()}
+        pairs = (f"{encode_basestring(name)}:{encode_basestring(decode(value))}" for name, value in fields.items())
+        return f"{{{','.join(pairs)}}}"
 
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:

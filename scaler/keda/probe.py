@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from listeners.errors import ConfigurationError
+from listeners.text import shortened
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
 from scaler.triggers.scaled_objects import RequestedTrigger
@@ -23,7 +24,8 @@ CALL_SECONDS = 5.0
 #: How long to wait for a message on StreamIsActive.
 LISTEN_SECONDS = 1.0
 SERVICE = "externalscaler.ExternalScaler"
-MAX_CHARACTERS = 500
+#: More than a scaler of Triggerfish sends.
+MAX_CHARACTERS = 2_000
 #: Statuses that mean the scaler cannot be reached: GetMetricSpec, the first call, never waits for Redis.
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEEDED.name)
 
@@ -184,7 +186,7 @@ async def _timed(name: str, call: Callable[[], Awaitable[str]]) -> CallReport:
         status, seen = error.code().name, error.details() or ""
     except _UnusableError as error:
         status, seen = "unusable", str(error)
-    return CallReport(name, time.monotonic() - began, status, seen[:MAX_CHARACTERS])
+    return CallReport(name, time.monotonic() - began, status, shortened(seen, MAX_CHARACTERS))
 
 
 def _only(items: Any, what: str) -> Any:

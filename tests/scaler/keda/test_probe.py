@@ -117,6 +117,16 @@ async def test_answers_that_keda_cannot_use(spoil: Callable[[Scaler], None], cal
     assert words in report.seen
 
 
+async def test_a_long_answer() -> None:
+    """The longest error of a scaler is reported whole; what is longer ends with an ellipsis."""
+    scaler = Scaler()
+    for characters, end in ((1_000, "m"), (5_000, "…")):
+        scaler.spec.metricSpecs[0].metricName = "m" * characters
+        seen = (await probed(scaler))["GetMetricSpec"].seen.removesuffix(", target size 2")
+        assert seen.endswith(end)
+        assert len(seen) == min(characters, probe.MAX_CHARACTERS)
+
+
 async def test_a_scaler_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that hangs ends at its deadline, and the other calls are still made."""
     monkeypatch.setattr(probe, "CALL_SECONDS", 0.5)
