@@ -19,7 +19,7 @@ from triggerfish.testing.server import Server
 MEGABYTE, MEBIBYTE = 1_000_000, 1024 * 1024
 LARGE = b"x" * (100 * MEGABYTE)
 #: A busy machine needs long to copy gigabytes.
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ async def test_a_flood_of_messages(own_server: Server, plain: redis.asyncio.Redi
         return len(b"end") in await sizes(plain)
 
     with bounded_host(tmp_path, own_server, "channel", copies=1):
-        await eventually(subscribed)
+        await eventually(subscribed, seconds=SECONDS)
         for _ in range(2_000):
             await plain.publish("channel", LARGE[:MEGABYTE])
         await plain.delete("hold")
@@ -167,7 +167,7 @@ async def test_a_message_of_100_megabytes(own_server: Server, plain: redis.async
         return bool((await plain.pubsub_numsub("channel"))[0][1])
 
     with bounded_host(tmp_path, own_server, "channel", copies=2):
-        await eventually(subscribed)
+        await eventually(subscribed, seconds=SECONDS)
         await plain.publish("channel", LARGE)
         await eventually(lambda: reached(plain, "handled", 1), seconds=SECONDS)
     assert await sizes(plain) == [len(LARGE)]
@@ -204,7 +204,7 @@ async def test_many_large_entries_for_several_functions(
         return all([await in_progress(key) for key in keys])
 
     with bounded_host(tmp_path, own_server, f"several_{kind}s", copies=1):
-        await eventually(all_in_progress)
+        await eventually(all_in_progress, seconds=SECONDS)
         await plain.delete("hold")
         await eventually(lambda: reached(plain, "handled", 500), seconds=SECONDS)
 
