@@ -166,7 +166,7 @@ async def test_a_message_of_100_megabytes(own_server: Server, plain: redis.async
     async def subscribed() -> bool:
         return bool((await plain.pubsub_numsub("channel"))[0][1])
 
-    with bounded_host(tmp_path, own_server, "channel", copies=2):
+    with bounded_host(tmp_path, own_server, "channel", copies=3):
         await eventually(subscribed, seconds=SECONDS)
         await plain.publish("channel", LARGE)
         await eventually(lambda: reached(plain, "handled", 1), seconds=SECONDS)
