@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.on_cluster import OnCluster
-from tests.chaos.report import show
-from tests.chaos.run import FULL, Plan, run
-from tests.chaos.scenario import Scenario
-from tests.chaos.standalone import Standalone
-from tests.chaos.under_sentinel import UnderSentinel
-from tests.chaos.verdict import judge
+from tests.chaos.plan import FULL, Plan
+from tests.chaos.run import run
+from tests.chaos.scenarios.on_cluster import OnCluster
+from tests.chaos.scenarios.scenario import Scenario
+from tests.chaos.scenarios.standalone import Standalone
+from tests.chaos.scenarios.under_sentinel import UnderSentinel
+from tests.chaos.verdict.judge import judge
+from tests.chaos.verdict.report import show
 from tests.servers.catalogue import RELEASES
 from triggerfish.cli.output import stdout
 

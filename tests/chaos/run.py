@@ -13,49 +13,25 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from tests.chaos.faults import host_faults, inject_faults
-from tests.chaos.hosts import GRACE_SECONDS, Hosts
-from tests.chaos.leftovers import dead_letters, leftovers
-from tests.chaos.producers import Producer, Publisher, producers
-from tests.chaos.records import Records
-from tests.chaos.scenario import Scenario
-from tests.chaos.takeovers import SentSignal, cost_of, take_over
-from tests.chaos.verdict import Evidence
+from tests.chaos.faults.injection import host_faults, inject_faults
+from tests.chaos.faults.takeovers import SentSignal, cost_of, take_over
+from tests.chaos.hosts.processes import GRACE_SECONDS, Hosts
+from tests.chaos.plan import Plan
+from tests.chaos.producers.entries import Producer, producers
+from tests.chaos.producers.messages import Publisher
+from tests.chaos.records.calls import Records
+from tests.chaos.records.leftovers import dead_letters, leftovers
+from tests.chaos.scenarios.scenario import Scenario
+from tests.chaos.verdict.evidence import Evidence
 from tests.support.waiting import eventually
 
-__all__ = ["FULL", "SHORT", "Plan", "run"]
+__all__ = ["run"]
 
 PROGRESS_SECONDS = 10.0
 #: Interval of checks for leftovers; more frequent checks would take CPU time from the hosts.
 CHECK_SECONDS = 0.2
 #: Time limit of each part of a run, even on a slow machine.
 LIMIT_SECONDS = 900.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The size of a run. Pauses are ranges of seconds between two faults."""
-
-    entries: int
-    hosts: int
-    #: Duration of production without outages; faults are injected during all of it.
-    seconds: float
-    messages_per_second: float
-    lease_seconds: float
-    pubsub_lease_seconds: float
-    host_pause_seconds: tuple[float, float]
-    server_pause_seconds: tuple[float, float]
-    stop_seconds: tuple[float, float]
-    #: Number of takeovers of the pub/sub lease by SIGKILL, and again by SIGTERM, after the faults.
-    takeovers: int
-    #: After the last fault, the leftovers must change at least this often until there are none.
-    stuck_seconds: float
-    #: How often each fault is injected; None repeats faults until everything is produced.
-    rounds: int | None = None
-
-
-FULL = Plan(100_000, 4, 100.0, 100.0, 3.0, 2.0, (1.5, 4.0), (0.5, 3.0), (1.0, 6.0), 4, 45.0)
-SHORT = Plan(2_000, 2, 3.0, 50.0, 1.0, 1.0, (0.5, 1.5), (0.05, 0.2), (0.3, 1.0), 0, 45.0, rounds=1)
 
 
 async def run(

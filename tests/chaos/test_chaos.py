@@ -4,10 +4,11 @@ import random
 import secrets
 from pathlib import Path
 
-from tests.chaos.report import show
-from tests.chaos.run import SHORT, run
-from tests.chaos.standalone import Standalone
-from tests.chaos.verdict import judge
+from tests.chaos.plan import SHORT
+from tests.chaos.run import run
+from tests.chaos.scenarios.standalone import Standalone
+from tests.chaos.verdict.judge import judge
+from tests.chaos.verdict.report import show
 from triggerfish.cli.output import stdout
 
 

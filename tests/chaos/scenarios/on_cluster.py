@@ -13,10 +13,9 @@ from typing import Any
 from redis import RedisError
 from redis.crc import key_slot
 
-from tests.chaos.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
-from tests.chaos.producers import KEYS
-from tests.chaos.scenario import DURABLE, Fault, client
-from tests.chaos.takeovers import LEASE
+from tests.chaos.hosts.app import KEYS, LEASE
+from tests.chaos.scenarios.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
+from tests.chaos.scenarios.scenario import DURABLE, Fault, client
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import SLOTS, Cluster
 from tests.support.waiting import eventually

@@ -15,8 +15,8 @@ from tests.support.waiting import eventually
 
 __all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]
 
-ROOT = Path(__file__).parents[2]
-APP = "tests.chaos.app:app"
+ROOT = Path(__file__).parents[3]
+APP = "tests.chaos.hosts.app:app"
 GRACE_SECONDS = 5
 #: A drain may take its grace period, plus several final steps of two seconds each while Redis does not respond.
 DRAIN_SECONDS = GRACE_SECONDS + 20.0

@@ -10,8 +10,8 @@ import random
 import signal
 from collections.abc import Mapping
 
-from tests.chaos.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
-from tests.chaos.scenario import DURABLE, Fault
+from tests.chaos.scenarios.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
+from tests.chaos.scenarios.scenario import DURABLE, Fault
 from tests.servers.catalogue import RELEASES
 from tests.servers.sentinels import Sentinels
 from tests.support.waiting import eventually

@@ -5,9 +5,8 @@ from collections import Counter
 import redis.asyncio
 
 from listeners.keys import dead_letters_key, elements_key, inflight_key
-from tests.chaos.app import EMPTIED_STREAM, GROUP, LISTS
-from tests.chaos.producers import KEYS
-from tests.chaos.scenario import Scenario, client
+from tests.chaos.hosts.app import EMPTIED_STREAM, GROUP, KEYS, LISTS
+from tests.chaos.scenarios.scenario import Scenario, client
 
 __all__ = ["dead_letters", "leftovers"]
 

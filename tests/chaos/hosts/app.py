@@ -7,13 +7,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.records import Fate, Moment, Recorder, fate
+from listeners.keys import lease_key
+from tests.chaos.records.calls import Fate, Moment, Recorder, fate
 from triggerfish import App, RedisMessage, Reject, Retry
 
 LISTS = ("chaos:list:1", "chaos:list:2")
 STREAM = "chaos:stream:kept"
 EMPTIED_STREAM = "chaos:stream:emptied"
+KEYS = (*LISTS, STREAM, EMPTIED_STREAM)
 CHANNEL = "chaos:channel"
+#: The key of the lease of the function that receives messages.
+LEASE = lease_key("chaos", "on_message")
 GROUP = "chaos"
 
 #: Largest number of entries in progress per function and process.

@@ -5,8 +5,8 @@ import random
 import signal
 from collections.abc import Mapping
 
-from tests.chaos.proxy import NetworkFault, Proxy
-from tests.chaos.scenario import DURABLE, Fault, client
+from tests.chaos.faults.proxy import NetworkFault, Proxy
+from tests.chaos.scenarios.scenario import DURABLE, Fault, client
 from tests.servers.catalogue import RELEASES
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

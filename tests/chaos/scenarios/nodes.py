@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import RedisError
 
-from tests.chaos.scenario import client
+from tests.chaos.scenarios.scenario import client
 from triggerfish.testing.server import Server
 
 __all__ = ["MAX_DOWN_SECONDS", "SYNC_SECONDS", "kill", "kill_clients", "query"]

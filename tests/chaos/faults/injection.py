@@ -7,8 +7,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from tests.chaos.hosts import Hosts
-from tests.chaos.scenario import Fault
+from tests.chaos.hosts.processes import Hosts
+from tests.chaos.scenarios.scenario import Fault
 
 __all__ = ["host_faults", "inject_faults"]
 

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tests.chaos.takeovers import Cost
-from tests.chaos.verdict import Evidence, Verdict
+from tests.chaos.faults.takeovers import Cost
+from tests.chaos.verdict.evidence import Evidence
+from tests.chaos.verdict.findings import Verdict
 
 __all__ = ["show"]
 

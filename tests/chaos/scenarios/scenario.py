@@ -1,6 +1,6 @@
 """The protocol of scenarios: which servers run, what hosts connect to, and which faults can be injected.
 
-To add a scenario, write a class that implements the protocol and add it to SCENARIOS in __main__.
+To add a scenario, write a class that implements the protocol and add it to SCENARIOS in tests.chaos.__main__.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.app import LISTS
-from tests.chaos.hosts import Ending
-from tests.chaos.producers import Producer, Publication, Publisher
-from tests.chaos.records import Fate, Moment, Recorder, Records, fate
-from tests.chaos.standalone import Standalone
-from tests.chaos.takeovers import Cost
-from tests.chaos.verdict import Evidence, judge
+from tests.chaos.faults.takeovers import Cost
+from tests.chaos.hosts.app import LISTS
+from tests.chaos.hosts.processes import Ending
+from tests.chaos.producers.entries import Producer
+from tests.chaos.producers.messages import Publication, Publisher
+from tests.chaos.records.calls import Fate, Moment, Recorder, Records, fate
+from tests.chaos.scenarios.standalone import Standalone
+from tests.chaos.verdict.evidence import Evidence
+from tests.chaos.verdict.judge import judge
 
 SEED = 7
 PAYLOADS = [f"{LISTS[0]}/{number}" for number in range(5000)]

@@ -1,0 +1,1 @@
+"""The host processes under test (`processes`), and the app that they run (`app`)."""

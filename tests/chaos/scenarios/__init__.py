@@ -1,0 +1,1 @@
+"""Servers that fail: the protocol of scenarios (`scenario`), and one module for each scenario."""

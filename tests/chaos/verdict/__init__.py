@@ -1,0 +1,1 @@
+"""Judges the evidence of a run (`judge`) and prints the verdict (`report`)."""
