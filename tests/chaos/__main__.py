@@ -14,9 +14,11 @@ from pathlib import Path
 
 from tests.chaos.plan import FULL, Plan
 from tests.chaos.run import run
+from tests.chaos.scenarios.flushed import FlushedServer
 from tests.chaos.scenarios.on_cluster import OnCluster
 from tests.chaos.scenarios.scenario import Scenario
 from tests.chaos.scenarios.standalone import Standalone
+from tests.chaos.scenarios.stepping_clock import WithSteppingClock
 from tests.chaos.scenarios.under_sentinel import UnderSentinel
 from tests.chaos.verdict.judge import judge
 from tests.chaos.verdict.report import show
@@ -28,6 +30,8 @@ FAILOVER_ENTRIES = 20_000
 #: Factories by name; each takes the random generator of the faults, the servers' release and the plan.
 SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
     "standalone": lambda rng, release, plan: Standalone(rng, release=release, stop_seconds=plan.stop_seconds),
+    "clock": lambda rng, release, plan: WithSteppingClock(rng, release=release, stop_seconds=plan.stop_seconds),
+    "flush": lambda rng, release, plan: FlushedServer(rng, release=release, stop_seconds=plan.stop_seconds),
     "sentinel": lambda rng, release, _: UnderSentinel(rng, release=release),
     "cluster": lambda rng, release, _: OnCluster(rng, release=release),
 }
@@ -62,7 +66,7 @@ if __name__ == "__main__":
     parser.add_argument("--keep", action="store_true", help="keep logs and records of a successful run")
     options = parser.parse_args()
     chosen_seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    entries = options.entries or (FULL.entries if options.scenario == "standalone" else FAILOVER_ENTRIES)
+    entries = options.entries or (FAILOVER_ENTRIES if options.scenario in ("sentinel", "cluster") else FULL.entries)
     scaled_plan = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
     chosen = SCENARIOS[options.scenario](random.Random(f"{chosen_seed} scenario"), options.release, scaled_plan)
     command = f"make chaos SEED={chosen_seed} SCENARIO={options.scenario} RELEASE={options.release}"

@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,13 @@ from redis.exceptions import RedisError
 
 from tests.chaos.faults.injection import host_faults, inject_faults
 from tests.chaos.faults.takeovers import SentSignal, cost_of, take_over
-from tests.chaos.hosts.processes import GRACE_SECONDS, Hosts
+from tests.chaos.hosts.app import EMPTIED_STREAM, KEYS, POISONED_STATUS
+from tests.chaos.hosts.processes import GRACE_SECONDS, Ending, Hosts
 from tests.chaos.plan import Plan
 from tests.chaos.producers.entries import Producer, producers
 from tests.chaos.producers.messages import Publisher
 from tests.chaos.records.calls import Records
+from tests.chaos.records.fates import Fate, fate
 from tests.chaos.records.leftovers import dead_letters, leftovers
 from tests.chaos.scenarios.scenario import Scenario
 from tests.chaos.verdict.evidence import Evidence
@@ -87,16 +89,18 @@ class _Run:
             seed=self.seed,
             hosts=plan.hosts,
             durable=self.scenario.durable,
+            exclusive_lease=self.scenario.exclusive_lease,
             seconds=settled - self.began,
             settle_seconds=settled - healed,
             producers=producing,
             publisher=publisher,
             records=records,
             leftovers=left or await leftovers(self.scenario),
+            flushed=self.scenario.flushed,
             dead_letters=await dead_letters(self.scenario),
             endings=self.hosts.endings,
             unexpected_errors=self.hosts.logged("unexpected error"),
-            faults=faults,
+            faults=faults + _faults_of_calls(records, self.hosts.endings, self.seed),
             costs=cost_of(signals, publisher, records, end_ns),
         )
 
@@ -108,7 +112,11 @@ class _Run:
         rounds = self.plan.rounds
         async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
             host, server = self.plan.host_pause_seconds, self.plan.server_pause_seconds
-            group.create_task(inject_faults(host_faults(self.hosts, rng), rng, host, stop, counts, rounds=rounds))
+            group.create_task(
+                inject_faults(
+                    host_faults(self.hosts, rng, self.plan.lease_seconds), rng, host, stop, counts, rounds=rounds
+                )
+            )
             rng = random.Random(f"{self.seed} servers")
             group.create_task(inject_faults(self.scenario.faults, rng, server, stop, counts, rounds=rounds))
             progress = group.create_task(self._report_progress(producing, counts))
@@ -148,6 +156,18 @@ class _Run:
     async def _take_over(self, publisher: Publisher) -> list[SentSignal]:
         numbers = [signal.SIGKILL, signal.SIGTERM] * self.plan.takeovers
         return [await take_over(self.scenario, self.hosts, publisher, number) for number in numbers]
+
+
+def _faults_of_calls(records: Records, endings: Sequence[Ending], seed: int) -> Counter[str]:
+    """Count the faults that functions cause, where a call began that may have caused them."""
+    counts = Counter({"call: ends its process": sum(ending.status == POISONED_STATUS for ending in endings)})
+    for key in KEYS:
+        for line in records.starts(f"{key}/"):
+            drawn = fate(seed, line.payload)
+            if line.deliveries == 1 and drawn in (Fate.BLOCKS_LOOP, Fate.HOLDS_GIL):
+                on_thread = drawn is Fate.BLOCKS_LOOP and key == EMPTIED_STREAM
+                counts["call: blocks a thread" if on_thread else f"call: {drawn}"] += 1
+    return counts
 
 
 @asynccontextmanager

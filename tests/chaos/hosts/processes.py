@@ -93,6 +93,15 @@ class Hosts:
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
 
+    async def suspend(self, slot: int, seconds: float) -> None:
+        """Suspend the process in a slot."""
+        process = self.slots[slot].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     async def stop(self) -> None:
         """Drain all processes and wait until they have ended."""
         await self.all_ready()

@@ -29,6 +29,8 @@ class Producer:
     rng: random.Random
     confirmed: list[str] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
+    #: Those of the unconfirmed that the primary has confirmed, but not enough replicas.
+    not_replicated: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
         """Produce in batches of random size. An unconfirmed entry is never sent again; the next entries are new."""
@@ -59,6 +61,7 @@ class Producer:
                 pipeline.wait(self.scenario.replicas, int(TIMEOUT_SECONDS * 1000) // 2)
             answers = await pipeline.execute()
         if self.scenario.replicas and answers[-1] < self.scenario.replicas:
+            self.not_replicated += batch
             raise RedisError("too few replicas have it")
 
 

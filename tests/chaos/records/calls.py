@@ -1,8 +1,8 @@
 """Records of calls: each host process writes lines to its own file, which network faults cannot affect."""
 
+import math
 import os
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Call", "Fate", "Moment", "Recorder", "Records", "fate"]
+__all__ = ["Call", "Line", "Moment", "Recorder", "Records"]
 
 
 class Moment(StrEnum):
@@ -21,26 +21,7 @@ class Moment(StrEnum):
     FAILED = "F"
 
 
-class Fate(StrEnum):
-    """What the function does with a payload."""
-
-    SUCCEEDS = "succeeds"
-    RAISES_ONCE = "raises once"
-    ASKS_FOR_RETRY = "asks for a retry"
-    IS_REJECTED = "is rejected"
-
-
-def fate(seed: int, payload: str) -> Fate:
-    """Return the fate of a payload: 2 % raise at first, 0.5 % ask for a retry, 0.1 % are rejected."""
-    draw = zlib.crc32(f"{seed}:{payload}".encode()) % 1000
-    if draw == 0:
-        return Fate.IS_REJECTED
-    if draw <= 20:
-        return Fate.RAISES_ONCE
-    return Fate.ASKS_FOR_RETRY if draw <= 25 else Fate.SUCCEEDS
-
-
-class Call(NamedTuple):
+class Line(NamedTuple):
     """One line: `epoch` of the pub/sub lease, else 0; `at_ns` on the clock that all processes of a machine share."""
 
     moment: Moment
@@ -49,6 +30,24 @@ class Call(NamedTuple):
     epoch: int
     at_ns: int
     instance: str = ""
+
+
+@dataclass(eq=False)
+class Call:
+    """One call with one entry. It has no `end` if it was cancelled or its process died."""
+
+    start: Line
+    end: Line | None = None
+
+    @property
+    def ended_ns(self) -> float:
+        """When it ended; infinite if it did not."""
+        return math.inf if self.end is None else self.end.at_ns
+
+    @property
+    def failed(self) -> bool:
+        """Whether the function raised."""
+        return self.end is not None and self.end.moment is Moment.FAILED
 
 
 class Recorder:
@@ -67,33 +66,54 @@ class Recorder:
 class Records:
     """All lines of all processes by payload, each payload's in chronological order."""
 
-    by_payload: dict[str, list[Call]] = field(default_factory=dict)
+    by_payload: dict[str, list[Line]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Records":
         """Read every process's file. Raise ValueError for an incomplete line, because the record must be reliable."""
-        calls: defaultdict[str, list[Call]] = defaultdict(list)
+        lines: defaultdict[str, list[Line]] = defaultdict(list)
         for path in sorted(folder.glob("*.calls")):
-            for call in _calls(path):
-                calls[call.payload].append(call)
-        for of_payload in calls.values():
-            of_payload.sort(key=lambda call: call.at_ns)
-        return cls(dict(calls))
+            for line in _lines(path):
+                lines[line.payload].append(line)
+        for of_payload in lines.values():
+            of_payload.sort(key=lambda line: line.at_ns)
+        return cls(dict(lines))
 
-    def of(self, payload: str, moment: Moment) -> list[Call]:
+    def of(self, payload: str, moment: Moment) -> list[Line]:
         """Return the lines of one payload that record this moment."""
-        return [call for call in self.by_payload.get(payload, ()) if call.moment is moment]
+        return [line for line in self.by_payload.get(payload, ()) if line.moment is moment]
 
-    def starts(self, prefix: str) -> list[Call]:
+    def starts(self, prefix: str) -> list[Line]:
         """Return the starts of all calls whose payload has this prefix, in chronological order."""
-        calls = (call for payload in self.by_payload if payload.startswith(prefix) for call in self.by_payload[payload])
-        return sorted((call for call in calls if call.moment is Moment.STARTED), key=lambda call: call.at_ns)
+        lines = (line for payload in self.by_payload if payload.startswith(prefix) for line in self.by_payload[payload])
+        return sorted((line for line in lines if line.moment is Moment.STARTED), key=lambda line: line.at_ns)
+
+    def calls(self, payload: str) -> list[Call]:
+        """Return the calls with one payload in chronological order of their starts."""
+        calls: list[Call] = []
+        running: dict[str, Call] = {}
+        for line in self.by_payload.get(payload, ()):
+            if line.moment is Moment.STARTED:
+                running[line.instance] = Call(line)
+                calls.append(running[line.instance])
+            elif call := running.pop(line.instance, None):
+                call.end = line
+        return calls
+
+    def calls_by_instance(self, *, without: str) -> dict[str, list[Call]]:
+        """Return the calls of each process, except those whose payload has the prefix `without`."""
+        calls: defaultdict[str, list[Call]] = defaultdict(list)
+        for payload in self.by_payload:
+            if not payload.startswith(without):
+                for call in self.calls(payload):
+                    calls[call.start.instance].append(call)
+        return dict(calls)
 
 
-def _calls(path: Path) -> Iterator[Call]:
+def _lines(path: Path) -> Iterator[Line]:
     text = path.read_text()
     if text and not text.endswith("\n"):
         raise ValueError(f"{path} ends in the middle of a line")
     for line in text.splitlines():
         moment, payload, deliveries, epoch, at_ns = line.split(" ")
-        yield Call(Moment(moment), payload, int(deliveries), int(epoch), int(at_ns), path.stem)
+        yield Line(Moment(moment), payload, int(deliveries), int(epoch), int(at_ns), path.stem)

@@ -12,20 +12,21 @@ __all__ = ["judge_messages"]
 
 
 def judge_messages(evidence: Evidence, verdict: Verdict) -> None:
+    """Verify that each message was handled once at most, by the holder of the lease, and in order at a takeover."""
     starts = evidence.records.starts(MESSAGE)
     calls: defaultdict[str, list[str]] = defaultdict(list)
     for call in starts:
         calls[call.payload].append(f"{call.instance} epoch {call.epoch} at {call.at_ns}")
     twice = [f"{payload}: {by}" for payload, by in calls.items() if len(by) > 1]
-    durable = evidence.durable
-    verdict.expect_none("messages with more than one call", twice, guaranteed=durable)
-    verdict.expect_none("calls by a former holder that was not draining", _late_calls(evidence), guaranteed=durable)
-    verdict.expect_none("messages handled out of order at a takeover", _out_of_order(evidence), guaranteed=durable)
+    exclusive = evidence.exclusive_lease
+    verdict.expect_none("messages with more than one call", twice, guaranteed=exclusive)
+    verdict.expect_none("calls by a former holder that was not draining", _late_calls(evidence), guaranteed=exclusive)
+    verdict.expect_none("messages handled out of order at a takeover", _out_of_order(evidence), guaranteed=exclusive)
     holders: defaultdict[int, set[str]] = defaultdict(set)
     for call in starts:
         holders[call.epoch].add(call.instance)
     shared = [f"{epoch}: {names}" for epoch, names in holders.items() if len(names) > 1]
-    verdict.expect_none("epochs with more than one instance", shared, guaranteed=durable)
+    verdict.expect_none("epochs with more than one instance", shared, guaranteed=exclusive)
     verdict.expect_none("takeovers that did not happen", [cost for cost in evidence.costs if cost.seconds is None])
     published = evidence.publisher.confirmed
     missed = sum(message.payload not in calls for message in published)

@@ -21,8 +21,8 @@ def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) 
     """Print what was verified and counted, the injected faults, and the cost of takeovers."""
     console.print(_verified(verdict, title))
     console.print(
-        f"Bound of repeats: a process has at most 30 entries in progress. A SIGKILL may repeat these; a fault that "
-        f"outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
+        f"Bound of repeats: a process has at most 30 entries in progress. Its death or hang may repeat these; a fault "
+        f"that outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
         highlight=False,
     )
     counted = Table("counted", "", box=None)
