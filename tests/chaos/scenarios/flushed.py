@@ -5,7 +5,7 @@ and its epoch are flushed, too, so the lease may have two holders for a moment.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import redis.asyncio
@@ -33,12 +33,11 @@ class FlushedServer(Standalone):
         return {**super().faults, "FLUSHALL": self._flush}
 
     async def _flush(self) -> None:
-        async with client(await self.direct_port_of(""), ADMIN_TIMEOUT_SECONDS) as admin:
-            admin.response_callbacks.clear()
-            async with admin.pipeline(transaction=True) as pipeline:
-                _read_all(pipeline)
-                pipeline.execute_command("FLUSHALL")
-                replies = iter(await pipeline.execute(raise_on_error=False))
+        port = await self.direct_port_of("")
+        async with client(port, ADMIN_TIMEOUT_SECONDS) as admin, admin.pipeline(transaction=True) as pipeline:
+            _read_all(pipeline)
+            pipeline.flushall()
+            replies = iter(await pipeline.execute(raise_on_error=False))
         for key in KEYS:
             self.flushed.dead_letters += letters_in(key, next(replies))
             self.flushed.entries.update(_of_list(replies) if key in LISTS else _of_stream(replies))
@@ -48,32 +47,33 @@ class FlushedServer(Standalone):
 
 def _read_all(pipeline: "redis.asyncio.client.Pipeline") -> None:
     for key in KEYS:
-        pipeline.execute_command("XRANGE", dead_letters_key(key), "-", "+")
+        pipeline.xrange(dead_letters_key(key))
         if key in LISTS:
-            pipeline.execute_command("LRANGE", key, 0, -1)
-            pipeline.execute_command("HVALS", elements_key(key))
+            pipeline.lrange(key, 0, -1)
+            pipeline.hvals(elements_key(key))
         else:
-            pipeline.execute_command("XRANGE", key, "-", "+")
-            pipeline.execute_command("XINFO", "GROUPS", key)
-            pipeline.execute_command("XPENDING", key, GROUP, "-", "+", 1_000_000)
+            pipeline.xrange(key)
+            pipeline.xinfo_groups(key)
+            pipeline.xpending_range(key, GROUP, "-", "+", 1_000_000)
 
 
-def _of_list(replies: Any) -> Sequence[str]:
+def _of_list(replies: Iterator[Any]) -> list[str]:
     waiting, records = next(replies), next(replies)
     return [payload.decode() for payload in waiting] + [record.decode().partition(":")[2] for record in records]
 
 
-def _of_stream(replies: Any) -> Sequence[str]:
+def _of_stream(replies: Iterator[Any]) -> list[str]:
     """Return the payloads of the entries that are pending or were not delivered."""
     rows, groups, pending = next(replies), next(replies), next(replies)
-    if isinstance(groups, Exception) or isinstance(pending, Exception):  # no stream, or no group
+    if isinstance(groups, Exception) or isinstance(pending, Exception):  # there is no stream, or no group
         groups, pending = [], []
-    unfinished = {entry_id for entry_id, *_ in pending}
-    delivered = max(
-        (_number(dict(zip(group[::2], group[1::2], strict=True))[b"last-delivered-id"]) for group in groups),
-        default=(0, 0),
-    )
-    return [fields[1].decode() for entry_id, fields in rows if entry_id in unfinished or _number(entry_id) > delivered]
+    unfinished = {row["message_id"] for row in pending}
+    delivered = max((_number(group["last-delivered-id"]) for group in groups), default=(0, 0))
+    return [
+        fields[b"payload"].decode()
+        for entry_id, fields in rows
+        if entry_id in unfinished or _number(entry_id) > delivered
+    ]
 
 
 def _number(entry_id: bytes) -> tuple[int, ...]:
