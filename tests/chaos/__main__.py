@@ -23,6 +23,7 @@ from tests.chaos.scenarios.under_sentinel import UnderSentinel
 from tests.chaos.verdict.judge import judge
 from tests.chaos.verdict.report import show
 from tests.servers.catalogue import RELEASES
+from tests.servers.stepping_clock import STEPPABLE
 from triggerfish.cli.output import stdout
 
 #: Fewer entries, because nothing is confirmed while a replica is down.
@@ -65,6 +66,8 @@ if __name__ == "__main__":
     parser.add_argument("--entries", type=int, default=None, help="default 100,000; 20,000 with failovers")
     parser.add_argument("--keep", action="store_true", help="keep logs and records of a successful run")
     options = parser.parse_args()
+    if options.scenario == "clock" and options.release not in STEPPABLE:
+        parser.error(f"--scenario clock: {options.release} does not run under libfaketime; use {', '.join(STEPPABLE)}")
     chosen_seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     entries = options.entries or (FAILOVER_ENTRIES if options.scenario in ("sentinel", "cluster") else FULL.entries)
     scaled_plan = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
