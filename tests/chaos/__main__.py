@@ -72,5 +72,5 @@ if __name__ == "__main__":
     entries = options.entries or (FAILOVER_ENTRIES if options.scenario in ("sentinel", "cluster") else FULL.entries)
     scaled_plan = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
     chosen = SCENARIOS[options.scenario](random.Random(f"{chosen_seed} scenario"), options.release, scaled_plan)
-    command = f"make chaos SEED={chosen_seed} SCENARIO={options.scenario} RELEASE={options.release}"
+    command = f"make chaos SEED={chosen_seed} SCENARIO={options.scenario} RELEASE={options.release} ENTRIES={entries}"
     sys.exit(asyncio.run(main(chosen, scaled_plan, chosen_seed, command, options.keep)))

@@ -1,1 +1,6 @@
-"""What goes wrong: faults are drawn and injected one at a time (`injection`); network faults (`proxy`); takeovers."""
+"""What goes wrong, apart from the servers.
+
+- `injection`: draws faults, and injects them one at a time
+- `proxy`: network faults
+- `takeovers`: takeovers of the pub/sub lease
+"""

@@ -1,1 +1,7 @@
-"""Judges the evidence of a run (`judge`) and prints the verdict (`report`)."""
+"""Judges a run.
+
+- `evidence`: everything that is known when a run is over
+- `judge`: verifies every guarantee, with the help of `entries`, `dead_letters` and `messages`
+- `findings`, `report`: what was verified and counted; prints it
+- `samples`: made-up evidence for the tests
+"""
