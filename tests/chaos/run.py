@@ -100,6 +100,7 @@ class _Run:
             dead_letters=await dead_letters(self.scenario),
             endings=self.hosts.endings,
             unexpected_errors=self.hosts.logged("unexpected error"),
+            interrupted_begins=self.hosts.logged(": beginning with ") + self.hosts.logged(" not called alone: "),
             faults=faults + _faults_of_calls(records, self.hosts.endings, self.seed),
             costs=cost_of(signals, publisher, records, end_ns),
         )

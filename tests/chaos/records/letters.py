@@ -13,9 +13,16 @@ class Letter(NamedTuple):
     payload: str
     deliveries: int
     error: str
+    #: How logs name the entry: its key, and its ID if it is in a stream.
+    name: str = ""
 
 
 def letters_in(key: str, rows: Any) -> list[Letter]:
     """Return the dead letters of a key, given the reply to XRANGE."""
-    field = b"payload" if key in LISTS else b"field:payload"
-    return [Letter(fields[field].decode(), int(fields[b"deliveries"]), fields[b"error"].decode()) for _, fields in rows]
+    return [_letter(key, fields) for _, fields in rows]
+
+
+def _letter(key: str, fields: dict[bytes, bytes]) -> Letter:
+    payload = fields[b"payload" if key in LISTS else b"field:payload"].decode()
+    name = f"{key!r} {fields[b'id'].decode()}".rstrip()
+    return Letter(payload, int(fields[b"deliveries"]), fields[b"error"].decode(), name)

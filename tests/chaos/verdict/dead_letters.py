@@ -1,7 +1,8 @@
 """Judges whether exactly the right entries became dead letters, and for the right reason."""
 
+import signal
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.chaos.hosts.app import MAX_DELIVERIES
 from tests.chaos.producers.messages import MESSAGE
@@ -30,7 +31,7 @@ def judge_dead_letters(evidence: Evidence, verdict: Verdict) -> None:
     uncalled = [letter for letter in letters if not evidence.records.of(letter.payload, Moment.STARTED)]
     verdict.expect_none("entries dead-lettered uncalled", uncalled)
     verdict.expect_none("dead letters for no valid reason", [each for each in letters if not _is_valid(evidence, each)])
-    verdict.expect_none("dead letters for deaths of processes that ran other calls, too", _not_alone(evidence, letters))
+    verdict.expect_none("dead letters for deaths of processes that ran other calls, too", _not_alone(evidence, verdict))
     _judge_poison(evidence, verdict)
     reasons = Counter(_reason(evidence, letter) for letter in letters)
     for reason, number in sorted(reasons.items()):
@@ -50,21 +51,44 @@ def _reason(evidence: Evidence, letter: Letter) -> str:
     return "poison" if is_poison else "process killed or hung while the entry was called alone"
 
 
-def _not_alone(evidence: Evidence, letters: Sequence[Letter]) -> list[str]:
+def _not_alone(evidence: Evidence, verdict: Verdict) -> list[str]:
     """Return the dead letters for which more calls were counted than failed or were the only one in their process.
 
     A call that ended well counts if it could not be settled, because its process hung or was cut off beyond its lease.
+    A call also counts if the process was killed or cut off after Redis had recorded that it begins.
     """
-    calls = evidence.records.calls_by_instance(without=MESSAGE)
-    wrong = []
-    for letter in letters:
+    by_instance = evidence.records.calls_by_instance(without=MESSAGE)
+    wrong, interrupted = [], 0
+    for letter in evidence.dead_letters:
         if DEATHS in letter.error:
-            own = evidence.records.calls(letter.payload)
-            failed = sum(call.failed for call in own)
-            alone = sum(_is_alone(call, calls[call.start.instance]) for call in own if not call.failed)
-            if letter.deliveries - 1 > failed + alone:
+            calls = evidence.records.calls(letter.payload)
+            failed = sum(call.failed for call in calls)
+            alone = sum(_is_alone(call, by_instance[call.start.instance]) for call in calls if not call.failed)
+            unexplained = max(0, letter.deliveries - 1 - failed - alone)
+            if unexplained > _interrupted_begins(evidence, letter, calls, by_instance):
                 wrong.append(f"{letter}: {failed} calls failed, {alone} were alone in their process")
+            else:
+                interrupted += unexplained
+    verdict.counted["calls counted although their process was killed or cut off before they began"] = str(interrupted)
     return wrong
+
+
+def _interrupted_begins(
+    evidence: Evidence, letter: Letter, calls: Sequence[Call], by_instance: Mapping[str, Sequence[Call]]
+) -> int:
+    """Return how often Redis may have recorded that a call with this entry begins which did not.
+
+    A log tells if Redis did not answer in time, but not if the process was killed. It called nothing else then.
+    """
+    lines = (f": beginning with {letter.name}: ", f": {letter.name} not called alone: ")
+    logged = sum(any(line in log for line in lines) for log in evidence.interrupted_begins)
+    quiet_kills = sum(
+        ending.signalled is signal.SIGKILL
+        and any(ending.signalled_ns > call.start.at_ns for call in calls)
+        and all(call.end is not None for call in by_instance.get(ending.instance, ()))
+        for ending in evidence.endings
+    )
+    return logged + quiet_kills
 
 
 def _is_alone(call: Call, of_instance: Sequence[Call]) -> bool:

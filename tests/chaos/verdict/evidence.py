@@ -38,6 +38,8 @@ class Evidence:
     dead_letters: Sequence[Letter]
     endings: Sequence[Ending]
     unexpected_errors: Sequence[str]
+    #: Lines of logs: Redis may have recorded that a call begins which did not.
+    interrupted_begins: Sequence[str]
     faults: Counter[str]
     costs: Sequence[Cost] = ()
 

@@ -44,7 +44,7 @@ def evidence(folder: Path, calls: dict[str, Lines], **other: Any) -> Evidence:
     publisher = Publisher(scenario, 1.0, confirmed=other.pop("published", [Publication("message/0", 0, 1)]))
     fields: dict[str, Any] = {
         "durable": True, "exclusive_lease": True, "leftovers": {}, "flushed": Flushed(), "dead_letters": [REJECTION],
-        "endings": [], "unexpected_errors": [], "faults": Counter(),
+        "endings": [], "unexpected_errors": [], "interrupted_begins": [], "faults": Counter(),
     }  # fmt: skip
     return Evidence(
         seed=SEED, hosts=2, seconds=1.0, settle_seconds=0.0, producers=[producer], publisher=publisher,

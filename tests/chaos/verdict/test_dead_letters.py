@@ -1,6 +1,7 @@
 """The judge of dead letters: which calls may be counted against an entry."""
 
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -65,6 +66,39 @@ def test_deaths_from_outside(tmp_path: Path) -> None:
     assert violations(evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 4, DIED)], endings=endings)) == []
     found = evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 5, DIED)], endings=endings)
     assert violations(found) == [NOT_ALONE]
+
+
+def test_a_process_that_is_killed_before_the_call_begins(tmp_path: Path) -> None:
+    """A counted call that did not begin is explained by a kill while nothing ran, later than the entry's first call."""
+    record(tmp_path, f"{POISONED.replace(f'h4 S {POISON}', '')}\nquiet S {OTHER}\nquiet H {OTHER}\nbusy S {OTHER}")
+    letters = [REJECTION, Letter(POISON, 4, DIED)]
+
+    def found(instance: str, signalled_ns: int) -> list[str]:
+        kill = Ending(instance, signal.SIGKILL, -9, 0.0, signalled_ns)
+        endings = [*ended("h1", "h2", "h3"), kill]
+        return violations(evidence(tmp_path, {}, confirmed=[REJECTED], dead_letters=letters, endings=endings))
+
+    assert found("quiet", time.monotonic_ns()) == []
+    assert found("busy", time.monotonic_ns()) == [NOT_ALONE]
+    assert found("quiet", 1) == [NOT_ALONE]
+
+
+@pytest.mark.parametrize(
+    ("line", "explains"),
+    [
+        ("on_entry: beginning with 'k' 1-2: no answer", True),
+        ("on_entry: 'k' 1-2 not called alone: the answer of Redis came after its lease", True),
+        ("on_entry: beginning with 'k' 1-23: no answer", False),
+        ("on_entry: 'k' 1-2 not called: its lease expired", False),
+    ],
+)
+def test_an_answer_that_is_lost_or_late(tmp_path: Path, line: str, explains: bool) -> None:
+    """A counted call that did not begin is explained by a log line about this entry."""
+    record(tmp_path, POISONED.replace(f"h4 S {POISON}", ""))
+    letters = [REJECTION, Letter(POISON, 4, DIED, "'k' 1-2")]
+    endings = ended("h1", "h2", "h3")
+    found = evidence(tmp_path, {GOOD: CALLED}, dead_letters=letters, endings=endings, interrupted_begins=[line])
+    assert violations(found) == ([] if explains else [NOT_ALONE])
 
 
 @pytest.mark.parametrize(
