@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from tests.chaos.faults.injection import host_faults, inject_faults
 from tests.chaos.faults.takeovers import SentSignal, cost_of, take_over
-from tests.chaos.hosts.app import EMPTIED_STREAM, KEYS, POISONED_STATUS
+from tests.chaos.hosts.app import POISONED_STATUS
+from tests.chaos.hosts.keys import EMPTIED_STREAM, KEYS
 from tests.chaos.hosts.processes import GRACE_SECONDS, Ending, Hosts
 from tests.chaos.plan import Plan
 from tests.chaos.producers.entries import Producer, producers

@@ -4,7 +4,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from tests.chaos.hosts.app import LEASE
+from tests.chaos.hosts.keys import LEASE
 from tests.chaos.hosts.processes import Hosts
 from tests.chaos.producers.messages import MESSAGE, Publisher
 from tests.chaos.records.calls import Moment, Records

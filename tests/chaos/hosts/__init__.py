@@ -1,1 +1,1 @@
-"""The host processes under test (`processes`), and the app that they run (`app`)."""
+"""The host processes under test (`processes`), the app that they run (`app`), and its keys (`keys`)."""

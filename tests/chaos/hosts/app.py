@@ -8,19 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from listeners.keys import lease_key
+from tests.chaos.hosts.keys import CHANNEL, EMPTIED_STREAM, GROUP, LISTS, STREAM
 from tests.chaos.records.calls import Moment, Recorder
 from tests.chaos.records.fates import Fate, fate
 from triggerfish import App, RedisMessage, Reject, Retry
-
-LISTS = ("chaos:list:1", "chaos:list:2")
-STREAM = "chaos:stream:kept"
-EMPTIED_STREAM = "chaos:stream:emptied"
-KEYS = (*LISTS, STREAM, EMPTIED_STREAM)
-CHANNEL = "chaos:channel"
-#: The key of the lease of the function that receives messages.
-LEASE = lease_key("chaos", "on_message")
-GROUP = "chaos"
 
 #: Largest number of entries in progress per function and process.
 BATCH_SIZE = 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from tests.chaos.hosts.app import KEYS, LISTS
+from tests.chaos.hosts.keys import KEYS, LISTS
 from tests.chaos.producers.primary_client import TIMEOUT_SECONDS, PrimaryClient
 from tests.chaos.scenarios.scenario import Scenario
 

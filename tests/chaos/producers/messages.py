@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import redis.asyncio
 
-from tests.chaos.hosts.app import CHANNEL
+from tests.chaos.hosts.keys import CHANNEL
 from tests.chaos.producers.primary_client import PrimaryClient
 from tests.chaos.scenarios.scenario import Scenario
 

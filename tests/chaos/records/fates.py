@@ -3,12 +3,14 @@
 import zlib
 from enum import StrEnum
 
+from tests.chaos.hosts.keys import KEYS
+
 __all__ = ["Fate", "fate"]
 
-#: Each rare fate meets one entry in each block of this many entries of a list or stream. It is among the first ones, so
-#: that short runs have some too.
-BLOCK = 10_000
-BEGINNING = 1_000
+#: Each rare fate meets one entry in each block of this many entries of every list and stream. It is among the first of
+#: its key, so that a short run has one, too.
+BLOCK = 2_500
+BEGINNING = 400
 
 
 class Fate(StrEnum):
@@ -31,7 +33,8 @@ def fate(seed: int, payload: str) -> Fate:
     key, _, number = payload.rpartition("/")
     block, place = divmod(int(number), BLOCK)
     for rare in RARE:
-        if place == _draw(f"{seed}:{rare}:{key}:{block}", BEGINNING):
+        draw = _draw(f"{seed}:{rare}:{block}", len(KEYS) * BEGINNING)
+        if (key, place) == (KEYS[draw % len(KEYS)], draw // len(KEYS)):
             return rare
     draw = _draw(f"{seed}:{payload}", 1000)
     if draw == 0:

@@ -5,7 +5,7 @@ from collections import Counter
 import redis.asyncio
 
 from listeners.keys import dead_letters_key, elements_key, inflight_key
-from tests.chaos.hosts.app import EMPTIED_STREAM, GROUP, KEYS, LISTS
+from tests.chaos.hosts.keys import EMPTIED_STREAM, GROUP, KEYS, LISTS
 from tests.chaos.records.letters import Letter, letters_in
 from tests.chaos.scenarios.scenario import Scenario, client
 

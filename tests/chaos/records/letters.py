@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tests.chaos.hosts.app import LISTS
+from tests.chaos.hosts.keys import LISTS
 
 __all__ = ["Letter", "letters_in"]
 

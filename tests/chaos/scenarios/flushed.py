@@ -11,7 +11,7 @@ from typing import Any
 import redis.asyncio
 
 from listeners.keys import dead_letters_key, elements_key
-from tests.chaos.hosts.app import GROUP, KEYS, LISTS
+from tests.chaos.hosts.keys import GROUP, KEYS, LISTS
 from tests.chaos.records.letters import letters_in
 from tests.chaos.scenarios.scenario import Fault, client
 from tests.chaos.scenarios.standalone import ADMIN_TIMEOUT_SECONDS, Standalone

@@ -13,7 +13,7 @@ from typing import Any
 from redis import RedisError
 from redis.crc import key_slot
 
-from tests.chaos.hosts.app import KEYS, LEASE
+from tests.chaos.hosts.keys import KEYS, LEASE
 from tests.chaos.scenarios.nodes import LAG_SECONDS, MAX_DOWN_SECONDS, SYNC_SECONDS, cut_off, kill, kill_clients, query
 from tests.chaos.scenarios.scenario import DURABLE, Fault, Flushed, client
 from tests.servers.catalogue import RELEASES

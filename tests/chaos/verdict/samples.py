@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.hosts.app import LISTS
+from tests.chaos.hosts.keys import KEYS, LISTS
 from tests.chaos.producers.entries import Producer
 from tests.chaos.producers.messages import Publication, Publisher
 from tests.chaos.records.calls import Moment, Recorder, Records
@@ -19,7 +19,7 @@ from tests.chaos.verdict.judge import judge
 __all__ = ["CALLED", "GOOD", "POISON", "REJECTED", "REJECTION", "Lines", "evidence", "record", "violations"]
 
 SEED = 7
-PAYLOADS = [f"{LISTS[0]}/{number}" for number in range(5000)]
+PAYLOADS = [f"{key}/{number}" for key in KEYS for number in range(5000)]
 GOOD, REJECTED, POISON = (
     next(payload for payload in PAYLOADS if fate(SEED, payload) is fated)
     for fated in (Fate.SUCCEEDS, Fate.IS_REJECTED, Fate.ENDS_PROCESS)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.hosts.app import POISONED_STATUS, STREAM
+from tests.chaos.hosts.app import POISONED_STATUS
+from tests.chaos.hosts.keys import STREAM
 from tests.chaos.hosts.processes import Ending
 from tests.chaos.records.letters import Letter
 from tests.chaos.scenarios.scenario import Flushed
