@@ -163,8 +163,11 @@ class SuspectCaller:
     async def _call(self, suspect: Entry, stop: asyncio.Event) -> None:
         if not await self._begin(suspect, stop, counts=not self._isolation.has_abandoned_calls) or stop.is_set():
             return
-        if not self._source.may_start(suspect):  # the answer came too late, and the call that it counts does not begin
-            await self._give_back(suspect)
+        if not self._source.may_start(suspect):
+            log.warning(
+                "%s: %s not called alone: the answer of Redis came after its lease", self._function.name, suspect.name
+            )
+            await self._give_back(suspect)  # the call that Redis has counted does not begin
             return
         self._in_progress.add([suspect])  # it has its content now
         log.warning("%s: %s came back without an outcome; it is called alone", self._function.name, suspect.name)

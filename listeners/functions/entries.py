@@ -74,6 +74,11 @@ class Entry:
     lease_ends_at: float = math.inf
 
     @property
+    def is_uncalled_suspect(self) -> bool:
+        """Whether it is a suspect whose call has not started, so that it remains one if it is released."""
+        return self.suspect and self.started_at is None
+
+    @property
     def name(self) -> str:
         """How logs and errors refer to the entry: its key or channel, and its ID if it has one."""
         return f"{self.key!r} {self.id}" if self.id else repr(self.key)
