@@ -69,24 +69,24 @@ class InProgress:
         return [entry for entry in self._sizes if entry not in finished]
 
     def free_slots(self) -> int:
-        """Return how many entries may be taken."""
-        if self._bytes >= self._max_bytes:
+        """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free."""
+        if self._reserved or self.free_bytes() == 0:
             return 0
-        if self._batch:
-            is_busy = len(self._sizes) > len(self._refused) or self._reserved
-            return 0 if is_busy else self._capacity - len(self._refused)
-        return self._capacity - len(self._sizes) - self._reserved
+        if self._batch and len(self._sizes) > len(self._refused):
+            return 0
+        return self._capacity - len(self._sizes)
 
     def free_slots_after_settling(self) -> int:
         """Return how many entries may be taken in the step that settles the succeeded ones; 0 if none succeeded."""
         left = len(self._sizes) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left) or self._bytes >= self._max_bytes:
+        if not self._succeeded or (self._batch and left) or self.free_bytes() == 0:
             return 0
         return self._capacity - left
 
     def free_bytes(self) -> int:
-        """Return how many bytes of content may be taken."""
-        return max(0, self._max_bytes - self._bytes)
+        """Return how many bytes of content may be taken. What Redis refuses to settle must not stop the function."""
+        refused = sum([self._sizes.get(entry, 0) for entry in self._refused]) if self._refused else 0
+        return max(0, self._max_bytes - self._bytes + refused)
 
     def reserve(self, count: int) -> None:
         """Reserve slots for what an exchange may return; 0 once it is over."""

@@ -74,10 +74,15 @@ class HeldEntries:
     async def release(self, entries: Sequence[Entry]) -> None:
         """Make entries available to every instance at once (XCLAIM IDLE, with the length of a lease)."""
         own = [entry for entry in entries if entry in self._entries]
-        with self.noting_outages():
-            for key, group in by_key(own):
-                await self._release(key, group)
-                self.remove(group)
+        try:
+            with self.noting_outages():
+                for key, group in by_key(own):
+                    await self._release(key, group)
+                    self.remove(group)
+        except SourceError:
+            # Their leases are renewed no more. They must be found again by this instance too.
+            self.remove(entry for entry in own if entry.is_uncalled_suspect)
+            raise
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
         """Record that the call with a suspect begins, and fetch its content; see LeasedSource."""
