@@ -15,6 +15,7 @@ from tests.support.waiting import eventually
 from triggerfish import App, Reject
 
 MEGABYTE = 1024 * 1024
+MESSAGE = bytes(2 * MEGABYTE - 1)  # with its channel's name, 16 of them are as many bytes as may wait
 pytestmark = [pytest.mark.releases("valkey-9.1"), pytest.mark.usefixtures("quick_retries")]
 
 
@@ -45,15 +46,14 @@ async def test_messages_are_taken_from_the_queue_in_bounds(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many calls may run, messages in progress have at most the function's part of the bound."""
-    app, begun, gate, peaks = App(), 0, asyncio.Event(), [0]
+    app, begun, may_end, peaks = App(), 0, asyncio.Semaphore(1), [0]
     add_entries = InProgress.add
 
     @app.pubsub_trigger(channel="c", concurrency=100)
     async def on_message(message: bytes) -> None:
         nonlocal begun
         begun += 1
-        if begun > 1:
-            await gate.wait()
+        await may_end.acquire()
 
     def add_and_measure(self: InProgress, *arguments: object) -> int:
         added = add_entries(self, *arguments)  # type: ignore[arg-type]
@@ -63,14 +63,18 @@ async def test_messages_are_taken_from_the_queue_in_bounds(
     monkeypatch.setattr(InProgress, "add", add_and_measure)
     monkeypatch.setattr("listeners.engine.listener.TURN_SECONDS", 10.0)
     async with run_host(app) as host:
-        await eventually(host.listeners[0].ready.is_set)
-        await eventually(lambda: client.publish("c", bytes(MEGABYTE)))
+        await eventually(lambda: client.publish("c", MESSAGE))
         await eventually(lambda: begun == 1)
         source = host.listeners[0]._source
         assert isinstance(source, PubSubSource)
-        for _ in range(25):
-            source._on_message(Message(b"c", bytes(2 * MEGABYTE)))
-        await eventually(lambda: begun > 10)
-        gate.set()
-        await eventually(lambda: begun >= 16)
-    assert 20 * MEGABYTE <= max(peaks) <= 32 * MEGABYTE
+        for _ in range(16):  # as many as may be in progress
+            source._on_message(Message(b"c", MESSAGE))
+        await eventually(lambda: begun == 17)
+        for _ in range(16):  # as many as the queue holds
+            source._on_message(Message(b"c", MESSAGE))
+        may_end.release()
+        await eventually(lambda: begun == 18)
+        for _ in range(100):
+            may_end.release()
+        await eventually(lambda: begun == 33)
+    assert 30 * MEGABYTE < max(peaks) <= 32 * MEGABYTE
