@@ -37,6 +37,7 @@ class Dialer:
         self.allowed: Callable[[str], bool] | None = None
         if patterns is not None:
             self.allowed = lambda host: host_matches(host, patterns)
+        self.server_name = spec.server_name
         self.credentials = _credentials(spec)
 
     def connection_class(self, *, sentinel: bool = False) -> type[Connection]:
@@ -156,8 +157,8 @@ class _DialedConnection(Connection):
         arguments = dict(super()._connection_arguments())
         if self._address is not None:
             arguments["host"] = self._address
-            if "ssl" in arguments:
-                arguments["server_hostname"] = self.host
+        if "ssl" in arguments and (self._address is not None or self._dialer.server_name is not None):
+            arguments["server_hostname"] = self._dialer.server_name or self.host
         return arguments
 
 
