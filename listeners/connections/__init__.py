@@ -4,6 +4,7 @@
 - `azure`: the domains in which Azure has Redis
 - `connections_dir`: named connections from a folder, such as a mounted Secret
 - `credentials`: password files and Entra ID tokens
+- `likely_mistakes`: the likely mistake behind a failed connection
 - `named`: the default connection and the named ones
 - `options`: the options of StackExchange.Redis strings
 - `settings`: what can be set for a named connection
