@@ -24,7 +24,7 @@ from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.errors import ConfigurationError
 from listeners.settings import HostSettings
-from listeners.text import did_you_mean
+from listeners.text import did_you_mean, syntax_problem
 
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
 
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     local: LocalSettings = LocalSettings()
     #: Triggers that the scaler samples even without requests: the metadata of each, by a name of the user's choice.
     triggers: dict[str, dict[str, Any]] = Field(
-        default={}, description="declared triggers by name, as metadata; sampled even without requests"
+        default={}, repr=False, description="declared triggers by name, as metadata; sampled even without requests"
     )
 
     @classmethod
@@ -204,8 +204,7 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigurationError("environment", None, f"A variable does not parse: {error}.") from None
     except (OSError, ValueError, TypeError, AttributeError, YAMLError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {first_line}.") from None
+        raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {syntax_problem(error)}.") from None
 
 
 def _check_variables() -> None:
