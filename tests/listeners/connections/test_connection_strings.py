@@ -1,6 +1,7 @@
 """Connection strings: both forms, malformed strings, and no secret in any output."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from listeners.connections.named import Connections
-from listeners.connections.options import TUNING
+from listeners.connections.options import HONOURED, TUNING
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
@@ -324,3 +325,9 @@ def test_a_named_connection_that_does_not_parse() -> None:
     connections = Connections(named={"cache": SecretStr("h:port")})
     with pytest.raises(ConnectionStringError, match=r"^connections\.cache: Its port is not a whole number"):
         connections.resolve(ListTrigger(keys=("k",), connection="Cache"))
+
+
+def test_every_option_is_documented() -> None:
+    """The reference names every option that is honoured or accepted."""
+    page = Path("docs/reference/connection-strings.md").read_text()
+    assert all(f"`{option}`" in page for option in (*HONOURED.values(), *TUNING.values()))
