@@ -19,8 +19,8 @@ from listeners.functions.triggers import ListTrigger, parse_declaration, parse_t
 from listeners.host.host import Host
 from listeners.redis.client import Client
 from scaler.settings import load_settings
+from tests.scaler.access.secret_strings import MARKER, SECRET_STRINGS
 from tests.support.running_scaler import running_scaler
-from tests.support.secret_strings import MARKER, SECRET_STRINGS
 from triggerfish.cli.program import program
 from triggerfish.testing.server import Server
 
