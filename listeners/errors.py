@@ -26,6 +26,9 @@ Only `listeners.redis.error_translation` turns errors of redis-py into SourceErr
 """
 
 import math
+import re
+
+from listeners.text import may_hold_connection_string
 
 __all__ = [
     "AccessDeniedError",
@@ -51,6 +54,8 @@ __all__ = [
 ]
 
 MAX_SHOWN_CHARACTERS = 120
+#: Takes the place of a text that may be a misplaced connection string.
+NOT_SHOWN = "(not shown, because it may contain a password)"
 
 
 class TriggerfishError(Exception):
@@ -76,14 +81,18 @@ class ConfigurationError(TriggerfishError):
         self.args = (self._text(),)
 
     def _text(self) -> str:
+        # No option has such a name; a connection string in place of one does.
+        field = NOT_SHOWN if re.search(r"[,@=]|://", self.field) else self.field
         if self.value is None:
-            return f"{self.field}: {self.fix}"
-        return f"invalid {self.field} {_shown(self.value)}: {self.fix}"
+            return f"{field}: {self.fix}"
+        return f"invalid {field} {_shown(self.value)}: {self.fix}"
 
 
 def _shown(value: object) -> str:
     """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log."""
     shown = repr(value)
+    if may_hold_connection_string(shown):
+        return NOT_SHOWN
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
 
 

@@ -1,9 +1,24 @@
 """Decoding of bytes, escaping of untrusted text for display, and suggestions for misspelt names."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["closest", "decode", "describe_exception", "did_you_mean", "escape", "printable", "shortened"]
+__all__ = [
+    "closest",
+    "decode",
+    "describe_exception",
+    "did_you_mean",
+    "escape",
+    "may_hold_connection_string",
+    "printable",
+    "shortened",
+    "syntax_problem",
+]
+
+_CONNECTION_STRING = re.compile(
+    r"""(redis|valkey)s?(\+\w+)?://|://[^/\s]*@|password["']?\s*[=:]|\S@\S+:\d|:\d+\s*,\s*\w""", re.IGNORECASE
+)
 
 
 def decode(raw: bytes) -> str:
@@ -41,6 +56,20 @@ def describe_exception(error: BaseException, max_characters: int | None = None) 
     except BaseException:  # noqa: BLE001  (a user's __str__ may raise anything, even SystemExit)
         text = ""
     return f"{type(error).__name__}: {text}"[:max_characters] if text else type(error).__name__[:max_characters]
+
+
+def may_hold_connection_string(text: str) -> bool:
+    """Return whether a text resembles a connection string, which may contain a password, so that it is not shown."""
+    return _CONNECTION_STRING.search(text) is not None
+
+
+def syntax_problem(error: Exception) -> str:
+    """Return what is wrong in a YAML or JSON file and where, without any of its content, which may be a password."""
+    problem = str(getattr(error, "problem", None) or str(error).partition("\n")[0])
+    if re.search("'[^']{4,}'", problem):  # a quoted word of the file, such as an alias or a tag
+        problem = f"{problem.partition(chr(39))[0]}..."
+    mark = getattr(error, "problem_mark", None)
+    return problem if mark is None else f"{problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

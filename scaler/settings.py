@@ -2,13 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -20,10 +22,9 @@ from listeners.connections.allowed_hosts import parse_host_pattern
 from listeners.connections.connections_dir import read_folder
 from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
-from listeners.connections.strings import parse_connection_string
-from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.errors import ConfigurationError
 from listeners.settings import HostSettings
-from listeners.text import did_you_mean
+from listeners.text import did_you_mean, syntax_problem
 
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
 
@@ -124,7 +125,9 @@ class Settings(BaseSettings):
     )
     file: ClassVar[Path | None] = None
 
-    connection: SecretStr | None = Field(default=None, description="the default Redis: host:port,option=value or a URL")
+    connection: ConnectionSettings | None = Field(
+        default=None, description="the default Redis: host:port,option=value, a URL, or the settings below"
+    )
     connections: dict[str, ConnectionSettings] = Field(default={}, description="named Redis servers")
     connections_dir: Path | None = Field(
         default=None, description="a folder with more named servers, one file for each, such as a mounted Secret"
@@ -134,7 +137,7 @@ class Settings(BaseSettings):
     local: LocalSettings = LocalSettings()
     #: Triggers that the scaler samples even without requests: the metadata of each, by a name of the user's choice.
     triggers: dict[str, dict[str, Any]] = Field(
-        default={}, description="declared triggers by name, as metadata; sampled even without requests"
+        default={}, repr=False, description="declared triggers by name, as metadata; sampled even without requests"
     )
 
     @classmethod
@@ -147,7 +150,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order of precedence: flags, environment, file."""
-        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
+        return (init_settings, _Environment(settings_cls), YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
 
     def redis_connections(self) -> Connections:
         """Return the connections that triggers may name. Raises ConfigurationError for an unusable one."""
@@ -156,6 +159,25 @@ class Settings(BaseSettings):
     def mounted_connections(self) -> dict[str, ConnectionSettings | ConfigurationError]:
         """Return the connections in `connections_dir` now. Raises ConfigurationError if the folder cannot be read."""
         return read_folder(self.connections_dir) if self.connections_dir is not None else {}
+
+
+class _Environment(EnvSettingsSource):
+    """Reads the environment. A connection may be a string, an option of it each in a variable, or both."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        """Return the variables with the string of a connection that has other options too under its full name."""
+        variables = dict(super()._load_env_vars())
+        for name in list(variables):
+            is_connection = re.fullmatch(rf"{PREFIX}connection(s__((?!__).)+)?", name, re.IGNORECASE)
+            if is_connection and any(other.startswith(f"{name}__") for other in variables):
+                variables[f"{name}__connection_string"] = variables.pop(name)
+        return variables
+
+    def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
+        """Return the value of a setting. A connection is a string even if it looks like JSON."""
+        if field_name == "connection" and value is not None:
+            return value
+        return super().prepare_field_value(field_name, field, value, value_is_complex)
 
 
 def load_settings(file: Path | None, **flags: Any) -> Settings:
@@ -182,8 +204,7 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigurationError("environment", None, f"A variable does not parse: {error}.") from None
     except (OSError, ValueError, TypeError, AttributeError, YAMLError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {first_line}.") from None
+        raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {syntax_problem(error)}.") from None
 
 
 def _check_variables() -> None:
@@ -221,13 +242,13 @@ def _may_be_shown(name: str, problem: str, value: object) -> bool:
 
 
 def _with_valid_connections(settings: Settings) -> Settings:
-    """Return the settings if every connection string parses, used or not, else raise a ConnectionStringError."""
-    strings = {f"connections.{name}": connection.connection_string for name, connection in settings.connections.items()}
-    if settings.connection is not None:
-        strings["connection"] = settings.connection
-    for name, string in strings.items():
-        try:
-            parse_connection_string(string.get_secret_value())
-        except ConnectionStringError as error:
-            raise ConnectionStringError(error.fix, field=name) from None
+    """Return the settings if every connection string parses, used or not, else raise a ConfigurationError."""
+    for name, connection in settings.connections.items():
+        connection.check_string(f"connections.{name}")
+    default = settings.connection
+    if default is not None:
+        default.check_string("connection")
+        if default.namespaces or default.key_prefixes:
+            fix = "The default connection has no namespaces or key_prefixes. Define a named connection with them."
+            raise ConfigurationError("connection", None, fix)
     return settings

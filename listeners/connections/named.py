@@ -12,9 +12,10 @@ from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError, UnusableConnectionError
 from listeners.text import did_you_mean
 
-__all__ = ["DEFAULT_CONNECTION_STRING", "ConnectionReference", "Connections"]
+__all__ = ["Connection", "ConnectionReference", "Connections"]
 
-DEFAULT_CONNECTION_STRING = "127.0.0.1:6379"
+#: A connection string, the spec made from it, or the error that makes it unusable.
+Connection = SecretStr | ConnectionSpec | ConfigurationError
 
 
 class ConnectionReference(Protocol):
@@ -29,13 +30,10 @@ class ConnectionReference(Protocol):
 
 @dataclass(frozen=True)
 class Connections:
-    """The connections that the settings define: one default, and any number of named ones (names in lower case).
+    """The connections that the settings define: one default, and any number of named ones (names in lower case)."""
 
-    A named connection is a connection string, the spec made from it, or the error that makes it unusable.
-    """
-
-    default: SecretStr = field(default_factory=lambda: SecretStr(DEFAULT_CONNECTION_STRING))
-    named: Mapping[str, SecretStr | ConnectionSpec | ConfigurationError] = field(default_factory=dict)
+    default: Connection = field(default_factory=ConnectionSpec)
+    named: Mapping[str, Connection] = field(default_factory=dict)
 
     def resolve(self, reference: ConnectionReference) -> ConnectionSpec:
         """Return the Redis that a trigger reads: from its own string, the connection it names, or the default.
@@ -56,15 +54,19 @@ class Connections:
                 f"TRIGGERFISH_CONNECTIONS__{name.upper()}, in the settings file under connections, or as a file in "
                 "connections_dir.",
             )
-        if isinstance(found, ConfigurationError):
-            raise UnusableConnectionError(found.field, found.value, found.fix)
-        if isinstance(found, ConnectionSpec):
-            return found
-        try:
-            return parse_connection_string(found.get_secret_value())
-        except ConnectionStringError as error:
-            raise ConnectionStringError(error.fix, field=f"connections.{reference.connection.lower()}") from None
+        return _usable(found, f"connections.{reference.connection.lower()}")
 
     @cached_property
     def _default(self) -> ConnectionSpec:
-        return parse_connection_string(self.default.get_secret_value())
+        return _usable(self.default, "connection")
+
+
+def _usable(connection: Connection, field: str) -> ConnectionSpec:
+    if isinstance(connection, ConfigurationError):
+        raise UnusableConnectionError(connection.field, connection.value, connection.fix)
+    if isinstance(connection, ConnectionSpec):
+        return connection
+    try:
+        return parse_connection_string(connection.get_secret_value())
+    except ConnectionStringError as error:
+        raise ConnectionStringError(error.fix, field=field) from None

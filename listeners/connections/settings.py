@@ -1,4 +1,4 @@
-"""What can be set for a named connection, and the checks that it can be used."""
+"""What can be set for a connection, and the checks that it can be used."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from listeners.connections.credentials import read_password
-from listeners.connections.named import DEFAULT_CONNECTION_STRING, Connections
+from listeners.connections.named import Connection, Connections
 from listeners.connections.spec import ConnectionSpec
-from listeners.connections.strings import parse_connection_string
+from listeners.connections.strings import parse_connection_string, parse_host
 from listeners.connections.tls import tls_context
 from listeners.errors import ConfigurationError, ConnectionStringError
 from listeners.runtime.extras import require_extra
@@ -20,12 +20,17 @@ __all__ = ["ConnectionSettings", "connections_from"]
 
 
 class ConnectionSettings(BaseModel):
-    """One named connection."""
+    """The default connection or a named one."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     connection_string: SecretStr = Field(description="host:port,option=value or a redis:// URL")
+    password: SecretStr | None = Field(default=None, description="the password, if it is not in connection_string")
     password_file: Path | None = Field(default=None, description="a file with the password, such as a mounted Secret")
+    server_name: str | None = Field(
+        default=None,
+        description="the name that the server's certificate must have, if it differs from the host",
+    )
     ca_file: Path | None = Field(
         default=None, description="CA certificates in PEM that verify the server, instead of the system's"
     )
@@ -47,15 +52,23 @@ class ConnectionSettings(BaseModel):
         """Accept a plain connection string, which sets no other option."""
         return {"connection_string": value} if isinstance(value, str) else value
 
-    def spec(self, field: str) -> ConnectionSpec:
-        """Return where and how to connect. Checks the files. Raises ConfigurationError that names what is wrong."""
+    def check_string(self, field: str) -> ConnectionSpec:
+        """Return what the string alone describes. Raises ConnectionStringError."""
         try:
-            spec = parse_connection_string(self.connection_string.get_secret_value())
+            return parse_connection_string(self.connection_string.get_secret_value())
         except ConnectionStringError as error:
             raise ConnectionStringError(error.fix, field=field) from None
+
+    def spec(self, field: str) -> ConnectionSpec:
+        """Return where and how to connect. Checks the files. Raises ConfigurationError that names what is wrong."""
+        spec = self.check_string(field)
         names = ("password_file", "ca_file", "certificate_file", "key_file")
         files = {name: file for name in names if (file := getattr(self, name)) is not None}
         self._check_together(spec, field)
+        if self.password is not None:
+            spec = replace(spec, password=self.password)
+        if self.server_name is not None:
+            spec = replace(spec, server_name=_checked_name(self.server_name, f"{field}.server_name"))
         paths: dict[str, Any] = {name: str(file) for name, file in files.items()}
         stamps = tuple((str(file), file_stamp(file)) for file in files.values())
         spec = replace(spec, **paths, entra=self.entra, files=stamps)
@@ -66,34 +79,45 @@ class ConnectionSettings(BaseModel):
         """Raise ConfigurationError if options contradict each other."""
         if self.entra:
             require_extra("entraid", f"{field}.entra", True)
-        passwords = (spec.password is not None, self.password_file is not None, self.entra)
+        if self.password is not None and not self.password.get_secret_value():
+            raise ConfigurationError(f"{field}.password", None, "It is empty. Give the password, or drop it.")
+        passwords = (spec.password is not None, self.password is not None, self.password_file is not None, self.entra)
         if sum(passwords) > 1:
-            raise ConfigurationError(
-                field, None, "It has more than one of a password in its string, password_file and entra. Keep one."
-            )
+            fix = "It has more than one of a password in its string, password, password_file and entra. Keep one."
+            raise ConfigurationError(field, None, fix)
+        if self.server_name is not None and spec.server_name is not None:
+            raise ConfigurationError(field, None, "It has both server_name and sslHost in its string. Keep one.")
         if (self.certificate_file is None) != (self.key_file is None):
             raise ConfigurationError(field, None, "certificate_file and key_file go together. Give both or neither.")
-        if not spec.tls and (self.entra or self.ca_file is not None or self.certificate_file is not None):
-            raise ConfigurationError(
-                field, None, "ca_file, certificate_file and entra need TLS. Use ssl=True or rediss://."
-            )
+        needing_tls = (self.ca_file, self.certificate_file, self.server_name)
+        if not spec.tls and (self.entra or any(value is not None for value in needing_tls)):
+            fix = "ca_file, certificate_file, server_name and entra need TLS. Use ssl=True or rediss://."
+            raise ConfigurationError(field, None, fix)
+
+
+def _checked_name(name: str, field: str) -> str:
+    try:
+        return parse_host(name)
+    except ConnectionStringError:
+        raise ConfigurationError(field, name, "It is not a host name. Give a name in the certificate.") from None
 
 
 def connections_from(
-    default: SecretStr | None,
+    default: ConnectionSettings | None,
     named: Mapping[str, ConnectionSettings],
     mounted: Mapping[str, ConnectionSettings | ConfigurationError] | None = None,
 ) -> Connections:
     """Return the connections that the settings define. Names ignore case, as environment variables do.
 
-    A connection in the settings takes precedence over a mounted one of the same name. Raises ConfigurationError that
-    names a connection in the settings and what is wrong with it. The error of a mounted one is raised when it is used.
+    Without a default one it is the Redis on this machine. A connection in the settings takes precedence over a mounted
+    one of the same name. Raises ConfigurationError that names a connection in the settings and what is wrong with it.
+    The error of a mounted one is raised when it is used.
     """
-    specs: dict[str, SecretStr | ConnectionSpec | ConfigurationError] = {
+    specs: dict[str, Connection] = {
         name: _spec_or_error(connection, f"connections_dir.{name}") for name, connection in (mounted or {}).items()
     }
     specs |= {name.lower(): connection.spec(f"connections.{name}") for name, connection in named.items()}
-    return Connections(default or SecretStr(DEFAULT_CONNECTION_STRING), specs)
+    return Connections(default.spec("connection") if default is not None else ConnectionSpec(), specs)
 
 
 def _spec_or_error(

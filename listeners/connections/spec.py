@@ -29,9 +29,12 @@ class ConnectionSpec:
     `host` and `port`, or `unix_path`, are a server or any node of a cluster; the server reports which. `others` are
     further nodes. With a `service`, all of them are Sentinels that monitor its primary.
 
-    The other fields cannot be set in a string. `password_file`, `ca_file`, `certificate_file` and `key_file` are read
-    for each new connection. `entra` uses Entra ID tokens. `allowed_hosts` (see `listeners.connections.allowed_hosts`)
-    limits every host that is connected to, including those that Sentinels and cluster nodes report; None sets no limit.
+    `server_name` is the name that every server's certificate must have, if it differs from the host.
+
+    The fields from `password_file` on cannot be set in a string. `password_file`, `ca_file`, `certificate_file` and
+    `key_file` are read for each new connection. `entra` uses Entra ID tokens. `allowed_hosts` (see
+    `listeners.connections.allowed_hosts`) limits every host that is connected to, including those that Sentinels and
+    cluster nodes report; None sets no limit.
     `files` are the stamps of the files when the spec was made (see `listeners.runtime.files.file_stamp`), so a spec
     whose files have been replaced differs from it.
     """
@@ -43,6 +46,7 @@ class ConnectionSpec:
     username: str | None = None
     password: SecretStr | None = field(default=None, repr=False)
     tls: bool = False
+    server_name: str | None = None
     others: tuple[Endpoint, ...] = ()
     service: str | None = None
     sentinel_username: str | None = None

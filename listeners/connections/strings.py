@@ -2,39 +2,29 @@
 
 import ipaddress
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from listeners.connections.azure import PLAIN_PORT, azure_tls_port, is_azure
+from listeners.connections.options import HONOURED, TUNING, check_options, is_true
 from listeners.connections.spec import DEFAULT_PORT, ConnectionSpec, Endpoint
 from listeners.errors import ConnectionStringError
-from listeners.text import closest
 
-__all__ = ["parse_connection_string"]
+__all__ = ["parse_connection_string", "parse_host"]
 
 DEFAULT_TLS_PORT = 6380
 DEFAULT_SENTINEL_PORT = 26379
 MAX_ENDPOINTS = 100
-_TRUE = ("true", "1", "yes")
-_FALSE = ("false", "0", "no")
-_OPTIONS = ("password", "user", "ssl", "defaultDatabase", "serviceName", "sentinelPassword", "sentinelUser")
-
-#: StackExchange.Redis options that are accepted and ignored: they tune that client.
-_IGNORED_OPTIONS = frozenset(
-    {
-        "abortconnect", "allowadmin", "asynctimeout", "channelprefix", "checkcertificaterevocation", "clientname",
-        "configcheckseconds", "configchannel", "connectretry", "connecttimeout", "heartbeatconsistencychecks",
-        "heartbeatinterval", "highintegrity", "includedetailinexceptions", "includeperformancecountersinexceptions",
-        "keepalive", "name", "protocol", "resolvedns", "setclientlibrary", "sslprotocols", "synctimeout", "tiebreaker",
-        "version", "writebuffer",
-    }
-)  # fmt: skip
+MAX_DATABASE = 1_000_000
+_TLS_SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 
 
 def parse_connection_string(connection_string: str) -> ConnectionSpec:
-    """Parse `host:6380,password=...,ssl=True` or a `redis://`, `rediss://`, `unix://` URL.
+    """Parse `host:6380,password=...,ssl=True`, or a URL: `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`.
 
-    Only the options listed here are accepted, so a string cannot set options of the client library.
+    Only known options are accepted, so a string cannot set options of the client library, and each of them has an
+    effect or changes nothing (see `listeners.connections.options`).
     Raises ConnectionStringError, which never shows the string.
     """
     stripped = connection_string.strip()
@@ -46,28 +36,28 @@ def parse_connection_string(connection_string: str) -> ConnectionSpec:
 
 def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
     places, options = _split(connection_string)
-    accepted = {option.lower(): option for option in _OPTIONS}
-    unknown = sorted(set(options) - _IGNORED_OPTIONS - set(accepted))
-    if unknown:
-        # The option is not shown: if a password contains a comma, the text after it looks like an option.
-        contained = next((option for name, option in accepted.items() if name in unknown[0]), None)
-        close = contained or closest(unknown[0], _OPTIONS)
-        hint = f" (did you mean {close}?)" if close else ""
-        raise ConnectionStringError(
-            f"It has an unknown option{hint}. Use {', '.join(_OPTIONS)}. If a password contains a comma, use a "
-            "redis:// URL and write the comma as %2C."
-        )
-    tls = _boolean("ssl", options.get("ssl", "false"))
+    check_options(options)
+    endpoints = [_endpoint(place) for place in places]
+    password = _secret(options.get("password"))
+    if password is None:
+        _check_ports(endpoints[1:] if options else endpoints)  # what options follow is a host
+    tls = any(is_azure(host) and port != PLAIN_PORT for host, port in endpoints)
+    if "ssl" in options:
+        tls = is_true("ssl", options["ssl"])
     service = options.get("servicename") or None
-    default_port = DEFAULT_SENTINEL_PORT if service else DEFAULT_TLS_PORT if tls else DEFAULT_PORT
-    first, *others = [_endpoint(place, default_port) for place in places]
+    server_name = _server_name(options.get("sslhost"), tls)
+    first, *others = [
+        Endpoint(host, port or (DEFAULT_SENTINEL_PORT if service else _default_port(host, tls)))
+        for host, port in endpoints
+    ]
     return ConnectionSpec(
         host=first.host,
         port=first.port,
-        database=_number("defaultDatabase", options.get("defaultdatabase", "0"), 0, 1_000_000),
+        database=_number("defaultDatabase", options.get("defaultdatabase", "0"), 0, MAX_DATABASE),
         username=options.get("user") or None,
-        password=_secret(options.get("password")),
+        password=password,
         tls=tls,
+        server_name=server_name,
         others=tuple(others),
         service=service,
         sentinel_username=options.get("sentineluser") or None,
@@ -82,7 +72,11 @@ def _split(connection_string: str) -> tuple[list[str], dict[str, str]]:
     for part in filter(None, (part.strip() for part in connection_string.split(","))):
         name, equals, value = part.partition("=")
         if equals:
-            options[name.strip().lower()] = value.strip()
+            name = name.strip().lower()
+            if name in options:
+                spelling = HONOURED.get(name) or TUNING.get(name) or "option"
+                raise ConnectionStringError(f"Its {spelling} is given twice. Keep one.")
+            options[name] = value.strip()
         elif places and options:
             # Not another endpoint, which would be shown: it may be the part of a password after a comma.
             raise ConnectionStringError(
@@ -100,72 +94,141 @@ def _split(connection_string: str) -> tuple[list[str], dict[str, str]]:
     return places, options
 
 
+def _check_ports(endpoints: list[tuple[str, int | None]]) -> None:
+    """Raise ConnectionStringError for an endpoint that may be a password: a name without a port.
+
+    It may lack its `password=`, or be all that a Secret holds. Errors and pages show hosts.
+    """
+    for host, port in endpoints:
+        if port is None and not (_is_address(host) or host.lower() == "localhost" or is_azure(host)):
+            raise ConnectionStringError(
+                "It has an endpoint without a port, which is not shown, because it may be a password. Write host:port, "
+                "such as cache:6379, and a password as host:port,password=... instead."
+            )
+
+
+def _default_port(host: str, tls: bool) -> int:
+    azure_port = azure_tls_port(host)
+    if azure_port is not None and (tls or azure_port != DEFAULT_TLS_PORT):
+        return azure_port
+    return DEFAULT_TLS_PORT if tls else DEFAULT_PORT
+
+
+def _server_name(name: str | None, tls: bool) -> str | None:
+    if not name:
+        return None
+    if not tls:
+        raise ConnectionStringError("Its sslHost needs TLS. Add ssl=True, or drop it.")
+    return parse_host(name)
+
+
 def _parse_url(url: str) -> ConnectionSpec:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ConnectionStringError("It is not a valid URL. Use redis://user:password@host:port/database.") from None
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConnectionStringError("Its scheme is unknown. Use redis, rediss or unix.")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = sorted(set(query) - {"db"})
-    if unknown:
-        raise ConnectionStringError("It has an unknown option. A URL accepts only db. Write ? in a password as %3F.")
+    if parts.scheme not in (*_TLS_SCHEMES, "unix"):
+        raise ConnectionStringError(
+            "Its scheme is unknown. Use redis, rediss, valkey, valkeys or unix. Sentinels are written "
+            "sentinel1:26379,sentinel2:26379,serviceName=main."
+        )
     if parts.fragment:
         raise ConnectionStringError("It has a fragment (#), which is not accepted. Write # in a password as %23.")
+    if parts.username and parts.password is None:
+        # Not a user, which would be shown: it may be a password.
+        raise ConnectionStringError(
+            "It has one word before the @. Write a password as redis://:password@host, both as "
+            "redis://user:password@host, and a user without a password as redis://user:@host."
+        )
     username = unquote(parts.username) if parts.username else None
     password = _secret(unquote(parts.password) if parts.password else None)
     if parts.scheme == "unix":
-        if not parts.path.strip("/") or parts.hostname:
+        if not parts.path.strip("/") or parts.hostname or port is not None:
             raise ConnectionStringError("It has no absolute path to a socket. Use unix:///path/to/redis.sock?db=0.")
-        database = _number("db", query.get("db", "0"), 0, 1_000_000)
-        return ConnectionSpec(unix_path=unquote(parts.path), database=database, username=username, password=password)
-    tls = parts.scheme == "rediss"
+        return ConnectionSpec(
+            unix_path=unquote(parts.path), database=_url_database(parts, ""), username=username, password=password
+        )
+    tls = _TLS_SCHEMES[parts.scheme]
+    host = parse_host(parts.hostname or "127.0.0.1")
+    if is_azure(host) and not tls and port != PLAIN_PORT:
+        raise ConnectionStringError(
+            "Azure serves TLS there, so a password would be sent in plain text. Use rediss://, or name port "
+            f"{PLAIN_PORT} if plain text is enabled on it."
+        )
+    default_port = azure_tls_port(host) or DEFAULT_PORT
     return ConnectionSpec(
-        host=_host(parts.hostname or "127.0.0.1"),
-        port=DEFAULT_PORT if port is None else _number("port", str(port), 1, 65535),
-        database=_number("database", query.get("db") or parts.path.strip("/") or "0", 0, 1_000_000),
+        host=host,
+        port=default_port if port is None else _number("port", str(port), 1, 65535),
+        database=_url_database(parts, parts.path.strip("/")),
         username=username,
         password=password,
         tls=tls,
     )
 
 
+def _url_database(parts: SplitResult, path: str) -> int:
+    """Return the database, which stands in the path or in the option `db`, the only one."""
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name != "db" for name, _ in options):
+        raise ConnectionStringError(
+            "It has an unknown option. A URL accepts only db. Files and the name in the certificate are settings of a "
+            "connection: ca_file, certificate_file, key_file, password_file and server_name. Write ? in a password "
+            "as %3F."
+        )
+    given = [value for value in (path, *(value for _, value in options)) if value]
+    if len(given) > 1:
+        raise ConnectionStringError("Its database is given twice. Keep one: redis://host:port/database.")
+    return _number("database", given[0] if given else "0", 0, MAX_DATABASE)
+
+
 def _secret(value: str | None) -> SecretStr | None:
     return SecretStr(value) if value else None
 
 
-def _endpoint(endpoint: str, default_port: int) -> Endpoint:
+def _endpoint(endpoint: str) -> tuple[str, int | None]:
+    """Return the host, and the port if there is one."""
     match = re.fullmatch(
         r"\[(?P<v6>[^\]:]*:[^\]]+)\](?::(?P<v6port>.*))?|(?P<host>[^:\s]+)(?::(?P<port>.*))?", endpoint
     )
     if match is None:
         raise ConnectionStringError("Its endpoint is not host:port. Use 127.0.0.1:6379 or [::1]:6379.")
     port = match["v6port"] if match["v6"] else match["port"]
-    host = _host(match["v6"] or match["host"])
-    return Endpoint(host, default_port if port is None else _number("port", port, 1, 65535))
+    host = parse_host(match["v6"] or match["host"])
+    return host, None if port is None else _number("port", port, 1, 65535)
 
 
-def _host(host: str) -> str:
-    """Return a host if it is valid. Errors and pages show it, so a misplaced password must not be accepted."""
+def parse_host(host: str) -> str:
+    """Return a host if it is valid. Errors and pages show it, so a misplaced password must not be accepted.
+
+    Raises ConnectionStringError, which does not show it.
+    """
     if ":" in host:
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            raise ConnectionStringError("Its host is not an IPv6 address. Use [::1]:6379.") from None
-    elif not re.fullmatch(r"[\w.-]+", host):
+        if not _is_address(host):
+            raise ConnectionStringError("Its host is not an IPv6 address. Use [::1]:6379.")
+    elif not _is_name(host):
         raise ConnectionStringError("Its host is not a host name. Use host:port or redis://user:password@host:port.")
     return host
+
+
+def _is_name(host: str) -> bool:
+    """Return whether a host can be resolved and be in a certificate, which the encoding of IDNA decides."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return re.fullmatch(r"[\w.-]+", host) is not None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(name: str, value: str, min_value: int, max_value: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value) or not min_value <= int(value) <= max_value:
         raise ConnectionStringError(f"Its {name} is not a whole number from {min_value} to {max_value}.")
     return int(value)
-
-
-def _boolean(name: str, value: str) -> bool:
-    if value.lower() not in _TRUE + _FALSE:
-        raise ConnectionStringError(f"Its {name} is not True or False.")
-    return value.lower() in _TRUE

@@ -17,7 +17,7 @@ from listeners.functions.app import App
 from listeners.functions.mistakes import mistake_location
 from listeners.functions.triggers import parse_declaration
 from listeners.runtime.logs import steady_logger
-from listeners.text import describe_exception, printable
+from listeners.text import describe_exception, printable, syntax_problem
 
 __all__ = ["load_app"]
 
@@ -186,7 +186,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:
-        raise AppLoadError("app", str(path), f"It does not parse: {str(error).splitlines()[0]}.") from None
+        raise AppLoadError("app", str(path), f"It does not parse: {syntax_problem(error)}.") from None
     if not isinstance(declared, dict) or not isinstance(declared.get("functions"), dict) or not declared["functions"]:
         raise AppLoadError("app", str(path), "It needs `functions:` with a handler, a type and parameters for each.")
     unknown = sorted(str(key) for key in set(declared) - {"name", "functions"})

@@ -255,8 +255,10 @@ def parse_declaration(type_name: object, parameters: Mapping[str, Any], siblings
     cls = _TYPES.get(str(type_name).lower())
     if cls is None:
         names = [known.type_name for known in (PubSubTrigger, ListTrigger, StreamTrigger)]
-        fix = f"{did_you_mean(str(type_name), names)}Use one of {', '.join(names)}."
-        raise ConfigurationError("type", type_name, fix)
+        hint = did_you_mean(str(type_name), names)
+        # Anything else may be a misplaced password or connection string.
+        shown = type_name if hint or type_name == "" or re.fullmatch(r"[A-Za-z]*Trigger", str(type_name)) else None
+        raise ConfigurationError("type", shown, f"{hint}Use one of {', '.join(names)}.")
     return parse_trigger(cls, parameters, to_camel, siblings)
 
 

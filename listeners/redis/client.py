@@ -12,6 +12,7 @@ from redis.asyncio.client import PubSub
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
 from listeners.keys import key_slot
+from listeners.redis.dialer import HandshakeError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
 from listeners.redis.pinned_connections import PinnedConnections
 from listeners.redis.scripts import Script
@@ -62,10 +63,16 @@ class Client:
         try:
             info = await self._execute(None, lambda node, _: node.info("server"), "INFO server")
         except (AccessDeniedError, CommandRefusedError) as error:
-            if isinstance(error.__cause__, exceptions.AuthenticationError):
-                raise  # the login failed, not only INFO
+            if isinstance(error.__cause__, exceptions.AuthenticationError | HandshakeError):
+                raise  # there is no connection, so that it was not INFO that was refused
             return ServerInfo()
-        cluster = info.get("redis_mode", info.get("server_mode")) == "cluster"
+        mode = info.get("redis_mode", info.get("server_mode"))
+        if mode == "sentinel":
+            raise CommandRefusedError(
+                f"{self._spec.address} is a Sentinel, which has no keys: add serviceName=..., the name under which it "
+                "monitors the primary, as in sentinel1:26379,sentinel2:26379,serviceName=main"
+            )
+        cluster = mode == "cluster"
         if cluster:
             with translated("CLUSTER SLOTS"):
                 await self._topology.refresh()

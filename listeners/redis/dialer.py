@@ -14,15 +14,22 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from listeners.connections.allowed_hosts import host_matches, is_remote_address
 from listeners.connections.credentials import EntraTokens, PasswordFile, entra_identity
-from listeners.connections.spec import ConnectionSpec
+from listeners.connections.likely_mistakes import likely_mistake
+from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.connections.tls import tls_context
 from listeners.runtime.files import FileWatch, file_stamp
 
-__all__ = ["Dialer"]
+__all__ = ["Dialer", "HandshakeError"]
+
+
+class HandshakeError(ResponseError):
+    """The server refused a command that opens a connection, such as SELECT."""
+
 
 #: After a reply that took more reads, of up to 64 KiB each, its buffer is freed.
 MAX_READS = 16
@@ -40,6 +47,7 @@ class Dialer:
         self.allowed: Callable[[str], bool] | None = None
         if patterns is not None:
             self.allowed = lambda host: host_matches(host, patterns)
+        self.server_name = spec.server_name
         self.credentials = _credentials(spec)
 
     def connection_class(self, *, sentinel: bool = False) -> type[Connection]:
@@ -132,6 +140,22 @@ class _DialedConnection(Connection):
             # Otherwise a connection with an incomplete handshake counts as connected, and the pool hands it out.
             await self.disconnect(nowait=True)
             raise
+        except RedisError as error:
+            problem = self._explained(error)
+            if type(error) is ResponseError:
+                raise HandshakeError(problem) from error
+            error.args = (problem,)
+            raise
+
+    def _explained(self, error: RedisError) -> str:
+        """Return the text of a failed handshake's error, with its address and with the fix of a likely mistake."""
+        problem = str(error)
+        if isinstance(error, RedisTimeoutError) and hasattr(self, "host"):
+            problem = f"{problem.removesuffix(' to server')} to {Endpoint(self.host, self.port)}"
+        fix = likely_mistake(problem, tls=isinstance(self, SSLConnection))
+        if fix and fix not in problem:
+            problem = f"{problem.rstrip('.,? ')}. {fix}"
+        return problem
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send a command. redis-py starts a task per command to bound the write, which only a stalled write needs."""
@@ -175,8 +199,8 @@ class _DialedConnection(Connection):
         arguments = dict(super()._connection_arguments())
         if self._address is not None:
             arguments["host"] = self._address
-            if "ssl" in arguments:
-                arguments["server_hostname"] = self.host
+        if "ssl" in arguments and (self._address is not None or self._dialer.server_name is not None):
+            arguments["server_hostname"] = self._dialer.server_name or self.host
         return arguments
 
 

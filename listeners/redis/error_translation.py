@@ -96,10 +96,12 @@ _REFUSED = re.compile(
 
 
 def _text(error: BaseException) -> str:
-    """Return the text of an error, with the fix if nothing listens at the address."""
+    """Return the text of an error, with the fix if nothing listens at the address, or a replica does."""
     if refused := _REFUSED.search(str(error)):
         return (
             f"connecting to {refused[1]} was refused. Is Redis running there? Its address comes from --connection, "
             "TRIGGERFISH_CONNECTION or the trigger's connection"
         )
+    if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in str(error):
+        return f"{str(error).rstrip('.')}. Give the address of the primary, or those of Sentinels with serviceName=..."
     return str(error) or type(error).__name__

@@ -9,6 +9,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 __all__ = ["Sentinels"]
 
+MAX_SHOWN_NAMES = 5
 Address = tuple[str, int]
 
 
@@ -40,6 +41,9 @@ class Sentinels(Sentinel):
                 address: Address = (state["ip"], state["port"])
                 self._first, self._answer = index, (address, index)
                 return address
+            if masters and not state:
+                names = ", ".join(sorted(map(str, masters))[:MAX_SHOWN_NAMES])
+                errors.append(f"a Sentinel monitors {names}: correct serviceName")
         raise MasterNotFoundError("; ".join([f"no Sentinel reports a primary for {service_name!r}", *errors]))
 
     def distrust(self, address: Address) -> None:

@@ -53,6 +53,8 @@ class Access:
         if self.allowed_hosts:
             spec = parse_connection_string(connection_string.get_secret_value())
             hosts = [endpoint.host for endpoint in spec.endpoints]
+            if spec.server_name is not None:  # a proxy may forward by the name in the handshake
+                hosts.append(spec.server_name)
             if spec.unix_path is None and all(host_matches(host, self.allowed_hosts) for host in hosts):
                 return replace(spec, allowed_hosts=self.allowed_hosts)
         raise ConnectionNotAllowedError(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from listeners.connections.connections_dir import folder_stamp
-from listeners.connections.named import Connections
+from listeners.connections.named import Connection, Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError
@@ -17,8 +17,11 @@ __all__ = ["ConnectionFiles"]
 
 log = steady_logger("triggerfish.scaler")
 
-#: The key for problems with the whole folder, among those by connection name. No file has this name.
+#: The keys for problems with the whole folder and with the default connection, among those by connection name. No file
+#: has these names.
 FOLDER = ""
+DEFAULT = "/"
+_SHOWN_AS = {FOLDER: "connections_dir", DEFAULT: "connection"}
 
 
 class ConnectionFiles:
@@ -34,6 +37,8 @@ class ConnectionFiles:
         self._logged: dict[str, str] = {}
         self._seen: dict[Path, FileStamp] = {}
         self._folder = FileWatch(self._folder_stamp)
+        if settings.connection is not None:
+            settings.connection.spec("connection")
         for name, connection in settings.connections.items():
             connection.spec(f"connections.{name}")
             if limits_of(connection) is not None:
@@ -54,7 +59,8 @@ class ConnectionFiles:
         """Return the access that the settings and files define now. Blocks while reading."""
         problems: dict[str, ConfigurationError] = {}
         limits: dict[str, ConnectionLimits] = {}
-        specs: dict[str, ConnectionSpec | ConfigurationError] = {}
+        specs: dict[str, Connection] = {}
+        default = self._default(problems)
         for name, (field, connection) in self._defined(problems).items():
             try:
                 specs[name] = connection.spec(field)
@@ -64,8 +70,8 @@ class ConnectionFiles:
             except ConfigurationError as error:
                 problems[name] = error
         self._log_changes(problems)
-        problems.pop(FOLDER, None)
-        default = connections_from(self._settings.connection, {}).default
+        for key in (FOLDER, DEFAULT):
+            problems.pop(key, None)
         return Access(Connections(default, {**specs, **problems}), limits)
 
     def use(self, now: Access) -> set[ConnectionSpec]:
@@ -74,6 +80,14 @@ class ConnectionFiles:
         self.access.connections, self.access.limits = now.connections, now.limits
         self._seen = {Path(file): seen for spec in _specs(now) for file, seen in spec.files}
         return before - _specs(now)
+
+    def _default(self, problems: dict[str, ConfigurationError]) -> Connection:
+        """Return the default connection. Adds its error to `problems`."""
+        try:
+            return connections_from(self._settings.connection, {}).default
+        except ConfigurationError as error:
+            problems[DEFAULT] = error
+            return error
 
     def _defined(self, problems: dict[str, ConfigurationError]) -> dict[str, tuple[str, ConnectionSettings]]:
         """Return the readable connections by name, each with its field in errors. Adds other errors to `problems`."""
@@ -102,7 +116,7 @@ class ConnectionFiles:
                 log.warning("unusable connection: %s", text)
                 self._on_broken()
         for name in self._logged.keys() - now.keys():
-            log.info("%s is usable again", name or "connections_dir")
+            log.info("%s is usable again", _SHOWN_AS.get(name, name))
         self._logged = now
 
     def _folder_stamp(self) -> object:
@@ -111,4 +125,5 @@ class ConnectionFiles:
 
 
 def _specs(access: Access) -> set[ConnectionSpec]:
-    return {spec for spec in access.connections.named.values() if isinstance(spec, ConnectionSpec)}
+    connections = (access.connections.default, *access.connections.named.values())
+    return {spec for spec in connections if isinstance(spec, ConnectionSpec)}

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from listeners.errors import ConfigurationError
+from listeners.text import syntax_problem
 
 __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
 
@@ -113,13 +114,14 @@ def _as_sent(metadata: Mapping[str, Any], more: Mapping[str, str], where: str) -
         _check_text(field, value)
         if key.endswith(FROM_ENV):
             fix = f"KEDA sends the value of this variable. Give it with --metadata {key}=VALUE."
-            raise ConfigurationError(field, value, fix)
+            raise ConfigurationError(field, None, fix)
     return {**metadata, **more}
 
 
 def _check_text(field: str, value: object) -> None:
     if not isinstance(value, str):
-        raise ConfigurationError(field, value, "Kubernetes accepts only text here. Put it in quotes.")
+        shown = None if "connection" in field.lower() else value
+        raise ConfigurationError(field, shown, "Kubernetes accepts only text here. Put it in quotes.")
 
 
 def documents(file: Path, field: str) -> list[dict[str, Any]]:
@@ -129,10 +131,10 @@ def documents(file: Path, field: str) -> list[dict[str, Any]]:
     """
     try:
         found = list(yaml.safe_load_all(file.read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(field, str(file), f"It cannot be read: {error}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(field, str(file), f"It is not YAML: {' '.join(str(error).split())}.") from None
+    except OSError as error:
+        raise ConfigurationError(field, str(file), f"It cannot be read: {error.strerror}.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(field, str(file), f"It is not YAML: {syntax_problem(error)}.") from None
     return [one for document in found for one in _items(document) if isinstance(one, dict)]
 
 

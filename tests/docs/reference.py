@@ -54,8 +54,14 @@ def settings_page() -> str:
     ]
     top = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
     lines += ["", "## Top level", "", *_settings_table(top, "")]
-    lines += ["", "## `connections.NAME`", "", _sentence(ConnectionSettings), ""]
-    lines += ["A connection may also be a string, which is then its `connection_string`.", ""]
+    lines += ["", "## `connection` and `connections.NAME`", "", _sentence(ConnectionSettings), ""]
+    lines += [
+        "A connection may also be a string, which is then its `connection_string`. A string and other options may come",
+        "from variables of their own: `TRIGGERFISH_CONNECTION` and `TRIGGERFISH_CONNECTION__PASSWORD`, or",
+        "`TRIGGERFISH_CONNECTIONS__NAME` and `TRIGGERFISH_CONNECTIONS__NAME__PASSWORD`. The default connection,",
+        "`connection`, has the same options except `namespaces` and `key_prefixes`.",
+        "",
+    ]
     lines += _settings_table(ConnectionSettings.model_fields, "connections.NAME.")
     for name, field in Settings.model_fields.items():
         if (section := _section(field)) is not None:

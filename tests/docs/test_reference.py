@@ -33,7 +33,7 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
         section = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
-        if section is None:
+        if section is None or name == "connection":  # which has the options of a named one
             yield f"{prefix}{name}"
         else:
             yield from _settings(section, f"{prefix}{name}.{'NAME.' if section is ConnectionSettings else ''}")

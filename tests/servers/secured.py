@@ -11,11 +11,11 @@ __all__ = ["Secured"]
 
 
 class Secured:
-    """A Redis that also has a TLS port, with the certificates in `folder`."""
+    """A Redis that also has a TLS port, with the certificates in `folder`, for `hosts` or for this machine."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, hosts: tuple[str, ...] = ()) -> None:
         self.folder = folder
-        self.authority = Authority().write(folder)
+        self.authority = Authority().write(folder, *hosts)
         self.tls_port = free_port()
         files = ("--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--tls-ca-cert-file", "ca.crt")
         paths = [str(folder / part) if "." in part else part for part in files]

@@ -174,4 +174,6 @@ def _summary(metadata: dict[str, str]) -> str:
     """Describe what a trigger reads, without values that may be secret."""
     folded = {key.lower(): value for key, value in metadata.items()}
     read = folded.get("keys") or folded.get("channel") or ""
-    return " ".join(word for word in (folded.get("type", "no type"), read, folded.get("function", "")) if word)
+    kind = folded.get("type", "")
+    kind = kind if kind.lower().endswith("trigger") and kind.isalpha() else "no known type"
+    return " ".join(word for word in (kind, read, folded.get("function", "")) if word)

@@ -72,7 +72,10 @@ def up(
     )
     os.environ |= {"TRIGGERFISH_LOG": log_level, "TRIGGERFISH_LOG_FORMAT": log_format}  # for the processes
     if connection is not None:
-        os.environ["TRIGGERFISH_CONNECTION"] = connection  # for the processes; their command line would show a password
+        # For the processes, whose command line would show a password. As a flag, it replaces all of the connection.
+        for variable in [name for name in os.environ if name.upper().startswith("TRIGGERFISH_CONNECTION__")]:
+            del os.environ[variable]
+        os.environ["TRIGGERFISH_CONNECTION"] = connection
     asyncio.run(_run(LocalApp(app, load_app(app), settings, config, log_format), live=on_terminal))
 
 

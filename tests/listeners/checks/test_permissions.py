@@ -9,7 +9,6 @@ from pydantic import SecretStr
 
 from listeners.checks.check import acl_commands, check
 from listeners.connections.named import Connections
-from listeners.connections.strings import parse_connection_string
 from listeners.dead_letters.letters import DeadLetter
 from listeners.dead_letters.store import DeadLetters
 from listeners.functions.triggers import PubSubTrigger
@@ -164,7 +163,7 @@ async def explain(connections: Connections, app: App) -> None:
 
 async def requeue(connections: Connections, app: App) -> int:
     """Requeue every dead letter as `triggerfish dead` does. Returns how many."""
-    client = Client(parse_connection_string(connections.default.get_secret_value()), "test")
+    client = Client(connections.resolve(next(iter(app.functions.values())).trigger), "test")
     number = 0
     for function in app.functions.values():
         if not isinstance(function.trigger, PubSubTrigger):

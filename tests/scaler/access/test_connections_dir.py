@@ -140,11 +140,11 @@ BROKEN = {
     "empty": b"\n",
     "YAML": f"connection_string: [{SECRET}".encode(),
     "a list": f"# - \n- {SECRET}".encode(),
-    "a field": f"connection_string: h\n{SECRET}: x".encode(),
-    "a value": f"connection_string: h\nentra: {SECRET}".encode(),
+    "a field": f"connection_string: h:1\n{SECRET}: x".encode(),
+    "a value": f"connection_string: h:1\nentra: {SECRET}".encode(),
     "no string": f"password_file: {SECRET}".encode(),
     "bytes": b"\xff" + SECRET.encode(),
-    "a file": b"connection_string: h\npassword_file: /missing",
+    "a file": b"connection_string: h:1\npassword_file: /missing",
 }
 
 
@@ -233,7 +233,7 @@ async def connection_ids(client: redis.asyncio.Redis) -> set[str]:
     return {one["id"] for one in await client.client_list() if one["name"] == "triggerfish:scaler"}
 
 
-LIMITED = "connection_string: h\nnamespaces: [shop]\n"
+LIMITED = "connection_string: h:1\nnamespaces: [shop]\n"
 
 
 def test_limits_need_trusted_namespaces(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_an_allowed_host(reachable: Server, address: str) -> None:
         "unix:///r.sock",
         "unix://ann:{secret}@/r.sock",
         HERE + ":{port},elsewhere.example:{port}",
-        HERE + ":{port},elsewhere.example,serviceName=main",
+        HERE + ":{port},elsewhere.example:26379,serviceName=main",
     ],
 )
 async def test_other_hosts(reachable: Server, names: FakeResolver, string: str) -> None:
