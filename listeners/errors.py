@@ -26,6 +26,7 @@ Only `listeners.redis.error_translation` turns errors of redis-py into SourceErr
 """
 
 import math
+import reprlib
 
 __all__ = [
     "AccessDeniedError",
@@ -51,6 +52,11 @@ __all__ = [
 ]
 
 MAX_SHOWN_CHARACTERS = 120
+#: Beyond these numbers of levels, items and characters nothing would be shown.
+_SHORT_REPR = reprlib.Repr()
+_SHORT_REPR.maxlevel = 3
+_SHORT_REPR.maxlist = _SHORT_REPR.maxtuple = _SHORT_REPR.maxdict = _SHORT_REPR.maxset = 30
+_SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 3 * MAX_SHOWN_CHARACTERS
 
 
 class TriggerfishError(Exception):
@@ -82,8 +88,11 @@ class ConfigurationError(TriggerfishError):
 
 
 def _shown(value: object) -> str:
-    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log."""
-    shown = repr(value)
+    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log.
+
+    Not even its making may grow with the value, as a few nested lists that contain each other are millions of values.
+    """
+    shown = _SHORT_REPR.repr(value)
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
 
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 from yaml import YAMLError
 
@@ -22,6 +22,7 @@ from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError
+from listeners.runtime.bounded_yaml import load_yaml
 from listeners.settings import HostSettings
 from listeners.text import did_you_mean
 
@@ -147,7 +148,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order of precedence: flags, environment, file."""
-        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
+        from_file = load_yaml(cls.file.read_text("utf-8")) if cls.file is not None else None
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, from_file or {}))
 
     def redis_connections(self) -> Connections:
         """Return the connections that triggers may name. Raises ConfigurationError for an unusable one."""

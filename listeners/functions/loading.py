@@ -16,6 +16,7 @@ from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.mistakes import mistake_location
 from listeners.functions.triggers import parse_declaration
+from listeners.runtime.bounded_yaml import load_yaml
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception, printable
 
@@ -182,7 +183,7 @@ def _handler(field: str, reference: object) -> Callable[..., Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         source = path.read_text()
-        declared = json.loads(source) if path.suffix == ".json" else yaml.safe_load(source)
+        declared = json.loads(source) if path.suffix == ".json" else load_yaml(source)
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:
