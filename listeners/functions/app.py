@@ -201,6 +201,9 @@ class App:
         if name in self.functions:
             raise BindingError("function", name, "Another function in this app has this name. Rename one of them.")
         binding = bind(handler)
+        if binding.field is not None and not isinstance(trigger, StreamTrigger):
+            fix = f"{name} takes a field of a stream entry, and a {trigger.type_name} has no fields. Remove FromField."
+            raise BindingError("FromField", binding.field, fix)
         at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
         if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1 and not at_most_once:
             raise BindingError(
