@@ -27,6 +27,7 @@ Only `listeners.redis.error_translation` turns errors of redis-py into SourceErr
 
 import math
 import reprlib
+from typing import Self
 
 __all__ = [
     "AccessDeniedError",
@@ -52,6 +53,8 @@ __all__ = [
 ]
 
 MAX_SHOWN_CHARACTERS = 120
+#: How many further mistakes the text of an error names.
+MAX_OTHERS = 20
 #: Beyond these numbers of levels, items and characters nothing would be shown.
 _SHORT_REPR = reprlib.Repr()
 _SHORT_REPR.maxlevel = 3
@@ -67,14 +70,35 @@ class ConfigurationError(TriggerfishError):
     """A declaration or setting is invalid. The message names the field, the value and the fix.
 
     `field` is the parameter, setting or option. `value` is the given value (never a secret; None: no value to show).
-    `fix` is one or more sentences: what is wrong, and how to correct it.
+    `fix` is one or more sentences: what is wrong, and how to correct it. `others` are further mistakes that were found
+    in the same place, so that all can be corrected at once.
     """
 
     def __init__(self, field: str, value: object, fix: str) -> None:
         self.field = field
         self.value = value
         self.fix = fix
+        self.others: tuple[ConfigurationError, ...] = ()
         super().__init__(self._text())
+
+    @classmethod
+    def within(cls, place: str, error: "ConfigurationError") -> Self:
+        """Return an error and the others that it has as errors of this class, for fields of a place."""
+        first, *others = (cls(f"{place}.{one.field}", one.value, one.fix) for one in (error, *error.others))
+        first.add_others([*others])
+        return first
+
+    @staticmethod
+    def combined(errors: "list[ConfigurationError]") -> "ConfigurationError":
+        """Return the first error, with the others."""
+        errors[0].add_others(errors[1:])
+        return errors[0]
+
+    def add_others(self, others: "list[ConfigurationError]") -> None:
+        """Add mistakes, with the others that they have."""
+        for other in others:
+            self.others += (other, *other.others)
+        self.args = (self._text(),)
 
     def add_hint(self, hint: str) -> None:
         """Add a sentence that helps to find the mistake to the fix."""
@@ -82,6 +106,12 @@ class ConfigurationError(TriggerfishError):
         self.args = (self._text(),)
 
     def _text(self) -> str:
+        texts = [self._own_text(), *(f"Also, {other._own_text()}" for other in self.others[:MAX_OTHERS])]
+        if len(self.others) > MAX_OTHERS:
+            texts.append(f"And {len(self.others) - MAX_OTHERS} more.")
+        return " ".join(texts)
+
+    def _own_text(self) -> str:
         if self.value is None:
             return f"{self.field}: {self.fix}"
         return f"invalid {self.field} {_shown(self.value)}: {self.fix}"

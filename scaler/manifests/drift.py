@@ -123,4 +123,4 @@ def _parse_trigger(parameters: Mapping[str, Any], where: str) -> ScaledTrigger:
     try:
         return read_metadata({str(key): text_of(value) for key, value in parameters.items()})
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}.{error.field}", error.value, error.fix) from None
+        raise ConfigurationError.within(where, error) from None

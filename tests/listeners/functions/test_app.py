@@ -138,7 +138,7 @@ def test_two_functions_with_the_same_name() -> None:
     app = App()
     app.list_trigger(keys="a")(handle)
     with pytest.raises(BindingError, match=r"^invalid function 'handle': Another function in this app has this name\."):
-        app.list_trigger(keys="b")(handle)
+        app.add(lambda message: None, ListTrigger(keys=("b",)), "handle")
     assert [function.trigger.reads for function in app.functions.values()] == ["list a"]
 
 
