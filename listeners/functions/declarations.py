@@ -33,12 +33,16 @@ _OTHER_NAMES = {
     "pendingentriescount": "messages_per_worker",
     "activationlistlength": "activationMessages",
     "activationlagcount": "activationMessages",
+    "activationstreamlength": "activationMessages",
+    "connectionstringsetting": "connection",
     **dict.fromkeys(
         ("address", "addresses", "host", "hosts", "port", "ports", "username", "password", "database", "databaseindex",
-         "ssl", "tls", "sentinelmaster", "sentinelusername", "sentinelpassword"),
+         "ssl", "tls", "sentinelmaster", "sentinelusername", "sentinelpassword", "ca", "cert", "keypassword"),
         "connection",
     ),
 }  # fmt: skip
+#: Names in function.json that need no counterpart.
+_SUPERFLUOUS = ("name", "direction", "scriptfile", "entrypoint")
 #: Which type of trigger a name belongs to, where the type itself is missing.
 _TYPICAL: dict[str, type[Trigger]] = {
     "channel": PubSubTrigger,
@@ -139,6 +143,8 @@ def _unknown_names(
         reason = f"A {cls.type_name} has no such option."
         if name in known:
             fix = f"Did you mean {name}? {_NOTES.get(ours, reason).format(name=name)}"
+        elif folded(spelling) in _SUPERFLUOUS:
+            fix = f"{reason} Remove it: nothing depends on it here."
         elif listed:
             fix = f"{did_you_mean(spelling, known)}{reason}"
         else:

@@ -23,7 +23,8 @@ CALL_SECONDS = 5.0
 #: How long to wait for a message on StreamIsActive.
 LISTEN_SECONDS = 1.0
 SERVICE = "externalscaler.ExternalScaler"
-MAX_CHARACTERS = 500
+#: As much as the scaler answers: all mistakes of a trigger are in one text.
+MAX_CHARACTERS = 1000
 #: Statuses that mean the scaler cannot be reached: GetMetricSpec, the first call, never waits for Redis.
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEEDED.name)
 

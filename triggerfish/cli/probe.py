@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["probe"]
 
 DEFAULT_NAMESPACE = "default"
-MAX_CELL_CHARACTERS = 500
+MAX_CELL_CHARACTERS = 1000
 
 AddressArgument = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="The scaler's gRPC address: host:6000.", show_default=False)

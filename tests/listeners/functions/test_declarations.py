@@ -33,6 +33,7 @@ def mistakes(type_name: object, **parameters: Any) -> dict[str, str]:
         ("pendingEntriesCount", "messagesPerWorker"),
         ("activationListLength", "activationMessages"),
         ("databaseIndex", "connection"),
+        ("connectionStringSetting", "connection"),
         ("password", "connection"),
         ("sentinelMaster", "connection"),
     ],
@@ -42,6 +43,13 @@ def test_names_of_other_systems(name: str, ours: str) -> None:
     found = mistakes("RedisListTrigger", **{name: "5"}, **({} if ours == "keys" else {"keys": "k"}))
     assert list(found) == [name]
     assert found[name].startswith(f"Did you mean {ours}? ")
+
+
+def test_names_without_a_counterpart() -> None:
+    """What function.json has and nothing here needs is to be removed."""
+    found = mistakes("RedisListTrigger", keys="k", name="message", direction="in")
+    assert list(found) == ["name", "direction"]
+    assert all(fix.endswith("Remove it: nothing depends on it here.") for fix in found.values())
 
 
 def test_all_mistakes_at_once() -> None:
