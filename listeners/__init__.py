@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from listeners.errors import Reject as Reject
     from listeners.errors import Retry as Retry
     from listeners.errors import TriggerfishError as TriggerfishError
+    from listeners.functions.annotations import FromField as FromField
     from listeners.functions.app import App as App
+    from listeners.functions.entries import Fields as Fields
     from listeners.functions.entries import RedisMessage as RedisMessage
     from listeners.host.host import Host as Host
     from listeners.settings import HostSettings as HostSettings
@@ -34,6 +36,8 @@ _MODULES = {
     "App": "listeners.functions.app",
     "ConfigurationError": "listeners.errors",
     "Connections": "listeners.connections.named",
+    "Fields": "listeners.functions.entries",
+    "FromField": "listeners.functions.annotations",
     "Host": "listeners.host.host",
     "HostSettings": "listeners.settings",
     "RedisMessage": "listeners.functions.entries",
@@ -47,6 +51,8 @@ __all__ = [
     "App",
     "ConfigurationError",
     "Connections",
+    "Fields",
+    "FromField",
     "Host",
     "HostSettings",
     "RedisMessage",

@@ -27,6 +27,8 @@ Only `listeners.redis.error_translation` turns errors of redis-py into SourceErr
 
 import math
 import re
+import reprlib
+from typing import Self
 
 from listeners.text import may_hold_connection_string
 
@@ -56,6 +58,13 @@ __all__ = [
 MAX_SHOWN_CHARACTERS = 120
 #: Takes the place of a text that may be a misplaced connection string.
 NOT_SHOWN = "(not shown, because it may contain a password)"
+#: How many further mistakes the text of an error names.
+MAX_OTHERS = 20
+#: Beyond these numbers of levels, items and characters nothing would be shown.
+_SHORT_REPR = reprlib.Repr()
+_SHORT_REPR.maxlevel = 3
+_SHORT_REPR.maxlist = _SHORT_REPR.maxtuple = _SHORT_REPR.maxdict = _SHORT_REPR.maxset = 30
+_SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 3 * MAX_SHOWN_CHARACTERS
 
 
 class TriggerfishError(Exception):
@@ -66,14 +75,35 @@ class ConfigurationError(TriggerfishError):
     """A declaration or setting is invalid. The message names the field, the value and the fix.
 
     `field` is the parameter, setting or option. `value` is the given value (never a secret; None: no value to show).
-    `fix` is one or more sentences: what is wrong, and how to correct it.
+    `fix` is one or more sentences: what is wrong, and how to correct it. `others` are further mistakes that were found
+    in the same place, so that all can be corrected at once.
     """
 
     def __init__(self, field: str, value: object, fix: str) -> None:
         self.field = field
         self.value = value
         self.fix = fix
+        self.others: tuple[ConfigurationError, ...] = ()
         super().__init__(self._text())
+
+    @classmethod
+    def within(cls, place: str, error: "ConfigurationError") -> Self:
+        """Return an error and the others that it has as errors of this class, for fields of a place."""
+        first, *others = (cls(f"{place}.{one.field}", one.value, one.fix) for one in (error, *error.others))
+        first.add_others([*others])
+        return first
+
+    @staticmethod
+    def combined(errors: "list[ConfigurationError]") -> "ConfigurationError":
+        """Return the first error, with the others."""
+        errors[0].add_others(errors[1:])
+        return errors[0]
+
+    def add_others(self, others: "list[ConfigurationError]") -> None:
+        """Add mistakes, with the others that they have."""
+        for other in others:
+            self.others += (other, *other.others)
+        self.args = (self._text(),)
 
     def add_hint(self, hint: str) -> None:
         """Add a sentence that helps to find the mistake to the fix."""
@@ -81,6 +111,12 @@ class ConfigurationError(TriggerfishError):
         self.args = (self._text(),)
 
     def _text(self) -> str:
+        texts = [self._own_text(), *(f"Also, {other._own_text()}" for other in self.others[:MAX_OTHERS])]
+        if len(self.others) > MAX_OTHERS:
+            texts.append(f"And {len(self.others) - MAX_OTHERS} more.")
+        return " ".join(texts)
+
+    def _own_text(self) -> str:
         # No option has such a name; a connection string in place of one does.
         field = NOT_SHOWN if re.search(r"[,@=]|://", self.field) else self.field
         if self.value is None:
@@ -89,8 +125,11 @@ class ConfigurationError(TriggerfishError):
 
 
 def _shown(value: object) -> str:
-    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log."""
-    shown = repr(value)
+    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log.
+
+    Not even its making may grow with the value, as a few nested lists that contain each other are millions of values.
+    """
+    shown = _SHORT_REPR.repr(value)
     if may_hold_connection_string(shown):
         return NOT_SHOWN
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."

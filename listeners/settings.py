@@ -44,8 +44,8 @@ class HostSettings(BaseModel):
         default=2 * 1024 * 1024,
         ge=1,
         le=512 * 1024 * 1024,
-        description="size of an entry, in bytes, above which a function that takes a dict, a pydantic model or a "
-        "dataclass rejects it: validation cannot be interrupted, and takes a multiple of the entry's memory",
+        description="size of an entry, in bytes, above which a function rejects it, unless it takes a RedisMessage, "
+        "str or bytes without validators: validation cannot be interrupted, and takes a multiple of the entry's memory",
     )
     http_port: int | None = Field(
         default=None, ge=0, le=65535, description="port for /metrics, /livez and /readyz; not served by default"

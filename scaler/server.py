@@ -182,4 +182,4 @@ def _parse_declared(name: str, given: Mapping[str, Any]) -> ScaledTrigger:
     try:
         return read_metadata(metadata)
     except ConfigurationError as error:
-        raise ConfigurationError(f"triggers.{name}.{error.field}", error.value, error.fix) from None
+        raise ConfigurationError.within(f"triggers.{name}", error) from None

@@ -4,17 +4,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 from yaml import YAMLError
 
@@ -23,6 +23,7 @@ from listeners.connections.connections_dir import read_folder
 from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings, connections_from
 from listeners.errors import ConfigurationError
+from listeners.runtime.bounded_yaml import load_yaml
 from listeners.settings import HostSettings
 from listeners.text import did_you_mean, syntax_problem
 
@@ -150,7 +151,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order of precedence: flags, environment, file."""
-        return (init_settings, _Environment(settings_cls), YamlConfigSettingsSource(settings_cls, yaml_file=cls.file))
+        from_file = load_yaml(cls.file.read_text("utf-8")) if cls.file is not None else None
+        return (init_settings, _Environment(settings_cls), InitSettingsSource(settings_cls, from_file or {}))
 
     def redis_connections(self) -> Connections:
         """Return the connections that triggers may name. Raises ConfigurationError for an unusable one."""
@@ -209,14 +211,26 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
 
 def _check_variables() -> None:
     """Raise ConfigurationError for a variable with our prefix that no setting reads, without its value."""
-    names = {f"{PREFIX}{name.replace('.', '__').upper()}" for name in _names(Settings)} | OTHER_VARIABLES
+    names = {f"{PREFIX}{name.replace('.', '__').upper()}" for name in _names(Settings)}
+    sections = {
+        f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if _has_parts(field.annotation)
+    }
     for given, value in os.environ.items():
         variable = given.upper()
-        section = variable.partition("__")[0]
-        if not variable.startswith(PREFIX) or section in names or _of_a_service(variable, value):
+        section, _, part = variable.partition("__")
+        # The case of the other variables matters, as the command line reads them.
+        read = section in sections if part else variable in names or given in OTHER_VARIABLES
+        if not variable.startswith(PREFIX) or read or _of_a_service(variable, value):
             continue
-        fix = f"{did_you_mean(variable, names)}There is no such setting. Correct or unset the variable."
+        fix = (
+            f"{did_you_mean(variable, names | OTHER_VARIABLES)}There is no such setting. Correct or unset the variable."
+        )
         raise ConfigurationError(given, None, fix)
+
+
+def _has_parts(annotation: object) -> bool:
+    """Return whether a setting is a section, or named settings, of which a variable may set one."""
+    return get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
 
 
 def _of_a_service(variable: str, value: str) -> bool:

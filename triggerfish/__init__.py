@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from listeners import App as App
     from listeners import ConfigurationError as ConfigurationError
     from listeners import Connections as Connections
+    from listeners import Fields as Fields
+    from listeners import FromField as FromField
     from listeners import Host as Host
     from listeners import HostSettings as HostSettings
     from listeners import RedisMessage as RedisMessage
@@ -30,6 +32,8 @@ __all__ = [
     "App",
     "ConfigurationError",
     "Connections",
+    "Fields",
+    "FromField",
     "Host",
     "HostSettings",
     "RedisMessage",

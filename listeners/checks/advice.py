@@ -1,5 +1,5 @@
 """Find what may lose or repeat entries or stop an app: eviction, no persistence, a former primary that still accepts
-writes, denied commands.
+writes, denied commands, functions that take each other's entries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,13 +9,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from listeners.errors import AccessDeniedError, CommandRefusedError
-from listeners.functions.triggers import PubSubTrigger, Trigger
+from listeners.functions.app import Function
+from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger
 from listeners.redis.acl import SampleCommand
 from listeners.redis.error_translation import translate, translated
 from listeners.redis.server_info import ServerInfo
 from listeners.text import decode
 
-__all__ = ["denied_commands", "server_advice"]
+__all__ = ["denied_commands", "server_advice", "shared_entries"]
 
 #: The commands of a transaction, which cannot be queued in one.
 TRANSACTION = ("MULTI", "EXEC", "DISCARD")
@@ -37,6 +38,28 @@ async def server_advice(client: Redis, triggers: Iterable[Trigger], *, under_sen
             )
         )
     return [text for text in advice if text]
+
+
+def shared_entries(function: Function, others: Iterable[Function]) -> list[str]:
+    """Return a warning for each other function on the same Redis that takes entries from what this one reads."""
+    trigger = function.trigger
+    if isinstance(trigger, PubSubTrigger):
+        return []
+    warnings: list[str] = []
+    for other in others:
+        both = [] if isinstance(other.trigger, PubSubTrigger) else [k for k in trigger.keys if k in other.trigger.keys]
+        if not both or trigger.kind != other.trigger.kind:
+            continue
+        fix = "Use one function, or have the producer push to a list for each"
+        if isinstance(trigger, StreamTrigger) and isinstance(other.trigger, StreamTrigger):
+            if trigger.consumer_group != other.trigger.consumer_group:
+                continue
+            fix = f"They are both in the group {trigger.consumer_group!r}: give each its own consumer_group"
+        warnings.append(
+            f"{function.name} and {other.name} both read {' '.join(map(repr, both))}, so each gets only a part of the "
+            f"entries. {fix}"
+        )
+    return warnings
 
 
 def _eviction_advice(policy: str | None, *, keeps_entries: bool, has_lease: bool) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry
 
-from listeners.checks.advice import denied_commands, server_advice
+from listeners.checks.advice import denied_commands, server_advice, shared_entries
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
@@ -57,11 +57,16 @@ async def _check_each(app: App, connections: Connections, settings: HostSettings
     """Check the triggers one after another."""
     specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
     advised: set[ConnectionSpec] = set()
+    before: list[Function] = []
     for function in app.functions.values():
         spec = specs[function.name]
         try:
             detail = await _describe(function, spec, settings, app.name)
             broken, warnings = await _permissions(function, spec, app.name)
+            warnings += shared_entries(
+                function, [other for other in before if specs[other.name].address == spec.address]
+            )
+            before.append(function)
             if spec not in advised:
                 sharing = [other for other in app.functions.values() if specs[other.name] == spec]
                 warnings += await _advice(spec, sharing)

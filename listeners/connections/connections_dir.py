@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from listeners.connections.settings import ConnectionSettings
 from listeners.errors import ConfigurationError
+from listeners.runtime.bounded_yaml import load_yaml
 from listeners.runtime.files import FileStamp, file_stamp, read_file
 
 __all__ = ["folder_stamp", "read_folder"]
@@ -71,7 +72,7 @@ def _read(file: Path, field: str) -> ConnectionSettings:
     if not re.match(r"[{#]|\w+:(\s|$)", text):
         return ConnectionSettings.model_validate(text)
     try:
-        return ConnectionSettings.model_validate(yaml.safe_load(text))
+        return ConnectionSettings.model_validate(load_yaml(text))
     except yaml.YAMLError:
         raise ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.") from None
     except ValidationError as error:

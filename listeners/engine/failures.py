@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from pydantic import ValidationError
 
 from listeners.engine.settlement import Failure, Outcome, Settlement
-from listeners.functions.binding import MAX_DESCRIBED_ERRORS
+from listeners.functions.conversion import MAX_DESCRIBED_ERRORS
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from listeners.runtime.code_locations import raised_at
 from listeners.runtime.logs import steady_logger

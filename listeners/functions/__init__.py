@@ -1,7 +1,10 @@
 """Functions and triggers: what an app declares, and what its functions receive.
 
 - `app`: App, its decorators, and the functions that they register
-- `binding`: how entries become a function's argument
+- `annotations`: takes annotations apart
+- `binding`: how a function is called
+- `conversion`: how an entry becomes a value of a type
+- `declarations`: reads triggers from decorators, files and metadata
 - `entries`: entries, messages and settlements
 - `loading`: loads an app from a file, a module or a declaration
 - `mistakes`: where in the user's code an import failed

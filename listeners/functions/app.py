@@ -1,11 +1,13 @@
 """Apps: functions and their triggers, registered by decorators."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from listeners.errors import BindingError
+from listeners.errors import BindingError, ConfigurationError
 from listeners.functions.binding import Binding, bind, function_name
+from listeners.functions.declarations import parse_trigger
 from listeners.functions.triggers import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CALL_TIMEOUT_SECONDS,
@@ -19,12 +21,13 @@ from listeners.functions.triggers import (
     PubSubTrigger,
     StreamTrigger,
     Trigger,
-    parse_trigger,
 )
 
 __all__ = ["App", "Function"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 #: The name of an app that neither its code nor the file that it is loaded from has named.
 DEFAULT_NAME = "app"
 
@@ -37,6 +40,30 @@ class Function:
     handler: Callable[..., Any]
     trigger: Trigger
     binding: Binding
+
+
+def _declares(cls: type[Trigger]) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
+    """Make a method, which has the signature and the documentation, a decorator for a type of trigger.
+
+    It takes each parameter in all of Azure Functions' spellings, and explains mistakes that Python calls a TypeError.
+    """
+
+    def declare(documented: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+        name = documented.__name__
+        first = next(field for field, info in cls.model_fields.items() if info.is_required())
+
+        @functools.wraps(documented)
+        def decorator(app: "App", *unnamed: object, **given: object) -> object:
+            if unnamed and callable(unnamed[0]):
+                fix = f"It needs parameters: @app.{name}({first}=...)."
+                raise ConfigurationError(name, function_name(unnamed[0]), fix)
+            if unnamed:
+                raise ConfigurationError(name, None, f"Name each parameter: @app.{name}({first}=...).")
+            return app._register(cls, {spelling: value for spelling, value in given.items() if value is not None})
+
+        return cast("Callable[Parameters, Returned]", decorator)
+
+    return declare
 
 
 class App:
@@ -61,6 +88,7 @@ class App:
         """Name an app that has no name yet, after the file or module that it is loaded from."""
         self._name = self._name or name
 
+    @_declares(ListTrigger)
     def list_trigger(
         self,
         *,
@@ -102,8 +130,9 @@ class App:
             BindingError: Raised when the decorator is applied. The function cannot be called with what the trigger
                 delivers, or its name is already in use in this app.
         """
-        return self._register(ListTrigger, _given(locals()))
+        raise NotImplementedError  # _declares replaces it
 
+    @_declares(StreamTrigger)
     def stream_trigger(
         self,
         *,
@@ -148,8 +177,9 @@ class App:
             BindingError: Raised when the decorator is applied. The function cannot be called with what the trigger
                 delivers, or its name is already in use in this app.
         """
-        return self._register(StreamTrigger, _given(locals()))
+        raise NotImplementedError  # _declares replaces it
 
+    @_declares(PubSubTrigger)
     def pubsub_trigger(
         self,
         *,
@@ -184,7 +214,7 @@ class App:
             BindingError: Raised when the decorator is applied. The function cannot be called with what the trigger
                 delivers, or its name is already in use in this app.
         """
-        return self._register(PubSubTrigger, _given(locals()))
+        raise NotImplementedError  # _declares replaces it
 
     def add(self, handler: Callable[..., Any], trigger: Trigger, name: str | None = None) -> None:
         """Register a function for a trigger, as the decorators do.
@@ -199,8 +229,16 @@ class App:
         """
         name = name or function_name(handler)
         if name in self.functions:
-            raise BindingError("function", name, "Another function in this app has this name. Rename one of them.")
+            fix = "Another function in this app has this name. Rename one of them."
+            if self.functions[name].handler is handler:
+                fix = (
+                    "It has a trigger already. Give that several keys, or define a second function that calls this one."
+                )
+            raise BindingError("function", name, fix)
         binding = bind(handler)
+        if binding.field is not None and not isinstance(trigger, StreamTrigger):
+            fix = f"{name} takes a field of a stream entry, and a {trigger.type_name} has no fields. Remove FromField."
+            raise BindingError("FromField", binding.field, fix)
         at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
         if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1 and not at_most_once:
             raise BindingError(
@@ -218,8 +256,3 @@ class App:
             return function
 
         return decorate
-
-
-def _given(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a decorator, without `self` and those that are None."""
-    return {name: value for name, value in arguments.items() if name != "self" and value is not None}

@@ -1,24 +1,21 @@
-"""Binding: how entries become a function's argument, decided once per function from its annotation."""
+"""Binding: how a function is called, decided once from its parameter."""
 
 import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from listeners.errors import BindingError, Reject
-from listeners.functions.entries import Entry, RedisMessage
+from listeners.errors import BindingError
+from listeners.functions.annotations import FromField, type_name, unwrapped
+from listeners.functions.conversion import Converter, conversion
+from listeners.functions.entries import RedisMessage
 
-__all__ = ["MAX_DESCRIBED_ERRORS", "Binding", "bind", "function_name"]
-
-Converter = Callable[[Entry], Any]
-#: Above this number of validation errors, only the number is given: building their text can take gigabytes.
-MAX_DESCRIBED_ERRORS = 20
-_ACCEPTED = "RedisMessage, str, bytes, dict, a pydantic model, a dataclass, or list[...] of one of these"
+__all__ = ["Binding", "bind", "function_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +24,14 @@ class Binding:
 
     `convert` turns an entry into an argument and raises Reject if that is not possible. `validates`: pydantic does it,
     which cannot be interrupted. `batch`: the function takes a list, with one call per batch. `is_async`: the function
-    runs on the event loop, otherwise on a thread.
+    runs on the event loop, otherwise on a thread. `field`: the only field of a stream entry that is used.
     """
 
     convert: Converter
     validates: bool
     batch: bool
     is_async: bool
+    field: str | None = None
 
 
 def bind(function: Callable[..., Any]) -> Binding:
@@ -43,13 +41,15 @@ def bind(function: Callable[..., Any]) -> Binding:
     """
     parameter = _only_parameter(function)
     annotation = _annotation(function, parameter)
-    batch = list in (annotation, typing.get_origin(annotation))
-    element = next(iter(typing.get_args(annotation)), RedisMessage) if batch else annotation
-    converter = _converter(element, _name(function, parameter.name))
-    if converter is None:
-        raise BindingError(_name(function, parameter.name), _type_name(annotation), f"Annotate it as {_ACCEPTED}.")
-    validates = converter not in (Entry.message, Entry.body, _to_text)
-    return Binding(converter, validates, batch, _is_async(function))
+    place = _name(function, parameter.name)
+    inner, metadata = unwrapped(annotation)
+    batch = list in (inner, typing.get_origin(inner))
+    if batch and _has_effect(metadata):
+        fix = "A list is a batch of entries, each validated alone. Annotate its element: list[Annotated[...]]."
+        raise BindingError(place, type_name(annotation), fix)
+    element = next(iter(typing.get_args(inner)), RedisMessage) if batch else annotation
+    found = conversion(element, place)
+    return Binding(found.convert, found.validates, batch, _is_async(function), found.field)
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -104,7 +104,9 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
         return RedisMessage
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        return typing.get_type_hints(holder, getattr(_innermost(function), "__globals__", {}))[parameter.name]
+        return typing.get_type_hints(holder, getattr(_innermost(function), "__globals__", {}), include_extras=True)[
+            parameter.name
+        ]
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise BindingError(
             _name(function, parameter.name),
@@ -121,77 +123,16 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if inspect.isroutine(function) else type(function).__call__
 
 
-def _converter(annotation: Any, place: str) -> Converter | None:
-    if annotation in (RedisMessage, Any):
-        return Entry.message
-    if annotation is bytes:
-        return Entry.body
-    if annotation is str:
-        return _to_text
-    origin = typing.get_origin(annotation) or annotation
-    # A TypedDict is a subclass of dict.
-    if isinstance(origin, type) and (issubclass(origin, BaseModel | dict) or is_dataclass(origin)):
-        return _to_structure(dict[str, Any] if annotation is dict else annotation, place)
-    return None
-
-
-def _to_text(entry: Entry) -> str:
+def _has_effect(metadata: tuple[Any, ...]) -> bool:
+    """Return whether metadata changes how a list is validated, or is ours."""
+    if not metadata:
+        return False
+    plain = TypeAdapter(list[Any]).core_schema
     try:
-        return entry.body().decode()
-    except UnicodeDecodeError as error:
-        raise Reject(
-            f"the entry is not UTF-8 ({error.reason} at byte {error.start}): annotate the parameter as bytes"
-        ) from None
-
-
-def _to_structure(annotation: Any, place: str) -> Converter:
-    try:
-        adapter = TypeAdapter(annotation)
-        adapter.validate_json(b"")  # an undefined forward reference is only detected on use
-    except ValidationError:
-        pass
-    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-        raise BindingError(place, _type_name(annotation), f"pydantic cannot validate it: {error.message}") from None
-
-    takes_fields = annotation in (dict[str, Any], dict[str, str])
-
-    def convert(entry: Entry) -> Any:
-        try:
-            if entry.payload is not None:
-                return adapter.validate_json(entry.payload)
-            if takes_fields:  # nothing to validate
-                return _utf8_fields(entry)
-            return adapter.validate_python(_utf8_fields(entry))
-        except ValidationError as error:
-            raise Reject(_summary(annotation, error)) from None
-
-    return convert
-
-
-def _utf8_fields(entry: Entry) -> dict[str, str]:
-    try:
-        parts = iter([part.decode() for part in entry.flat_fields or ()])
-    except UnicodeDecodeError as error:
-        raise Reject(
-            f"a field is not UTF-8 ({error.reason}): annotate the parameter as bytes or RedisMessage"
-        ) from None
-    return dict(zip(parts, parts, strict=True))
-
-
-def _summary(annotation: Any, error: ValidationError) -> str:
-    """Describe the first problem, without the payload, which may contain what must not be logged.
-
-    Of very many problems only the number is given, as pydantic describes all to describe one.
-    """
-    if error.error_count() > MAX_DESCRIBED_ERRORS:
-        return f"not a valid {_type_name(annotation)} (errors: {error.error_count()})"
-    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in problem["loc"]) or "the entry"
-    return f"not a valid {_type_name(annotation)}: {place}: {problem['msg']} (errors: {error.error_count()})"
-
-
-def _type_name(annotation: Any) -> str:
-    return getattr(annotation, "__name__", None) or str(annotation)
+        annotated = TypeAdapter(Annotated[(list[Any], *metadata)]).core_schema
+    except Exception:  # noqa: BLE001  (metadata may make its schema with any code)
+        return True
+    return annotated != plain or any(isinstance(one, FromField) for one in metadata)
 
 
 def _name(function: Callable[..., Any], parameter: str | None = None) -> str:

@@ -3,16 +3,58 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
+from pydantic import GetCoreSchemaHandler
+from pydantic_core.core_schema import CoreSchema, is_instance_schema
+
 from listeners.text import decode
 
-__all__ = ["Entry", "RedisMessage", "by_key"]
+__all__ = ["Entry", "Fields", "RedisMessage", "by_key"]
 
-Fields = tuple[tuple[bytes, bytes], ...]
+
+class Fields(Mapping[str, str]):
+    """The fields of a stream entry by name, as text: `message.fields["kind"]`. Of duplicate names the last one wins.
+
+    Bytes that are not UTF-8 become surrogate escapes. `pairs()` returns all fields, as bytes.
+    """
+
+    __slots__ = ("_by_name", "_pairs")
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._pairs = tuple(pairs)
+        self._by_name: dict[str, str] | None = None
+
+    def pairs(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the names and values as bytes, in order and with duplicates."""
+        return self._pairs
+
+    def __getitem__(self, name: str) -> str:
+        return self.as_dict()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.as_dict())
+
+    def __len__(self) -> int:
+        return len(self.as_dict())
+
+    def __eq__(self, other: object) -> bool:
+        return self._pairs == other._pairs if isinstance(other, Fields) else super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
+
+    def __repr__(self) -> str:
+        return f"Fields({self._pairs!r})"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the fields as a dict of text, built on first use, as most functions need another form."""
+        if self._by_name is None:
+            self._by_name = {decode(name): decode(value) for name, value in self._pairs}
+        return self._by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +66,7 @@ class RedisMessage:
         message: The text; for a stream, a JSON object of the entry's fields. Bytes that are not UTF-8 become surrogate
             escapes; annotate the parameter as `bytes` to get the raw bytes.
         id: ID of the stream entry.
-        fields: Fields of the stream entry, in order and with duplicates.
+        fields: Fields of the stream entry: a mapping of text. `fields.pairs()` returns them as bytes, with duplicates.
         pattern: The pub/sub pattern that matched.
         deliveries: Which call with this entry this is, counted from 1. Calls that succeeded but could not be settled
             are not counted.
@@ -38,6 +80,11 @@ class RedisMessage:
     pattern: str | None = None
     deliveries: int = 1
     epoch: int | None = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Have pydantic take messages as they are, as in `RedisMessage | None`."""
+        return is_instance_schema(cls)
 
     def to_json(self) -> str:
         """Return the message as JSON: exactly `{"Trigger": ..., "Message": ...}`."""
@@ -92,40 +139,38 @@ class Entry:
 
     @property
     def fields(self) -> Fields | None:
-        """The fields as pairs, built on access, as most functions need another form."""
+        """The fields, built on access, as most functions need another form."""
         if self.flat_fields is None:
             return None
         parts = iter(self.flat_fields)
-        return tuple(zip(parts, parts, strict=True))
+        return Fields(zip(parts, parts, strict=True))
 
     def body(self) -> bytes:
         """Return the raw payload, or the fields as a JSON object in bytes; of duplicate names the last one wins."""
         if self.payload is not None:
             return self.payload
-        return self._fields_json().encode("utf-8", "surrogateescape")
-
-    def field_map(self) -> dict[str, str]:
-        """Return the fields as a dict; of duplicate names the last one wins."""
-        return {decode(name): decode(value) for name, value in self.fields or ()}
+        return _fields_json(self.fields).encode("utf-8", "surrogateescape")
 
     def message(self) -> RedisMessage:
         """Return the entry as a RedisMessage."""
-        body = decode(self.payload) if self.payload is not None else self._fields_json()
+        fields = self.fields
+        body = decode(self.payload) if self.payload is not None else _fields_json(fields)
         return RedisMessage(
             trigger=self.key,
             message=body,
             id=self.id,
-            fields=self.fields,
+            fields=fields,
             pattern=self.pattern,
             deliveries=self.deliveries,
             epoch=self.epoch,
         )
 
-    def _fields_json(self) -> str:
-        # Field by field, because json keeps all parts until it joins them.
-        fields = {decode(name): value for name, value in self.fields or ()}
-        pairs = (f"{encode_basestring(name)}:{encode_basestring(decode(value))}" for name, value in fields.items())
-        return f"{{{','.join(pairs)}}}"
+
+def _fields_json(fields: Fields | None) -> str:
+    # Field by field, because json keeps all parts until it joins them.
+    last = {decode(name): value for name, value in fields.pairs()} if fields is not None else {}
+    pairs = (f"{encode_basestring(name)}:{encode_basestring(decode(value))}" for name, value in last.items())
+    return f"{{{','.join(pairs)}}}"
 
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:

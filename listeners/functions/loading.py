@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -14,8 +15,9 @@ import yaml
 
 from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.app import App
+from listeners.functions.declarations import parse_declaration
 from listeners.functions.mistakes import mistake_location
-from listeners.functions.triggers import parse_declaration
+from listeners.runtime.bounded_yaml import load_yaml
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception, printable, syntax_problem
 
@@ -36,6 +38,8 @@ OUR_PACKAGES = ("listeners", "scaler", "triggerfish")
 
 def load_app(reference: str) -> App:
     """Load an app from `file.py[:name]`, `package.module[:name]`, `file.yaml` or `file.json`.
+
+    A name may be that of an app, or of a function that returns one.
 
     An app without a name is named after its file or module. A declaration file has `functions`: for each name a
     `handler` (module:function), a `type` and the trigger's parameters, in any spelling that Azure Functions uses.
@@ -65,8 +69,14 @@ def _module(place: str) -> ModuleType:
 
 
 def _module_of_file(path: Path) -> ModuleType:
-    """Import exactly this file, even if another module has its name (queue.py, or app.py in another folder)."""
+    """Import exactly this file, even if another module has its name (queue.py, or app.py in another folder).
+
+    A file in a package, that is a folder with `__init__.py`, is imported as its module, so that relative imports work.
+    """
     sys.path.insert(0, str(path.parent))
+    name = _name_in_package(path)
+    if name is not None:
+        return importlib.import_module(name)
     for name in (path.stem, str(path)):
         if getattr(sys.modules.get(name), "__file__", None) == str(path):
             return sys.modules[name]
@@ -81,6 +91,26 @@ def _module_of_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _name_in_package(path: Path) -> str | None:
+    """Return the full name of the module in a file, and make it importable; None if it is in no package.
+
+    None, too, if its name leads to another file, because another package has the name.
+    """
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder != folder.parent:
+        folder = folder.parent
+    if folder == path.parent:
+        return None
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    name = ".".join(path.relative_to(folder).with_suffix("").parts)
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):  # another package, or a folder whose name is no identifier
+        return None
+    return name if found is not None and found.origin == str(path) else None
 
 
 def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
@@ -106,10 +136,21 @@ def _import_problem(error: BaseException) -> str:
     if isinstance(error, ImportError) and (hidden := _hidden_by_ours(error)) is not None:
         return f"{hidden} has the same name as a package of Triggerfish, which is imported instead. Rename it."
     if isinstance(error, ModuleNotFoundError):
-        return f"No module named {error.name!r} was found{place}. Install it, or run in the folder that contains it."
+        return f"No module named {error.name!r} was found{place}. {_where_to_find(error.name or '')}"
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        fix = "Add an empty __init__.py to its folder, or import modules by their full names."
+        return f"A relative import{place} needs a package, and the file is in none. {fix}"
     text = " ".join(describe_exception(error).split())  # it may have several lines
     raised = printable(text, MAX_RAISED_CHARACTERS)
     return f"Importing it raised {raised}{place}. {TRACEBACK_HINT}"
+
+
+def _where_to_find(module: str) -> str:
+    top = module.partition(".")[0]
+    for folder in (Path("src"), *Path.cwd().parents):
+        if top and ((folder / top / "__init__.py").is_file() or (folder / f"{top}.py").is_file()):
+            return f"{folder / top} has this name: install it (pip install -e .), or set PYTHONPATH={folder}."
+    return "Install it, or run in the folder that contains it."
 
 
 def _hidden_by_ours(error: ImportError) -> Path | None:
@@ -143,30 +184,75 @@ def _provides(package: Path, submodules: list[str], error: ImportError) -> bool:
 
 def _app_in(module: ModuleType, attribute: str, reference: str) -> App:
     if attribute:
-        app = getattr(module, attribute, None)
+        found = getattr(module, attribute, None)
+        app = _import(found, reference) if inspect.isfunction(found) and _needs_nothing(found) else found
         if isinstance(app, App):
             return app
+        if inspect.iscoroutine(app):
+            app.close()
+        if inspect.isfunction(found):
+            fix = f"{attribute!r} is a function. One that makes the app takes no arguments and returns an App."
+            raise AppLoadError("app", reference, fix)
         raise AppLoadError("app", reference, f"{attribute!r} is not an App. Define it as {attribute} = App().")
     apps = list({id(value): value for value in vars(module).values() if isinstance(value, App)}.values())
-    if len(apps) != 1:
-        raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {reference}:NAME.")
-    return apps[0]
+    if len(apps) == 1:
+        return apps[0]
+    makers = [name for name, value in vars(module).items() if _makes_an_app(module, value)]
+    if not apps and makers:
+        fix = f"It has no app, but a function that makes one. Select it as {reference}:{makers[0]}."
+        raise AppLoadError("app", reference, fix)
+    raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {reference}:NAME.")
+
+
+def _needs_nothing(function: Callable[..., Any]) -> bool:
+    """Return whether a function can be called without arguments."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return all(one.default is not one.empty or one.kind in variable for one in parameters)
+
+
+def _makes_an_app(module: ModuleType, value: object) -> bool:
+    """Return whether a value looks like a function of this module that returns an app, by its annotation or name."""
+    if not inspect.isfunction(value) or value.__module__ != module.__name__:
+        return False
+    return value.__annotations__.get("return") in (App, "App") or value.__name__ in ("create_app", "make_app")
 
 
 def _declared_app(path: Path) -> App:
     declared = _read(path)
     sys.path.insert(0, str(path.resolve().parent))
     app = App(declared.get("name"))
+    problems: list[ConfigurationError] = []
     for name, declaration in ((str(given), value) for given, value in declared["functions"].items()):
-        if not isinstance(declaration, dict) or not all(key in declaration for key in REQUIRED):
-            raise AppLoadError(f"functions.{name}", None, f"Give it a {' and a '.join(REQUIRED)}.")
-        parameters = {key: value for key, value in declaration.items() if key not in REQUIRED}
         try:
-            trigger = parse_declaration(declaration["type"], parameters, REQUIRED)
+            _declare(app, name, declaration)
         except ConfigurationError as error:
-            raise AppLoadError(f"functions.{name}.{error.field}", error.value, error.fix) from None
-        app.add(_handler(f"functions.{name}.handler", declaration["handler"]), trigger, name)
+            problems.append(error)
+    if problems:
+        raise ConfigurationError.combined(problems)
     return app
+
+
+def _declare(app: App, name: str, declaration: object) -> None:
+    """Add a function of a declaration to an app. Raises ConfigurationError for all mistakes."""
+    place = f"functions.{name}"
+    if not isinstance(declaration, dict):
+        raise AppLoadError(place, None, f"Give it a {' and a '.join(REQUIRED)}.")
+    if not all(key in declaration for key in REQUIRED):
+        raise AppLoadError(place, None, f"Give it a {' and a '.join(REQUIRED)}.")
+    problems: list[ConfigurationError] = []
+    parameters = {key: value for key, value in declaration.items() if key not in REQUIRED}
+    try:
+        trigger = parse_declaration(declaration["type"], parameters, REQUIRED)
+    except ConfigurationError as error:
+        problems.append(AppLoadError.within(place, error))
+    try:
+        handler = _handler(f"{place}.handler", declaration["handler"])
+    except ConfigurationError as error:
+        problems.append(error)
+    if problems:
+        raise ConfigurationError.combined(problems)
+    app.add(handler, trigger, name)
 
 
 def _handler(field: str, reference: object) -> Callable[..., Any]:
@@ -182,7 +268,7 @@ def _handler(field: str, reference: object) -> Callable[..., Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         source = path.read_text()
-        declared = json.loads(source) if path.suffix == ".json" else yaml.safe_load(source)
+        declared = json.loads(source) if path.suffix == ".json" else load_yaml(source)
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:

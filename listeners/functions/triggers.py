@@ -1,8 +1,7 @@
 """The three triggers: their parameters, with the names and defaults of Azure Functions' Redis extension, and limits."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -10,14 +9,10 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
-from listeners.errors import ConfigurationError
 from listeners.keys import is_own_message
-from listeners.text import did_you_mean
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
@@ -33,8 +28,6 @@ __all__ = [
     "StreamTrigger",
     "Trigger",
     "keys_read",
-    "parse_declaration",
-    "parse_trigger",
 ]
 
 # As in Azure Functions.
@@ -234,88 +227,6 @@ class PubSubTrigger(_BaseTrigger):
 
 
 Trigger = ListTrigger | StreamTrigger | PubSubTrigger
-
-_TYPES: dict[str, type[Trigger]] = {
-    spelling.lower(): cls
-    for cls, spellings in (
-        (PubSubTrigger, ("RedisPubSubTrigger",)),
-        (ListTrigger, ("RedisListTrigger", "RedisListsTrigger")),
-        (StreamTrigger, ("RedisStreamTrigger", "RedisStreamsTrigger")),
-    )
-    for spelling in spellings
-}
-
-
-def parse_declaration(type_name: object, parameters: Mapping[str, Any], siblings: Iterable[str] = ()) -> Trigger:
-    """Create a trigger from its parameters and its type name, in any of Azure Functions' spellings and any case.
-
-    `siblings` are the other names that may be written beside the parameters. Raises ConfigurationError with the field
-    (as it was written, else in camelCase), the value and the fix.
-    """
-    cls = _TYPES.get(str(type_name).lower())
-    if cls is None:
-        names = [known.type_name for known in (PubSubTrigger, ListTrigger, StreamTrigger)]
-        hint = did_you_mean(str(type_name), names)
-        # Anything else may be a misplaced password or connection string.
-        shown = type_name if hint or type_name == "" or re.fullmatch(r"[A-Za-z]*Trigger", str(type_name)) else None
-        raise ConfigurationError("type", shown, f"{hint}Use one of {', '.join(names)}.")
-    return parse_trigger(cls, parameters, to_camel, siblings)
-
-
-def field_name(cls: type[BaseModel], spelling: str) -> str | None:
-    """Return the field with a PascalCase, camelCase or snake_case name, or None."""
-    folded = spelling.replace("_", "").lower()
-    if folded == "pollingintervalinms":  # the name in Azure Functions
-        folded = "pollingintervalms"
-    return next((name for name in cls.model_fields if name.replace("_", "") == folded), None)
-
-
-def parse_trigger(
-    cls: type[Trigger],
-    parameters: Mapping[str, Any],
-    spell: Callable[[str], str] = str,
-    siblings: Iterable[str] = (),
-) -> Trigger:
-    """Create a trigger of a class from parameters given in JSON, YAML, KEDA metadata or a decorator.
-
-    `spell` returns how a field is spelled where the parameters come from. `siblings` are the other names that may be
-    written beside them. Raises ConfigurationError with the field as it was written, the value and the fix.
-    """
-    values: dict[str, Any] = {}
-    spellings: dict[str, str] = {}
-    for spelling, value in ((str(given), value) for given, value in parameters.items()):
-        name = field_name(cls, spelling)
-        if name is None:
-            known = [*map(spell, cls.model_fields), *siblings]
-            hint = did_you_mean(spelling, known)
-            fix = f"A {cls.type_name} has no such option. {hint}Use one of {', '.join(known)}."
-            # The value is not shown, as an unknown option may be a misspelt password.
-            raise ConfigurationError(spelling, None, fix)
-        if name in values:
-            raise ConfigurationError(spelling, None, f"{spell(name)} is given twice: keep one.")
-        values[name], spellings[name] = value, spelling
-    try:
-        return cls.model_validate(values)
-    except ValidationError as error:
-        raise _first_problem(cls, values, error, lambda name: spellings.get(name) or spell(name)) from None
-
-
-def _first_problem(
-    cls: type[Trigger], values: Mapping[str, Any], error: ValidationError, spell: Callable[[str], str]
-) -> ConfigurationError:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    name = str(problem["loc"][0]) if problem["loc"] else "connection"
-    field = cls.model_fields[name]
-    meaning = f"{spell(name)} is {field.description}"
-    if problem["type"] == "missing":
-        return ConfigurationError(spell(name), None, f"A {cls.type_name} needs it: {meaning}.")
-    # A rejected connection name may be a misplaced connection string.
-    rejected_name = name == "connection" and bool(problem["loc"]) and str(values.get(name)).strip() != ""
-    secret = name == "connection_string" or rejected_name
-    shown = "***" if secret else values.get(name)
-    reason = problem["msg"].removeprefix("Value error, ").replace("connection_string", spell("connection_string"))
-    hint = did_you_mean(str(shown), get_args(field.annotation)) if problem["type"] == "literal_error" else ""
-    return ConfigurationError(spell(name), shown, f"{hint}{reason[:1].upper()}{reason[1:]} ({meaning}).")
 
 
 def _has_glob(channel: str) -> bool:

@@ -1,6 +1,7 @@
 """Building blocks that depend neither on Redis nor on functions.
 
 - `backoff`: exponential back-off with jitter
+- `bounded_yaml`: YAML whose aliases are bounded
 - `child_processes`: child processes that do not outlive their parent
 - `clock`: the clock for leases
 - `code_locations`: the line of user code where something happened

@@ -103,10 +103,6 @@ def _name(document: Mapping[str, Any]) -> str:
 
 def _read_scaled_object(document: Mapping[str, Any]) -> Iterator[ScaledTrigger]:
     for where, trigger in external_triggers(document):
-        metric_type = trigger.get("metricType", "AverageValue")
-        if metric_type != "AverageValue":
-            fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
-            raise ConfigurationError(f"{where}.metricType", metric_type, fix)
         yield _parse_trigger(trigger["metadata"], f"{where}.metadata")
 
 
@@ -127,4 +123,4 @@ def _parse_trigger(parameters: Mapping[str, Any], where: str) -> ScaledTrigger:
     try:
         return read_metadata({str(key): text_of(value) for key, value in parameters.items()})
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}.{error.field}", error.value, error.fix) from None
+        raise ConfigurationError.within(where, error) from None

@@ -58,7 +58,7 @@ def metadata_of(scaled: ScaledTrigger, scaler_address: str) -> dict[str, str]:
     try:
         read_metadata(metadata)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{scaled.function}.{error.field}", error.value, error.fix) from None
+        raise ConfigurationError.within(scaled.function, error) from None
     return metadata
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from listeners.errors import ConfigurationError
-from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_declaration
+from listeners.functions.declarations import parse_declaration
+from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read_metadata"]
@@ -79,33 +80,51 @@ def metric_name(trigger: Trigger, function_name: str, from_env: frozenset[str] =
 def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> ScaledTrigger:
     """Read a trigger from metadata, whose values are text. `xFromEnv` is read as `x`: KEDA sends the resolved value.
 
-    KEDA's own keys and those in `ignored` are skipped. Raises ConfigurationError with the key, the value and the fix.
+    KEDA's own keys and those in `ignored` are skipped. Raises ConfigurationError for all mistakes,
+    with the key, the value and the fix.
     """
-    given = _given(metadata, KEDA_KEYS | {key.lower() for key in ignored})
+    given, written, problems = _given(metadata, KEDA_KEYS | {key.lower() for key in ignored})
     by_folded = {key.lower(): key for key in given}
-    type_key = by_folded.get("type")
-    if type_key is None:
-        raise ConfigurationError(
-            "type", None, "Add it to the metadata: RedisListTrigger, RedisStreamTrigger or RedisPubSubTrigger."
-        )
-    type_name = given.pop(type_key)
+    type_name = _take(given, by_folded, "type")
     labels = {name: _take(given, by_folded, name) or "" for name in ("function", "app")}
-    activation = _number("activationMessages", _take(given, by_folded, "activationmessages"), 0)
-    max_instances = _number("maxInstances", _take(given, by_folded, "maxinstances"), 1)
-    trigger = parse_declaration(type_name, given, SIBLINGS)
-    _check_size(metadata)
+    numbers = {"activationMessages": 0, "maxInstances": 1}
+    found: dict[str, int | None] = {}
+    for name, min_value in numbers.items():
+        try:
+            found[name] = _number(name, _take(given, by_folded, name.lower()), min_value)
+        except ConfigurationError as error:
+            problems.append(error)
+    try:
+        trigger = parse_declaration(type_name, given, SIBLINGS)
+    except ConfigurationError as error:
+        raise ConfigurationError.combined(
+            [_as_written(one, written) for one in (*problems, error, *error.others)]
+        ) from None
+    problems += _too_large(metadata)
+    if problems:
+        raise ConfigurationError.combined(problems)
     resolved = {key.removesuffix("FromEnv").lower() for key in metadata if key.endswith("FromEnv")}
     return ScaledTrigger(
-        trigger, **labels, activation=activation or 0, max_instances=max_instances, from_env=NAME_KEYS & resolved
+        trigger,
+        **labels,
+        activation=found["activationMessages"] or 0,
+        max_instances=found["maxInstances"],
+        from_env=NAME_KEYS & resolved,
     )
 
 
-def _check_size(metadata: Mapping[str, str]) -> None:
+def _as_written(error: ConfigurationError, written: Mapping[str, str]) -> ConfigurationError:
+    """Return the error alone, with the key as the metadata has it."""
+    return ConfigurationError(written.get(error.field, error.field), error.value, error.fix)
+
+
+def _too_large(metadata: Mapping[str, str]) -> list[ConfigurationError]:
     size = sum(len(key) + len(value) for key, value in metadata.items())
-    if size > MAX_METADATA_CHARACTERS:
-        longest = max(metadata, key=lambda key: len(metadata[key]))
-        fix = f"Shorten it. Metadata may have {MAX_METADATA_CHARACTERS} characters in total, and this has {size}."
-        raise ConfigurationError(longest, None, fix)
+    if size <= MAX_METADATA_CHARACTERS:
+        return []
+    longest = max(metadata, key=lambda key: len(metadata[key]))
+    fix = f"Shorten it. Metadata may have {MAX_METADATA_CHARACTERS} characters in total, and this has {size}."
+    return [ConfigurationError(longest, None, fix)]
 
 
 def check_names(namespace: str, name: str) -> None:
@@ -116,21 +135,29 @@ def check_names(namespace: str, name: str) -> None:
             raise ConfigurationError(field, value, fix)
 
 
-def _given(metadata: Mapping[str, str], skipped: frozenset[str]) -> dict[str, str]:
-    """Return the metadata without skipped keys, and without FromEnv. A map has no order, so no key may occur twice."""
+def _given(
+    metadata: Mapping[str, str], skipped: frozenset[str]
+) -> tuple[dict[str, str], dict[str, str], list[ConfigurationError]]:
+    """Return the metadata without skipped keys and FromEnv, the keys as they were written, and what is wrong with keys.
+
+    A map has no order, so no key may occur twice.
+    """
     given: dict[str, str] = {}
+    written: dict[str, str] = {}
     folded: set[str] = set()
+    problems: list[ConfigurationError] = []
     for key, value in metadata.items():
         name = key.removesuffix("FromEnv") or key
         if key.lower() in skipped or name.lower() in skipped:
             continue
         if len(key) > MAX_KEY_CHARACTERS or not key.isprintable():
-            raise ConfigurationError("metadata", key, "There is no such option. Remove this key.")
-        if name.lower() in folded:
-            raise ConfigurationError(name, None, "It is given twice. Keep one of its spellings.")
-        folded.add(name.lower())
-        given[name] = value
-    return given
+            problems.append(ConfigurationError("metadata", key, "There is no such option. Remove this key."))
+        elif name.lower() in folded:
+            problems.append(ConfigurationError(name, None, "It is given twice. Keep one of its spellings."))
+        else:
+            folded.add(name.lower())
+            given[name], written[name] = value, key
+    return given, written, problems
 
 
 def _take(given: dict[str, str], by_folded: Mapping[str, str], name: str) -> str | None:

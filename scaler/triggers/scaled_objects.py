@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from listeners.errors import ConfigurationError
+from listeners.runtime.bounded_yaml import load_documents
 from listeners.text import syntax_problem
 
 __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
@@ -73,6 +74,7 @@ def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, d
         if str(trigger.get("type")) in EXTERNAL:
             metadata = _mapping(trigger.get("metadata"), f"{where}.metadata")
             if _is_for_this_scaler(metadata, None):
+                _check_metric_type(trigger, where)
                 for key, value in metadata.items():
                     _check_text(f"{where}.metadata.{key}", value)
                 yield where, trigger
@@ -87,6 +89,13 @@ def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str,
         yield where, _mapping(trigger, where)
 
 
+def _check_metric_type(trigger: Mapping[str, Any], where: str) -> None:
+    metric_type = trigger.get("metricType", "AverageValue")
+    if metric_type != "AverageValue":
+        fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
+        raise ConfigurationError(f"{where}.metricType", metric_type, fix)
+
+
 def _trigger(
     trigger: Mapping[str, Any], names: tuple[str, str], address: str, more: Mapping[str, str], where: str
 ) -> RequestedTrigger | SkippedTrigger:
@@ -96,6 +105,7 @@ def _trigger(
     metadata = {str(key): value for key, value in _mapping(trigger.get("metadata"), f"{where}.metadata").items()}
     if not _is_for_this_scaler(metadata, address):
         return SkippedTrigger(f"{where}: {kind} at {metadata.get('scalerAddress')}, without a Triggerfish type")
+    _check_metric_type(trigger, where)
     return RequestedTrigger(*names, _as_sent(metadata, more, where))
 
 
@@ -130,7 +140,7 @@ def documents(file: Path, field: str) -> list[dict[str, Any]]:
     Raises ConfigurationError; `field` is the option that named the file.
     """
     try:
-        found = list(yaml.safe_load_all(file.read_text("utf-8")))
+        found = list(load_documents(file.read_text("utf-8")))
     except OSError as error:
         raise ConfigurationError(field, str(file), f"It cannot be read: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:

@@ -27,7 +27,7 @@ async def on_element(message: RedisMessage) -> None:
 async def on_entry(message: RedisMessage) -> None:
     """Handle an entry of the stream; its payload is the value of the first field."""
     assert message.fields is not None
-    handle(message.fields[0][1].decode(), message.deliveries)
+    handle(next(iter(message.fields.values())), message.deliveries)
 
 
 def handle(payload: str, deliveries: int) -> None:

@@ -24,7 +24,7 @@ async def on_element(message: RedisMessage) -> None:
 async def on_entry(message: RedisMessage) -> None:
     """Handle an entry of the stream; its payload is the value of the first field."""
     assert message.fields is not None
-    await record("stream", message.fields[0][1].decode(), message.deliveries)
+    await record("stream", next(iter(message.fields.values())), message.deliveries)
 
 
 @app.pubsub_trigger(channel="work:pubsub")

@@ -19,8 +19,9 @@ from prometheus_client import CollectorRegistry
 from listeners.connections.settings import ConnectionSettings
 from listeners.connections.strings import parse_connection_string
 from listeners.engine.metrics import HostMetrics
+from listeners.functions.declarations import field_name
 from listeners.functions.loading import load_app
-from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger, field_name
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 from listeners.settings import HostSettings
 from scaler.monitoring.status import TriggerStatus
 from scaler.settings import LocalSettings, Settings, load_settings

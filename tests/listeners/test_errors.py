@@ -200,3 +200,11 @@ def test_configuration_errors(kind: type[ConfigurationError]) -> None:
 def test_long_values_are_truncated() -> None:
     """Only the beginning of a very long value is printed."""
     assert len(str(ConfigurationError("keys", "x" * 1_000_000, "Shorten it."))) < 200
+
+
+def test_a_value_that_is_larger_than_its_parts() -> None:
+    """A value of nested lists that contain each other is shown in part, without making the text of all."""
+    value: list[object] = ["x"]
+    for _ in range(30):
+        value = [value] * 9
+    assert len(str(ConfigurationError("keys", value, "Fix it."))) < 200

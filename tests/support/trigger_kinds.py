@@ -39,7 +39,7 @@ async def add(client: redis.asyncio.Redis, kind: Kind, *payloads: str, key: str 
 
 def payload_of(message: RedisMessage) -> str:
     """Return the payload that `add` added."""
-    return message.fields[0][1].decode() if message.fields else message.message
+    return next(iter(message.fields.values())) if message.fields else message.message
 
 
 async def unfinished(client: redis.asyncio.Redis, kind: Kind, *, key: str = KEY) -> int:

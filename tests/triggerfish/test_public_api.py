@@ -57,6 +57,8 @@ def test_the_public_names() -> None:
         "App",
         "ConfigurationError",
         "Connections",
+        "Fields",
+        "FromField",
         "Host",
         "HostSettings",
         "RedisMessage",

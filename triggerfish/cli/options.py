@@ -35,7 +35,7 @@ __all__ = [
     "loaded_app",
 ]
 
-APP_HELP = "The app: app.py, app.py:name, package.module:name, or app.yaml."
+APP_HELP = "The app: app.py, app.py:name, package.module:name (an App, or a function that returns one), or app.yaml."
 
 
 class LogLevel(StrEnum):

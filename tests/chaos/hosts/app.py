@@ -130,4 +130,4 @@ def _meet_fate(message: RedisMessage, payload: str) -> None:
 def _payload(message: RedisMessage) -> str:
     """Return the payload, which the producer adds as the entry's only field."""
     assert message.fields is not None
-    return message.fields[0][1].decode()
+    return next(iter(message.fields.values()))

@@ -13,7 +13,8 @@ from listeners.connections.options import HONOURED, TUNING
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionStringError, UnknownConnectionError
-from listeners.functions.triggers import ListTrigger, parse_trigger
+from listeners.functions.declarations import parse_trigger
+from listeners.functions.triggers import ListTrigger
 
 SECRET = "hunter2"
 PASSWORD = SecretStr("p@ss:w/o=r?d#%")

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from listeners.errors import BindingError, ConfigurationError
 from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
-from triggerfish import App, RedisMessage
+from triggerfish import App, FromField, RedisMessage
 
 
 def handle(message: RedisMessage) -> None: ...
@@ -138,7 +138,7 @@ def test_two_functions_with_the_same_name() -> None:
     app = App()
     app.list_trigger(keys="a")(handle)
     with pytest.raises(BindingError, match=r"^invalid function 'handle': Another function in this app has this name\."):
-        app.list_trigger(keys="b")(handle)
+        app.add(lambda message: None, ListTrigger(keys=("b",)), "handle")
     assert [function.trigger.reads for function in app.functions.values()] == ["list a"]
 
 
@@ -188,3 +188,14 @@ def test_where_one_delivery_is_enough(function: Callable[..., Any], trigger: Tri
     app = App()
     app.add(function, trigger)
     assert list(app.functions) == [function.__name__]
+
+
+def test_a_field_of_what_has_no_fields() -> None:
+    """FromField is rejected for a list or a channel, whose entries have no fields."""
+
+    def handle(order: Annotated[str, FromField("data")]) -> None: ...
+
+    App().stream_trigger(keys="s")(handle)
+    for decorator in (App().list_trigger(keys="q"), App().pubsub_trigger(channel="c")):
+        with pytest.raises(BindingError, match=r"FromField 'data': handle takes a field .* Remove FromField"):
+            decorator(handle)

@@ -2,7 +2,7 @@
 
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from listeners.errors import BindingError, Reject
+from listeners.functions.annotations import FromField
 from listeners.functions.binding import bind
-from listeners.functions.entries import Entry, RedisMessage
+from listeners.functions.entries import Entry, Fields, RedisMessage
 
 
 class Order(BaseModel):
@@ -86,11 +87,11 @@ KINDS: list[tuple[Any, Entry, object]] = [
     (Parcel, element(JSON), Parcel(5)),
     (Receipt, element(JSON), {"number": 5}),
     (typing.Annotated[Order, Field()], element(JSON), Order(number=5)),
-    (RedisMessage, entry(NUMBER), RedisMessage("s", '{"number":"5"}', "1-1", (NUMBER,))),
+    (RedisMessage, entry(NUMBER), RedisMessage("s", '{"number":"5"}', "1-1", Fields([NUMBER]))),
     (
         RedisMessage,
         entry((b"a", b"\xff"), (b"a", b"1")),
-        RedisMessage("s", '{"a":"1"}', "1-1", ((b"a", b"\xff"), (b"a", b"1"))),
+        RedisMessage("s", '{"a":"1"}', "1-1", Fields([(b"a", b"\xff"), (b"a", b"1")])),
     ),
     (str, entry(NUMBER), '{"number":"5"}'),
     (bytes, entry(NUMBER), b'{"number":"5"}'),
@@ -178,20 +179,15 @@ def test_the_reason_of_a_rejection() -> None:
 @pytest.mark.parametrize(
     "annotation",
     [
-        int,
-        float,
-        None,
-        object,
-        tuple[str, ...],
-        set,
-        Order | None,
-        str | bytes,
-        Sequence[str],
-        list[int],
-        list[list[str]],
-        list[str] | None,
         Unsupported,
         dict[str, Unsupported],
+        Unfinished | None,
+        typing.Sequence[RedisMessage],
+        list[list[RedisMessage]],
+        typing.Annotated[RedisMessage, FromField("a")],
+        typing.Annotated[Order, FromField("a")] | None,
+        typing.Annotated[list[Order], Field(max_length=3)],
+        typing.Annotated[list[Order], FromField("a")],
         Unfinished,
         UnfinishedParcel,
         list[Unfinished],
@@ -206,7 +202,14 @@ def test_unsupported_annotations(annotation: Any) -> None:
         bind(function_with(annotation))
     assert caught.value.field == "function_with.<locals>.handle(message)"
     assert caught.value.fix.startswith(
-        ("Annotate it as RedisMessage", "It cannot be resolved", "pydantic cannot validate")
+        (
+            "It cannot be resolved",
+            "pydantic cannot validate",
+            "FromField has no effect",
+            "An entry is one RedisMessage",
+            "A RedisMessage has all fields",
+            "A list is a batch",
+        )
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.functions.entries import Entry, RedisMessage, by_key
+from listeners.functions.entries import Entry, Fields, RedisMessage, by_key
 from listeners.text import decode
 
 
@@ -22,7 +22,7 @@ from listeners.text import decode
 )
 def test_json_text(trigger: str, message: str, expected: str) -> None:
     """The JSON of a message is exactly its trigger and its message, in this order and without spaces."""
-    whole = RedisMessage(trigger, message, id="1-1", fields=((b"a", b"b"),), pattern="*", deliveries=3, epoch=4)
+    whole = RedisMessage(trigger, message, id="1-1", fields=Fields([(b"a", b"b")]), pattern="*", deliveries=3, epoch=4)
     assert whole.to_json() == expected
 
 
@@ -56,8 +56,8 @@ def test_fields_are_preserved(fields: tuple[tuple[bytes, bytes], ...]) -> None:
     """A stream entry keeps every field unchanged; in a dict or JSON, the last of duplicate names wins."""
     entry = Entry("s", flat_fields=[part for pair in fields for part in pair])
     last = {decode(name): decode(value) for name, value in dict(fields).items()}
-    assert entry.message().fields == fields
-    assert entry.field_map() == last
+    assert entry.message().fields == Fields(fields)
+    assert entry.message().fields == last
     assert json.loads(entry.message().message) == last
     assert json.loads(entry.body().decode("utf-8", "surrogateescape")) == last
 
@@ -65,7 +65,7 @@ def test_fields_are_preserved(fields: tuple[tuple[bytes, bytes], ...]) -> None:
 def test_what_a_message_carries() -> None:
     """A message has the entry's ID, fields, pattern, delivery count and epoch."""
     entry = Entry("s", flat_fields=[b"a", b"b"], id="1-2", pattern="s*", deliveries=3, epoch=7)
-    assert entry.message() == RedisMessage("s", '{"a":"b"}', "1-2", ((b"a", b"b"),), "s*", 3, 7)
+    assert entry.message() == RedisMessage("s", '{"a":"b"}', "1-2", Fields([(b"a", b"b")]), "s*", 3, 7)
 
 
 def test_an_empty_element_has_a_body() -> None:
@@ -82,3 +82,13 @@ def test_entries_by_key() -> None:
     assert of_a == [a1, a2]
     assert of_a[0] is a1
     assert of_b == [b1]
+
+
+def test_fields_are_a_mapping() -> None:
+    """Fields are read by name as text, and `pairs` returns all of them as bytes."""
+    message = Entry("s", flat_fields=[b"kind", b"a", b"kind", b"b", b"raw", b"\xff"]).message()
+    assert message.fields is not None
+    assert (message.fields["kind"], message.fields.get("other"), "raw" in message.fields) == ("b", None, True)
+    assert dict(message.fields) == {"kind": "b", "raw": "\udcff"}
+    assert message.fields.pairs() == ((b"kind", b"a"), (b"kind", b"b"), (b"raw", b"\xff"))
+    assert len({message.fields, Fields(message.fields.pairs())}) == 1

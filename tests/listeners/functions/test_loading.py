@@ -181,6 +181,24 @@ def test_invalid_declarations(source: str, field: str, fix: str) -> None:
     assert error.fix.startswith(fix)
 
 
+ALIASES = "[&l0 [x], " + ", ".join(f"&l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10)) + "]"
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (functions(keys="KEYS").replace('"KEYS"', ALIASES), "more than 200,000 values"),
+        ("{functions: &f {f: *f}}", "refers to itself"),
+        ("[" * 10_000, "nested too deeply"),
+        ("functions: !!bool 5", "cannot be converted"),
+    ],
+)
+def test_declarations_that_grow_when_they_are_read(source: str, problem: str) -> None:
+    """A file is rejected if its aliases stand for too many values, or no value can be made of it."""
+    Path("app.yaml").write_text(source)
+    assert problem in load_error("app.yaml").fix
+
+
 def test_a_declaration_that_is_not_text() -> None:
     """A file that is not UTF-8 is rejected because it does not parse."""
     Path("app.json").write_bytes(b'{"\xff": 1}')

@@ -6,13 +6,12 @@ import pytest
 from pydantic import SecretStr
 
 from listeners.errors import ConfigurationError
+from listeners.functions.declarations import parse_declaration, parse_trigger
 from listeners.functions.triggers import (
     ListTrigger,
     PubSubTrigger,
     StreamTrigger,
     Trigger,
-    parse_declaration,
-    parse_trigger,
 )
 
 PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [

@@ -68,7 +68,7 @@ def lists_and_streams(handled: list[str]) -> App:
     @app.stream_trigger(keys=[f"s{key}" for key in KEYS], delete_after_process=True)
     async def on_entry(message: RedisMessage) -> None:
         assert message.fields is not None
-        handled.append(f"{message.trigger} {message.fields[0][1].decode()}")
+        handled.append(f"{message.trigger} {next(iter(message.fields.values()))}")
 
     return app
 

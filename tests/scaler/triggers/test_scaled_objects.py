@@ -7,6 +7,9 @@ import pytest
 from listeners.errors import ConfigurationError
 from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger, metadata_from, triggers_in
 
+#: Nine levels of nine aliases: 400 million values.
+ALIASES = "[&l0 [x], " + ", ".join(f"&l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10)) + "]"
+
 
 def read(tmp_path: Path, text: str, **more: str) -> list[RequestedTrigger | SkippedTrigger]:
     """Return the triggers of a file with this text."""
@@ -53,6 +56,11 @@ def test_values_that_keda_would_resolve(tmp_path: Path) -> None:
             scaled_object("{type: redisListTrigger, keys: a, messagesPerWorker: 100}"),
             r"messagesPerWorker 100: .*quotes",
         ),
+        (
+            scaled_object("{type: redisListTrigger, keys: a}, metricType: Value"),
+            r"spec\.triggers\[0\]\.metricType 'Value': .*Remove it",
+        ),
+        (scaled_object(f"{{type: redisListTrigger, keys: {ALIASES}}}"), r"more than 200,000 values"),
     ],
 )
 def test_unusable_files(tmp_path: Path, text: str, message: str) -> None:

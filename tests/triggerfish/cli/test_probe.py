@@ -113,6 +113,16 @@ async def test_failed_calls(scaler: RunningScaler) -> None:
     assert "'RedisListTriger'" in misspelt.output
 
 
+async def test_half_migrated_metadata(scaler: RunningScaler) -> None:
+    """All keys of KEDA's own scaler are in the scaler's answer, each with the one to use here."""
+    old = {"listName": "keys", "listLength": "messagesPerWorker", "activationListLength": "activationMessages"}
+    old |= dict.fromkeys(("host", "port", "username", "password", "databaseIndex"), "connection")
+    metadata = [word for key in old for word in ("-m", f"{key}=5")]
+    probed = await triggerfish("probe", address_of(scaler), "--json", "-m", "type=RedisListTrigger", *metadata)
+    for key, ours in old.items():
+        assert f"{key}: Did you mean {ours}?" in probed.output
+
+
 async def test_an_unreachable_scaler() -> None:
     """If nothing listens, the probe makes one call, prints a hint and exits with status 1, without a traceback."""
     probed = await triggerfish("probe", f"127.0.0.1:{free_port()}", *LIST)

@@ -1,0 +1,86 @@
+"""Where apps are: in factories, in packages, and in a src folder."""
+
+from pathlib import Path
+
+import pytest
+
+from listeners.functions.loading import load_app
+from tests.listeners.functions.app_files import APP, load_error, write
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+FACTORY = """
+from triggerfish import App
+
+def create_app({parameters}):
+    app = App()
+    @app.list_trigger(keys="q")
+    def handle(message): ...
+    return {returned}
+"""
+RELATIVE = "from .{models} import Order\n" + APP.format(name="", key="q")
+
+
+@pytest.mark.parametrize("parameters", ["", "debug=False", "*args, **more"])
+def test_a_factory(parameters: str) -> None:
+    """A function that returns an app is called, and the app has the name of its file."""
+    write("factory_ok.py", FACTORY.format(parameters=parameters, returned="app"))
+    app = load_app("factory_ok.py:create_app")
+    assert (app.name, list(app.functions)) == ("factory_ok", ["handle"])
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "fix"),
+    [
+        (
+            "factory_a",
+            FACTORY.format(parameters="", returned="app"),
+            "It has no app, but a function that makes one. Sel",
+        ),
+        ("factory_b:create_app", FACTORY.format(parameters="", returned="5"), "'create_app' is a function"),
+        ("factory_c:create_app", FACTORY.format(parameters="debug", returned="app"), "'create_app' is a function"),
+        ("factory_d:create_app", "async def create_app(): ...", "'create_app' is a function"),
+        ("factory_e:create_app", "def create_app():\n    1 / 0", "Importing it raised ZeroDivisionError"),
+    ],
+)
+def test_mistakes_in_factories(name: str, source: str, fix: str) -> None:
+    """A factory that is not selected, needs arguments, fails or returns no app is an error that explains it."""
+    write(f"{name.partition(':')[0]}.py", source)
+    assert load_error(name).fix.startswith(fix)
+
+
+def test_a_file_in_a_package() -> None:
+    """A file in a package is imported as its module, so relative imports of siblings and parents work."""
+    write("src/shop_a/__init__.py", "")
+    write("src/shop_a/models.py", "class Order: ...")
+    write("src/shop_a/sub/__init__.py", "")
+    write("src/shop_a/app.py", RELATIVE.format(models="models") + "from shop_a.models import Order as same\n")
+    write("src/shop_a/sub/app.py", RELATIVE.format(models=".models"))
+    assert list(load_app("src/shop_a/app.py").functions) == ["handle"]
+    assert list(load_app("src/shop_a/sub/app.py").functions) == ["handle"]
+    assert load_app("src/shop_a/app.py").name == "app"
+
+
+@pytest.mark.parametrize("name", ["json", "not-a-name"])
+def test_a_package_whose_name_is_taken(name: str) -> None:
+    """A file is imported even if the name of its package is taken, or is no name that Python can import."""
+    write(f"{name}/__init__.py", "")
+    write(f"{name}/taken_{name[:3]}.py")
+    assert list(load_app(f"{name}/taken_{name[:3]}.py").functions) == ["handle"]
+
+
+def test_relative_imports_outside_of_a_package() -> None:
+    """A relative import in a file that is in no package is an error that names the two ways out."""
+    write("loose/models.py", "class Order: ...")
+    write("loose/loose_app.py", RELATIVE.format(models="models"))
+    fix = load_error("loose/loose_app.py").fix.replace(f"{Path.cwd()}/", "")
+    assert fix.startswith("A relative import at loose/loose_app.py:1 needs a package")
+    assert "__init__.py" in fix
+
+
+def test_a_package_in_a_src_folder() -> None:
+    """A module that is only in `src` is an error that names it, with what to do."""
+    write("src/shop_b/__init__.py", "")
+    write("src/shop_b/app.py")
+    fix = load_error("shop_b.app").fix
+    assert "src/shop_b has this name: install it (pip install -e .), or set PYTHONPATH=src." in fix

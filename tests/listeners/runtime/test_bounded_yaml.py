@@ -1,0 +1,42 @@
+"""YAML with bounded aliases."""
+
+import pytest
+import yaml
+
+from listeners.runtime.bounded_yaml import load_documents, load_yaml
+
+
+def bomb(line: str, levels: int = 9) -> str:
+    """Return levels of mappings, each of which refers to the level below nine times."""
+    return "l0: &l0 {x: 1}\n" + "".join(line.replace("N", str(n)).replace("B", f"*l{n - 1}") for n in range(1, levels))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (bomb(f"lN: &lN [{', '.join('B' * 9)}]\n"), "more than 200,000 values"),
+        (bomb(f"lN: &lN {{<<: [{', '.join('B' * 9)}], N: 1}}\n"), "more than 200,000 values"),
+        ("a: &a [*a]", "the alias a refers to itself"),
+        ("a: *b", "undefined alias"),
+        ("[" * 10_000, "nested too deeply"),
+        ("!!bool 5", "cannot be converted"),
+        ("!!timestamp x", "cannot be converted"),
+        ("2024-99-99", "cannot be converted"),
+        ("9" * 5_000, "cannot be converted"),
+        ("a: 1\n---\nb: 2", "more than one document"),
+    ],
+)
+def test_text_that_is_rejected(text: str, problem: str) -> None:
+    """Text that stands for too many values, or for none, is a YAMLError."""
+    with pytest.raises(yaml.YAMLError) as caught:
+        load_yaml(text)
+    assert problem in " ".join(str(caught.value).split())
+
+
+def test_ordinary_aliases() -> None:
+    """Aliases and merge keys of an ordinary file have their meaning, in each document of their own."""
+    text = "base: &b {keys: a}\none: {<<: *b, x: 1}\ntwo: *b\n"
+    expected = {"base": {"keys": "a"}, "one": {"keys": "a", "x": 1}, "two": {"keys": "a"}}
+    assert load_yaml(text) == expected
+    assert list(load_documents(f"{text}---\n{text}")) == [expected, expected]
+    assert load_yaml("") is None
