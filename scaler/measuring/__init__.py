@@ -1,7 +1,7 @@
 """Backlogs: how they are measured, and how measurements are shared and bounded.
 
 - `sampler`: coalesces concurrent measurements of one Redis, and caches samples
-- `untrusted_servers`: samplers that set apart the servers that requests name by connection strings
+- `samplers`: one sampler for each Redis, and those that requests name by connection strings apart
 - `outage`: the back-off for a Redis that does not respond
 - `measure`: measures the triggers of one Redis in one round trip
 - `queries`: the commands that measure one key, and how to read their replies

@@ -20,7 +20,7 @@ from scaler.measuring.measure import measure
 from scaler.measuring.outage import Outage
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["Sample", "Sampler", "Samplers"]
+__all__ = ["Sample", "Sampler"]
 
 log = steady_logger("triggerfish.scaler")
 
@@ -34,8 +34,6 @@ GATHER_SECONDS = 0.1
 MAX_ROUND = 500
 #: The share of a round's time that one reply may take. The rest is for returning what a cluster's other nodes replied.
 NODE_SHARE = 0.8
-#: The maximum number of Redis servers with a sampler.
-MAX_SERVERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -194,60 +192,6 @@ class Sampler:
 
     def _timed_out(self) -> SourceTimeoutError:
         return SourceTimeoutError(f"Redis at {self._address} did not answer within {self._bound_seconds:g} s")
-
-
-class Samplers:
-    """One Sampler for each Redis in use, at most `max_servers`. Beyond that, the least recently used one is closed."""
-
-    def __init__(
-        self,
-        *,
-        bound_seconds: float,
-        on_measured: Callable[[float, str | None], object],
-        max_servers: int = MAX_SERVERS,
-    ) -> None:
-        self._max_servers = max_servers
-        self._bound_seconds = bound_seconds
-        self._on_measured = on_measured
-        self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
-
-    async def sample(self, spec: ConnectionSpec, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
-        """Return a sample from this Redis; see Sampler.sample. Raises SourceError."""
-        sampler = self._samplers.get(spec)
-        if sampler is None:
-            sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
-            self._samplers[spec] = sampler
-            self._evict()
-        self._samplers.move_to_end(spec)
-        sampler.used_at = time.monotonic()
-        return await sampler.sample(trigger, fresh=fresh)
-
-    def idle(self, seconds: float) -> list[ConnectionSpec]:
-        """Return the servers that have not been used for this many seconds."""
-        idle_since = time.monotonic() - seconds
-        return [spec for spec, sampler in self._samplers.items() if sampler.used_at < idle_since]
-
-    def retire(self, specs: Iterable[ConnectionSpec]) -> None:
-        """Disconnect from these servers: they are no longer used, or under another spec."""
-        for spec in specs:
-            if (sampler := self._samplers.pop(spec, None)) is not None:
-                self._close_in_background(sampler)
-
-    async def close(self) -> None:
-        """Close all samplers."""
-        await asyncio.gather(*(sampler.close() for sampler in self._samplers.values()), *self._closing)
-        self._samplers.clear()
-
-    def _evict(self) -> None:
-        while len(self._samplers) > self._max_servers:
-            _, oldest = self._samplers.popitem(last=False)
-            self._close_in_background(oldest)
-
-    def _close_in_background(self, sampler: Sampler) -> None:
-        closing = asyncio.create_task(sampler.retire())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
 
 
 def _resolve(

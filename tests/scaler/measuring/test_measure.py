@@ -16,7 +16,7 @@ from scaler.measuring.backlog import Backlog
 from scaler.measuring.counting import CountCache
 from scaler.measuring.lag import Lag
 from scaler.measuring.measure import measure
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.samplers import Samplers
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import RunHost
