@@ -87,6 +87,28 @@ async def test_a_broken_redis_delays_no_other(
             assert silent.received == []
 
 
+async def test_a_slow_stream_delays_no_other_trigger(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the measurement of one trigger hangs, the others of its Redis are checked in turn and out of turn."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("scaler.measuring.slow_lane.run", hang)
+    monkeypatch.setattr("scaler.measuring.slow_lane.STEP_LIMIT_SECONDS", 60.0)
+    slow = {"type": "redisStreamTrigger", "keys": "payments"}
+    async with running_scaler(server, scaler={"bound_seconds": 30}) as scaler, scaler.keda.activity(slow):
+        for number in range(3):
+            metadata = {"type": "redisListTrigger", "keys": f"orders-{number}"}
+            async with scaler.keda.activity(metadata) as stream:
+                await stream.call.initial_metadata()
+                await eventually(lambda: _has_measured(client, 8), seconds=15)  # for the first time, and in turn
+                await client.rpush(f"orders-{number}", "x")
+                await eventually(lambda: stream.received == [True], seconds=15)
+            await client.config_resetstat()
+
+
 async def test_a_loop_exists_while_it_has_streams(server: Server, own_server: Server) -> None:
     """Each Redis has one loop, from its first open stream to its last."""
     connections = {"one": server.address, "other": own_server.address}
