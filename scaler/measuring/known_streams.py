@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from listeners.errors import SourceError
+from listeners.errors import SourceError, SourceTimeoutError
 from scaler.measuring.backlog import KeySample
 from scaler.measuring.queries import StreamQuery
 
@@ -19,8 +19,8 @@ KEPT_MULTIPLE = 100
 MAX_KEPT_SECONDS = 60.0
 #: What takes the server less than this is cheap. A sample is shared for 100 times as long anyway.
 CHEAP_SECONDS = 0.0005
-#: How long an error is kept after attempts without a reply: first, and then twice as long each time, up to a limit that
-#: bounds how late the end of an outage is noticed.
+#: How long the error is kept after a timeout, and twice as long after each further one. The limit bounds how late it is
+#: noticed that a stream can be measured again.
 FIRST_PAUSE_SECONDS = 2.0
 LAST_PAUSE_SECONDS = 30.0
 #: The maximum number of streams. Beyond it, the one measured the longest time ago is forgotten.
@@ -36,7 +36,7 @@ class _Known:
     kept_until: float
     cost_seconds: float
     needs_pages: bool = False
-    attempts_without_reply: int = 0
+    timeouts: int = 0
 
 
 class KnownStreams:
@@ -76,15 +76,15 @@ class KnownStreams:
         kept_seconds = min(KEPT_MULTIPLE * cost_seconds, MAX_KEPT_SECONDS) if cost_seconds >= CHEAP_SECONDS else 0.0
         self._set(query, _Known(sample, sample, time.monotonic() + kept_seconds, cost_seconds, needs_pages))
 
-    def record_no_reply(self, query: StreamQuery, error: SourceError, elapsed_seconds: float) -> None:
-        """Record that a measurement had no reply. It may have been this stream that took the server too long."""
+    def record_timeout(self, query: StreamQuery, error: SourceTimeoutError, elapsed_seconds: float) -> None:
+        """Record that a measurement had no reply in time. This stream may have taken the server too long."""
         known = self._known.get(query)
-        attempts = known.attempts_without_reply + 1 if known is not None else 1
-        pause_seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 10), LAST_PAUSE_SECONDS)
+        timeouts = known.timeouts + 1 if known is not None else 1
+        pause_seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(timeouts - 1, 10), LAST_PAUSE_SECONDS)
         last = known.last_sample if known is not None else None
         needs_pages = known is not None and known.needs_pages
         kept_until = time.monotonic() + pause_seconds
-        self._set(query, _Known(error, last, kept_until, elapsed_seconds, needs_pages, attempts))
+        self._set(query, _Known(error, last, kept_until, elapsed_seconds, needs_pages, timeouts))
 
     def _set(self, query: StreamQuery, known: _Known) -> None:
         self._known[query] = known

@@ -184,11 +184,15 @@ class Sampler:
         return Sample(backlog, min(sample.taken_at for sample in known), self._dead_letters.count(trigger))
 
     def _record_slow_step(self, seconds: float, error: SourceError | None) -> None:
-        """Record a step of the slow lane. Without a reply it is no outage, since a stream may be the cause. The next
-        round finds out whether Redis responds.
+        """Record a step of the slow lane. A timeout is no outage, since a stream may be the cause. The next round finds
+        out whether Redis responds.
         """
-        if error is not None:
+        if error is None:
+            self._outage.over()
+        else:
             self._server = None
+            if isinstance(error, SourceUnavailableError) and not self._client.is_cluster:
+                self._outage.failed(error)
         self._on_measured(seconds, error.reason if error is not None else None)
 
     def _count_dead_letters(self, triggers: Iterable[MeasuredTrigger]) -> None:
@@ -219,11 +223,13 @@ class Sampler:
         except Exception as error:  # noqa: BLE001  (every request must end)
             unanswered = [self._failure(error)] * len(triggers)
             results = dict(zip(triggers, unanswered, strict=True))
+            asked = len(triggers)
         else:
-            errors = [measurement.fast_error for measurement in results.values()]
-            unanswered = [error for error in errors if isinstance(error, SourceUnavailableError | SourceTimeoutError)]
-        self._record_round(unanswered, answered=len(unanswered) < len(results))
-        if unanswered or any(isinstance(one, Measurement) and one.fast for one in results.values()):
+            fast = [measurement.fast_error for measurement in results.values() if measurement.fast]
+            unanswered = [error for error in fast if isinstance(error, SourceUnavailableError | SourceTimeoutError)]
+            asked = len(fast)
+        if asked:  # what the slow lane is asked, it records
+            self._record_round(unanswered, answered=len(unanswered) < asked)
             self._on_measured(time.monotonic() - began, unanswered[0].reason if unanswered else None)
         return results
 

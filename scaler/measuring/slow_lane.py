@@ -167,8 +167,9 @@ class SlowLane:
                 self.known.record(job.query, sample, measurement.seconds, needs_pages=measurement.needs_pages)
                 _resolve(job, sample)
             elif result is not None:
+                if isinstance(result, SourceTimeoutError):
+                    self.known.record_timeout(job.query, result, elapsed_seconds)
                 if isinstance(result, SourceUnavailableError | SourceTimeoutError):
-                    self.known.record_no_reply(job.query, result, elapsed_seconds)
                     unanswered = result
                 _resolve(job, result)
         self._on_step(elapsed_seconds, unanswered)

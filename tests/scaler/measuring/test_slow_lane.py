@@ -21,6 +21,7 @@ from scaler.measuring.queries import Reply, StreamQuery
 from scaler.measuring.sampler import Sampler
 from scaler.measuring.slow_lane import KeyResult, SlowLane
 from scaler.triggers.measured_trigger import MeasuredTrigger
+from tests.servers.catalogue import RELEASES, present
 from tests.support.measuring import new_slow_lane
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
@@ -161,7 +162,7 @@ async def test_a_slow_lane_that_hangs_delays_no_other(
 
 
 @pytest.mark.releases("valkey-9.1")
-async def test_a_step_without_a_reply_is_no_outage(
+async def test_a_timeout_in_the_slow_lane_is_no_outage(
     client: redis.asyncio.Redis, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream that Redis does not answer about is tried again after a pause; others are measured meanwhile."""
@@ -170,15 +171,33 @@ async def test_a_step_without_a_reply_is_no_outage(
     async def fail(*_: object) -> list[Reply]:
         nonlocal attempts
         attempts += 1
-        return [Reply([ConnectionResetError("lost")])]
+        return [Reply([TimeoutError("no reply")])]
 
     monkeypatch.setattr("scaler.measuring.slow_lane.run", fail)
     monkeypatch.setattr("scaler.measuring.known_streams.CHEAP_SECONDS", 0.0)
     for _ in range(3):
-        with pytest.raises(SourceUnavailableError, match="stream 's'"):
+        with pytest.raises(SourceTimeoutError, match="stream 's'"):
             await sampler.sample(STREAM, fresh=True)
         assert (await sampler.sample(LIST, fresh=True)).backlog.entries == 0
     assert attempts == 1
+
+
+@pytest.mark.parametrize("release", present("redis-6.2", "valkey-9.1"))
+async def test_a_server_that_is_down_is_in_an_outage_for_streams_alone(release: str) -> None:
+    """A Redis of which only streams are measured, and that refuses connections, is not tried by every request."""
+    own = RELEASES[release].start()
+    sampler = Sampler(parse_connection_string(own.address), bound_seconds=5.0, on_measured=lambda seconds, error: None)
+    try:
+        assert (await sampler.sample(STREAM)).backlog.entries == 0
+        own.process.kill()
+        own.process.wait()
+        with pytest.raises(SourceUnavailableError):
+            await sampler.sample(STREAM, fresh=True)
+        with pytest.raises(SourceUnavailableError, match="failing since"):
+            await sampler.sample(STREAM, fresh=True)
+    finally:
+        await sampler.close()
+        own.stop()
 
 
 @pytest.mark.releases("valkey-9.1")
