@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,7 +69,8 @@ async def test_a_costly_stream_is_not_measured_again_at_once(
     for _ in range(3):
         assert await result(slow_lane, QUERY, info) == first
     assert "cmdstat_xlen" not in await client.info("commandstats")
-    monkeypatch.setattr("scaler.measuring.known_streams.time.monotonic", lambda: first.taken_at + 100 * 0.2 + 10.0)
+    later = SimpleNamespace(monotonic=lambda: first.taken_at + 100 * 0.2 + 10.0)
+    monkeypatch.setattr("scaler.measuring.known_streams.time", later)
     second = await result(slow_lane, QUERY, info)
     assert second.backlog.entries == 2
 
@@ -76,7 +78,7 @@ async def test_a_costly_stream_is_not_measured_again_at_once(
 def test_results_are_kept_by_what_they_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A result is kept for 100 times what it cost, at most 60 s, and not at all if it was cheap."""
     now = 1_000.0
-    monkeypatch.setattr("scaler.measuring.known_streams.time.monotonic", lambda: now)
+    monkeypatch.setattr("scaler.measuring.known_streams.time", SimpleNamespace(monotonic=lambda: now))
     sample = KeySample(KeyBacklog("s", 1, lag=Lag(1, "counted")), now)
 
     def kept_for(cost_seconds: float) -> float:
