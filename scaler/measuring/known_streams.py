@@ -17,6 +17,8 @@ __all__ = ["KnownStreams"]
 #: How long a result is kept, in multiples of what it took the server, and at most.
 KEPT_MULTIPLE = 100
 MAX_KEPT_SECONDS = 60.0
+#: How old a result may be that is returned because the next measurement takes too long.
+MAX_AGE_SECONDS = 90.0
 #: What takes the server less than this is cheap. A sample is shared for 100 times as long anyway.
 CHEAP_SECONDS = 0.0005
 #: How long the error is kept after a timeout, and twice as long after each further one. The limit bounds how late it is
@@ -51,10 +53,10 @@ class KnownStreams:
         return known.result if known is not None and time.monotonic() < known.kept_until else None
 
     def last_sample(self, query: StreamQuery) -> KeySample | None:
-        """Return the last known backlog, unless it is older than results may become."""
+        """Return the last known backlog, unless it is older than MAX_AGE_SECONDS."""
         known = self._known.get(query)
         sample = known.last_sample if known is not None else None
-        return sample if sample is not None and time.monotonic() - sample.taken_at < 2 * MAX_KEPT_SECONDS else None
+        return sample if sample is not None and time.monotonic() - sample.taken_at < MAX_AGE_SECONDS else None
 
     def is_fast(self, query: StreamQuery) -> bool:
         """Return whether the stream can be measured together with others. What is not known may be costly."""

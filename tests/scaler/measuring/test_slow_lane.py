@@ -184,6 +184,22 @@ async def test_a_timeout_in_the_slow_lane_is_no_outage(
     assert attempts == 1
 
 
+@pytest.mark.releases("valkey-9.1")
+async def test_a_server_that_refuses_in_the_slow_lane_is_in_an_outage(
+    client: redis.asyncio.Redis, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that answers INFO and refuses everything else, as while it loads, is not tried by every request."""
+
+    async def refuse(*_: object) -> list[Reply]:
+        return [Reply([redis.BusyLoadingError("LOADING Redis is loading the dataset in memory")])]
+
+    monkeypatch.setattr("scaler.measuring.slow_lane.run", refuse)
+    with pytest.raises(SourceUnavailableError, match="stream 's'"):
+        await sampler.sample(STREAM, fresh=True)
+    with pytest.raises(SourceUnavailableError, match="failing since"):
+        await sampler.sample(STREAM, fresh=True)
+
+
 @pytest.mark.parametrize("release", present("redis-6.2", "valkey-9.1"))
 async def test_a_server_that_is_down_is_in_an_outage_for_streams_alone(release: str) -> None:
     """A Redis of which only streams are measured, and that refuses connections, is not tried by every request."""
