@@ -61,8 +61,9 @@ class SlowLane:
         self._requested: dict[StreamQuery, _Job] = {}
         self._due: list[tuple[float, int, _Job]] = []
         self._numbers = itertools.count()
-        #: How long a stream that is not known is expected to take the server. Few are tried together at first.
-        self._unknown_seconds = STEP_SECONDS / 4
+        #: How long a step without or with pages is expected to take the server where that is not known for the stream.
+        #: Few are tried together at first.
+        self._unknown_seconds = {False: STEP_SECONDS, True: STEP_SECONDS}
         self._server = ServerInfo()
         self._running: asyncio.Task[None] | None = None
 
@@ -112,7 +113,7 @@ class SlowLane:
             job = self._due[0][2]
             kept = None if job.started else self.known.kept(job.query)
             if kept is None:
-                expected_seconds += job.measurement.expected_seconds if job.known else self._unknown_seconds
+                expected_seconds += self._expected_seconds(job)
                 if jobs and expected_seconds > STEP_SECONDS:
                     break
                 jobs.append(job)
@@ -124,9 +125,13 @@ class SlowLane:
                 _resolve(job, kept)
         return jobs
 
+    def _expected_seconds(self, job: _Job) -> float:
+        measurement = job.measurement
+        return measurement.expected_seconds if job.known else self._unknown_seconds[measurement.needs_pages]
+
     async def _take_step(self, jobs: Sequence[_Job]) -> None:
         began = time.monotonic()
-        unknown = [job for job in jobs if not job.known]
+        unknown = [(job, job.measurement.needs_pages, job.measurement.seconds) for job in jobs if not job.known]
         try:
             async with asyncio.timeout(STEP_LIMIT_SECONDS):
                 groups = [(job.query.key, [job.measurement.call()]) for job in jobs]
@@ -140,7 +145,10 @@ class SlowLane:
         except Exception as error:  # noqa: BLE001  (every request must end)
             for job in jobs:
                 job.measurement.result = _source_error(job, error)
-        self._learn(unknown)
+        for needs_pages in (False, True):
+            self._learn(
+                needs_pages, [job.measurement.seconds - at for job, paged, at in unknown if paged == needs_pages]
+            )
         self._finish(jobs, time.monotonic() - began)
 
     def _take(self, job: _Job, reply: Reply) -> None:
@@ -148,14 +156,14 @@ class SlowLane:
             job.taken_at = time.monotonic()
         job.measurement.take(reply)
         if job.measurement.result is None:
-            job.known = True
+            job.known = job.measurement.begun
             self._enqueue(job)
 
-    def _learn(self, jobs: Sequence[_Job]) -> None:
-        """Adapt what streams that are not known are expected to cost, by what these did."""
-        if jobs:
-            seconds = sum(job.measurement.seconds for job in jobs) / len(jobs)
-            self._unknown_seconds = max(seconds, self._unknown_seconds / 2)
+    def _learn(self, with_pages: bool, costs_seconds: Sequence[float]) -> None:
+        """Adapt what streams that are not known are expected to cost, by what some did."""
+        if costs_seconds:
+            mean_seconds = sum(costs_seconds) / len(costs_seconds)
+            self._unknown_seconds[with_pages] = max(mean_seconds, self._unknown_seconds[with_pages] / 2)
 
     def _finish(self, jobs: Sequence[_Job], elapsed_seconds: float) -> None:
         """Return the results that are known after a step."""

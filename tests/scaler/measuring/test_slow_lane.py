@@ -15,7 +15,6 @@ from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring import queries
 from scaler.measuring.backlog import KeyBacklog, KeySample
-from scaler.measuring.counting import COUNT_SECONDS, StreamMeasurement
 from scaler.measuring.known_streams import KnownStreams
 from scaler.measuring.lag import Lag
 from scaler.measuring.queries import Reply, StreamQuery
@@ -134,6 +133,32 @@ async def test_steps_are_sized_by_time(
     sizes.clear()
     await asyncio.gather(*(result(slow_lane, query, info) for query in several))
     assert max(sizes) <= max(1, 0.01 / seconds)
+
+
+@pytest.mark.releases("redis-7.4")
+async def test_big_entries_are_tried_one_by_one(
+    server: Server, client: redis.asyncio.Redis, ours: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams whose state was cheap to read are not read together where their entries are costly."""
+    steps(monkeypatch, 0.0)
+    monkeypatch.setattr(Reply, "seconds", property(lambda reply: 0.0001 if reply.values[0][3] is None else 0.05))
+    together: list[int] = []
+
+    async def counted(client: Client, server: ServerInfo, groups: Sequence[Any]) -> list[Reply]:
+        together.append(sum(call.arguments[-1] != 0 for _, (call,) in groups))
+        return await queries.run(client, server, groups)
+
+    monkeypatch.setattr("scaler.measuring.slow_lane.run", counted)
+    several = [StreamQuery(f"s{number}", "g", 10_000) for number in range(40)]
+    for query in several:
+        for number in range(1, 5):
+            await client.xadd(query.key, {"f": "v"}, id=f"{number}-0")
+        await client.xdel(query.key, "3-0")
+        await client.xgroup_create(query.key, "g", "2-0")
+    slow_lane, info = new_slow_lane(ours), await ours.server()
+    samples = await asyncio.gather(*(result(slow_lane, query, info) for query in several))
+    assert {sample.backlog.entries for sample in samples} == {1}
+    assert max(together) == 1
 
 
 @pytest.mark.releases("redis-6.2", "redis-7.4", "valkey-9.1")
@@ -255,38 +280,6 @@ async def test_streams_change_lanes(
         reported(monkeypatch, seconds)
         await result(slow_lane, QUERY, info)
         assert slow_lane.known.is_fast(QUERY) == fast
-
-
-def measurement() -> StreamMeasurement:
-    """Return the measurement of a stream whose group is in its middle, after its first step."""
-    measurement = StreamMeasurement(QUERY, ServerInfo(), needs_pages=True, expected_seconds=0.0)
-    measurement.take(Reply([[None, 9_000, [0, b"5-0", None, None], [1, b"6-0"], [1, b"1-0"]]], 0.00003))
-    return measurement
-
-
-def take_page(measurement: StreamMeasurement, seconds: float) -> int:
-    """Answer the next step with full pages. Returns their size."""
-    size = int(measurement.call().arguments[-1])
-    measurement.take(Reply([[None, 9_000, [size, b"7-0"], [size, b"2-0"]]], seconds))
-    return size
-
-
-def test_pages_are_sized_by_time() -> None:
-    """Pages grow while steps are short, and shrink to one entry where entries are huge."""
-    counting = measurement()
-    assert [take_page(counting, seconds) for seconds in (0.0001, 0.005, 0.04, 0.5)] == [10, 100, 200, 50]
-    huge = measurement()
-    assert [take_page(huge, seconds) for seconds in (0.3, 0.01)] == [10, 1]
-
-
-def test_a_count_ends_when_it_has_taken_the_server_long() -> None:
-    """A count that took the server too long is a lower bound, marked as capped."""
-    counting = measurement()
-    entries = 1
-    while counting.result is None:
-        entries += take_page(counting, COUNT_SECONDS / 3)
-    assert isinstance(counting.result, KeyBacklog)
-    assert counting.result.lag == Lag(entries, "counted", capped=True)
 
 
 @pytest.mark.releases("valkey-9.1")
