@@ -18,7 +18,7 @@ from scaler.evaluation.evaluator import Evaluator
 from scaler.keda.certificates import Certificates
 from scaler.keda.grpc_server import GrpcServer
 from scaler.keda.service import ExternalScaler
-from scaler.measuring.untrusted_servers import GuardedSamplers
+from scaler.measuring.samplers import GuardedSamplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
 from scaler.push.hub import ActivationHub
 from scaler.push.loop import PushPace

@@ -8,7 +8,7 @@ from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigg
 from listeners.keys import derived_key_prefix, inflight_key
 from listeners.lists.permissions import at_least_once_commands, at_most_once_commands
 from listeners.pubsub.permissions import pubsub_permissions
-from listeners.redis.acl import Permissions, SampleCommand, escape_glob
+from listeners.redis.acl import EVAL, SHA, Permissions, SampleCommand, escape_glob
 from listeners.redis.server_info import ServerInfo
 from listeners.streams.permissions import stream_commands
 
@@ -22,7 +22,7 @@ def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Pe
         return pubsub_permissions(trigger, app_name, function.name)
     read = keys_read(trigger, multi_pop=server.supports(7))
     host = [call for key in read for call in _host_calls(trigger, key, server, several=len(read) > 1)]
-    more = [call for key in read for call in _measuring_calls(trigger, key)]
+    more = [call for key in read for call in _measuring_calls(trigger, key, server)]
     more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]
     patterns = [
         pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(derived_key_prefix(key))}*")
@@ -46,9 +46,15 @@ def _host_calls(
         yield ("BLMOVE", key, key, end, end, "1")
 
 
-def _measuring_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[SampleCommand]:
-    yield from (("MULTI",), ("EXEC",))
-    if isinstance(trigger, StreamTrigger):
-        yield from (("XINFO", "GROUPS", key), ("XINFO", "STREAM", key), ("XRANGE", key, "-", "+"))
+def _measuring_calls(trigger: ListTrigger | StreamTrigger, key: str, server: ServerInfo) -> Iterator[SampleCommand]:
+    if isinstance(trigger, ListTrigger):
+        yield from (("MULTI",), ("EXEC",), ("LLEN", key), ("ZCARD", inflight_key(key)))
+        return
+    # A script is run by its digest, and sent to a server that has not cached it yet.
+    if server.supports(7):
+        yield from (("EVAL_RO", "return 1", "0"), ("EVALSHA_RO", SHA, "1", key))
     else:
-        yield from (("LLEN", key), ("ZCARD", inflight_key(key)))
+        yield from (EVAL, ("EVALSHA", SHA, "1", key))
+    if not server.supports(7, 4):  # scripts have no clock
+        yield ("TIME",)
+    yield from (("XLEN", key), ("XINFO", "GROUPS", key), ("XRANGE", key, "-", "+"))

@@ -15,11 +15,11 @@ from listeners.keys import key_slot
 from listeners.redis.dialer import HandshakeError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
 from listeners.redis.pinned_connections import PinnedConnections
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import Script, ScriptCall
 from listeners.redis.server_info import ServerInfo
 from listeners.redis.topology import Topology
 
-__all__ = ["Client"]
+__all__ = ["Client", "CommandGroup"]
 
 #: Longer than any blocking read, so that a blocking read is not mistaken for a server that hangs.
 SOCKET_TIMEOUT_SECONDS = 5.0
@@ -27,6 +27,8 @@ MAX_CONNECTIONS = 8
 #: How often one command is sent, following redirects, before it fails.
 MAX_REDIRECTIONS = 3
 Command = tuple[Any, ...]
+#: A key of a slot, and commands on keys of that slot.
+CommandGroup = tuple[str, Sequence[Command | ScriptCall]]
 
 
 class Client:
@@ -108,38 +110,41 @@ class Client:
 
     async def run_script(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
         """Run a script on keys of one slot (EVALSHA, or EVAL if the node has not cached it yet)."""
-        parameters = (len(keys), *keys, *arguments)
+        call = ScriptCall(lua, tuple(keys), tuple(arguments))
         try:
-            return await self.command(keys[0], "EVALSHA", lua.digest, *parameters, doing=doing)
+            return await self.command(keys[0], *call.by_digest, doing=doing)
         except CommandRefusedError as error:
             if not isinstance(error.__cause__, exceptions.NoScriptError):
                 raise
-        return await self.command(keys[0], "EVAL", lua.source, *parameters, doing=doing)
+        return await self.command(keys[0], *call.by_source, doing=doing)
 
-    async def transactions(self, groups: Sequence[tuple[str, Sequence[Command]]], *, doing: str) -> list[list[Any]]:
+    async def transactions(self, groups: Sequence[CommandGroup], *, doing: str) -> list[list[Any]]:
         """Run groups of commands in one round trip per node. Each group is on keys of one slot and atomic (MULTI).
 
         A group that was refused, or whose node cannot be reached, has the error as its only reply.
         """
         replies: list[list[Any]] = [[] for _ in groups]
+        sent = [[_by_digest(command) for command in commands] for _, commands in groups]
         pending = list(range(len(groups)))
         for _ in range(MAX_REDIRECTIONS):
             with translated(doing):
                 by_node = await self._group_by_node(pending, [key for key, _ in groups])
             await asyncio.gather(
                 *(
-                    self._run_groups(node, [(index, groups[index][1]) for index in indexes], replies)
+                    self._run_groups(node, [(index, sent[index]) for index in indexes], replies)
                     for node, indexes in by_node
                 )
             )
-            moved = {
-                index: replies[index][0] for index in pending if isinstance(replies[index][0], exceptions.MovedError)
-            }
-            if not moved:
+            moved = [index for index in pending if isinstance(replies[index][0], exceptions.MovedError)]
+            unknown = [index for index in pending if isinstance(replies[index][0], exceptions.NoScriptError)]
+            if moved:
+                with translated(doing):
+                    await self._topology.follow_move(replies[moved[0]][0])
+            for index in unknown:
+                sent[index] = [_by_source(command) for command in groups[index][1]]
+            pending = [*moved, *unknown]
+            if not pending:
                 break
-            with translated(doing):
-                await self._topology.follow_move(next(iter(moved.values())))
-            pending = list(moved)
         return replies
 
     @property
@@ -226,7 +231,7 @@ class Client:
         self, node: Redis, groups: Sequence[tuple[int, Sequence[Command]]], replies: list[list[Any]]
     ) -> None:
         """Run groups of commands on one node and store their replies by index."""
-        commands = [command for _, group in groups for command in (("MULTI",), *group, ("EXEC",))]
+        commands = [command for _, group in groups for command in _atomic(group)]
         try:
             remaining = await _pipeline(node, commands, raising=False)
         except (exceptions.RedisError, OSError) as error:
@@ -235,11 +240,24 @@ class Client:
                 replies[index] = [error]
             return
         for index, group in groups:
-            size = len(group) + 2  # with MULTI and EXEC
+            size = len(_atomic(group))
             part, remaining = remaining[:size], remaining[size:]
             # A command refused while queued (ACL, MOVED) carries the reason; EXEC only reports that it aborted.
             refused = next((reply for reply in part if isinstance(reply, exceptions.RedisError)), None)
-            replies[index] = [refused] if refused is not None else part[-1]
+            replies[index] = [refused] if refused is not None else part if len(group) == 1 else part[-1]
+
+
+def _atomic(group: Sequence[Command]) -> Sequence[Command]:
+    """Return commands that run the group atomically. A single command is atomic by itself."""
+    return group if len(group) == 1 else (("MULTI",), *group, ("EXEC",))
+
+
+def _by_digest(command: Command | ScriptCall) -> Command:
+    return command.by_digest if isinstance(command, ScriptCall) else command
+
+
+def _by_source(command: Command | ScriptCall) -> Command:
+    return command.by_source if isinstance(command, ScriptCall) else command
 
 
 def _raise_first_error(replies: list[Any]) -> list[Any]:

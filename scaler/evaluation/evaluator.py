@@ -13,7 +13,8 @@ from scaler.evaluation.history import History
 from scaler.evaluation.target import PUBSUB_TARGET, instances_for
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.dead_letters import DeadLetterCount
-from scaler.measuring.sampler import Sample, Samplers
+from scaler.measuring.sampler import Sample
+from scaler.measuring.samplers import Samplers
 from scaler.triggers.metadata import ScaledTrigger
 from scaler.triggers.owner import Owner
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scaler.measuring.lag import Lag
 
-__all__ = ["Backlog", "KeyBacklog"]
+__all__ = ["Backlog", "KeyBacklog", "KeySample"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,14 @@ class KeyBacklog:
     def entries(self) -> int:
         """The number of unfinished entries."""
         return self.length + self.in_flight if self.lag is None else self.pending + self.lag.entries
+
+
+@dataclass(frozen=True)
+class KeySample:
+    """The backlog of one key, and when it was measured (time.monotonic)."""
+
+    backlog: KeyBacklog
+    taken_at: float
 
 
 @dataclass(frozen=True)

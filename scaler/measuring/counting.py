@@ -1,162 +1,115 @@
-"""Counts the undelivered entries of streams whose lag Redis does not report reliably."""
-
-import asyncio
-import time
-from collections import OrderedDict
-from dataclasses import dataclass, field, replace
-from typing import Any
+"""Measures one stream step by step, and counts its undelivered entries if Redis does not report how many. No I/O."""
 
 from listeners.errors import SourceError
-from listeners.redis.client import Client
 from listeners.redis.entry_id import EntryId
-from listeners.redis.error_translation import translate
+from listeners.redis.scripts import ScriptCall
+from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import KeyBacklog
-from scaler.measuring.lag import GroupState, Lag, StreamState
-from scaler.triggers.measured_trigger import MeasuredTrigger
+from scaler.measuring.lag import GroupState, Lag, known_lag
+from scaler.measuring.queries import Page, Reply, StreamQuery, pages_call, read_pages, read_state, state_call
 
-__all__ = ["CountCache", "StreamCount", "count_all", "first_error"]
+__all__ = ["STEP_SECONDS", "StreamMeasurement"]
 
-#: Entries read in one counting step (XRANGE COUNT). Few at first, as one end is often near, then up to STEP.
-FIRST_STEP = 10
-STEP = 1000
-#: XRANGE returns payloads too, so fewer big entries are read. The steps of all streams return about this many bytes.
-STEP_BYTES = 2_000_000
-#: How long counting may delay the other triggers of a round. Unfinished counts are then reported as capped.
+#: How long one step should take the server, which serves nobody else meanwhile.
+STEP_SECONDS = 0.01
+#: How long the server may work for one count. One that is not finished then is reported as capped.
 COUNT_SECONDS = 0.5
-#: A count that read more than STEP entries or LONG_BYTES is repeated for a stream only after COUNT_EVERY_SECONDS.
-LONG_BYTES = 100_000
-COUNT_EVERY_SECONDS = 5.0
+#: Entries in one page. The first page has one entry, as one may be huge. Pages grow while steps stay short.
+PAGE_GROWTH = 10
+MAX_PAGE = 1000
 
 
-class CountCache:
-    """Caches long counts for COUNT_EVERY_SECONDS, so that a stream is not counted again at once."""
+class StreamMeasurement:
+    """The measurement of one stream. `call` is the next step, `take` its reply, until there is a `result`.
 
-    def __init__(self) -> None:
-        self._counted: OrderedDict[tuple[str, str, int], tuple[float, Lag, int]] = OrderedDict()
-
-    def recall(self, count: "StreamCount") -> Lag | None:
-        """Return a cached count, or None. Entries that became pending since are subtracted, so none counts twice."""
-        counted_at, lag, pending = self._counted.get(count.identity, (0.0, None, 0))
-        if lag is None or time.monotonic() - counted_at >= COUNT_EVERY_SECONDS:
-            return None
-        return replace(lag, entries=max(lag.entries - max(count.state.pending - pending, 0), 1))
-
-    def keep(self, count: "StreamCount", lag: Lag) -> None:
-        """Cache a long count, and drop expired ones."""
-        now = time.monotonic()
-        while self._counted and now - next(iter(self._counted.values()))[0] >= COUNT_EVERY_SECONDS:
-            self._counted.popitem(last=False)
-        self._counted[count.identity] = (now, lag, count.state.pending)
-        self._counted.move_to_end(count.identity)
-
-
-@dataclass
-class StreamCount:
-    """A stream whose undelivered entries have to be counted.
-
-    Delivered and undelivered entries are read in step, and the side that ends first decides.
+    Delivered and undelivered entries are counted in step, and the side that ends first decides. If there is nothing on
+    one side, which is the most frequent case, no entry is read on the other.
     """
 
-    measured: MeasuredTrigger
-    key: str
-    group: str
-    stream: StreamState
-    state: GroupState
-    limit: int
-    lag: Lag | None = None
-    error: SourceError | None = None
-    _bytes: int = 0
-    _undelivered: int = 0
-    _delivered: int = 0
-    _page_size: int = 0
-    _undelivered_from: EntryId = field(init=False)
-    _delivered_from: EntryId = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._undelivered_from = self.state.last_delivered.next()
+    def __init__(self, query: StreamQuery, server: ServerInfo, *, needs_pages: bool, expected_seconds: float) -> None:
+        self._query = query
+        self._server = server
+        self._state: GroupState | None = None
+        self._length = 0
+        self._page_size = 1
+        self._undelivered = 0
+        self._delivered = 0
+        self._undelivered_from = EntryId(0, 0)
         self._delivered_from = EntryId(0, 0)
+        self.result: KeyBacklog | SourceError | None = None
+        #: Whether the lag is not known without pages.
+        self.needs_pages = needs_pages
+        #: How long the next step is expected to take the server, and how long all steps have taken it.
+        self.expected_seconds = expected_seconds
+        self.seconds = 0.0
 
     @property
-    def identity(self) -> tuple[str, str, int]:
-        return self.key, self.group, self.limit
+    def begun(self) -> bool:
+        """Whether counting has begun, so that only later entries will be counted."""
+        return self._state is not None
 
-    @property
-    def done(self) -> bool:
-        return self.lag is not None or self.error is not None
+    def call(self) -> ScriptCall:
+        """Return the script of the next step."""
+        if self._state is None:
+            return state_call(self._query, 1 if self.needs_pages else 0, self._server)
+        delivered = self._delivered_from, self._state.last_delivered
+        return pages_call(self._query, self._undelivered_from, delivered, self._page_size, self._server)
 
-    @property
-    def long(self) -> bool:
-        """Whether the count was too expensive to repeat at once."""
-        return max(self._undelivered, self._delivered) > STEP or self._bytes > LONG_BYTES
+    def take(self, reply: Reply) -> None:
+        """Take the reply to a step."""
+        self.seconds += reply.seconds
+        try:
+            if self._state is None:
+                self._take_state(reply)
+            else:
+                self._length, undelivered, delivered = read_pages(self._query, reply)
+                self._take_pages(self._state, undelivered, delivered, reply.seconds)
+        except SourceError as error:
+            self.result = error
 
-    def commands(self, step_bytes: int) -> list[tuple[str, ...]]:
-        """Return the next step: a page of undelivered and one of delivered entries, with about `step_bytes` in all."""
-        self._page_size = self._next_page_size(step_bytes)
-        count = str(self._page_size)
-        return [
-            ("XRANGE", self.key, str(self._undelivered_from), "+", "COUNT", count),
-            ("XRANGE", self.key, str(self._delivered_from), str(self.state.last_delivered), "COUNT", count),
-        ]
-
-    def _next_page_size(self, step_bytes: int) -> int:
-        if self._page_size == 0:
-            return min(FIRST_STEP, STEP)
-        entry_bytes = max(1, self._bytes // (self._undelivered + self._delivered))
-        return max(1, min(STEP, self._page_size * 10, step_bytes // (2 * entry_bytes)))
-
-    def take(self, pages: list[Any]) -> None:
-        """Add the entries of a step. The lag is known when one side has ended, or at the limit."""
-        error = first_error(pages)
-        if error is not None:
-            self.error = translate(error, f"counting entries of stream {self.key!r}")
-            return
-        undelivered, delivered = pages
-        self._bytes += sum(len(part) for page in pages for _, fields in page for part in fields or ())
-        self._undelivered += len(undelivered)
-        self._delivered += len(delivered)
-        if len(undelivered) < self._page_size:
-            self.lag = Lag(self._undelivered, "counted")
-        elif len(delivered) < self._page_size:
-            self.lag = Lag(max(self.stream.length - self._delivered, 0), "counted")
-        elif self._undelivered >= self.limit:
-            self.lag = Lag(self.limit, "counted", capped=self.limit != self.state.lag)
+    def _take_state(self, reply: Reply) -> None:
+        state = read_state(self._query, reply)
+        self._length = state.length
+        lag = known_lag(state.length, state.group, self._server)
+        if lag is not None or state.group is None:
+            self.needs_pages = False
+            self._finish(state.group, lag or Lag(state.length, "derived"))
+        elif not self.needs_pages:
+            self.needs_pages = True  # the state is read again, as the pages must belong to it
+        elif state.undelivered.entries == 0:
+            self._finish(state.group, Lag(0, "derived"))
+        elif state.delivered.entries == 0:
+            self._finish(state.group, Lag(state.length, "derived"))
         else:
-            self._undelivered_from = EntryId.parse(undelivered[-1][0]).next()
-            self._delivered_from = EntryId.parse(delivered[-1][0]).next()
+            self._state = state.group
+            self._take_pages(state.group, state.undelivered, state.delivered, reply.seconds)
 
-    def give_up(self) -> None:
-        """Stop for lack of time. What was counted is a lower bound."""
-        self.lag = Lag(self._undelivered, "counted", capped=True)
+    def _take_pages(self, group: GroupState, undelivered: Page, delivered: Page, seconds: float) -> None:
+        """Add the entries of two pages. The lag is known when one side has ended, or at a limit."""
+        self._undelivered += undelivered.entries
+        self._delivered += delivered.entries
+        limit = self._query.limit if group.lag is None else min(self._query.limit, group.lag)
+        if undelivered.entries < self._page_size or undelivered.last is None:
+            self._finish(group, Lag(self._undelivered, "counted"))
+        elif delivered.entries < self._page_size or delivered.last is None:
+            self._finish(group, Lag(max(self._length - self._delivered, 0), "counted"))
+        elif self._undelivered >= limit:
+            self._finish(group, Lag(limit, "counted", capped=limit != group.lag))
+        elif self.seconds >= COUNT_SECONDS:
+            self._finish(group, Lag(self._undelivered, "counted", capped=True))
+        else:
+            self._undelivered_from, self._delivered_from = undelivered.last.next(), delivered.last.next()
+            self._grow(seconds)
 
-    def result(self) -> KeyBacklog | SourceError:
-        """Return the backlog. Entries added or trimmed since the length was read make no lag that exceeds it."""
-        lag = self.lag
-        if lag is not None and lag.entries > self.stream.length:
-            lag = replace(lag, entries=self.stream.length)
-        return self.error or KeyBacklog(self.key, self.stream.length, pending=self.state.pending, lag=lag)
+    def _grow(self, seconds: float) -> None:
+        """Choose the size of the next pages so that they take the server about STEP_SECONDS."""
+        affordable = int(self._page_size * STEP_SECONDS / max(seconds, 1e-6))
+        size = max(1, min(self._page_size * PAGE_GROWTH, affordable, MAX_PAGE))
+        self.expected_seconds = seconds * size / self._page_size
+        self._page_size = size
 
-
-async def count_all(client: Client, counts: list[StreamCount], cache: CountCache) -> None:
-    """Count in steps, each one round trip for all streams. No step starts after COUNT_SECONDS."""
-    until = time.monotonic() + COUNT_SECONDS
-    left = counts
-    while left:
-        commands = [(count.key, count.commands(STEP_BYTES // len(left))) for count in left]
-        for count, pages in zip(
-            left, await client.transactions(commands, doing="counting undelivered entries"), strict=True
-        ):
-            count.take(pages)
-        left = [count for count in left if not count.done]
-        if time.monotonic() > until:
-            for count in left:
-                count.give_up()
-            break
-        await asyncio.sleep(0)  # parsing pages takes CPU time: other tasks run in between
-    for count in counts:
-        if count.long and count.lag is not None:
-            cache.keep(count, count.lag)
-
-
-def first_error(reply: list[Any]) -> Exception | None:
-    """Return the first error in a reply, or None."""
-    return next((part for part in reply if isinstance(part, Exception)), None)
+    def _finish(self, group: GroupState | None, lag: Lag) -> None:
+        """Set the result. Entries that were trimmed while others were counted make no lag that exceeds the length."""
+        if lag.entries > self._length:
+            lag = Lag(self._length, lag.how, lag.capped)
+        self.result = KeyBacklog(self._query.key, self._length, pending=group.pending if group else 0, lag=lag)

@@ -18,9 +18,12 @@ __all__ = ["DeadLetterCount", "DeadLetterCounter"]
 COUNT_EVERY_SECONDS = 30.0
 #: A trigger that is no longer measured is forgotten after this time.
 FORGET_SECONDS = 600.0
-#: Keys counted in one round trip.
+#: Keys counted in one round trip: few at first, and then as many as Redis manages in about this time, up to a limit.
+FIRST_ROUND = 4
+ROUND_SECONDS = 0.02
 MAX_ROUND = 500
-#: XRANGE would return the whole oldest dead letter, which may be of any size. The script returns only its ID.
+#: XRANGE would return the whole oldest dead letter, which may be of any size. The script returns only its ID, but Redis
+#: copies the dead letter for it and serves nobody else meanwhile.
 COUNT = """
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 return {redis.call('XLEN', KEYS[1]), oldest and oldest[1]}
@@ -52,17 +55,21 @@ class DeadLetterCounter:
         return [each for each in triggers if self._counted.get(each, (float("-inf"), None))[0] < counted_before]
 
     async def refresh(self, triggers: Iterable[MeasuredTrigger]) -> None:
-        """Count the dead letters of triggers, in one round trip for up to MAX_ROUND keys. Never raises SourceError."""
+        """Count the dead letters of triggers, in round trips of about ROUND_SECONDS. Never raises SourceError."""
         counted = list(triggers)
         keys = iter(dict.fromkeys(key for measured in counted for key in measured.trigger.keys))
         by_key: dict[str, DeadLetterCount | None] = {}
-        while some := list(islice(keys, MAX_ROUND)):
+        size = FIRST_ROUND
+        while some := list(islice(keys, size)):
+            began = time.monotonic()
             commands = [(key, [("EVAL", COUNT, 1, dead_letters_key(key))]) for key in some]
             try:
                 replies = await self._client.transactions(commands, doing="counting dead letters")
             except SourceError:
                 replies = [[] for _ in some]
             by_key.update(zip(some, map(_read, replies), strict=True))
+            affordable = size * ROUND_SECONDS / max(time.monotonic() - began, 1e-6)
+            size = max(1, min(2 * size, int(affordable), MAX_ROUND))
         now = time.monotonic()
         while self._counted and next(iter(self._counted.values()))[0] < now - FORGET_SECONDS:
             self._counted.popitem(last=False)

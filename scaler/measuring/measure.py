@@ -1,53 +1,116 @@
-"""Measures the backlogs of all triggers of one Redis in one round trip."""
+"""Measures triggers of one Redis: the fast lane, in one round trip for all of them. See slow_lane for the rest."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from listeners.errors import SourceError
 from listeners.functions.triggers import keys_read
-from listeners.redis.client import Client
+from listeners.redis.client import Client, CommandGroup
 from listeners.redis.server_info import ServerInfo
-from scaler.measuring.backlog import Backlog, KeyBacklog
-from scaler.measuring.counting import CountCache, StreamCount, count_all
-from scaler.measuring.queries import measuring_commands, read_reply
+from scaler.measuring.backlog import Backlog, KeyBacklog, KeySample
+from scaler.measuring.lag import known_lag
+from scaler.measuring.queries import (
+    Reply,
+    StreamQuery,
+    list_commands,
+    read_list,
+    read_state,
+    run,
+    state_call,
+    stream_query,
+)
+from scaler.measuring.slow_lane import KeyResult, SlowLane
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["measure"]
+__all__ = ["Measurement", "measure"]
 
-KeyResults = dict[tuple[MeasuredTrigger, str], KeyBacklog | SourceError]
+
+@dataclass(frozen=True)
+class Measurement:
+    """The measurement of one trigger, with the result for each key, or the request to the slow lane."""
+
+    keys: list[KeyResult | asyncio.Future[KeyResult]]
+
+    @property
+    def unfinished(self) -> list[asyncio.Future[KeyResult]]:
+        """The requests to the slow lane that are not done."""
+        return [key for key in self.keys if isinstance(key, asyncio.Future) and not key.done()]
+
+    @property
+    def fast(self) -> bool:
+        """Whether any key was measured in the fast lane."""
+        return any(not isinstance(key, asyncio.Future) for key in self.keys)
+
+    @property
+    def fast_error(self) -> SourceError | None:
+        """The first error in the fast lane, if any."""
+        return next((key for key in self.keys if isinstance(key, SourceError)), None)
+
+    def result(self) -> tuple[Backlog, float] | SourceError:
+        """Return the backlog and when the oldest part was measured, or the first error, once all requests are done."""
+        samples: list[KeySample] = []
+        for key in self.keys:
+            result = key.result() if isinstance(key, asyncio.Future) else key
+            if isinstance(result, SourceError):
+                return result
+            samples.append(result)
+        taken_at = min(sample.taken_at for sample in samples)
+        return Backlog(tuple(sample.backlog for sample in samples)), taken_at
+
+
+@dataclass(frozen=True)
+class _Query:
+    """One key of a trigger. `stream` is None for a list."""
+
+    measured: MeasuredTrigger
+    key: str
+    stream: StreamQuery | None
+
+    def commands(self, server: ServerInfo) -> CommandGroup:
+        """Return the commands of the fast lane."""
+        return self.key, list_commands(self.key) if self.stream is None else [state_call(self.stream, 0, server)]
 
 
 async def measure(
-    client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], cache: CountCache
-) -> dict[MeasuredTrigger, Backlog | SourceError]:
-    """Measure triggers in one pipelined round trip, and in further ones only where entries must be counted.
+    client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], slow_lane: SlowLane
+) -> dict[MeasuredTrigger, Measurement]:
+    """Measure triggers in one round trip. What may take longer is then requested from the slow lane.
 
     A trigger that cannot be measured has its error as its result, and does not affect the others. Raises SourceError if
     Redis could not be reached at all.
     """
     # Only the keys that a host reads on this server count.
     read = {measured: keys_read(measured.trigger, multi_pop=server.supports(7)) for measured in triggers}
-    keys = [(measured, key) for measured, its_keys in read.items() for key in its_keys]
-    commands = [(key, measuring_commands(measured.trigger, key)) for measured, key in keys]
-    replies = await client.transactions(commands, doing="measuring")
-    results: KeyResults = {}
-    counts: list[StreamCount] = []
-    for (measured, key), reply in zip(keys, replies, strict=True):
-        try:
-            result = read_reply(measured, key, reply, server)
-        except SourceError as error:
-            results[measured, key] = error
-            continue
-        if isinstance(result, StreamCount):
-            result.lag = cache.recall(result)
-            counts.append(result)
-        else:
-            results[measured, key] = result
-    await count_all(client, [count for count in counts if count.lag is None], cache)
-    results.update({(count.measured, count.key): count.result() for count in counts})
-    return {measured: _combine([results[measured, key] for key in its_keys]) for measured, its_keys in read.items()}
+    queries = [_Query(measured, key, stream_query(measured, key)) for measured, keys in read.items() for key in keys]
+    fast = [query for query in queries if query.stream is None or slow_lane.known.is_fast(query.stream)]
+    replies = await run(client, server, [query.commands(server) for query in fast]) if fast else []
+    results = {query: _read(query, reply, server, slow_lane) for query, reply in zip(fast, replies, strict=True)}
+    measurements = {measured: Measurement([]) for measured in read}
+    for query in queries:
+        result = results.get(query)
+        keys = measurements[query.measured].keys
+        if query.stream is not None and result is None:
+            keys.append(slow_lane.measure(query.stream, server))
+        elif result is not None:
+            keys.append(result)
+    return measurements
 
 
-def _combine(by_key: Sequence[KeyBacklog | SourceError]) -> Backlog | SourceError:
-    """Return the backlog over all keys of a trigger, or the first error among them."""
-    error = next((result for result in by_key if isinstance(result, SourceError)), None)
-    return error or Backlog(tuple(result for result in by_key if isinstance(result, KeyBacklog)))
+def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane) -> KeyResult | None:
+    """Read the reply for one key. Return None if more has to be known about a stream."""
+    stream = query.stream
+    try:
+        if stream is None:
+            return KeySample(read_list(query.key, reply), time.monotonic())
+        state = read_state(stream, reply)
+    except SourceError as error:
+        return error
+    lag = known_lag(state.length, state.group, server)
+    if lag is None:
+        return None
+    pending = state.group.pending if state.group is not None else 0
+    sample = KeySample(KeyBacklog(query.key, state.length, pending=pending, lag=lag), time.monotonic())
+    slow_lane.known.record(stream, sample, reply.seconds, needs_pages=False)
+    return sample

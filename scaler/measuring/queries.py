@@ -1,58 +1,185 @@
-"""The Redis commands that measure one list or stream, and how to read their replies. No I/O."""
+"""The commands that measure one list or stream, and how to send them and read their replies.
 
+No reply contains an entry, so its size does not depend on what the key holds. Streams are read by scripts, because
+XINFO STREAM and XRANGE would return entries with their payloads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from listeners.functions.triggers import ListTrigger, StreamTrigger
+from listeners.errors import AccessDeniedError
+from listeners.functions.triggers import ListTrigger
 from listeners.keys import inflight_key
+from listeners.redis.client import Client, CommandGroup
+from listeners.redis.entry_id import EntryId
 from listeners.redis.error_translation import translate
+from listeners.redis.scripts import Script, ScriptCall
 from listeners.redis.server_info import ServerInfo
-from listeners.text import decode
 from scaler.measuring.backlog import KeyBacklog
-from scaler.measuring.counting import StreamCount, first_error
-from scaler.measuring.lag import GroupState, StreamState, known_lag
+from scaler.measuring.lag import GroupState
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["commands_per_sample", "measuring_commands", "read_reply"]
+__all__ = [
+    "Page",
+    "Reply",
+    "StreamQuery",
+    "StreamState",
+    "commands_per_sample",
+    "list_commands",
+    "pages_call",
+    "read_list",
+    "read_pages",
+    "read_state",
+    "run",
+    "state_call",
+    "stream_query",
+]
+
+STATE = Script(__package__, "shared", "state")
+PAGES = Script(__package__, "shared", "pages")
+#: Commands that Redis runs for one sample of a key: MULTI, LLEN, ZCARD and EXEC; or a script, XLEN and XINFO GROUPS.
+LIST_COMMANDS = 4
+STREAM_COMMANDS = 3
 
 
-def measuring_commands(trigger: ListTrigger | StreamTrigger, key: str) -> list[tuple[str, ...]]:
-    """Return the commands for one key. They run as one MULTI, or an entry could move between two of them unseen."""
-    if isinstance(trigger, StreamTrigger):
-        return [("XINFO", "GROUPS", key), ("XINFO", "STREAM", key)]
+@dataclass(frozen=True)
+class StreamQuery:
+    """A stream and a consumer group. `limit` is the number of undelivered entries at which counting stops."""
+
+    key: str
+    group: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """The number of entries between two IDs, up to the page's size, and the ID of the last one."""
+
+    entries: int
+    last: EntryId | None
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """A stream, its group if it exists, and the first pages if they were requested and needed."""
+
+    length: int
+    group: GroupState | None
+    undelivered: Page
+    delivered: Page
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The reply to the commands for one key. `elapsed` is how long the server took, if its scripts have no clock."""
+
+    values: list[Any]
+    elapsed: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long a script took the server; 0 for an error."""
+        if self.elapsed is not None:
+            return max(self.elapsed, 0.0)
+        match self.values:
+            case [[int(microseconds), *_]]:
+                return microseconds / 1e6
+            case _:
+                return 0.0
+
+    def read(self, doing: str) -> list[Any]:
+        """Return the values. Raises SourceError for an error reply, such as a wrong type or a denied command."""
+        error = next((value for value in self.values if isinstance(value, Exception)), None)
+        if error is None:
+            return self.values
+        source_error = translate(error, doing)
+        if isinstance(source_error, AccessDeniedError):
+            raise AccessDeniedError(f"{source_error}. Allow it with the command that `triggerfish check --acl` prints")
+        raise source_error
+
+
+def stream_query(measured: MeasuredTrigger, key: str) -> StreamQuery | None:
+    """Return what identifies the measurement of a key, or None for a list."""
+    if isinstance(measured.trigger, ListTrigger):
+        return None
+    return StreamQuery(key, measured.trigger.consumer_group, measured.count_limit)
+
+
+def list_commands(key: str) -> list[tuple[str, ...]]:
+    """Return the commands for a list. They run as one MULTI, or an element could move between the two unseen."""
     return [("LLEN", key), ("ZCARD", inflight_key(key))]
 
 
-def read_reply(measured: MeasuredTrigger, key: str, reply: list[Any], server: ServerInfo) -> KeyBacklog | StreamCount:
-    """Read the reply for one key. Return a StreamCount if the entries of a stream have to be counted.
-
-    Raises SourceError for an error reply, such as a wrong type or a denied command.
+def state_call(query: StreamQuery, page_size: int, server: ServerInfo) -> ScriptCall:
+    """Return the script for a stream. With a `page_size` it also counts the first undelivered and delivered entries,
+    unless it finds that there are none.
     """
-    error = first_error(reply)
-    if isinstance(measured.trigger, ListTrigger):
-        if error is not None:
-            raise translate(error, f"measuring list {key!r}")
-        return KeyBacklog(key, length=reply[0], in_flight=reply[1])
-    if error is not None:
-        if "no such key" in str(error):
-            return KeyBacklog(key, 0, lag=known_lag(None, None, server))
-        raise translate(error, f"measuring stream {key!r}")
-    groups = {decode(group[b"name"]): GroupState.of(group) for group in map(_pairs, reply[0])}
-    stream = StreamState.of(_pairs(reply[1]))
-    group = groups.get(measured.trigger.consumer_group)
-    lag = known_lag(stream, group, server)
-    if lag is not None or group is None:
-        return KeyBacklog(key, stream.length, pending=group.pending if group else 0, lag=lag)
-    limit = measured.count_limit if group.lag is None else min(measured.count_limit, group.lag)
-    return StreamCount(measured, key, measured.trigger.consumer_group, stream, group, limit)
+    return ScriptCall(STATE, (query.key,), (query.group, page_size), read_only=server.supports(7))
+
+
+def pages_call(
+    query: StreamQuery, undelivered: EntryId, delivered: tuple[EntryId, EntryId], page_size: int, server: ServerInfo
+) -> ScriptCall:
+    """Return the script that counts the next undelivered entries, and the next delivered ones between two IDs."""
+    arguments = (str(undelivered), *map(str, delivered), page_size)
+    return ScriptCall(PAGES, (query.key,), arguments, read_only=server.supports(7))
+
+
+async def run(client: Client, server: ServerInfo, groups: Sequence[CommandGroup]) -> list[Reply]:
+    """Run groups of commands in one round trip per node. Each is the commands for a list, or one script."""
+    if server.supports(7, 4):
+        return [Reply(values) for values in await client.transactions(groups, doing="measuring")]
+    # Scripts have no clock before Redis 7.4, and the time of day stands still in them from 7.2 on.
+    scripts = [isinstance(commands[0], ScriptCall) for _, commands in groups]
+    sent: list[CommandGroup] = []
+    for (key, commands), script in zip(groups, scripts, strict=True):
+        sent += [(key, [("TIME",)]), (key, commands), (key, [("TIME",)])] if script else [(key, commands)]
+    replies = iter(await client.transactions(sent, doing="measuring"))
+    return [
+        _timed(next(replies), next(replies), next(replies)) if script else Reply(next(replies)) for script in scripts
+    ]
+
+
+def read_list(key: str, reply: Reply) -> KeyBacklog:
+    """Read the reply for a list. Raises SourceError."""
+    length, in_flight = reply.read(f"measuring list {key!r}")
+    return KeyBacklog(key, length, in_flight)
+
+
+def read_state(query: StreamQuery, reply: Reply) -> StreamState:
+    """Read the reply to state_call. Raises SourceError."""
+    [(_, length, group, undelivered, delivered)] = reply.read(f"measuring stream {query.key!r}")
+    state = GroupState(group[0], EntryId.parse(group[1]), group[2], group[3]) if group is not None else None
+    return StreamState(length, state, _page(undelivered), _page(delivered))
+
+
+def read_pages(query: StreamQuery, reply: Reply) -> tuple[int, Page, Page]:
+    """Read the reply to pages_call: the length of the stream, and the pages. Raises SourceError."""
+    [(_, length, undelivered, delivered)] = reply.read(f"counting entries of stream {query.key!r}")
+    return length, _page(undelivered), _page(delivered)
 
 
 def commands_per_sample(measured: MeasuredTrigger) -> int:
-    """Return how many commands Redis runs for one sample, including MULTI and EXEC.
+    """Return how many commands Redis runs for one sample, including MULTI and EXEC, and those inside scripts.
 
-    Counting is not included: few streams need it, and rarely.
+    TIME before Redis 7.4 is not included, and neither is counting: few streams need it, and rarely.
     """
-    return sum(2 + len(measuring_commands(measured.trigger, key)) for key in measured.trigger.keys)
+    each = LIST_COMMANDS if isinstance(measured.trigger, ListTrigger) else STREAM_COMMANDS
+    return each * len(measured.trigger.keys)
 
 
-def _pairs(flat: list[Any]) -> dict[bytes, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _page(raw: Sequence[Any] | None) -> Page:
+    """Read a page. One that was not needed has no entries."""
+    if raw is None or raw[1] is None:
+        return Page(0, None)
+    return Page(raw[0], EntryId.parse(raw[1]))
+
+
+def _timed(before: list[Any], values: list[Any], after: list[Any]) -> Reply:
+    """Return the reply to a script between two TIME commands, or an error of these: it must not be costly unseen."""
+    for clock in (before, after):
+        if isinstance(clock[0], Exception):
+            return Reply(clock)
+    began, ended = (int(seconds) + int(microseconds) / 1e6 for [[seconds, microseconds]] in (before, after))
+    return Reply(values, ended - began)

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutError, SourceUnavailableError
@@ -14,13 +15,14 @@ from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.logs import steady_logger
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountCache
 from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
-from scaler.measuring.measure import measure
+from scaler.measuring.measure import Measurement, measure
 from scaler.measuring.outage import Outage
+from scaler.measuring.queries import stream_query
+from scaler.measuring.slow_lane import SlowLane
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["Sample", "Sampler", "Samplers"]
+__all__ = ["Sample", "Sampler"]
 
 log = steady_logger("triggerfish.scaler")
 
@@ -30,12 +32,11 @@ FRESH_SECONDS = 0.05
 #: A round starts when no request has come for QUIET_SECONDS, and after GATHER_SECONDS at the latest.
 QUIET_SECONDS = 0.005
 GATHER_SECONDS = 0.1
-#: Triggers measured in one round. Writing and reading this many takes about 20 ms, during which other requests wait.
-MAX_ROUND = 500
+#: Keys measured in one round. Writing and reading this many takes about 20 ms, during which other requests wait. A
+#: trigger has at most 100.
+MAX_ROUND_KEYS = 500
 #: The share of a round's time that one reply may take. The rest is for returning what a cluster's other nodes replied.
 NODE_SHARE = 0.8
-#: The maximum number of Redis servers with a sampler.
-MAX_SERVERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ class Sampler:
         self._on_measured = on_measured
         self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds * NODE_SHARE)
         self._server: ServerInfo | None = None
-        self._count_cache = CountCache()
+        self._slow_lane = SlowLane(self._client, self._record_slow_step)
         self._outage = Outage()
         self._samples: OrderedDict[MeasuredTrigger, tuple[float, Backlog | SourceError]] = OrderedDict()
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
+        self._in_slow_lane: set[asyncio.Future[Sample]] = set()
         self._skip_gathering = False
         self._measuring: asyncio.Task[None] | None = None
         self._dead_letters = DeadLetterCounter(self._client)
@@ -97,6 +99,10 @@ class Sampler:
             async with asyncio.timeout(self._bound_seconds):
                 return await asyncio.shield(future)
         except TimeoutError:
+            if future in self._in_slow_lane:
+                return self._last_sample(trigger)
+            if self._requested.get(trigger) is future:
+                raise self._not_begun() from None
             raise self._timed_out() from None
 
     async def retire(self) -> None:
@@ -110,26 +116,84 @@ class Sampler:
         tasks = [task for task in (self._measuring, self._counting) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._slow_lane.close(), return_exceptions=True)
         await self._client.aclose()
 
     async def _measure_requested(self) -> None:
         """Measure the requested triggers in rounds until no request is left."""
         while self._requested:
             await self._gather()
-            current = dict(itertools.islice(self._requested.items(), MAX_ROUND))
-            self._requested = {trigger: f for trigger, f in self._requested.items() if trigger not in current}
-            results = await self._measure(list(current))
-            now = time.monotonic()
-            self._keep(now, results)
+            current = self._next_round()
+            measured = await self._measure(list(current))
             for trigger, future in current.items():
-                _resolve(future, results[trigger], now, self._dead_letters.count(trigger))
+                result = measured[trigger]
+                unfinished = result.unfinished if isinstance(result, Measurement) else []
+                if unfinished:
+                    self._in_slow_lane.add(future)
+                    asyncio.gather(*unfinished).add_done_callback(partial(self._finish, trigger, future, result))
+                else:
+                    self._finish(trigger, future, result)
             if (error := self._outage.error) is not None:
                 for future in self._requested.values():
-                    _resolve(future, error, now)
+                    _fail(future, error)
                 self._requested.clear()
             else:
                 self._count_dead_letters(current)
+
+    def _next_round(self) -> dict[MeasuredTrigger, asyncio.Future[Sample]]:
+        """Remove and return the requests for the next round."""
+        current: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
+        keys = 0
+        for trigger in list(itertools.islice(self._requested, MAX_ROUND_KEYS)):
+            keys += len(trigger.trigger.keys)
+            if current and keys > MAX_ROUND_KEYS:
+                break
+            current[trigger] = self._requested.pop(trigger)
+        return current
+
+    def _finish(
+        self,
+        trigger: MeasuredTrigger,
+        future: asyncio.Future[Sample],
+        measurement: Measurement | SourceError,
+        _: object = None,
+    ) -> None:
+        """Return the result of a trigger to its requests, and cache it."""
+        self._in_slow_lane.discard(future)
+        result = measurement.result() if isinstance(measurement, Measurement) else measurement
+        if isinstance(result, SourceError):
+            self._keep(trigger, time.monotonic(), result)
+            _fail(future, result)
+        else:
+            backlog, taken_at = result
+            self._keep(trigger, taken_at, backlog)
+            if not future.done():
+                future.set_result(Sample(backlog, taken_at, self._dead_letters.count(trigger)))
+
+    def _last_sample(self, trigger: MeasuredTrigger) -> Sample:
+        """Return the last sample of a trigger that is measured too slowly. Raises SourceTimeoutError without one."""
+        queries = [stream_query(trigger, key) for key in trigger.trigger.keys]
+        samples = [self._slow_lane.known.last_sample(query) for query in queries if query is not None]
+        known = [sample for sample in samples if sample is not None]
+        if len(known) < len(queries):
+            raise SourceTimeoutError(
+                f"measuring {trigger.trigger.reads} takes longer than {self._bound_seconds:g} s. It continues, and its "
+                "result will be used for later requests. Delete or trim what is in the stream, or split it"
+            )
+        backlog = Backlog(tuple(sample.backlog for sample in known))
+        return Sample(backlog, min(sample.taken_at for sample in known), self._dead_letters.count(trigger))
+
+    def _record_slow_step(self, seconds: float, error: SourceError | None) -> None:
+        """Record a step of the slow lane. A timeout is no outage, since a stream may be the cause. The next round finds
+        out whether Redis responds.
+        """
+        if error is None:
+            self._outage.over()
+        else:
+            self._server = None
+            if isinstance(error, SourceUnavailableError) and not self._client.is_cluster:
+                self._outage.failed(error)
+        self._on_measured(seconds, error.reason if error is not None else None)
 
     def _count_dead_letters(self, triggers: Iterable[MeasuredTrigger]) -> None:
         """Start to count the dead letters of triggers that are due, without making the next round wait."""
@@ -143,26 +207,30 @@ class Sampler:
         """
         until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
         seen = 0
-        while seen < len(self._requested) < MAX_ROUND and not self._skip_gathering and time.monotonic() < until:
+        while seen < len(self._requested) < MAX_ROUND_KEYS and not self._skip_gathering and time.monotonic() < until:
             seen = len(self._requested)
             await asyncio.sleep(QUIET_SECONDS)
         self._skip_gathering = False
 
-    async def _measure(self, triggers: list[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog | SourceError]:
+    async def _measure(self, triggers: list[MeasuredTrigger]) -> Mapping[MeasuredTrigger, Measurement | SourceError]:
         began = time.monotonic()
-        results: dict[MeasuredTrigger, Backlog | SourceError]
+        results: Mapping[MeasuredTrigger, Measurement | SourceError]
         try:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
                     self._server = await self._client.server()
-                results = await measure(self._client, self._server, triggers, self._count_cache)
+                results = await measure(self._client, self._server, triggers, self._slow_lane)
         except Exception as error:  # noqa: BLE001  (every request must end)
             unanswered = [self._failure(error)] * len(triggers)
             results = dict(zip(triggers, unanswered, strict=True))
+            asked = len(triggers)
         else:
-            unanswered = [r for r in results.values() if isinstance(r, SourceUnavailableError | SourceTimeoutError)]
-        self._record_round(unanswered, answered=len(unanswered) < len(results))
-        self._on_measured(time.monotonic() - began, unanswered[0].reason if unanswered else None)
+            fast = [measurement.fast_error for measurement in results.values() if measurement.fast]
+            unanswered = [error for error in fast if isinstance(error, SourceUnavailableError | SourceTimeoutError)]
+            asked = len(fast)
+        if asked:  # what the slow lane is asked, it records
+            self._record_round(unanswered, answered=len(unanswered) < asked)
+            self._on_measured(time.monotonic() - began, unanswered[0].reason if unanswered else None)
         return results
 
     def _record_round(self, unanswered: Sequence[SourceError], *, answered: bool) -> None:
@@ -176,13 +244,13 @@ class Sampler:
         if unanswered:
             self._server = None  # another server may respond next time
 
-    def _keep(self, now: float, results: Mapping[MeasuredTrigger, Backlog | SourceError]) -> None:
-        """Cache these results, and drop expired ones."""
+    def _keep(self, trigger: MeasuredTrigger, taken_at: float, result: Backlog | SourceError) -> None:
+        """Cache a result, and drop expired ones."""
+        now = time.monotonic()
         while self._samples and now - next(iter(self._samples.values()))[0] >= FRESH_SECONDS:
             self._samples.popitem(last=False)
-        for trigger, result in results.items():
-            self._samples[trigger] = (now, result)
-            self._samples.move_to_end(trigger)
+        self._samples[trigger] = (taken_at, result)
+        self._samples.move_to_end(trigger)
 
     def _failure(self, error: Exception) -> SourceError:
         if isinstance(error, SourceError):
@@ -192,75 +260,18 @@ class Sampler:
         log.exception("unexpected error while measuring %s", self._address)
         return CommandRefusedError(f"unreadable reply from Redis at {self._address}: {type(error).__name__}")
 
+    def _not_begun(self) -> SourceTimeoutError:
+        return SourceTimeoutError(
+            f"{len(self._requested)} triggers of Redis at {self._address} were requested and not yet measured within "
+            f"{self._bound_seconds:g} s. Poll less often, or use a connection for each half of them"
+        )
+
     def _timed_out(self) -> SourceTimeoutError:
         return SourceTimeoutError(f"Redis at {self._address} did not answer within {self._bound_seconds:g} s")
 
 
-class Samplers:
-    """One Sampler for each Redis in use, at most `max_servers`. Beyond that, the least recently used one is closed."""
-
-    def __init__(
-        self,
-        *,
-        bound_seconds: float,
-        on_measured: Callable[[float, str | None], object],
-        max_servers: int = MAX_SERVERS,
-    ) -> None:
-        self._max_servers = max_servers
-        self._bound_seconds = bound_seconds
-        self._on_measured = on_measured
-        self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
-
-    async def sample(self, spec: ConnectionSpec, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
-        """Return a sample from this Redis; see Sampler.sample. Raises SourceError."""
-        sampler = self._samplers.get(spec)
-        if sampler is None:
-            sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
-            self._samplers[spec] = sampler
-            self._evict()
-        self._samplers.move_to_end(spec)
-        sampler.used_at = time.monotonic()
-        return await sampler.sample(trigger, fresh=fresh)
-
-    def idle(self, seconds: float) -> list[ConnectionSpec]:
-        """Return the servers that have not been used for this many seconds."""
-        idle_since = time.monotonic() - seconds
-        return [spec for spec, sampler in self._samplers.items() if sampler.used_at < idle_since]
-
-    def retire(self, specs: Iterable[ConnectionSpec]) -> None:
-        """Disconnect from these servers: they are no longer used, or under another spec."""
-        for spec in specs:
-            if (sampler := self._samplers.pop(spec, None)) is not None:
-                self._close_in_background(sampler)
-
-    async def close(self) -> None:
-        """Close all samplers."""
-        await asyncio.gather(*(sampler.close() for sampler in self._samplers.values()), *self._closing)
-        self._samplers.clear()
-
-    def _evict(self) -> None:
-        while len(self._samplers) > self._max_servers:
-            _, oldest = self._samplers.popitem(last=False)
-            self._close_in_background(oldest)
-
-    def _close_in_background(self, sampler: Sampler) -> None:
-        closing = asyncio.create_task(sampler.retire())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-
-
-def _resolve(
-    future: asyncio.Future[Sample],
-    result: Backlog | SourceError,
-    now: float,
-    dead_letters: DeadLetterCount | None = None,
-) -> None:
-    if future.done():
-        return
-    if isinstance(result, SourceError):
-        future.set_exception(result)
+def _fail(future: asyncio.Future[Sample], error: SourceError) -> None:
+    if not future.done():
+        future.set_exception(error)
         with contextlib.suppress(SourceError):  # or asyncio logs it if the caller no longer waits
             future.result()
-    else:
-        future.set_result(Sample(result, now, dead_letters))

@@ -22,6 +22,8 @@ log = steady_logger("triggerfish.scaler")
 SLICE = 50
 #: The interval without a Redis, where no state changes: checks only repeat the first `true` and record errors.
 WITHOUT_REDIS_SECONDS = 1.0
+#: How long a turn waits for its checks. One that takes longer goes on by itself, and is not started again meanwhile.
+TURN_SECONDS = 0.1
 #: The share of the command budget for checks out of turn, so that notifications never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
 #: Closing a loop takes at most this long.
@@ -52,6 +54,7 @@ class PushLoop:
         self._commands = 0
         self._paid_until = 0.0
         self._out_of_turn: dict[PushedTrigger, None] = {}
+        self._checking: dict[PushedTrigger, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._listener: KeyspaceListener[PushedTrigger] | None = None
         # A Redis that a ScaledObject names by a connection string gets no connections beyond those for measuring.
@@ -73,7 +76,7 @@ class PushLoop:
 
     async def close(self) -> None:
         """Stop checking."""
-        await cancel_until_done(self._tasks, CLOSE_SECONDS)
+        await cancel_until_done([*self._tasks, *self._checking.values()], CLOSE_SECONDS)
 
     def add(self, trigger: PushedTrigger) -> None:
         """Add a trigger, and check it for the first time at once."""
@@ -108,22 +111,36 @@ class PushLoop:
     async def _check_out_of_turn(self) -> None:
         while True:
             await self._wake.wait()
+            self._wake.clear()
             began = time.monotonic()
-            triggers = list(islice(self._out_of_turn, SLICE))
+            triggers = list(islice((one for one in self._out_of_turn if one not in self._checking), SLICE))
+            if not triggers:
+                continue  # those that are being checked follow when they are done
             await self._check_together(triggers)
-            if not self._out_of_turn:
-                self._wake.clear()
+            if self._out_of_turn:
+                self._wake.set()
             commands = sum(trigger.commands for trigger in triggers)
             await _sleep_until(began + commands / (self._commands_per_second * OUT_OF_TURN_SHARE))
 
     async def _check_together(self, triggers: Iterable[PushedTrigger]) -> None:
         """Check some triggers concurrently. The next turn waits until the budget has paid for them."""
-        present = [trigger for trigger in triggers if trigger in self.triggers]
+        present = [trigger for trigger in triggers if trigger in self.triggers and trigger not in self._checking]
         commands = sum(trigger.commands for trigger in present)
         self._paid_until = max(self._paid_until, time.monotonic()) + commands / self._commands_per_second
-        await asyncio.gather(*map(self._check, present))
+        for trigger in present:
+            self._checking[trigger] = asyncio.create_task(self._check(trigger), name=f"check: {self._address}")
+        if present:
+            await asyncio.wait([self._checking[trigger] for trigger in present], timeout=TURN_SECONDS)
 
     async def _check(self, trigger: PushedTrigger) -> None:
+        try:
+            await self._evaluate(trigger)
+        finally:
+            del self._checking[trigger]
+            if trigger in self._out_of_turn:  # it changed meanwhile
+                self._wake.set()
+
+    async def _evaluate(self, trigger: PushedTrigger) -> None:
         out_of_turn = trigger in self._out_of_turn
         self._out_of_turn.pop(trigger, None)
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 from grpc import StatusCode
 
-from scaler.measuring.untrusted_servers import CONCEALED
+from scaler.measuring.samplers import CONCEALED
 from tests.servers.catalogue import RELEASES
 from tests.support.running_scaler import RunningScaler, failure
 from triggerfish.testing.server import Server

@@ -141,7 +141,7 @@ async def _explain_scaler(address: str) -> Explanation:
 async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settings") -> Explanation:
     from scaler.access.access import Access
     from scaler.evaluation.evaluator import Evaluator
-    from scaler.measuring.sampler import Samplers
+    from scaler.measuring.samplers import Samplers
     from scaler.monitoring.status import trigger_status
 
     samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)

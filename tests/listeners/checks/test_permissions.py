@@ -19,7 +19,7 @@ from listeners.redis.entry_id import EntryId
 from listeners.settings import HostSettings
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.samplers import Samplers
 from scaler.triggers.app_triggers import app_triggers
 from tests.servers.catalogue import RELEASES
 from tests.support.trigger_kinds import add, payload_of

@@ -13,11 +13,10 @@ from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, St
 from listeners.keys import dead_letters_key, inflight_key
 from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountCache
-from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.cluster import Cluster
+from tests.support.measuring import measure_now
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
@@ -180,7 +179,7 @@ async def test_measuring_over_several_nodes(client: redis.asyncio.RedisCluster, 
             await client.xadd(f"s{key}", {"n": 1})
     lists = MeasuredTrigger(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
     streams = MeasuredTrigger(StreamTrigger(keys=tuple(f"s{key}" for key in KEYS)))
-    found = await measure(ours, await ours.server(), [lists, streams], CountCache())
+    found = await measure_now(ours, [lists, streams])
     for subject in (lists, streams):
         backlog = found[subject]
         assert isinstance(backlog, Backlog), backlog
@@ -191,13 +190,13 @@ async def test_measuring_follows_a_slot(cluster: Cluster, client: redis.asyncio.
     """After a slot migration its backlog is measured on the new node; until then it may be unknown, never too low."""
     await client.rpush("la", *range(7))
     subject = MeasuredTrigger(ListTrigger(keys=("la",)))
-    server, memory = await ours.server(), CountCache()
+    server = await ours.server()
     source = cluster.node_of("la")
     target = next(node for node in cluster.primaries() if node is not source)
     with cluster.migrating_slot_of("la", source, target):
-        found = (await measure(ours, server, [subject], memory))[subject]
+        found = (await measure_now(ours, [subject], server=server))[subject]
         assert isinstance(found, SourceUnavailableError) or (isinstance(found, Backlog) and found.entries == 7)
-    found = (await measure(ours, server, [subject], memory))[subject]
+    found = (await measure_now(ours, [subject], server=server))[subject]
     assert isinstance(found, Backlog), found
     assert found.entries == 7
 
@@ -210,7 +209,7 @@ async def test_a_failover(release: str) -> None:
         client = redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[1].port, protocol=2)
         ours = Client(parse_connection_string(cluster.address), "test")
         subject = MeasuredTrigger(ListTrigger(keys=tuple(f"l{key}" for key in KEYS)))
-        server, memory = await ours.server(), CountCache()
+        server = await ours.server()
         async with client, running_host(cluster, lists_and_streams(handled)):
             expected = await produce(client, 0, 5)
             await eventually(lambda: len(handled) == len(expected))
@@ -219,7 +218,7 @@ async def test_a_failover(release: str) -> None:
             await eventually(lambda: len(set(handled)) == len(expected), seconds=30)
 
             async def measured() -> bool:
-                found = (await measure(ours, server, [subject], memory))[subject]
+                found = (await measure_now(ours, [subject], server=server))[subject]
                 return isinstance(found, Backlog) and found.entries == 0
 
             await eventually(measured, seconds=20)

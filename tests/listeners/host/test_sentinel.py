@@ -13,11 +13,10 @@ from listeners.errors import SourceUnavailableError
 from listeners.functions.triggers import ListTrigger
 from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountCache
-from scaler.measuring.measure import measure
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.sentinels import Sentinels, sentinel_of
+from tests.support.measuring import measure_now
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
@@ -57,7 +56,7 @@ async def test_a_failover(release: str) -> None:
             await send_and_wait(sentinels, handled, "after")
 
             async def measured() -> bool:
-                found = (await measure(ours, server, [subject], CountCache()))[subject]
+                found = (await measure_now(ours, [subject], server=server))[subject]
                 return isinstance(found, Backlog) and found.entries == 0
 
             await eventually(measured, seconds=20)

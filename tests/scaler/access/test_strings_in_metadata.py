@@ -6,7 +6,7 @@ import pytest
 from grpc import StatusCode
 
 from listeners.errors import ConfigurationError
-from scaler.measuring.untrusted_servers import CONCEALED
+from scaler.measuring.samplers import CONCEALED
 from scaler.settings import load_settings
 from tests.support.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections
 from tests.support.running_scaler import failure, running_scaler
@@ -125,7 +125,7 @@ async def test_errors_do_not_show_what_is_reachable(reachable: Server, caplog: p
 @pytest.mark.usefixtures("names")
 async def test_the_number_of_servers_is_bounded(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a bounded number of connection strings stay connected, and they never replace the operator's connections."""
-    monkeypatch.setattr("scaler.measuring.untrusted_servers.MAX_SERVERS", 2)
+    monkeypatch.setattr("scaler.measuring.samplers.MAX_UNTRUSTED_SERVERS", 2)
     async with running_scaler(reachable, scaler=ALLOWED) as scaler:
         own = {"type": "redisListTrigger", "keys": "orders"}
         assert await scaler.keda.target(own) == 1
@@ -139,7 +139,7 @@ async def test_the_number_of_servers_is_bounded(reachable: Server, monkeypatch: 
 async def test_idle_connections_are_closed(reachable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle Redis from a connection string is disconnected, and connected again by the next request."""
     monkeypatch.setattr("scaler.server.FILE_CHECK_SECONDS", 0.02)
-    monkeypatch.setattr("scaler.measuring.untrusted_servers.IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("scaler.measuring.samplers.IDLE_SECONDS", 0.1)
     async with running_scaler(scaler=ALLOWED) as scaler:
         string = f"{HERE}:{reachable.port}"
         assert await scaler.keda.target(asking(string)) == 1

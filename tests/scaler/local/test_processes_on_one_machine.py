@@ -22,7 +22,7 @@ from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
 from scaler.local.autoscaler import LocalAutoscaler
 from scaler.local.processes import Instances, instance_command
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.samplers import Samplers
 from scaler.settings import LocalSettings
 from tests.apps import local
 from tests.support.trigger_kinds import reached

@@ -1,6 +1,9 @@
 """How many dead letters there are, and since when, as the scaler's metrics report it."""
 
 import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -8,7 +11,7 @@ import redis.asyncio
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
-from listeners.redis.client import Client
+from listeners.redis.client import Client, CommandGroup
 from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.support.letters import add_letter
@@ -49,6 +52,33 @@ async def test_what_cannot_be_counted_is_unknown(client: redis.asyncio.Redis, ou
     await counter.refresh([unknown, good])
     assert counter.count(unknown) is None
     assert getattr(counter.count(good), "letters", None) == 1
+
+
+@pytest.mark.parametrize(("seconds_per_key", "largest"), [(0.0001, 128), (0.005, 4), (1.0, 4)])
+@pytest.mark.releases("valkey-9.1")
+async def test_round_trips_are_sized_by_time(
+    server: Server, ours: Client, monkeypatch: pytest.MonkeyPatch, seconds_per_key: float, largest: int
+) -> None:
+    """Redis copies the oldest dead letter of each key: where these are big, few keys are counted together."""
+    now, send = 1_000.0, ours.transactions
+    sizes: list[int] = []
+
+    async def counted(groups: Sequence[CommandGroup], *, doing: str) -> list[list[Any]]:
+        nonlocal now
+        now += seconds_per_key * len(groups)
+        sizes.append(len(groups))
+        return await send(groups, doing=doing)
+
+    monkeypatch.setattr(ours, "transactions", counted)
+    monkeypatch.setattr("scaler.measuring.dead_letters.time", SimpleNamespace(monotonic=lambda: now))
+    triggers = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(300)]
+    counter = DeadLetterCounter(ours)
+    await counter.refresh(triggers)
+    assert sizes[0] == 4
+    assert max(sizes) == largest
+    assert sum(sizes) == 300
+    assert max(sizes[2:]) * seconds_per_key <= max(0.02, seconds_per_key)
+    assert counter.count(triggers[-1]) == DeadLetterCount(0, None)
 
 
 @pytest.mark.releases("redis-5.0", "valkey-9.1")

@@ -2,23 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import redis.asyncio
 
 from listeners.connections.strings import parse_connection_string
-from listeners.errors import SourceError, SourceTimeoutError, WrongTypeError
+from listeners.errors import AccessDeniedError, SourceError, SourceTimeoutError, WrongTypeError
 from listeners.functions.triggers import ListTrigger, StreamTrigger, Trigger
 from listeners.redis.client import Client
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountCache
-from scaler.measuring.lag import Lag
-from scaler.measuring.measure import measure
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.samplers import Samplers
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES
+from tests.support.measuring import measure_now
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
@@ -32,7 +28,7 @@ async def measure_all(server: Server, *triggers: ListTrigger | StreamTrigger) ->
     client = Client(parse_connection_string(server.address), "test")
     try:
         measured = [MeasuredTrigger(trigger) for trigger in triggers]
-        results = await measure(client, await client.server(), measured, CountCache())
+        results = await measure_now(client, measured)
         return [results[trigger] for trigger in measured]
     finally:
         await client.aclose()
@@ -101,15 +97,18 @@ async def test_a_key_that_the_acl_denies_is_an_error_for_its_trigger_only(
     server: Server, client: redis.asyncio.Redis
 ) -> None:
     """A key or command that the ACL denies is an error for that trigger only."""
-    await client.execute_command("ACL", "SETUSER", "scaler", "on", ">pw", "~q", "~triggerfish:{q}:*", "+@all", "-xinfo")
+    await client.execute_command(
+        "ACL", "SETUSER", "scaler", "on", ">pw", "~q", "~s", "~triggerfish:{q}:*", "+@all", "-xinfo"
+    )
     await client.rpush("q", 1)
+    await client.xadd("s", {"f": "v"})
     limited = Client(parse_connection_string(f"{server.address},user=scaler,password=pw"), "test")
     triggers = [
         MeasuredTrigger(trigger)
-        for trigger in (ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("q",)))
+        for trigger in (ListTrigger(keys=("q",)), ListTrigger(keys=("other",)), StreamTrigger(keys=("s",)))
     ]
     try:
-        found = await measure(limited, await limited.server(), triggers, CountCache())
+        found = await measure_now(limited, triggers)
     finally:
         await limited.aclose()
         await client.execute_command("ACL", "DELUSER", "scaler")
@@ -118,6 +117,32 @@ async def test_a_key_that_the_acl_denies_is_an_error_for_its_trigger_only(
     assert isinstance(other, SourceError)
     assert isinstance(stream, SourceError)
     assert {other.reason, stream.reason} == {"access_denied"}
+
+
+@pytest.mark.releases("redis-6.0", "redis-6.2", "redis-7.0", "redis-7.4", "valkey-9.1")
+async def test_a_denied_command_is_named(server: Server, client: redis.asyncio.Redis, ours: Client) -> None:
+    """The error of a stream names the command that its user lacks, inside a script too, and the fix."""
+    await client.xadd("s", {"f": "v"}, id="1-1")
+    await client.xadd("s", {"f": "v"}, id="1-2")
+    await client.xgroup_create("s", "g", "1-1")
+    await client.xdel("s", "1-2")
+    await client.xadd("s", {"f": "v"}, id="1-3")
+    info = await ours.server()
+    needed = ["XLEN", "XINFO", "XRANGE", "EVALSHA_RO" if info.supports(7) else "EVALSHA"]
+    needed += [] if info.supports(7, 4) else ["TIME"]
+    limited = Client(parse_connection_string(f"{server.address},user=scaler,password=pw"), "test")
+    trigger = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
+    try:
+        for command in needed:
+            denied = f"-{command.lower()}"
+            await client.execute_command("ACL", "SETUSER", "scaler", "on", ">pw", "~*", "+@all", denied)
+            found = (await measure_now(limited, [trigger]))[trigger]
+            assert isinstance(found, AccessDeniedError), found
+            assert command in str(found).upper()
+            assert "triggerfish check --acl" in str(found)
+    finally:
+        await limited.aclose()
+        await client.execute_command("ACL", "DELUSER", "scaler")
 
 
 @pytest.fixture
@@ -144,6 +169,20 @@ async def test_concurrent_requests_share_one_round(
     samples = await asyncio.gather(*(shared.sample(spec, trigger) for trigger in triggers))
     assert all(sample.backlog.entries == 0 for sample in samples)
     assert len(rounds) <= 2
+
+
+@pytest.mark.releases(*ONE)
+async def test_a_round_has_a_bounded_number_of_keys(server: Server, samplers: Rounds) -> None:
+    """Triggers with many keys are measured in several rounds."""
+    shared, rounds = samplers
+    spec = parse_connection_string(server.address)
+    shared._bound_seconds = 10.0  # speed is not tested here
+    triggers = [
+        MeasuredTrigger(ListTrigger(keys=tuple(f"q-{number}-{at}" for at in range(100)))) for number in range(25)
+    ]
+    samples = await asyncio.gather(*(shared.sample(spec, trigger) for trigger in triggers))
+    assert {len(sample.backlog.keys) for sample in samples} == {100}
+    assert len(rounds) >= 5
 
 
 @pytest.mark.releases(*ONE)
@@ -174,16 +213,6 @@ async def test_expired_samples_are_dropped(server: Server, samplers: Rounds, mon
         triggers = [MeasuredTrigger(ListTrigger(keys=(f"q{number}",))) for number in range(first, first + 100)]
         await asyncio.gather(*(shared.sample(spec, trigger) for trigger in triggers))
         assert len(shared._samplers[spec]._samples) <= 100
-
-
-def test_expired_counts_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only counts that may still be reused are kept, no matter how many streams were counted."""
-    memory = CountCache()
-    monkeypatch.setattr("scaler.measuring.counting.COUNT_EVERY_SECONDS", 0.0)
-    for number in range(100):
-        count: Any = SimpleNamespace(identity=(f"stream-{number}", "group", 10_000), state=SimpleNamespace(pending=0))
-        memory.keep(count, Lag(1, "counted"))
-    assert len(memory._counted) == 1
 
 
 async def test_an_unreachable_server_is_an_error(samplers: Rounds) -> None:

@@ -1,51 +1,36 @@
-"""A server that does not report its version: here fakeredis, which has no INFO."""
-
-import threading
-from collections.abc import AsyncIterator
+"""A server that does not report its version, because it denies INFO."""
 
 import pytest
-from fakeredis import TcpFakeServer
+import redis.asyncio
 
-from listeners.connections.spec import ConnectionSpec
+from listeners.connections.strings import parse_connection_string
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog
-from scaler.measuring.counting import CountCache
-from scaler.measuring.measure import measure
+from scaler.measuring.lag import Lag
 from scaler.triggers.measured_trigger import MeasuredTrigger
+from tests.support.measuring import measure_now
+from triggerfish.testing.server import Server
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    """A client of such a server."""
-    server = TcpFakeServer(("127.0.0.1", 0))
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    client = Client(ConnectionSpec("127.0.0.1", server.server_address[1]), "test")
-    try:
-        yield client
-    finally:
-        await client.aclose()
-        server.shutdown()
-        serving.join()
-        server.server_close()
-
-
-async def test_it_is_treated_as_the_oldest_version(client: Client) -> None:
-    """Without INFO only features of the oldest supported version are used."""
-    server = await client.server()
-    assert server == ServerInfo()
-    assert not server.supports(6, 2)
-
-
-async def test_its_lag_is_counted(client: Client) -> None:
-    """The lag of such a server is not trusted, and its undelivered entries are counted."""
+@pytest.mark.releases("redis-6.2", "redis-7.2", "valkey-9.1")
+async def test_it_is_treated_as_the_oldest_version(server: Server, client: redis.asyncio.Redis) -> None:
+    """Only features of the oldest supported version are used: the lag is not trusted, and entries are counted."""
+    await client.execute_command("ACL", "SETUSER", "limited", "on", ">pw", "~*", "+@all", "-info")
     for number in range(1, 11):
-        await client.command("s", "XADD", "s", f"{number}-0", "f", "v", doing="adding")
-    await client.command("s", "XGROUP", "CREATE", "s", "g", "4-0", doing="creating the group")
-    await client.command("s", "XDEL", "s", "7-0", doing="deleting")
+        await client.xadd("s", {"f": "v"}, id=f"{number}-0")
+    await client.xgroup_create("s", "g", "4-0")
+    await client.xdel("s", "7-0")
+    limited = Client(parse_connection_string(f"{server.address},user=limited,password=pw"), "test")
     measured = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
-    found = (await measure(client, ServerInfo(), [measured], CountCache()))[measured]
+    try:
+        info = await limited.server()
+        assert info == ServerInfo()
+        assert not info.supports(6, 2)
+        found = (await measure_now(limited, [measured]))[measured]
+    finally:
+        await limited.aclose()
+        await client.execute_command("ACL", "DELUSER", "limited")
     assert isinstance(found, Backlog)
-    assert found.entries == 5
+    assert found.keys[0].lag == Lag(5, "counted")

@@ -24,7 +24,7 @@ from scaler.evaluation.evaluator import Evaluation, Evaluator, TrackedTrigger
 from scaler.measuring.backlog import Backlog, KeyBacklog
 from scaler.measuring.dead_letters import DeadLetterCount
 from scaler.measuring.lag import Lag
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.samplers import Samplers
 from scaler.monitoring.metrics import PushCollector, ScalerMetrics
 from scaler.monitoring.trigger_metrics import FAMILIES, MAX_LABEL_CHARACTERS, TriggerCollector
 from scaler.push.hub import ActivationHub

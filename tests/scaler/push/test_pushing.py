@@ -87,6 +87,28 @@ async def test_a_broken_redis_delays_no_other(
             assert silent.received == []
 
 
+async def test_a_slow_stream_delays_no_other_trigger(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the measurement of one trigger hangs, the others of its Redis are checked in turn and out of turn."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("scaler.measuring.slow_lane.run", hang)
+    monkeypatch.setattr("scaler.measuring.slow_lane.STEP_LIMIT_SECONDS", 60.0)
+    slow = {"type": "redisStreamTrigger", "keys": "payments"}
+    async with running_scaler(server, scaler={"bound_seconds": 30}) as scaler, scaler.keda.activity(slow):
+        for number in range(3):
+            metadata = {"type": "redisListTrigger", "keys": f"orders-{number}"}
+            async with scaler.keda.activity(metadata) as stream:
+                await stream.call.initial_metadata()
+                await eventually(lambda: _has_measured(client, 8), seconds=15)  # for the first time, and in turn
+                await client.rpush(f"orders-{number}", "x")
+                await eventually(lambda: stream.received == [True], seconds=15)
+            await client.config_resetstat()
+
+
 async def test_a_loop_exists_while_it_has_streams(server: Server, own_server: Server) -> None:
     """Each Redis has one loop, from its first open stream to its last."""
     connections = {"one": server.address, "other": own_server.address}
@@ -135,13 +157,13 @@ async def _is_evaluated(scaler: RunningScaler, *, active: bool) -> bool:
     [
         ({"type": "redisListTrigger", "keys": "a"}, 4),
         ({"type": "redisListTrigger", "keys": "a b c"}, 12),
-        ({"type": "redisStreamTrigger", "keys": "a b"}, 8),
+        ({"type": "redisStreamTrigger", "keys": "a b"}, 6),
     ],
 )
 async def test_the_cost_of_a_check(
     server: Server, client: redis.asyncio.Redis, metadata: dict[str, str], commands: int
 ) -> None:
-    """The budget counts the same commands as Redis: those for each key, with MULTI and EXEC."""
+    """The budget counts the same commands as Redis: those for each key, with MULTI and EXEC or in a script."""
     measured = read_metadata(metadata).measured
     assert measured is not None
     assert commands_per_sample(measured) == commands
@@ -156,7 +178,7 @@ async def test_the_cost_of_a_check(
 async def _measuring_commands(client: redis.asyncio.Redis) -> int:
     """Return how many measuring commands Redis has run since its statistics were reset."""
     stats = await client.info("commandstats")
-    names = ("multi", "exec", "llen", "zcard", "xinfo|groups", "xinfo|stream", "xinfo")
+    names = ("multi", "exec", "llen", "zcard", "evalsha_ro", "xlen", "xinfo|groups", "xinfo|stream", "xrange")
     return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names)
 
 

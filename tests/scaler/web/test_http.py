@@ -16,7 +16,7 @@ from listeners.errors import ConfigurationError
 from listeners.runtime.http import serve
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
-from scaler.measuring.sampler import Samplers
+from scaler.measuring.samplers import Samplers
 from scaler.server import ScalerServer
 from scaler.triggers.metadata import read_metadata
 from scaler.web.routes import http_app

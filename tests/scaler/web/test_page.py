@@ -91,7 +91,7 @@ async def test_several_keys(scaler: RunningScaler, client: redis.asyncio.Redis) 
 async def test_capped(scaler: RunningScaler, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog that was not counted completely is marked as capped, and shown as a lower bound."""
     monkeypatch.setattr("scaler.triggers.measured_trigger.MIN_COUNT_LIMIT", 10)
-    monkeypatch.setattr("scaler.measuring.counting.STEP", 5)
+    monkeypatch.setattr("scaler.measuring.counting.MAX_PAGE", 5)
     monkeypatch.setattr("scaler.measuring.lag.trusts_lag", lambda *_: False)
     for number in range(1, 61):
         await client.xadd("payments", {"n": number}, id=f"1-{number}")

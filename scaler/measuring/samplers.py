@@ -1,0 +1,113 @@
+"""The samplers of all Redis servers in use. Those that ScaledObjects name by connection strings are kept apart."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from listeners.connections.spec import ConnectionSpec
+from listeners.errors import SourceError, SourceUnavailableError
+from listeners.runtime.logs import steady_logger
+from scaler.measuring.sampler import Sample, Sampler
+from scaler.triggers.measured_trigger import MeasuredTrigger
+
+__all__ = ["GuardedSamplers", "Samplers"]
+
+log = steady_logger("triggerfish.scaler")
+
+#: The maximum number of Redis servers with a sampler, and of those from connection strings. Beyond it, the least
+#: recently used one is disconnected.
+MAX_SERVERS = 1_000
+MAX_UNTRUSTED_SERVERS = 100
+#: Idle servers from connection strings are disconnected after this time. It is longer than KEDA's usual polling
+#: interval (30 s).
+IDLE_SECONDS = 300.0
+#: The error for every failure: a user who may write a connection string must not learn what the scaler can reach.
+CONCEALED = "connectionString: This Redis cannot be measured. The scaler logs the reason at level debug."
+
+
+class Samplers:
+    """One Sampler for each Redis in use, at most `max_servers`. Beyond that, the least recently used one is closed."""
+
+    def __init__(
+        self,
+        *,
+        bound_seconds: float,
+        on_measured: Callable[[float, str | None], object],
+        max_servers: int = MAX_SERVERS,
+    ) -> None:
+        self._max_servers = max_servers
+        self._bound_seconds = bound_seconds
+        self._on_measured = on_measured
+        self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def sample(self, spec: ConnectionSpec, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
+        """Return a sample from this Redis; see Sampler.sample. Raises SourceError."""
+        sampler = self._samplers.get(spec)
+        if sampler is None:
+            sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
+            self._samplers[spec] = sampler
+            self._evict()
+        self._samplers.move_to_end(spec)
+        sampler.used_at = time.monotonic()
+        return await sampler.sample(trigger, fresh=fresh)
+
+    def idle(self, seconds: float) -> list[ConnectionSpec]:
+        """Return the servers that have not been used for this many seconds."""
+        idle_since = time.monotonic() - seconds
+        return [spec for spec, sampler in self._samplers.items() if sampler.used_at < idle_since]
+
+    def retire(self, specs: Iterable[ConnectionSpec]) -> None:
+        """Disconnect from these servers: they are no longer used, or under another spec."""
+        for spec in specs:
+            if (sampler := self._samplers.pop(spec, None)) is not None:
+                self._close_in_background(sampler)
+
+    async def close(self) -> None:
+        """Close all samplers."""
+        await asyncio.gather(*(sampler.close() for sampler in self._samplers.values()), *self._closing)
+        self._samplers.clear()
+
+    def _evict(self) -> None:
+        while len(self._samplers) > self._max_servers:
+            _, oldest = self._samplers.popitem(last=False)
+            self._close_in_background(oldest)
+
+    def _close_in_background(self, sampler: Sampler) -> None:
+        closing = asyncio.create_task(sampler.retire())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+class GuardedSamplers(Samplers):
+    """Samplers that keep the servers from requests' connection strings apart from the operator's connections."""
+
+    def __init__(self, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]) -> None:
+        super().__init__(bound_seconds=bound_seconds, on_measured=on_measured)
+
+        def conceal_reason(seconds: float, error: str | None) -> None:
+            on_measured(seconds, SourceUnavailableError.reason if error is not None else None)
+
+        self._untrusted = Samplers(
+            bound_seconds=bound_seconds, on_measured=conceal_reason, max_servers=MAX_UNTRUSTED_SERVERS
+        )
+
+    async def sample(self, spec: ConnectionSpec, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
+        """Return a sample from this Redis. Raises SourceError, always the same one for a connection string."""
+        if spec.allowed_hosts is None:
+            return await super().sample(spec, trigger, fresh=fresh)
+        try:
+            return await self._untrusted.sample(spec, trigger, fresh=fresh)
+        except SourceError as error:
+            log.debug("cannot measure %s (from a ScaledObject's connection string): %s", spec.address, error)
+            raise SourceUnavailableError(CONCEALED) from None
+
+    def close_idle(self) -> None:
+        """Disconnect from servers of connection strings that are no longer used."""
+        self._untrusted.retire(self._untrusted.idle(IDLE_SECONDS))
+
+    async def close(self) -> None:
+        """Close all samplers."""
+        await self._untrusted.close()
+        await super().close()

@@ -1,0 +1,27 @@
+-- Functions that state.lua and pages.lua share.
+
+-- Processor time, or nil where scripts have no clock (before Redis 7.4).
+local clock = rawget(_G, 'os') and os.clock
+
+-- Runs a command. An error reply ends the script, and names the command that the user may have to be allowed.
+local function call(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) == 'table' and reply.err then error({ err = reply.err .. ' (' .. command .. ')' }) end
+  return reply
+end
+
+-- The number of entries from one ID to another, up to `size`, and the ID of the last one. Without their payloads.
+local function page(from, to, size)
+  local entries = call('XRANGE', KEYS[1], from, to, 'COUNT', size)
+  return { #entries, #entries > 0 and entries[#entries][1] }
+end
+
+-- Returns the results of a function, after the microseconds that it took or nil.
+local function timed(run)
+  local began = clock and clock()
+  local succeeded, results = pcall(run)
+  -- From Redis 7.0 on, pcall returns the text of an error.
+  if not succeeded then return type(results) == 'table' and results or { err = results } end
+  table.insert(results, 1, clock and (clock() - began) * 1000000 or false)
+  return results
+end
