@@ -20,6 +20,8 @@ COUNT_EVERY_SECONDS = 30.0
 FORGET_SECONDS = 600.0
 #: Keys counted in one round trip.
 MAX_ROUND = 500
+#: The digits of the largest ID of a stream entry, which has 64 bits.
+MAX_DIGITS = 20
 #: XRANGE would return the whole oldest dead letter, which may be of any size. The script returns only its ID.
 COUNT = """
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
@@ -77,7 +79,8 @@ def _read(reply: list[Any]) -> DeadLetterCount | None:
             return DeadLetterCount(letters, None)
         case [[int(letters), bytes(oldest)]]:
             milliseconds = oldest.partition(b"-")[0]
-            return DeadLetterCount(letters, int(milliseconds)) if milliseconds.isdigit() else None
+            is_time = milliseconds.isdigit() and len(milliseconds) <= MAX_DIGITS
+            return DeadLetterCount(letters, int(milliseconds)) if is_time else None
         case _:
             return None
 

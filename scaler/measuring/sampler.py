@@ -18,6 +18,7 @@ from scaler.measuring.counting import CountCache
 from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import measure
 from scaler.measuring.outage import Outage
+from scaler.measuring.readable import readable
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["Sample", "Sampler", "Samplers"]
@@ -155,7 +156,8 @@ class Sampler:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
                     self._server = await self._client.server()
-                results = await measure(self._client, self._server, triggers, self._count_cache)
+                measured = await measure(self._client, self._server, triggers, self._count_cache)
+                results = {trigger: readable(result) for trigger, result in measured.items()}
         except Exception as error:  # noqa: BLE001  (every request must end)
             unanswered = [self._failure(error)] * len(triggers)
             results = dict(zip(triggers, unanswered, strict=True))

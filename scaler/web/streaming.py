@@ -37,7 +37,7 @@ async def stream(
 async def sliced(pieces: Iterable[str]) -> AsyncIterator[bytes]:
     """Make text on the event loop, a slice at a time."""
     for part in _slices(pieces):
-        yield part.encode()
+        yield part.encode(errors="replace")
         await asyncio.sleep(0)
 
 
