@@ -181,8 +181,8 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
         ) from None
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigurationError("environment", None, f"A variable does not parse: {error}.") from None
-    except (OSError, ValueError, TypeError, AttributeError, YAMLError) as error:
-        first_line = str(error).splitlines()[0]
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, YAMLError) as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {first_line}.") from None
 
 

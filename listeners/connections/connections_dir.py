@@ -9,12 +9,12 @@ per key, with all their options, and one parser reads both. A password in anothe
 import re
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from listeners.connections.settings import ConnectionSettings
 from listeners.errors import ConfigurationError
 from listeners.runtime.files import FileStamp, file_stamp, read_file
+from listeners.runtime.yaml_text import parse_yaml_document
 
 __all__ = ["folder_stamp", "read_folder"]
 
@@ -70,17 +70,18 @@ def _read(file: Path, field: str) -> ConnectionSettings:
     # A password may contain YAML syntax, so a connection string is not parsed as YAML.
     if not re.match(r"[{#]|\w+:(\s|$)", text):
         return ConnectionSettings.model_validate(text)
+    neither = ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.")
     try:
-        return ConnectionSettings.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.") from None
+        mapping = parse_yaml_document(text)
+    except ValueError:  # without the reason, which may quote a password
+        raise neither from None
+    try:
+        return ConnectionSettings.model_validate(mapping)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         part = str(problem["loc"][0]) if problem["loc"] else ""
         if not part:
-            raise ConfigurationError(
-                field, None, "Its file is neither a connection string nor a YAML mapping."
-            ) from None
+            raise neither from None
         if part not in ConnectionSettings.model_fields:
             fix = f"Its file has an unknown option. Use {', '.join(ConnectionSettings.model_fields)}."
             raise ConfigurationError(field, None, fix) from None

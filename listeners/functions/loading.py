@@ -10,13 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.mistakes import mistake_location
 from listeners.functions.triggers import parse_declaration
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.yaml_text import parse_yaml_document
 from listeners.text import describe_exception, printable
 
 __all__ = ["load_app"]
@@ -182,10 +181,10 @@ def _handler(field: str, reference: object) -> Callable[..., Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         source = path.read_text()
-        declared = json.loads(source) if path.suffix == ".json" else yaml.safe_load(source)
+        declared = json.loads(source) if path.suffix == ".json" else parse_yaml_document(source)
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         raise AppLoadError("app", str(path), f"It does not parse: {str(error).splitlines()[0]}.") from None
     if not isinstance(declared, dict) or not isinstance(declared.get("functions"), dict) or not declared["functions"]:
         raise AppLoadError("app", str(path), "It needs `functions:` with a handler, a type and parameters for each.")

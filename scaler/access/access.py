@@ -11,11 +11,18 @@ from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
-from listeners.errors import ConfigurationError, ConnectionNotAllowedError
+from listeners.errors import ConfigurationError, ConnectionNotAllowedError, UnknownConnectionError
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from scaler.settings import ScalerSettings
 
 __all__ = ["Access", "ConnectionLimits", "check_namespaces_are_trusted", "limits_of"]
+
+
+#: How to correct the name of an unknown connection in a ScaledObject, whose author may not see the operator's settings.
+UNKNOWN = (
+    "The scaler's settings define no such connection. Correct the name, or have the connection added to "
+    "`connections` or as a file in connections_dir."
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Access:
     def resolve(self, trigger: Trigger, namespace: str | None) -> ConnectionSpec:
         """Return the Redis that a trigger of this namespace reads. None stands for the operator, who has no limits.
 
-        Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
+        Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError. An
+        error for a namespace does not name other connections than its own.
         """
         if namespace is not None and trigger.connection is not None:
             limits = self.limits.get(trigger.connection.lower(), ConnectionLimits())
@@ -46,7 +54,12 @@ class Access:
             _check_keys(trigger, limits)
         if namespace is not None and trigger.connection_string is not None:
             return self._resolve_string(trigger.connection_string)
-        return self.connections.resolve(trigger)
+        try:
+            return self.connections.resolve(trigger)
+        except UnknownConnectionError as error:
+            if namespace is None:
+                raise
+            raise UnknownConnectionError(error.field, error.value, UNKNOWN) from None
 
     def _resolve_string(self, connection_string: SecretStr) -> ConnectionSpec:
         """Return the Redis of a request's connection string. All its hosts, and all they lead to, must be allowed."""

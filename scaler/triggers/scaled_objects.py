@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from listeners.errors import ConfigurationError
+from listeners.runtime.yaml_text import parse_yaml
 
 __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
 
@@ -128,11 +127,13 @@ def documents(file: Path, field: str) -> list[dict[str, Any]]:
     Raises ConfigurationError; `field` is the option that named the file.
     """
     try:
-        found = list(yaml.safe_load_all(file.read_text("utf-8")))
+        text = file.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise ConfigurationError(field, str(file), f"It cannot be read: {error}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(field, str(file), f"It is not YAML: {' '.join(str(error).split())}.") from None
+    try:
+        found = parse_yaml(text)
+    except ValueError as error:
+        raise ConfigurationError(field, str(file), f"It is not YAML: {error}.") from None
     return [one for document in found for one in _items(document) if isinstance(one, dict)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["ScriptedServer", "scripted_server"]
 
 #: What a standalone Redis 7.2 replies to the commands with which a client begins.
-GREETINGS = {b"INFO": b"$20\r\nredis_version:7.2.4\r\n", b"CLIENT": b"+OK\r\n", b"SELECT": b"+OK\r\n"}
+GREETINGS = {b"INFO": b"$19\r\nredis_version:7.2.4\r\n", b"CLIENT": b"+OK\r\n", b"SELECT": b"+OK\r\n"}
 Reply = Callable[[Sequence[bytes]], bytes]
 
 

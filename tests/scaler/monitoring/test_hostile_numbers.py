@@ -53,7 +53,7 @@ async def test_odd_replies(server: Server, odd: str) -> None:
     async with scripted_server(reply) as odd_server:
         connections = {"odd": f"127.0.0.1:{odd_server.port}"}
         async with running_scaler(server, connections=connections) as scaler:
-            with failure(StatusCode.UNAVAILABLE):
+            with failure(StatusCode.UNAVAILABLE, "unreadable reply"):
                 await scaler.keda.target({**metadata, "connection": "odd"}, name="odd")
             assert await scaler.keda.target(LIST, name="good") == 0
             assert await known(scaler) == {"odd": 0, "good": 1}
