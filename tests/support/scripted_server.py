@@ -22,8 +22,12 @@ class ScriptedServer:
 
 
 @contextlib.asynccontextmanager
-async def scripted_server(reply: Reply, host: str = "127.0.0.1") -> AsyncIterator[ScriptedServer]:
-    """Run a server that replies with the bytes that `reply` returns for a command, unless it greets a client."""
+async def scripted_server(
+    reply: Reply, host: str = "127.0.0.1", *, greeting: bool = True
+) -> AsyncIterator[ScriptedServer]:
+    """Run a server that replies with the bytes that `reply` returns for a command. With `greeting`, it replies to the
+    first commands of a client like a Redis.
+    """
     state = ScriptedServer(0, 0, [])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +36,8 @@ async def scripted_server(reply: Reply, host: str = "127.0.0.1") -> AsyncIterato
             while header := await reader.readline():
                 command = [await _argument(reader) for _ in range(int(header[1:]))]
                 state.received.append(command[0])
-                writer.write(GREETINGS.get(command[0].upper()) or reply(command))
+                greeted = GREETINGS.get(command[0].upper()) if greeting or command[0] == b"CLIENT" else None
+                writer.write(greeted or reply(command))
                 await writer.drain()
         writer.close()
 
