@@ -32,6 +32,7 @@ class ConnectionSpec:
     The other fields cannot be set in a string. `password_file`, `ca_file`, `certificate_file` and `key_file` are read
     for each new connection. `entra` uses Entra ID tokens. `allowed_hosts` (see `listeners.connections.allowed_hosts`)
     limits every host that is connected to, including those that Sentinels and cluster nodes report; None sets no limit.
+    With such a limit, `namespace` is that of the ScaledObject with the string.
     `files` are the stamps of the files when the spec was made (see `listeners.runtime.files.file_stamp`), so a spec
     whose files have been replaced differs from it.
     """
@@ -53,6 +54,7 @@ class ConnectionSpec:
     key_file: str | None = None
     entra: bool = False
     allowed_hosts: tuple[str, ...] | None = None
+    namespace: str = ""
     files: tuple[tuple[str, FileStamp], ...] = ()
 
     @property

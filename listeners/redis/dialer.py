@@ -29,7 +29,7 @@ __all__ = ["Dialer"]
 #: After a reply that took more reads, of up to 64 KiB each, its buffer is freed.
 MAX_READS = 16
 #: The memory that the replies of a server may take which a ScaledObject names, over all its connections.
-MAX_UNTRUSTED_BYTES = 2 * 1024 * 1024
+MAX_UNTRUSTED_BYTES = 1024 * 1024
 #: What a part of a reply, and an error among them, may take beyond its own bytes.
 PART_BYTES, ERROR_BYTES = 64, 512
 #: The bytes before a part of a reply that are examined with it.

@@ -53,7 +53,7 @@ class Access:
             _check_namespace(trigger.connection, limits, namespace)
             _check_keys(trigger, limits)
         if namespace is not None and trigger.connection_string is not None:
-            return self._resolve_string(trigger.connection_string)
+            return self._resolve_string(trigger.connection_string, namespace)
         try:
             return self.connections.resolve(trigger)
         except UnknownConnectionError as error:
@@ -61,13 +61,13 @@ class Access:
                 raise
             raise UnknownConnectionError(error.field, error.value, UNKNOWN) from None
 
-    def _resolve_string(self, connection_string: SecretStr) -> ConnectionSpec:
+    def _resolve_string(self, connection_string: SecretStr, namespace: str) -> ConnectionSpec:
         """Return the Redis of a request's connection string. All its hosts, and all they lead to, must be allowed."""
         if self.allowed_hosts:
             spec = parse_connection_string(connection_string.get_secret_value())
             hosts = [endpoint.host for endpoint in spec.endpoints]
             if spec.unix_path is None and all(host_matches(host, self.allowed_hosts) for host in hosts):
-                return replace(spec, allowed_hosts=self.allowed_hosts)
+                return replace(spec, allowed_hosts=self.allowed_hosts, namespace=namespace)
         raise ConnectionNotAllowedError(
             "connectionString",
             None,

@@ -16,8 +16,9 @@ __all__ = ["DeadLetterCount", "DeadLetterCounter"]
 
 #: How long a count is used. Alerts about dead letters are a matter of hours.
 COUNT_EVERY_SECONDS = 30.0
-#: A trigger that is no longer measured is forgotten after this time.
+#: A trigger that is no longer measured is forgotten after this time, and the oldest of more than this number.
 FORGET_SECONDS = 600.0
+MAX_COUNTED = 10_000
 #: Keys counted in one round trip.
 MAX_ROUND = 500
 #: The digits of the largest ID of a stream entry, which has 64 bits.
@@ -42,16 +43,18 @@ class DeadLetterCounter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._counted: OrderedDict[MeasuredTrigger, tuple[float, DeadLetterCount | None]] = OrderedDict()
+        #: By the hash of a trigger's keys, which may be long.
+        self._counted: OrderedDict[int, tuple[float, DeadLetterCount | None]] = OrderedDict()
 
     def count(self, trigger: MeasuredTrigger) -> DeadLetterCount | None:
         """Return the last count of a trigger, or None if it is unknown."""
-        return self._counted.get(trigger, (0.0, None))[1]
+        return self._counted.get(hash(trigger.trigger.keys), (0.0, None))[1]
 
     def due(self, triggers: Iterable[MeasuredTrigger]) -> list[MeasuredTrigger]:
         """Return the triggers that are to be counted again."""
         counted_before = time.monotonic() - COUNT_EVERY_SECONDS
-        return [each for each in triggers if self._counted.get(each, (float("-inf"), None))[0] < counted_before]
+        never = float("-inf"), None
+        return [each for each in triggers if self._counted.get(hash(each.trigger.keys), never)[0] < counted_before]
 
     async def refresh(self, triggers: Iterable[MeasuredTrigger]) -> None:
         """Count the dead letters of triggers, in one round trip for up to MAX_ROUND keys. Never raises SourceError."""
@@ -66,11 +69,14 @@ class DeadLetterCounter:
                 replies = [[] for _ in some]
             by_key.update(zip(some, map(_read, replies), strict=True))
         now = time.monotonic()
-        while self._counted and next(iter(self._counted.values()))[0] < now - FORGET_SECONDS:
-            self._counted.popitem(last=False)
         for measured in counted:
-            self._counted[measured] = (now, _total(by_key[key] for key in measured.trigger.keys))
-            self._counted.move_to_end(measured)
+            identity = hash(measured.trigger.keys)
+            self._counted[identity] = (now, _total(by_key[key] for key in measured.trigger.keys))
+            self._counted.move_to_end(identity)
+        while self._counted and (
+            len(self._counted) > MAX_COUNTED or next(iter(self._counted.values()))[0] < now - FORGET_SECONDS
+        ):
+            self._counted.popitem(last=False)
 
 
 def _read(reply: list[Any]) -> DeadLetterCount | None:
