@@ -4,6 +4,7 @@
 - `connections_dir`: named connections from a folder, such as a mounted Secret
 - `credentials`: password files and Entra ID tokens
 - `named`: the default connection and the named ones
+- `resolver`: looks up the addresses of host names
 - `settings`: what can be set for a named connection
 - `spec`: one Redis, as a connection describes it
 - `strings`: connection strings, in both forms

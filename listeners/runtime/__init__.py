@@ -12,6 +12,8 @@
 - `process_exit`: the end of a process that does not wait for its threads
 - `signals`: handlers for SIGTERM and SIGINT
 - `tasks`: bounded waits for events and cancelled tasks
+- `threads`: blocking work on threads that nothing else needs
+- `yaml_text`: parses YAML, with one error for everything that does not parse
 
 It may import only the single modules of `listeners`.
 """

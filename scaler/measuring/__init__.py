@@ -8,6 +8,7 @@
 - `counting`: counts undelivered entries where Redis reports no reliable lag
 - `dead_letters`: counts dead letters, now and then
 - `lag`: the lag of a consumer group, where it is known without counting
+- `readable`: refuses backlogs that no Redis has
 - `backlog`: the backlog of a trigger, by key
 
 It may import `scaler.triggers`, `scaler.settings` and the lower layers of `listeners`.
