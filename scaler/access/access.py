@@ -18,13 +18,6 @@ from scaler.settings import ScalerSettings
 __all__ = ["Access", "ConnectionLimits", "check_namespaces_are_trusted", "limits_of"]
 
 
-#: How to correct the name of an unknown connection in a ScaledObject, whose author may not see the operator's settings.
-UNKNOWN = (
-    "The scaler's settings define no such connection. Correct the name, or have the connection added to "
-    "`connections` or as a file in connections_dir."
-)
-
-
 @dataclass(frozen=True)
 class ConnectionLimits:
     """The namespaces and keys for which a connection may be used. An empty collection is no limit."""
@@ -59,7 +52,14 @@ class Access:
         except UnknownConnectionError as error:
             if namespace is None:
                 raise
-            raise UnknownConnectionError(error.field, error.value, UNKNOWN) from None
+            # Without the other names: the author of a ScaledObject may not see the operator's settings.
+            raise UnknownConnectionError(
+                error.field,
+                error.value,
+                "The scaler's settings define no such connection. Correct the name, or have it added as "
+                f"TRIGGERFISH_CONNECTIONS__{str(error.value).upper()}, under `connections`, or as a file in "
+                "connections_dir.",
+            ) from None
 
     def _resolve_string(self, connection_string: SecretStr, namespace: str) -> ConnectionSpec:
         """Return the Redis of a request's connection string. All its hosts, and all they lead to, must be allowed."""

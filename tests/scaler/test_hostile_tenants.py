@@ -148,14 +148,16 @@ async def large_streams(scaler: Scaler) -> AsyncIterator[None]:
         call.cancel()
 
 
+#: A busy machine may not measure all of its many keys in time.
+ANY = {"OK", "UNAVAILABLE"}
 LARGE = {**GOOD, "app": "x" * 19_000}
 SLOTS = b"*1\r\n*3\r\n:0\r\n:30000000\r\n*2\r\n$1\r\nh\r\n:1\r\n"
 ATTACKS: dict[str, Attack] = {
     "100 keys with a } in each of 45 triggers": calls(
-        *({**GOOD, "keys": " ".join(f"shop:{n}}}{key}" for key in range(100))} for n in range(45)), statuses={"OK"}
+        *({**GOOD, "keys": " ".join(f"shop:{n}}}{key}" for key in range(100))} for n in range(45)), statuses=ANY
     ),
     "a number of 401 digits": calls({**GOOD, "messagesPerWorker": "1" + "0" * 400}, statuses={"INVALID_ARGUMENT"}),
-    "3,000 triggers of 19,000 characters": calls(*[LARGE] * 3_000, statuses={"OK"}),
+    "3,000 triggers of 19,000 characters": calls(*[LARGE] * 3_000, statuses=ANY),
     "1,000 streams of 19,000 characters": large_streams,
     "servers that flood with 100 MB": flood(b"$2000000000\r\n" + b"x" * 100_000_000),
     "servers with small parts": flood(b"*90000\r\n" + b"*0\r\n" * 90_000),
@@ -210,10 +212,15 @@ def memory_cgroup(limit_mib: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that moves a process into a cgroup with this limit. It does nothing without the right to make
     one.
     """
-    group = Path("/sys/fs/cgroup/triggerfish-tests")
+    hierarchies = {"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"}
+    parent, setting = next(
+        ((Path(path), name) for path, name in hierarchies.items() if Path(path, "cgroup.procs").exists()),
+        (Path("/nowhere"), ""),
+    )
+    group = parent / "triggerfish-tests"
     try:
         group.mkdir(exist_ok=True)
-        (group / "memory.max").write_text(str(limit_mib * MEBIBYTE))
+        (group / setting).write_text(str(limit_mib * MEBIBYTE))
     except OSError:
         yield lambda _: None
         return
