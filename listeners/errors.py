@@ -6,6 +6,7 @@
     │   ├── UnknownConnectionError      a named connection that the settings do not define
     │   ├── UnusableConnectionError     a named connection with invalid settings or files
     │   ├── ConnectionNotAllowedError   a connection that this namespace may not use
+    │   ├── LimitReachedError           more than a scaler keeps for all, of which others have their part
     │   ├── BindingError                a function that cannot be called by its trigger
     │   ├── MissingExtraError           a missing optional package that a feature requires
     │   └── AppLoadError                an app that cannot be imported
@@ -43,6 +44,7 @@ __all__ = [
     "ConnectionStringError",
     "FunctionSignal",
     "GroupMissingError",
+    "LimitReachedError",
     "MissingExtraError",
     "Reject",
     "Retry",
@@ -152,6 +154,10 @@ class UnusableConnectionError(ConfigurationError):
 
 class ConnectionNotAllowedError(ConfigurationError):
     """A connection is restricted to other namespaces, or connection strings are not accepted here."""
+
+
+class LimitReachedError(ConfigurationError):
+    """A scaler already keeps as much as it may, and the namespace has its part of it."""
 
 
 class BindingError(ConfigurationError):

@@ -26,7 +26,6 @@ An instance has three consumers in the group of a stream. The one that holds a p
 """
 
 from binascii import crc_hqx
-from functools import lru_cache
 from typing import NamedTuple
 
 from listeners.text import decode
@@ -77,7 +76,6 @@ def dead_letters_key(key: str) -> str:
     return derived_key_prefix(key) + "dead"
 
 
-@lru_cache(maxsize=4096)
 def derived_key_prefix(key: str) -> str:
     """The common prefix of all keys derived from a user's key.
 
@@ -184,5 +182,28 @@ def _hash_tag(key: str) -> str | None:
 
 
 def _tag_in_slot(slot: int) -> str:
-    """Return a short tag that hashes to a slot, for a key that contains a } and so cannot be a tag itself."""
-    return next(tag for tag in map(str, range(1_000_000)) if key_slot(tag) == slot)
+    """Return a tag of six octal digits in a slot, for a key that contains a } and so cannot be a tag itself.
+
+    A CRC is linear: if the slots of two numbers differ from that of 0 in some bits, the slot of their XOR differs from
+    it in the XOR of these bits. So numbers that change one bit each make every slot, without a search.
+    """
+    changed = slot ^ _SLOT_OF_ZERO
+    number = 0
+    for bit, change in enumerate(_CHANGES):
+        if changed >> bit & 1:
+            number ^= change
+    return f"{number:06o}"
+
+
+def _numbers_that_change_one_bit() -> tuple[int, ...]:
+    """Return for each bit of a slot a number of six octal digits whose slot differs from that of 0 in that bit only."""
+    last_digits = {key_slot(f"{number:06o}"): number for number in range(8**3)}
+    first_digits = {key_slot(f"{number:06o}"): number for number in range(0, 8**6, 8**3)}
+    return tuple(
+        next(number ^ last_digits[rest] for slot, number in first_digits.items() if (rest := slot ^ bit) in last_digits)
+        for bit in (1 << shift for shift in range(SLOTS.bit_length() - 1))
+    )
+
+
+_SLOT_OF_ZERO = key_slot("000000")
+_CHANGES = _numbers_that_change_one_bit()

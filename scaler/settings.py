@@ -103,10 +103,10 @@ class LocalSettings(BaseModel):
 
     polling_interval_seconds: float = Field(default=1.0, gt=0, le=3600, description="time between two polls")
     cooldown_seconds: float = Field(
-        default=30.0, ge=0, description="time without activity before the last process is stopped"
+        default=30.0, ge=0, le=86_400, description="time without activity before the last process is stopped"
     )
     stabilization_window_seconds: float = Field(
-        default=10.0, ge=0, description="window for scaling down; the highest target within it applies"
+        default=10.0, ge=0, le=86_400, description="window for scaling down; the highest target within it applies"
     )
     min_instances: int = Field(default=0, ge=0, le=1000, description="minimum number of processes")
     max_instances: int = Field(default=4, ge=1, le=1000, description="maximum number of processes")
@@ -205,7 +205,7 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
         ) from None
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigurationError("environment", None, f"A variable does not parse: {error}.") from None
-    except (OSError, ValueError, TypeError, AttributeError, YAMLError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, YAMLError) as error:
         raise ConfigurationError("config", str(file), f"It is not a YAML mapping: {syntax_problem(error)}.") from None
 
 

@@ -7,6 +7,7 @@
 - `likely_mistakes`: the likely mistake behind a failed connection
 - `named`: the default connection and the named ones
 - `options`: the options of StackExchange.Redis strings
+- `resolver`: looks up the addresses of host names
 - `settings`: what can be set for a named connection
 - `spec`: one Redis, as a connection describes it
 - `strings`: connection strings, in both forms

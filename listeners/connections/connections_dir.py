@@ -71,17 +71,18 @@ def _read(file: Path, field: str) -> ConnectionSettings:
     # A password may contain YAML syntax, so a connection string is not parsed as YAML.
     if not re.match(r"[{#]|\w+:(\s|$)", text):
         return ConnectionSettings.model_validate(text)
+    neither = ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.")
     try:
-        return ConnectionSettings.model_validate(load_yaml(text))
-    except yaml.YAMLError:
-        raise ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.") from None
+        mapping = load_yaml(text)
+    except yaml.YAMLError:  # without the reason, which may quote a password
+        raise neither from None
+    try:
+        return ConnectionSettings.model_validate(mapping)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         part = str(problem["loc"][0]) if problem["loc"] else ""
         if not part:
-            raise ConfigurationError(
-                field, None, "Its file is neither a connection string nor a YAML mapping."
-            ) from None
+            raise neither from None
         if part not in ConnectionSettings.model_fields:
             fix = f"Its file has an unknown option. Use {', '.join(ConnectionSettings.model_fields)}."
             raise ConfigurationError(field, None, fix) from None

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from listeners.errors import ConfigurationError
 from listeners.runtime.files import read_file
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.threads import on_own_thread
 
 if TYPE_CHECKING:
     from redis.auth.idp import IdentityProviderInterface
@@ -92,7 +93,7 @@ class EntraTokens(CredentialProvider):
         await asyncio.wait({self._renewal}, timeout=TOKEN_SECONDS)
 
     async def _fetch(self) -> None:
-        token = await asyncio.to_thread(self._request)
+        token = await on_own_thread(self._request, name="Entra ID")
         seconds = RETRY_SECONDS
         if token is not None:
             self._token = token

@@ -16,7 +16,7 @@ from listeners.errors import ConfigurationError, ConnectionStringError
 from listeners.runtime.extras import require_extra
 from listeners.runtime.files import file_stamp, read_file
 
-__all__ = ["ConnectionSettings", "connections_from"]
+__all__ = ["ConnectionSettings", "connections_from", "spec_or_error"]
 
 
 class ConnectionSettings(BaseModel):
@@ -114,21 +114,26 @@ def connections_from(
     The error of a mounted one is raised when it is used.
     """
     specs: dict[str, Connection] = {
-        name: _spec_or_error(connection, f"connections_dir.{name}") for name, connection in (mounted or {}).items()
+        name: spec_or_error(connection, f"connections_dir.{name}") for name, connection in (mounted or {}).items()
     }
     specs |= {name.lower(): connection.spec(f"connections.{name}") for name, connection in named.items()}
     return Connections(default.spec("connection") if default is not None else ConnectionSpec(), specs)
 
 
-def _spec_or_error(
+def spec_or_error(
     connection: ConnectionSettings | ConfigurationError, field: str
 ) -> ConnectionSpec | ConfigurationError:
+    """Return the spec of a mounted connection, or why it is unusable. Never raises, whatever its file contains: one
+    file must not make the others unusable.
+    """
     if isinstance(connection, ConfigurationError):
         return connection
     try:
         return connection.spec(field)
     except ConfigurationError as error:
         return error
+    except Exception as error:  # noqa: BLE001
+        return ConfigurationError(field, None, f"It cannot be used ({type(error).__name__}). Check its options.")
 
 
 def _check_files(spec: ConnectionSpec, field: str) -> None:

@@ -34,7 +34,7 @@ class ConnectionSpec:
     The fields from `password_file` on cannot be set in a string. `password_file`, `ca_file`, `certificate_file` and
     `key_file` are read for each new connection. `entra` uses Entra ID tokens. `allowed_hosts` (see
     `listeners.connections.allowed_hosts`) limits every host that is connected to, including those that Sentinels and
-    cluster nodes report; None sets no limit.
+    cluster nodes report; None sets no limit. With a limit, `namespace` is that of the ScaledObject with the string.
     `files` are the stamps of the files when the spec was made (see `listeners.runtime.files.file_stamp`), so a spec
     whose files have been replaced differs from it.
     """
@@ -57,6 +57,7 @@ class ConnectionSpec:
     key_file: str | None = None
     entra: bool = False
     allowed_hosts: tuple[str, ...] | None = None
+    namespace: str = ""
     files: tuple[tuple[str, FileStamp], ...] = ()
 
     @property

@@ -271,7 +271,7 @@ def _read(path: Path) -> dict[str, Any]:
         declared = json.loads(source) if path.suffix == ".json" else load_yaml(source)
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise AppLoadError("app", str(path), f"It does not parse: {syntax_problem(error)}.") from None
     if not isinstance(declared, dict) or not isinstance(declared.get("functions"), dict) or not declared["functions"]:
         raise AppLoadError("app", str(path), "It needs `functions:` with a handler, a type and parameters for each.")

@@ -41,6 +41,8 @@ DEFAULT_CONCURRENCY = 1
 # Without a counterpart there.
 DEFAULT_MAX_DELIVERIES = 5
 MAX_BATCH_SIZE = 10_000
+MAX_MESSAGES_PER_WORKER = 1_000_000_000
+MAX_DELIVERIES = 1_000_000
 MAX_CONCURRENCY = 1_000
 MAX_POLLING_INTERVAL_MS = 3_600_000
 MAX_KEYS = 100
@@ -140,6 +142,7 @@ class PolledTrigger(_BaseTrigger):
     messages_per_worker: WholeNumber = Field(
         default=DEFAULT_MESSAGES_PER_WORKER,
         ge=1,
+        le=MAX_MESSAGES_PER_WORKER,
         description="the backlog per instance that the scaler aims for, in entries",
     )
     batch_size: WholeNumber = Field(
@@ -151,6 +154,7 @@ class PolledTrigger(_BaseTrigger):
     max_deliveries: WholeNumber = Field(
         default=DEFAULT_MAX_DELIVERIES,
         ge=1,
+        le=MAX_DELIVERIES,
         description="the number of deliveries before an entry is dead-lettered",
     )
 

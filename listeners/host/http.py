@@ -1,12 +1,12 @@
 """The function host's HTTP endpoints: /metrics, /livez and /readyz."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from listeners.runtime.http import add_probe_routes
+from listeners.runtime.http import add_probe_routes, stream
 
 __all__ = ["health_app"]
 
@@ -17,10 +17,12 @@ def health_app(registry: CollectorRegistry, ready: Callable[[], bool], hung: Cal
     /livez fails while `hung()`, so that Kubernetes restarts a process whose event loop stands still.
     """
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def exposition() -> AsyncIterator[bytes]:
         # On a thread, as thousands of series take long enough to delay renewals.
-        body = await asyncio.to_thread(generate_latest, registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        yield await asyncio.to_thread(generate_latest, registry)
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        return await stream(request, CONTENT_TYPE_LATEST, exposition())
 
     app = web.Application()
     add_probe_routes(app, ready, hung)

@@ -2,15 +2,16 @@
 
 import asyncio
 import math
-import socket
+import re
 import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from redis._parsers.hiredis import _AsyncHiredisParser
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,6 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from listeners.connections.allowed_hosts import host_matches, is_remote_address
 from listeners.connections.credentials import EntraTokens, PasswordFile, entra_identity
 from listeners.connections.likely_mistakes import likely_mistake
+from listeners.connections.resolver import Resolver
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.connections.tls import tls_context
 from listeners.runtime.files import FileWatch, file_stamp
@@ -33,6 +35,14 @@ class HandshakeError(ResponseError):
 
 #: After a reply that took more reads, of up to 64 KiB each, its buffer is freed.
 MAX_READS = 16
+#: The memory that the replies of a server may take which a ScaledObject names, over all its connections.
+MAX_UNTRUSTED_BYTES = 1024 * 1024
+#: What a part of a reply, and an error among them, may take beyond its own bytes.
+PART_BYTES, ERROR_BYTES = 64, 512
+#: The bytes before a part of a reply that are examined with it.
+HEADER_BYTES = 6
+#: The header of an array of 100,000 elements or more, whose memory is taken before they arrive.
+HUGE_ARRAY = re.compile(rb"\*\d{6}")
 
 
 class Dialer:
@@ -49,6 +59,8 @@ class Dialer:
             self.allowed = lambda host: host_matches(host, patterns)
         self.server_name = spec.server_name
         self.credentials = _credentials(spec)
+        self.replies = ReplyBudget() if patterns is not None else None
+        self._resolver = Resolver()
 
     def connection_class(self, *, sentinel: bool = False) -> type[Connection]:
         """Return the class of connections to a server, or to the primary that Sentinels report."""
@@ -68,16 +80,15 @@ class Dialer:
                 self._context = tls_context(self._spec)
         return self._context
 
-    async def addresses(self, host: str, port: int) -> list[str]:
+    async def addresses(self, host: str) -> list[str]:
         """Resolve a host to its addresses. Raises an error of redis-py if the host may not be connected to.
 
         Connect to these addresses, not to the name: a second lookup may return others.
         """
-        if self.allowed is None or not self.allowed(host):
+        if self.allowed is not None and not self.allowed(host):
             raise RedisConnectionError(f"{host} is not one of the allowed hosts")
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        if not addresses or not all(map(is_remote_address, addresses)):
+        addresses = await self._resolver.addresses(host)
+        if self.allowed is not None and not all(map(is_remote_address, addresses)):
             raise RedisConnectionError(f"{host} has a loopback, link-local, unspecified or multicast address")
         return addresses
 
@@ -88,25 +99,63 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
     return PasswordFile(Path(spec.password_file), spec.username) if spec.password_file is not None else None
 
 
+class ReplyBudget:
+    """Bounds the memory of replies from a server that is not trusted, from a command until the next one on the same
+    connection.
+    """
+
+    def __init__(self) -> None:
+        self._bytes: WeakKeyDictionary[AbstractConnection, int] = WeakKeyDictionary()
+
+    def begin(self, connection: AbstractConnection) -> None:
+        """Forget the replies of a connection, because it is sending a command or has been closed."""
+        self._bytes.pop(connection, None)
+
+    def add(self, connection: AbstractConnection, received: bytes) -> None:
+        """Count what a connection received. Raises an error of redis-py if it is too much."""
+        if HUGE_ARRAY.search(received):
+            raise RedisConnectionError("the reply has an array of 100,000 elements or more")
+        parts = sum(map(received.count, (b"*", b"$", b":")))
+        size = len(received) + PART_BYTES * parts + ERROR_BYTES * received.count(b"\n-")
+        self._bytes[connection] = self._bytes.get(connection, 0) + size
+        if sum(self._bytes.values()) > MAX_UNTRUSTED_BYTES:
+            raise RedisConnectionError(f"the replies take more than {MAX_UNTRUSTED_BYTES} bytes of memory")
+
+
 class _Parser(_AsyncHiredisParser):
     """Counts its reads, which shows whether a late reply is arriving, and keeps no buffer that a large reply needed."""
 
-    __slots__ = ("_connection", "_read_at_last_reply", "reads")
+    __slots__ = ("_budget", "_connection", "_last_bytes", "_read_at_last_reply", "reads")
 
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)
         self.reads = 0
         self._read_at_last_reply = 0
+        self._last_bytes = b""
 
     def on_connect(self, connection: Any) -> None:
         """Begin with an empty buffer."""
         self._connection = connection
+        self._budget: ReplyBudget | None = connection.dialer.replies
         super().on_connect(connection)  # type: ignore[no-untyped-call]
 
     async def read_from_socket(self) -> bool:
         """Read what has arrived."""
         self.reads += 1
-        return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
+        if self._budget is None:
+            return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
+        received = await self._connection._reader.read(self._read_size)
+        if not received:
+            raise RedisConnectionError("the server closed the connection")
+        try:
+            # A header may arrive in two parts.
+            self._budget.add(self._connection, self._last_bytes + received)
+        except RedisConnectionError:
+            self.on_connect(self._connection)  # frees what has arrived
+            raise
+        self._last_bytes = received[-HEADER_BYTES:]
+        self._reader.feed(received)  # type: ignore[attr-defined]
+        return True
 
     async def read_response(self, *arguments: Any, **keywords: Any) -> Any:
         """Return the next reply."""
@@ -123,7 +172,7 @@ class _DialedConnection(Connection):
     """A connection that its dialer configures: allowed addresses, TLS files and credentials."""
 
     def __init__(self, *, dialer: Dialer, **options: Any) -> None:
-        self._dialer = dialer
+        self.dialer = dialer
         self._address: str | None = None
         self._reconnect_at = math.inf
         super().__init__(parser_class=_Parser, **options)
@@ -159,6 +208,8 @@ class _DialedConnection(Connection):
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send a command. redis-py starts a task per command to bound the write, which only a stalled write needs."""
+        if self.dialer.replies is not None:
+            self.dialer.replies.begin(self)
         writer: asyncio.StreamWriter | None = self._writer
         if writer is None or isinstance(command, str):
             await super().send_packed_command(command, check_health)
@@ -174,15 +225,12 @@ class _DialedConnection(Connection):
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         if self.credential_provider is not None:
             await self.credential_provider.get_credentials_async()
-            self._reconnect_at = self._dialer.reconnect_at
+            self._reconnect_at = self.dialer.reconnect_at
         await super().on_connect_check_health(check_health)
 
     async def _connect(self) -> None:
-        if self._dialer.allowed is None:
-            await super()._connect()  # type: ignore[no-untyped-call]
-            return
         async with asyncio.timeout(self.socket_connect_timeout):
-            addresses = await self._dialer.addresses(self.host, self.port)
+            addresses = await self.dialer.addresses(self.host)
         for address in addresses[:-1]:
             self._address = address
             try:
@@ -195,12 +243,12 @@ class _DialedConnection(Connection):
 
     def _connection_arguments(self) -> dict[str, Any]:
         if isinstance(self, SSLConnection):
-            self.ssl_context.context = self._dialer.context()
+            self.ssl_context.context = self.dialer.context()
         arguments = dict(super()._connection_arguments())
         if self._address is not None:
             arguments["host"] = self._address
-        if "ssl" in arguments and (self._address is not None or self._dialer.server_name is not None):
-            arguments["server_hostname"] = self._dialer.server_name or self.host
+        if "ssl" in arguments and (self._address is not None or self.dialer.server_name is not None):
+            arguments["server_hostname"] = self.dialer.server_name or self.host
         return arguments
 
 

@@ -19,6 +19,8 @@ from listeners.text import decode
 __all__ = ["Topology"]
 
 CONNECT_TIMEOUT_SECONDS = 3.0
+#: The most nodes with slots: Redis recommends no larger cluster. A server that a ScaledObject names may have fewer.
+MAX_NODES, MAX_UNTRUSTED_NODES = 1_000, 50
 _CREDENTIALS = ("username", "password", "credential_provider")
 
 
@@ -106,7 +108,9 @@ class Topology:
     async def follow_move(self, error: MovedError) -> None:
         """Refresh the slots, and set the one that a MOVED reply names."""
         await self.refresh()
-        if self._slots:  # the node that was asked may lag behind the one that sent the redirect
+        if (
+            self._slots and 0 <= error.slot_id < SLOTS
+        ):  # the node that was asked may lag behind the one that sent the redirect
             self._slots[error.slot_id] = Endpoint(error.host or self._spec.host, error.port)
 
     async def refresh(self) -> None:
@@ -160,6 +164,7 @@ class Topology:
         for endpoint in sorted(known, key=self._is_unresponsive):
             try:
                 rows = await self.node_at(endpoint).execute_command("CLUSTER SLOTS")
+                slots = self._read_slots(rows, endpoint)
             except ResponseError:
                 self._stale = True
                 raise
@@ -167,7 +172,7 @@ class Topology:
                 last_error = error
                 continue
             self._responder = (endpoint,)
-            self._update_slots(rows, endpoint)
+            self._slots = slots
             await self._close_unused()
             return
         self._stale = True
@@ -177,13 +182,22 @@ class Topology:
     def _is_unresponsive(self, endpoint: Endpoint) -> bool:
         return self._unresponsive is not None and self._clients.get(endpoint) is self._unresponsive
 
-    def _update_slots(self, rows: Sequence[Any], asked: Endpoint) -> None:
-        slots = self._slots or [asked] * SLOTS
-        for first, last, primary, *_ in rows:
-            # An empty address means the node that was asked, which does not know its own address.
-            endpoint = Endpoint(decode(primary[0] or b"") or asked.host, primary[1])
-            slots[first : last + 1] = [endpoint] * (last + 1 - first)
-        self._slots = slots
+    def _read_slots(self, rows: Any, asked: Endpoint) -> list[Endpoint]:
+        """Return the primary of each slot. Raises ResponseError for a reply that no cluster sends."""
+        slots = list(self._slots) or [asked] * SLOTS
+        for row in rows if isinstance(rows, list) and len(rows) <= SLOTS else [rows]:
+            match row:
+                case [int(first), int(last), [bytes() | None as host, int(port), *_], *_] if (
+                    0 <= first <= last < SLOTS and 0 < port < 65536
+                ):
+                    # An empty address means the node that was asked, which does not know its own address.
+                    slots[first : last + 1] = [Endpoint(decode(host or b"") or asked.host, port)] * (last + 1 - first)
+                case _:
+                    raise ResponseError(f"CLUSTER SLOTS replied with a row that is not one: {repr(row)[:80]}")
+        max_nodes = MAX_NODES if self._spec.allowed_hosts is None else MAX_UNTRUSTED_NODES
+        if len(set(slots)) > max_nodes:
+            raise ResponseError(f"CLUSTER SLOTS replied with more than {max_nodes} primaries")
+        return slots
 
     async def _close_unused(self) -> None:
         """Disconnect from nodes that no longer have slots, except those that the connection names."""

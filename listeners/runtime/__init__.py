@@ -13,6 +13,7 @@
 - `process_exit`: the end of a process that does not wait for its threads
 - `signals`: handlers for SIGTERM and SIGINT
 - `tasks`: bounded waits for events and cancelled tasks
+- `threads`: blocking work on threads that nothing else needs
 
 It may import only the single modules of `listeners`.
 """

@@ -20,7 +20,7 @@ def file_stamp(file: Path) -> FileStamp:
     """
     try:
         status = os.stat(file)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the path contains a null character
         return None
     # The last change of the inode too: a tool may give the new content the old modification time.
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
@@ -65,6 +65,8 @@ def read_file(file: Path, field: str) -> bytes:
         raise ConfigurationError(
             field, str(file), f"It cannot be read ({error.strerror}). Check the path and its permissions."
         ) from None
+    except ValueError:
+        raise ConfigurationError(field, str(file), "It is not a path. Remove the null character.") from None
     if len(content) > MAX_FILE_BYTES:
         raise ConfigurationError(field, str(file), f"It is larger than {MAX_FILE_BYTES} bytes. Check the path.")
     return content

@@ -2,13 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable, Mapping
 
 from aiohttp import web
 
 from listeners.errors import ConfigurationError
 
-__all__ = ["add_probe_routes", "serve"]
+__all__ = ["add_probe_routes", "serve", "stream"]
+
+#: How long a connection may stay open without a request, or with one whose head is incomplete.
+IDLE_SECONDS = 60.0
+#: How long a client may take to read the whole response.
+READ_SECONDS = 60.0
 
 
 def add_probe_routes(app: web.Application, ready: Callable[[], bool], hung: Callable[[], bool] = lambda: False) -> None:
@@ -30,7 +35,7 @@ async def serve(
 
     `field` is the name of the setting of the port. Raises ConfigurationError if the address cannot be bound.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds, keepalive_timeout=IDLE_SECONDS)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
     try:
@@ -42,3 +47,22 @@ async def serve(
         fix = f"It cannot be bound ({os.strerror(error.errno or 0)}). Choose another with --http-port or {variable}."
         raise ConfigurationError(field, port, fix) from None
     return runner, runner.addresses[0][1]
+
+
+async def stream(
+    request: web.Request, content_type: str, parts: AsyncIterable[bytes], headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Respond with all parts, which are made as they are sent. A client that reads too slowly is disconnected."""
+    response = web.StreamResponse(headers={**(headers or {}), "Content-Type": content_type})
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            await response.prepare(request)
+            async for part in parts:
+                await response.write(part)
+            await response.write_eof()
+    except ConnectionError:
+        pass  # the client disconnected
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response

@@ -11,7 +11,7 @@ from listeners.connections.named import Connections
 from listeners.connections.settings import ConnectionSettings
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
-from listeners.errors import ConfigurationError, ConnectionNotAllowedError
+from listeners.errors import ConfigurationError, ConnectionNotAllowedError, UnknownConnectionError
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from scaler.settings import ScalerSettings
 
@@ -38,17 +38,30 @@ class Access:
     def resolve(self, trigger: Trigger, namespace: str | None) -> ConnectionSpec:
         """Return the Redis that a trigger of this namespace reads. None stands for the operator, who has no limits.
 
-        Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError.
+        Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError. An
+        error for a namespace does not name other connections than its own.
         """
         if namespace is not None and trigger.connection is not None:
             limits = self.limits.get(trigger.connection.lower(), ConnectionLimits())
             _check_namespace(trigger.connection, limits, namespace)
             _check_keys(trigger, limits)
         if namespace is not None and trigger.connection_string is not None:
-            return self._resolve_string(trigger.connection_string)
-        return self.connections.resolve(trigger)
+            return self._resolve_string(trigger.connection_string, namespace)
+        try:
+            return self.connections.resolve(trigger)
+        except UnknownConnectionError as error:
+            if namespace is None:
+                raise
+            # Without the other names: the author of a ScaledObject may not see the operator's settings.
+            raise UnknownConnectionError(
+                error.field,
+                error.value,
+                "The scaler's settings define no such connection. Correct the name, or have it added as "
+                f"TRIGGERFISH_CONNECTIONS__{str(error.value).upper()}, under `connections`, or as a file in "
+                "connections_dir.",
+            ) from None
 
-    def _resolve_string(self, connection_string: SecretStr) -> ConnectionSpec:
+    def _resolve_string(self, connection_string: SecretStr, namespace: str) -> ConnectionSpec:
         """Return the Redis of a request's connection string. All its hosts, and all they lead to, must be allowed."""
         if self.allowed_hosts:
             spec = parse_connection_string(connection_string.get_secret_value())
@@ -56,7 +69,7 @@ class Access:
             if spec.server_name is not None:  # a proxy may forward by the name in the handshake
                 hosts.append(spec.server_name)
             if spec.unix_path is None and all(host_matches(host, self.allowed_hosts) for host in hosts):
-                return replace(spec, allowed_hosts=self.allowed_hosts)
+                return replace(spec, allowed_hosts=self.allowed_hosts, namespace=namespace)
         raise ConnectionNotAllowedError(
             "connectionString",
             None,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from listeners.connections.connections_dir import folder_stamp
 from listeners.connections.named import Connection, Connections
-from listeners.connections.settings import ConnectionSettings, connections_from
+from listeners.connections.settings import ConnectionSettings, connections_from, spec_or_error
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import ConfigurationError
 from listeners.runtime.files import FileStamp, FileWatch, file_stamp
@@ -43,9 +43,7 @@ class ConnectionFiles:
             connection.spec(f"connections.{name}")
             if limits_of(connection) is not None:
                 check_namespaces_are_trusted(name, settings.scaler)
-        for name, mounted in settings.mounted_connections().items():
-            if isinstance(mounted, ConnectionSettings) and limits_of(mounted) is not None:
-                check_namespaces_are_trusted(name, settings.scaler)
+        settings.mounted_connections()  # raises if the folder is missing
         self.access = Access(Connections(), allowed_hosts=tuple(settings.scaler.allowed_hosts))
         self.use(self.read())
 
@@ -62,8 +60,12 @@ class ConnectionFiles:
         specs: dict[str, Connection] = {}
         default = self._default(problems)
         for name, (field, connection) in self._defined(problems).items():
+            spec = spec_or_error(connection, field)
+            if isinstance(spec, ConfigurationError):
+                problems[name] = spec
+                continue
+            specs[name] = spec
             try:
-                specs[name] = connection.spec(field)
                 if (limited := limits_of(connection)) is not None:
                     check_namespaces_are_trusted(name, self._settings.scaler)
                     limits[name] = limited

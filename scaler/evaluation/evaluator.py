@@ -1,7 +1,8 @@
 """Evaluates triggers: computes the target and the activity from a sample of the backlog."""
 
+import sys
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,6 +24,11 @@ __all__ = ["Evaluation", "Evaluator", "TrackedTrigger"]
 #: The maximum number of tracked triggers, and how long after its last request a trigger is dropped.
 MAX_TRACKED = 10_000
 FORGET_SECONDS = 600.0
+#: The maximum size of all tracked triggers, and what one of them and each of its keys take besides their texts.
+MAX_TRACKED_BYTES = 40 * 1024 * 1024
+TRACKED_BYTES, KEY_BYTES = 3_500, 300
+#: How many copies of a trigger's texts there are: its own, and that of its last backlog.
+COPIES = 2
 #: The maximum length of an error message that is kept.
 MAX_ERROR_CHARACTERS = 500
 
@@ -57,6 +63,14 @@ class TrackedTrigger:
     history: History = field(default_factory=History)
 
     @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        trigger = self.scaled.trigger
+        texts = [self.owner.namespace, self.owner.name, self.scaled.function, self.scaled.app, trigger.reads]
+        keys = len(trigger.keys) if isinstance(trigger, PolledTrigger) else 0
+        return TRACKED_BYTES + KEY_BYTES * keys + COPIES * sum(map(sys.getsizeof, texts))
+
+    @property
     def known(self) -> bool:
         """Whether the last evaluation succeeded."""
         return self.last is not None and self.reason is None
@@ -81,6 +95,9 @@ class Evaluator:
         self._access = access
         self._samplers = samplers
         self._tracked: OrderedDict[tuple[Owner, str], TrackedTrigger] = OrderedDict()
+        #: The size of the tracked triggers of each namespace, and of all.
+        self._sizes: Counter[str] = Counter()
+        self._size = 0
 
     async def evaluate(self, owner: Owner, scaled: ScaledTrigger, *, fresh: bool = False) -> Evaluation:
         """Evaluate a trigger now. With `fresh`, no cached sample is used.
@@ -107,7 +124,12 @@ class Evaluator:
         tracked = self._tracked.get(identity)
         if tracked is None:
             tracked = self._tracked[identity] = TrackedTrigger(owner, scaled)
-        tracked.scaled, tracked.requested_at = scaled, time.monotonic()
+            self._count(owner, tracked.size)
+        elif tracked.scaled != scaled:
+            self._count(owner, -tracked.size)
+            tracked.scaled = scaled
+            self._count(owner, tracked.size)
+        tracked.requested_at = time.monotonic()
         self._tracked.move_to_end(identity)
         self._drop_old()
         return tracked
@@ -141,9 +163,27 @@ class Evaluator:
                 self._tracked.move_to_end(identity)
                 oldest.requested_at = time.monotonic()
             elif oldest.requested_at < too_old or len(self._tracked) > MAX_TRACKED:
-                del self._tracked[identity]
+                self._drop(identity)
                 continue
             break
+        while self._size > MAX_TRACKED_BYTES and (found := self._oldest_of_largest_namespace()) is not None:
+            self._drop(found)
+
+    def _oldest_of_largest_namespace(self) -> tuple[Owner, str] | None:
+        """Return the trigger to drop for lack of memory, so that one namespace cannot displace the others."""
+        requested = ((size, namespace) for namespace, size in self._sizes.items() if namespace)
+        _, largest = max(requested, default=(0, ""))
+        return next((one for one in self._tracked if one[0].namespace == largest and not one[0].declared), None)
+
+    def _drop(self, identity: tuple[Owner, str]) -> None:
+        dropped = self._tracked.pop(identity)
+        self._count(dropped.owner, -dropped.size)
+
+    def _count(self, owner: Owner, size: int) -> None:
+        self._size += size
+        self._sizes[owner.namespace] += size
+        if not self._sizes[owner.namespace]:
+            del self._sizes[owner.namespace]
 
 
 def _evaluation_of(scaled: ScaledTrigger, sample: Sample) -> Evaluation:

@@ -1,6 +1,7 @@
 """Implements KEDA's external scaler protocol."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -8,6 +9,7 @@ from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
 from scaler.keda.call_status import CallStatus, Context, UnknownMetricError
+from scaler.keda.open_streams import OpenStreams
 from scaler.monitoring.metrics import ScalerMetrics
 from scaler.push.hub import ActivationHub
 from scaler.triggers.metadata import METRIC_PREFIX, ScaledTrigger, check_names, read_metadata
@@ -32,6 +34,7 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         self._hub = hub
         self._metrics = metrics
         self._ignored = ignored_metadata
+        self._streams = OpenStreams()
         self._stopping = asyncio.Event()
         self._calls = 0
 
@@ -77,13 +80,15 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.IsActiveResponse]:
         """Send `true` whenever the trigger becomes active, until the stream or the scaler ends."""
-        async with self._status("StreamIsActive", context):
-            scaled = self._read(request)
-            # A missing connection may be added later, but a refused connection string stays refused.
-            if scaled.trigger.connection_string is not None:
-                self._evaluator.resolve_connection(_owner(request), scaled)
-        await context.send_initial_metadata(())
-        with self._metrics.open_streams.labels("StreamIsActive").track_inprogress():
+        with contextlib.ExitStack() as stream:
+            async with self._status("StreamIsActive", context):
+                scaled = self._read(request)
+                # A missing connection may be added later, but a refused connection string stays refused.
+                if scaled.trigger.connection_string is not None:
+                    self._evaluator.resolve_connection(_owner(request), scaled)
+                stream.enter_context(self._streams.opened(request))
+            stream.enter_context(self._metrics.open_streams.labels("StreamIsActive").track_inprogress())
+            await context.send_initial_metadata(())
             async for _ in self._hub.activations(_owner(request), scaled):
                 yield pb.IsActiveResponse(result=True)
 
@@ -91,9 +96,11 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
         """Send the spec once, since it never changes, and keep the stream open (KEDA 2.21)."""
-        async with self._status("StreamMetricSpec", context):
-            spec = self._spec(request)
-        with self._metrics.open_streams.labels("StreamMetricSpec").track_inprogress():
+        with contextlib.ExitStack() as stream:
+            async with self._status("StreamMetricSpec", context):
+                spec = self._spec(request)
+                stream.enter_context(self._streams.opened(request))
+            stream.enter_context(self._metrics.open_streams.labels("StreamMetricSpec").track_inprogress())
             yield spec
             await self._stopping.wait()
 

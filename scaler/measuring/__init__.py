@@ -19,6 +19,7 @@ No entry crosses the wire in either lane: lists have lengths, and scripts (`*.lu
 - `counting`: measures one stream step by step, and counts undelivered entries where Redis reports no reliable lag
 - `lag`: the lag of a consumer group, where it is known without counting
 - `dead_letters`: counts dead letters, now and then
+- `readable`: refuses backlogs that no Redis has
 - `backlog`: the backlog of a trigger, by key
 
 It may import `scaler.triggers`, `scaler.settings` and the lower layers of `listeners`.

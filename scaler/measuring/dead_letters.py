@@ -16,12 +16,15 @@ __all__ = ["DeadLetterCount", "DeadLetterCounter"]
 
 #: How long a count is used. Alerts about dead letters are a matter of hours.
 COUNT_EVERY_SECONDS = 30.0
-#: A trigger that is no longer measured is forgotten after this time.
+#: A trigger that is no longer measured is forgotten after this time, and the oldest of more than this number.
 FORGET_SECONDS = 600.0
+MAX_COUNTED = 10_000
 #: Keys counted in one round trip: few at first, and then as many as Redis manages in about this time, up to a limit.
 FIRST_ROUND = 4
 ROUND_SECONDS = 0.02
 MAX_ROUND = 500
+#: The digits of the largest ID of a stream entry, which has 64 bits.
+MAX_DIGITS = 20
 #: XRANGE would return the whole oldest dead letter, which may be of any size. The script returns only its ID, but Redis
 #: copies the dead letter for it and serves nobody else meanwhile.
 COUNT = """
@@ -43,16 +46,18 @@ class DeadLetterCounter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._counted: OrderedDict[MeasuredTrigger, tuple[float, DeadLetterCount | None]] = OrderedDict()
+        #: By the hash of a trigger's keys, which may be long.
+        self._counted: OrderedDict[int, tuple[float, DeadLetterCount | None]] = OrderedDict()
 
     def count(self, trigger: MeasuredTrigger) -> DeadLetterCount | None:
         """Return the last count of a trigger, or None if it is unknown."""
-        return self._counted.get(trigger, (0.0, None))[1]
+        return self._counted.get(hash(trigger.trigger.keys), (0.0, None))[1]
 
     def due(self, triggers: Iterable[MeasuredTrigger]) -> list[MeasuredTrigger]:
         """Return the triggers that are to be counted again."""
         counted_before = time.monotonic() - COUNT_EVERY_SECONDS
-        return [each for each in triggers if self._counted.get(each, (float("-inf"), None))[0] < counted_before]
+        never = float("-inf"), None
+        return [each for each in triggers if self._counted.get(hash(each.trigger.keys), never)[0] < counted_before]
 
     async def refresh(self, triggers: Iterable[MeasuredTrigger]) -> None:
         """Count the dead letters of triggers, in round trips of about ROUND_SECONDS. Never raises SourceError."""
@@ -71,11 +76,14 @@ class DeadLetterCounter:
             affordable = size * ROUND_SECONDS / max(time.monotonic() - began, 1e-6)
             size = max(1, min(2 * size, int(affordable), MAX_ROUND))
         now = time.monotonic()
-        while self._counted and next(iter(self._counted.values()))[0] < now - FORGET_SECONDS:
-            self._counted.popitem(last=False)
         for measured in counted:
-            self._counted[measured] = (now, _total(by_key[key] for key in measured.trigger.keys))
-            self._counted.move_to_end(measured)
+            identity = hash(measured.trigger.keys)
+            self._counted[identity] = (now, _total(by_key[key] for key in measured.trigger.keys))
+            self._counted.move_to_end(identity)
+        while self._counted and (
+            len(self._counted) > MAX_COUNTED or next(iter(self._counted.values()))[0] < now - FORGET_SECONDS
+        ):
+            self._counted.popitem(last=False)
 
 
 def _read(reply: list[Any]) -> DeadLetterCount | None:
@@ -84,7 +92,8 @@ def _read(reply: list[Any]) -> DeadLetterCount | None:
             return DeadLetterCount(letters, None)
         case [[int(letters), bytes(oldest)]]:
             milliseconds = oldest.partition(b"-")[0]
-            return DeadLetterCount(letters, int(milliseconds)) if milliseconds.isdigit() else None
+            is_time = milliseconds.isdigit() and len(milliseconds) <= MAX_DIGITS
+            return DeadLetterCount(letters, int(milliseconds)) if is_time else None
         case _:
             return None
 

@@ -19,6 +19,7 @@ from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import Measurement, measure
 from scaler.measuring.outage import Outage
 from scaler.measuring.queries import stream_query
+from scaler.measuring.readable import readable
 from scaler.measuring.slow_lane import SlowLane
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -160,7 +161,7 @@ class Sampler:
     ) -> None:
         """Return the result of a trigger to its requests, and cache it."""
         self._in_slow_lane.discard(future)
-        result = measurement.result() if isinstance(measurement, Measurement) else measurement
+        result = readable(measurement.result()) if isinstance(measurement, Measurement) else measurement
         if isinstance(result, SourceError):
             self._keep(trigger, time.monotonic(), result)
             _fail(future, result)

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from listeners.connections.spec import ConnectionSpec
-from listeners.errors import SourceError, SourceUnavailableError
+from listeners.errors import LimitReachedError, SourceError, SourceUnavailableError
 from listeners.runtime.logs import steady_logger
 from scaler.measuring.sampler import Sample, Sampler
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -15,10 +16,10 @@ __all__ = ["GuardedSamplers", "Samplers"]
 
 log = steady_logger("triggerfish.scaler")
 
-#: The maximum number of Redis servers with a sampler, and of those from connection strings. Beyond it, the least
-#: recently used one is disconnected.
+#: The maximum number of Redis servers with a sampler. Beyond it, the least recently used one is disconnected.
 MAX_SERVERS = 1_000
-MAX_UNTRUSTED_SERVERS = 100
+#: The maximum number of servers from connection strings. Each may take a mebibyte of memory for its replies.
+MAX_UNTRUSTED_SERVERS = 64
 #: Idle servers from connection strings are disconnected after this time. It is longer than KEDA's usual polling
 #: interval (30 s).
 IDLE_SECONDS = 300.0
@@ -89,25 +90,52 @@ class GuardedSamplers(Samplers):
         def conceal_reason(seconds: float, error: str | None) -> None:
             on_measured(seconds, SourceUnavailableError.reason if error is not None else None)
 
-        self._untrusted = Samplers(
-            bound_seconds=bound_seconds, on_measured=conceal_reason, max_servers=MAX_UNTRUSTED_SERVERS
-        )
+        self._untrusted = Samplers(bound_seconds=bound_seconds, on_measured=conceal_reason)
+        #: The servers in use and the namespaces that they count for, the least recently used one first.
+        self._namespaces: OrderedDict[ConnectionSpec, str] = OrderedDict()
 
     async def sample(self, spec: ConnectionSpec, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
-        """Return a sample from this Redis. Raises SourceError, always the same one for a connection string."""
+        """Return a sample from this Redis. Raises SourceError, always the same one for a connection string, or
+        LimitReachedError.
+        """
         if spec.allowed_hosts is None:
             return await super().sample(spec, trigger, fresh=fresh)
+        server = replace(spec, namespace="")
+        self._admit(server, spec.namespace)
         try:
-            return await self._untrusted.sample(spec, trigger, fresh=fresh)
+            return await self._untrusted.sample(server, trigger, fresh=fresh)
         except SourceError as error:
             log.debug("cannot measure %s (from a ScaledObject's connection string): %s", spec.address, error)
             raise SourceUnavailableError(CONCEALED) from None
 
     def close_idle(self) -> None:
         """Disconnect from servers of connection strings that are no longer used."""
-        self._untrusted.retire(self._untrusted.idle(IDLE_SECONDS))
+        idle = self._untrusted.idle(IDLE_SECONDS)
+        for server in idle:
+            self._namespaces.pop(server, None)
+        self._untrusted.retire(idle)
 
     async def close(self) -> None:
         """Close all samplers."""
         await self._untrusted.close()
         await super().close()
+
+    def _admit(self, server: ConnectionSpec, namespace: str) -> None:
+        """Make room for a server of a namespace: the least recently used one of the namespace with the most servers is
+        disconnected. Raises LimitReachedError if no other namespace has more servers than this one would have.
+        """
+        if server not in self._namespaces and len(self._namespaces) >= MAX_UNTRUSTED_SERVERS:
+            counts = Counter(self._namespaces.values())
+            largest, most = counts.most_common(1)[0]
+            if counts[namespace] + 1 >= most:
+                raise LimitReachedError(
+                    "connectionString",
+                    None,
+                    f"The scaler measures {MAX_UNTRUSTED_SERVERS} connection strings, and {counts[namespace]} are of "
+                    f"namespace {namespace!r}. Use fewer that differ, or name a connection of the scaler's settings.",
+                )
+            oldest = next(spec for spec, its_namespace in self._namespaces.items() if its_namespace == largest)
+            del self._namespaces[oldest]
+            self._untrusted.retire([oldest])
+        self._namespaces.setdefault(server, namespace)
+        self._namespaces.move_to_end(server)

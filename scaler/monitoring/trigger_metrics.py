@@ -80,7 +80,10 @@ class _Family(Collector):
 
 
 def bounded(label: str) -> str:
-    """Return a label value, shortened if it is long. A hash keeps values with the same beginning distinct."""
+    """Return a label value as Unicode text, shortened if it is long. A hash keeps values with the same beginning
+    distinct.
+    """
+    label = label.encode(errors="replace").decode()
     if len(label) <= MAX_LABEL_CHARACTERS:
         return label
     digest = hashlib.sha256(label.encode()).hexdigest()[:HASH_CHARACTERS]

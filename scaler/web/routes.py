@@ -7,12 +7,12 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from listeners.errors import SourceError, TriggerfishError
-from listeners.runtime.http import add_probe_routes
+from listeners.runtime.http import add_probe_routes, stream
 from scaler.evaluation.evaluator import Evaluator
 from scaler.monitoring.status import list_as_json, owner_and_metric, trigger_status
 from scaler.monitoring.trigger_metrics import TriggerCollector
 from scaler.web.page import PAGE_HEADERS, status_page
-from scaler.web.streaming import on_a_thread, sliced, stream
+from scaler.web.streaming import on_a_thread, sliced
 
 __all__ = ["http_app"]
 

@@ -3,13 +3,18 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
+import annotated_types
 import pytest
+from pydantic import BaseModel
 
+from listeners.connections.settings import ConnectionSettings
 from listeners.errors import ConfigurationError, UnknownConnectionError
-from listeners.functions.triggers import ListTrigger
+from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
+from listeners.settings import HostSettings
 from scaler.local_app import instance_environment
-from scaler.settings import load_settings
+from scaler.settings import LocalSettings, ScalerSettings, Settings, load_settings
 
 WriteFile = Callable[[str], Path]
 SECRET = "hunter2"
@@ -35,6 +40,21 @@ def test_flags_over_environment_over_file(write_file: WriteFile, monkeypatch: py
     settings = load_settings(file, scaler={"grpc_port": 3}).scaler
     assert (settings.grpc_port, settings.http_port, settings.bound_seconds) == (3, 2, 1)
     assert (settings.push_interval_seconds, settings.sampling_commands_per_second) == (0.1, 20_000)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Settings, HostSettings, ScalerSettings, LocalSettings, ConnectionSettings,
+        ListTrigger, StreamTrigger, PubSubTrigger,
+    ],
+)  # fmt: skip
+def test_every_number_is_bounded(model: type[BaseModel]) -> None:
+    """A number without an upper bound could be too large for what is computed from it."""
+    for name, field in model.model_fields.items():
+        types = set(get_args(field.annotation)) or {field.annotation}
+        if types & {int, float}:
+            assert any(isinstance(rule, annotated_types.Le) for rule in field.metadata), name
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "1.5", "many"])

@@ -7,6 +7,7 @@
 - `trigger_kinds`, `letters`: helpers for lists and streams; for dead letters
 - `commands`: commands of the command line that run during a test
 - `outside_servers`, `tls_proxy`, `certificates`: servers that seem remote; TLS
+- `scripted_server`: a server whose replies a test chooses
 - `kubernetes_api`, `schemas`: a fake API server; validation of manifests
 - `programs`: programs that some tests need
 

@@ -57,7 +57,7 @@ IdsArgument = Annotated[
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All dead letters of the function that can be read.")]
 KeyOption = Annotated[str | None, typer.Option(metavar="KEY", help="Only dead letters of this list or stream.")]
-LimitOption = Annotated[int, typer.Option(min=1, metavar="N", help="List at most N, newest first.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="List at most N, newest first.")]
 BeforeOption = Annotated[str | None, typer.Option(metavar="ID", help="List only dead letters older than this one.")]
 DEFAULT_LIMIT = 100
 

@@ -35,6 +35,8 @@ __all__ = [
     "loaded_app",
 ]
 
+#: As many as the replicas of a Deployment may be.
+MAX_INSTANCES = 2**31 - 1
 APP_HELP = "The app: app.py, app.py:name, package.module:name (an App, or a function that returns one), or app.yaml."
 
 
@@ -85,8 +87,12 @@ GrpcPortOption = Annotated[
 HttpPortOption = Annotated[
     int | None, typer.Option(metavar="PORT", help="HTTP port for metrics and probes (0 picks a free port).")
 ]
-MinInstancesOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="Lower bound for instances.")]
-MaxInstancesOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Upper bound for instances.")]
+MinInstancesOption = Annotated[
+    int | None, typer.Option(min=0, max=MAX_INSTANCES, metavar="N", help="Lower bound for instances.")
+]
+MaxInstancesOption = Annotated[
+    int | None, typer.Option(min=1, max=MAX_INSTANCES, metavar="N", help="Upper bound for instances.")
+]
 MetadataOption = Annotated[
     list[str] | None,
     typer.Option("--metadata", "-m", metavar="KEY=VALUE", help="Trigger metadata, as in a ScaledObject; repeatable."),

@@ -37,7 +37,7 @@ REFRESH_SECONDS = 0.25
 
 CooldownOption = Annotated[
     float | None,
-    typer.Option(min=0, metavar="SECONDS", help="Time without activity before the last process stops."),
+    typer.Option(min=0, max=86_400, metavar="SECONDS", help="Time without activity before the last process stops."),
 ]
 
 

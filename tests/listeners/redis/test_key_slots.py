@@ -1,10 +1,12 @@
 """The keys beside a list are in its cluster slot, whatever braces its key has."""
 
+from binascii import crc_hqx
 from collections import Counter
 
 import pytest
 
-from listeners.keys import dead_letters_key, inflight_key
+from listeners import keys
+from listeners.keys import SLOTS, dead_letters_key, inflight_key, key_slot
 from tests.servers.catalogue import RELEASES
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
@@ -23,6 +25,26 @@ async def test_keys_beside_a_list_are_in_its_slot() -> None:
             assert len(slots) == 1, key
         assert len({name for beside in keys_beside.values() for name in beside}) == 2 * len(ODD_KEYS)
         client.close()
+
+
+def test_names_beside_keys_without_a_tag_cost_constant_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a } and no hash tag gets its names without a search: one CRC, whichever slot it is in."""
+    hashed: list[bytes] = []
+
+    def counting(data: bytes, start: int) -> int:
+        hashed.append(data)
+        return crc_hqx(data, start)
+
+    names = [f"shop:}}{number}" for number in range(1_000)]
+    monkeypatch.setattr(keys, "crc_hqx", counting)
+    beside = [inflight_key(name) for name in names]
+    assert len(hashed) == len(names)
+    assert [key_slot(name) for name in beside] == [key_slot(name) for name in names]
+
+
+def test_every_slot_has_a_tag() -> None:
+    """A tag exists for every slot."""
+    assert all(key_slot(keys._tag_in_slot(slot)) == slot for slot in range(SLOTS))
 
 
 @pytest.mark.usefixtures("quick_retries")

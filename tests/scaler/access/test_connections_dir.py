@@ -145,6 +145,13 @@ BROKEN = {
     "no string": f"password_file: {SECRET}".encode(),
     "bytes": b"\xff" + SECRET.encode(),
     "a file": b"connection_string: h:1\npassword_file: /missing",
+    "a path": b'connection_string: h:1\npassword_file: "/a\\0b"',
+    "a date": b"connection_string: h:1\nnamespaces: [2021-99-99]",
+    "no number": b"connection_string: h:1\nnamespaces: [!!int '']",
+    "a time": b"connection_string: h:1\nnamespaces: [!!timestamp x]",
+    "digits": b"connection_string: h:1\nnamespaces: [" + b"9" * 5000 + b"]",
+    "depth": b"connection_string: h:1\nnamespaces: " + b"[" * 5000,
+    "documents": b"connection_string: h:1\n---\nconnection_string: h:1",
 }
 
 
@@ -173,9 +180,11 @@ async def test_a_broken_file(
 
 
 async def test_files_broken_at_startup(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A broken file does not prevent the scaler from starting, nor does a missing connection of a declared trigger. A
+    """Broken files do not prevent the scaler from starting, nor does a missing connection of a declared trigger. A
     subfolder is reported too.
     """
+    for name, content in BROKEN.items():
+        (tmp_path / name).write_bytes(content)
     (tmp_path / "good").write_text(server.address)
     (tmp_path / "bad").write_text(f"cache:port,password={SECRET}")
     (tmp_path / "folder").mkdir()
@@ -237,23 +246,37 @@ LIMITED = "connection_string: h:1\nnamespaces: [shop]\n"
 
 
 def test_limits_need_trusted_namespaces(tmp_path: Path) -> None:
-    """With limits in the settings or in a file the scaler starts only with mutual TLS or trust_network."""
+    """With limits in the settings the scaler starts only with mutual TLS or trust_network."""
     connections = {"cache": {"connection_string": "cache:1", "namespaces": ["shop"]}, "open": "open:1"}
     with pytest.raises(ConfigurationError, match=r"'cache'.*client_ca_file.*scaler\.trust_network"):
         ScalerServer(scaler_settings(connections=connections))
     (tmp_path / "mounted").write_text(LIMITED)
-    with pytest.raises(ConfigurationError, match=r"'mounted'.*client_ca_file.*scaler\.trust_network"):
-        ScalerServer(scaler_settings(connections_dir=tmp_path))
     ScalerServer(scaler_settings(connections=connections, connections_dir=tmp_path, scaler={"trust_network": True}))
 
 
 async def test_limits_that_appear_need_trusted_namespaces(server: Server, tmp_path: Path) -> None:
-    """A file that gets limits while namespaces are not trusted becomes unusable."""
+    """A file that gets limits while namespaces are not trusted becomes unusable, and another one has been from the
+    beginning.
+    """
     (tmp_path / "cache").write_text(server.address)
+    (tmp_path / "limited").write_text(LIMITED)
     async with running_scaler(connections_dir=tmp_path) as scaler:
+        with failure(StatusCode.FAILED_PRECONDITION, "'limited'", "scaler.trust_network"):
+            await scaler.keda.target(list_metadata("limited"))
         assert await target(scaler, "cache") == 0
         (tmp_path / "cache").write_text(LIMITED)
         await becomes(scaler, "cache", "FAILED_PRECONDITION")
+
+
+async def test_an_unknown_name(server: Server, tmp_path: Path) -> None:
+    """A ScaledObject that names an unknown connection does not learn which ones the operator has."""
+    (tmp_path / "payments-eu").write_text(server.address)
+    connections = {"payments-us": server.address}
+    async with running_scaler(connections_dir=tmp_path, connections=connections) as scaler:
+        for call in (scaler.keda.target, scaler.keda.active):
+            with failure(StatusCode.FAILED_PRECONDITION, "'payments'", "`connections`", "connections_dir") as caught:
+                await call(list_metadata("payments"))
+            assert "payments-" not in caught.details
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:

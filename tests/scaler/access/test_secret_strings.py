@@ -14,8 +14,8 @@ from listeners.connections.named import Connections
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, SourceError
 from listeners.functions.app import App
-from listeners.functions.loading import load_app
 from listeners.functions.declarations import parse_declaration, parse_trigger
+from listeners.functions.loading import load_app
 from listeners.functions.triggers import ListTrigger
 from listeners.host.host import Host
 from listeners.redis.client import Client

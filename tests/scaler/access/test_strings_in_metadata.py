@@ -130,7 +130,12 @@ async def test_the_number_of_servers_is_bounded(reachable: Server, monkeypatch: 
         own = {"type": "redisListTrigger", "keys": "orders"}
         assert await scaler.keda.target(own) == 1
         for database in range(8):
-            await scaler.keda.target(asking(f"{HERE}:{reachable.port},defaultDatabase={database}"))
+            string = f"{HERE}:{reachable.port},defaultDatabase={database}"
+            if database < 2:
+                await scaler.keda.target(asking(string))
+            else:
+                with failure(StatusCode.RESOURCE_EXHAUSTED, "connectionString", "'shop'"):
+                    await scaler.keda.target(asking(string))
         await eventually(lambda: connections(reachable) == 3)
         assert await scaler.keda.target(own) == 1
 

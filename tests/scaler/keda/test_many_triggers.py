@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from aiohttp import web
 
-from listeners.runtime.http import serve
+from listeners.runtime import http
+from listeners.runtime.http import serve, stream
 from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.measuring.backlog import Backlog, KeyBacklog
 from scaler.measuring.lag import Lag
 from scaler.triggers.metadata import read_metadata
 from scaler.triggers.owner import Owner
-from scaler.web import streaming
-from scaler.web.streaming import sliced, stream
+from scaler.web.streaming import sliced
 from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 
@@ -101,7 +101,7 @@ async def test_the_event_loop_is_not_blocked() -> None:
 
 async def test_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not read its response is disconnected, and only little of the response is made."""
-    monkeypatch.setattr(streaming, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(http, "READ_SECONDS", 0.5)
     made = ended = 0
 
     def pieces() -> Iterator[str]:

@@ -1,0 +1,256 @@
+"""One scaler gets every hostile input in turn: its memory fits the chart's limit, and its neighbours are answered."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+import yaml
+
+from tests.support.environment import environment
+from tests.support.outside_servers import outside_address
+from tests.support.processes import ROOT
+from tests.support.running_scaler import Keda, reference
+from tests.support.scripted_server import scripted_server
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+MEBIBYTE = 1024 * 1024
+GOOD = {"type": "RedisListTrigger", "keys": "orders", "messagesPerWorker": "1"}
+#: A scaler in whose process the lookup of some names never ends.
+PROGRAM = """
+import runpy, socket, threading
+real = socket.getaddrinfo
+def getaddrinfo(host, *arguments, **options):
+    if str(host).startswith("hangs"):
+        threading.Event().wait()
+    return real(host, *arguments, **options)
+socket.getaddrinfo = getaddrinfo
+runpy.run_module("triggerfish", run_name="__main__")
+"""
+
+
+@dataclass
+class Scaler:
+    """The scaler's process, with clients, and the folder of its connections."""
+
+    pid: int
+    keda: Keda
+    http: aiohttp.ClientSession
+    http_port: int
+    folder: Path
+
+    async def attempt(self, metadata: dict[str, str], name: str) -> str:
+        """Call GetMetrics for a hostile ScaledObject, and return the status."""
+        try:
+            await self.keda.target(metadata, name=name, namespace="evil")
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        return "OK"
+
+    async def attempts(self, *metadata: dict[str, str]) -> set[str]:
+        """Make concurrent attempts, and return their statuses."""
+        return set(await asyncio.gather(*(self.attempt(one, f"o{n}") for n, one in enumerate(metadata))))
+
+    async def serves_neighbours(self) -> None:
+        """Wait until a well-behaved trigger, the probes, /metrics and the page are answered."""
+
+        async def answered() -> bool:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                return await self.keda.target(GOOD) == 1
+            return False
+
+        await eventually(answered)
+        for path in ("/livez", "/metrics", "/"):
+            async with self.http.get(f"http://127.0.0.1:{self.http_port}{path}") as response:
+                assert response.status == 200
+                await response.read()  # fails if the response is cut off
+
+    def peak_mib(self) -> float:
+        """Return the most memory that the process has had so far."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+Attack = Callable[[Scaler], AbstractAsyncContextManager[None]]
+
+
+def calls(*metadata: dict[str, str], statuses: set[str]) -> Attack:
+    """Make an attack of calls, each of which gets one of the statuses. Neighbours call while they are pending."""
+
+    @contextlib.asynccontextmanager
+    async def attack(scaler: Scaler) -> AsyncIterator[None]:
+        pending = asyncio.create_task(scaler.attempts(*metadata))
+        yield
+        assert await pending <= statuses
+
+    return attack
+
+
+def flood(reply: bytes, info: bytes = b"redis_version:7.2.4\r\n") -> Attack:
+    """Make an attack by servers that ScaledObjects name, and that send the same reply to everything but INFO."""
+
+    def replies(command: Sequence[bytes]) -> bytes:
+        return b"$%d\r\n%b\r\n" % (len(info), info) if command[0] == b"INFO" else reply
+
+    @contextlib.asynccontextmanager
+    async def attack(scaler: Scaler) -> AsyncIterator[None]:
+        address = outside_address()
+        async with scripted_server(replies, address, greeting=False) as server:
+            places = (f"{address}:{server.port},defaultDatabase={database}" for database in range(20))
+            strings = [{**GOOD, "connectionStringFromEnv": place} for place in places]
+            async with calls(*strings, statuses={"UNAVAILABLE"})(scaler):
+                yield
+
+    return attack
+
+
+@contextlib.asynccontextmanager
+async def half_open_requests(scaler: Scaler) -> AsyncIterator[None]:
+    """500 HTTP requests whose heads never end."""
+    opened = [await asyncio.open_connection("127.0.0.1", scaler.http_port) for _ in range(500)]
+    for _, writer in opened:
+        writer.write(b"GET / HTTP/1.1\r\n")
+    yield
+    for _, writer in opened:
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def odd_file(scaler: Scaler) -> AsyncIterator[None]:
+    """A connection's file with a date that does not exist, beside a new good one."""
+    (scaler.folder / "odd").write_text("connection_string: h\nnamespaces: [2021-99-99]")
+    (scaler.folder / "late").write_text((scaler.folder / "good").read_text())
+
+    async def late_one_works() -> bool:
+        return await scaler.attempt({**GOOD, "connection": "late"}, "late") == "OK"
+
+    await eventually(late_one_works)
+    yield
+
+
+@contextlib.asynccontextmanager
+async def large_streams(scaler: Scaler) -> AsyncIterator[None]:
+    """1,000 open streams with long metadata, most of which are refused."""
+    calls = [scaler.keda.stub.StreamIsActive(reference(LARGE, f"o{n}", "evil")) for n in range(1_000)]
+    await eventually(lambda: sum(call.done() for call in calls) > 700)
+    yield
+    for call in calls:
+        call.cancel()
+
+
+#: A busy machine may not measure all of its many keys in time.
+ANY = {"OK", "UNAVAILABLE"}
+LARGE = {**GOOD, "app": "x" * 19_000}
+SLOTS = b"*1\r\n*3\r\n:0\r\n:30000000\r\n*2\r\n$1\r\nh\r\n:1\r\n"
+ATTACKS: dict[str, Attack] = {
+    "100 keys with a } in each of 45 triggers": calls(
+        *({**GOOD, "keys": " ".join(f"shop:{n}}}{key}" for key in range(100))} for n in range(45)), statuses=ANY
+    ),
+    "a number of 401 digits": calls({**GOOD, "messagesPerWorker": "1" + "0" * 400}, statuses={"INVALID_ARGUMENT"}),
+    "3,000 triggers of 19,000 characters": calls(*[LARGE] * 3_000, statuses=ANY),
+    "1,000 streams of 19,000 characters": large_streams,
+    "servers that flood with 100 MB": flood(b"$2000000000\r\n" + b"x" * 100_000_000),
+    "servers with small parts": flood(b"*90000\r\n" + b"*0\r\n" * 90_000),
+    "30,000,000 slots": flood(SLOTS, b"redis_version:7.2.4\r\nredis_mode:cluster\r\n"),
+    "ten names that no DNS answers": calls(
+        *({**GOOD, "connection": f"hangs-{number}"} for number in range(10)), statuses={"UNAVAILABLE"}
+    ),
+    "a date that does not exist": odd_file,
+    "300 strings for one server": calls(
+        *({**GOOD, "connectionStringFromEnv": f"198.51.100.1:1,defaultDatabase={n}"} for n in range(300)),
+        statuses={"UNAVAILABLE", "RESOURCE_EXHAUSTED"},
+    ),
+    "an unknown connection": calls({**GOOD, "connection": "none"}, statuses={"FAILED_PRECONDITION"}),
+    "500 half-open requests": half_open_requests,
+}
+
+
+@contextlib.asynccontextmanager
+async def scaler_process(server: Server, folder: Path, limit_mib: int) -> AsyncIterator[Scaler]:
+    """Run a scaler in a process, with a memory cgroup if one can be made."""
+    (folder / "connections").mkdir()
+    (folder / "connections" / "good").write_text(server.address)
+    connections = {f"hangs-{number}": f"hangs-{number}:1" for number in range(10)}
+    scaler = {"allowed_hosts": [outside_address(), "198.51.100.0/24"], "http_host": "127.0.0.1"}
+    settings = {"connection": server.address, "connections": connections, "scaler": scaler}
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "connections_dir": str(folder / "connections")}))
+    options = ("scaler", "--config", str(folder / "settings.yaml"), "--grpc-port", "0", "--http-port", "0")
+    log = folder / "log"
+    with log.open("wb") as errors, memory_cgroup(limit_mib) as join:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, *options, stderr=errors, env=environment(), cwd=ROOT
+        )
+        join(process.pid)
+        try:
+            await eventually(lambda: "serving gRPC" in log.read_text() or process.returncode is not None)
+            words = log.read_text().partition("serving gRPC")[2].replace(",", " ").split()
+            grpc_port, http_port = (int(word) for word in words if word.isdecimal())
+            async with (
+                grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+                aiohttp.ClientSession() as http,
+            ):
+                yield Scaler(process.pid, Keda(channel), http, http_port, folder / "connections")
+            assert process.returncode is None, log.read_text()[-2_000:]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+@contextlib.contextmanager
+def memory_cgroup(limit_mib: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that moves a process into a cgroup with this limit. It does nothing without the right to make
+    one.
+    """
+    hierarchies = {"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"}
+    parent, setting = next(
+        ((Path(path), name) for path, name in hierarchies.items() if Path(path, "cgroup.procs").exists()),
+        (Path("/nowhere"), ""),
+    )
+    group = parent / "triggerfish-tests"
+    try:
+        group.mkdir(exist_ok=True)
+        (group / setting).write_text(str(limit_mib * MEBIBYTE))
+    except OSError:
+        yield lambda _: None
+        return
+    try:
+        yield partial(_join, group)
+    finally:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+
+
+def _join(group: Path, pid: int) -> None:
+    (group / "cgroup.procs").write_text(str(pid))
+
+
+async def test_every_hostile_input(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neighbours are answered while each hostile input is there, and the peak of the memory stays below the limit."""
+    with server.client() as client:
+        client.rpush("orders", "x")
+    limit = yaml.safe_load((ROOT / "charts" / "triggerfish" / "values.yaml").read_text())["scaler"]["resources"][
+        "limits"
+    ]
+    limit_mib = int(limit["memory"].removesuffix("Mi"))
+    rows = ["| hostile input | VmHWM so far, MiB | limit | neighbours |", "|---|---|---|---|"]
+    async with scaler_process(server, tmp_path, limit_mib) as scaler:
+        await scaler.serves_neighbours()
+        for name, attack in ATTACKS.items():
+            async with attack(scaler):
+                await scaler.serves_neighbours()
+            await scaler.serves_neighbours()
+            rows.append(f"| {name} | {scaler.peak_mib():.0f} | {limit_mib} | answered |")
+            assert scaler.peak_mib() < limit_mib, rows[-1]
+        with capsys.disabled():
+            print("", *rows, sep="\n")  # noqa: T201
