@@ -10,7 +10,7 @@ from listeners.errors import ConfigurationError
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger, parse_declaration
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read_metadata"]
+__all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "invalid_metric_name", "metric_name", "read_metadata"]
 
 METRIC_PREFIX = "triggerfish-"
 
@@ -73,7 +73,16 @@ def metric_name(trigger: Trigger, function_name: str, from_env: frozenset[str] =
     parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function_name}
     stable = [None if name in from_env else part for name, part in parts.items()]
     identity = json.dumps([trigger.kind, *stable])
-    return f"{METRIC_PREFIX}{trigger.kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    return f"{METRIC_PREFIX}{trigger.kind}-{_digest(identity)}"
+
+
+def invalid_metric_name(metadata: Mapping[str, str]) -> str:
+    """Return the name of the metric for metadata that read_metadata() rejects.
+
+    A value from an environment variable does not affect it, because it may be a secret and may change.
+    """
+    stable = {key: None if key.endswith("FromEnv") else value for key, value in metadata.items()}
+    return f"{METRIC_PREFIX}invalid-{_digest(json.dumps(stable, sort_keys=True))}"
 
 
 def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> ScaledTrigger:
@@ -98,6 +107,10 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     return ScaledTrigger(
         trigger, **labels, activation=activation or 0, max_instances=max_instances, from_env=NAME_KEYS & resolved
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check_size(metadata: Mapping[str, str]) -> None:

@@ -108,8 +108,8 @@ async def test_failed_calls(scaler: RunningScaler) -> None:
     assert "2 calls failed" in unknown.output
     misspelt = await triggerfish("probe", address_of(scaler), "-m", "type=RedisListTriger", "-m", "keys=orders")
     assert misspelt.code == 1
-    assert misspelt.statuses["GetMetricSpec"] == "INVALID_ARGUMENT"
-    assert misspelt.statuses["GetMetrics"] == "-"
+    assert misspelt.statuses["GetMetricSpec"] == "OK"
+    assert misspelt.statuses["GetMetrics"] == misspelt.statuses["IsActive"] == "INVALID_ARGUMENT"
     assert "'RedisListTriger'" in misspelt.output
 
 
