@@ -10,7 +10,7 @@ import pytest
 
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc, probe
-from scaler.keda.probe import CallReport
+from scaler.keda.call_report import CallReport
 from scaler.triggers.scaled_objects import RequestedTrigger
 from tests.triggerfish.cli.test_probe import CALLS
 

@@ -134,6 +134,7 @@ async def test_an_unreachable_scaler() -> None:
         (["localhost:6000", *LIST, "--ca-file", "missing.pem"], ["--ca-file", "'missing.pem'", "No such file"]),
         (["localhost:6000", *LIST, "--certificate-file", "a.pem"], ["--key-file", "both"]),
         (["localhost:6000", *LIST, "--key-file", "a.pem"], ["--certificate-file", "both"]),
+        (["localhost:6000", *LIST, "--service-account", "missing"], ["--service-account", "--file"]),
     ],
 )
 async def test_mistakes(arguments: list[str], words: list[str]) -> None:
