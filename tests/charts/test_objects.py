@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
 from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, render_ci
+from tests.support.schemas import KUBERNETES
 
 SCALER = "triggerfish-scaler"
 
@@ -45,9 +47,11 @@ def test_every_pod_is_restricted(name: str) -> None:
 
 @pytest.mark.parametrize("name", CI_VALUES)
 def test_only_leases_in_kubernetes_add_a_token_and_a_role(name: str) -> None:
-    """Only pods of apps with leases in Kubernetes have a service account token."""
+    """Only pods of apps with leases in Kubernetes, and the test that reads HPAs, have a service account token."""
     rendered = render_ci(name)
-    tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered)]
+    [prober] = [p for p in pods(rendered) if p["containers"][0]["name"] == "probe"]
+    assert prober["automountServiceAccountToken"] is bool(rendered.of("ScaledObject"))
+    tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered) if pod is not prober]
     leases = name == "kubernetes-leases"
     assert any(tokens) == leases
     assert [rule["resources"] for role in rendered.of("Role") for rule in role["rules"]] == [["leases"]] * leases
@@ -267,3 +271,68 @@ def test_all_names_are_configurable() -> None:
         "registry.example/triggerfish@sha256:"
     )
     assert {m["metadata"]["labels"]["team"] for m in rendered.manifests} == {"platform"}
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_scaled_objects_are_ordinary_objects(name: str) -> None:
+    """They are no hooks, which Helm does not remove. Argo CD applies them after the scaler."""
+    for scaled_object in render_ci(name).of("ScaledObject"):
+        annotations = scaled_object["metadata"]["annotations"]
+        assert annotations["argocd.argoproj.io/sync-wave"] == "1"
+        assert not any(key.startswith("helm.sh/") for key in annotations)
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_pods_of_helm_test_stay_until_the_next_test(name: str) -> None:
+    """Helm 3 reads their logs after it has deleted what has succeeded."""
+    tests = [m for m in render_ci(name).manifests if is_test(m)]
+    policies = {m["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for m in tests if m["kind"] == "Pod"}
+    assert policies == {"before-hook-creation"}
+
+
+def test_the_test_may_read_only_the_hpas_of_the_release() -> None:
+    """Its Role names the HPAs that KEDA makes."""
+    role = next(m for m in render_ci("mixed").manifests if m["kind"] == "Role" and is_test(m))
+    [rule] = role["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["horizontalpodautoscalers"], ["get"])
+    assert set(rule["resourceNames"]) >= {"keda-hpa-shop", "keda-hpa-reports"}
+
+
+@pytest.mark.parametrize(
+    ("keda", "kubernetes", "tolerances"),
+    [
+        ("2.20.2", "1.35.0", ("0", "0")),
+        ("v2.21.0", "1.36.3-gke.1", ("0", "0")),
+        ("2.20.1", "1.36.0", (None, None)),
+        ("2.21.0", "1.34.9", (None, None)),
+        ("", "1.36.0", (None, None)),
+    ],
+)
+def test_the_hpa_follows_the_target_exactly(keda: str, kubernetes: str, tolerances: tuple[str | None, ...]) -> None:
+    """Without a tolerance of its own an HPA ignores differences of 10 %, from ten replicas on. Where Kubernetes or KEDA
+    do not know the field, it is left out.
+    """
+    values = {**chart_values("one-app"), "keda": {"version": keda, "allowOlder": True}}
+    spec = render(values, kube_version=kubernetes).one("ScaledObject")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert tuple(behavior[direction].get("tolerance") for direction in ("scaleUp", "scaleDown")) == tolerances
+    kubernetes_validate.validate(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "keda-hpa-shop"},
+            "spec": {"maxReplicas": 1, "scaleTargetRef": {"kind": "Deployment", "name": "shop"}, "behavior": behavior},
+        },
+        KUBERNETES[1],
+        strict=True,
+    )
+
+
+def test_the_tolerance_is_a_value() -> None:
+    """`scaling.tolerance` applies to both directions, and `behavior` takes precedence."""
+    scaling = {"tolerance": 0.05, "behavior": {"scaleDown": {"tolerance": "0.2"}}}
+    values = merged(chart_values("one-app"), {"keda": {"version": "2.21.0"}, "apps": {"shop": {"scaling": scaling}}})
+    spec = render(values, kube_version="1.36.0").one("ScaledObject")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert (behavior["scaleUp"]["tolerance"], behavior["scaleDown"]["tolerance"]) == ("0.05", "0.2")
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300

@@ -1,6 +1,7 @@
 {{/* Errors that the schema cannot detect, each with its fix. */}}
 {{- define "triggerfish.checks" -}}
 {{- include "triggerfish.checks.tls" . -}}
+{{- include "triggerfish.checks.keda" . -}}
 {{- if .Values.scaler.enabled -}}
 {{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
 {{- end -}}
@@ -75,6 +76,12 @@
 {{- end -}}
 {{- if and $tls.mutual (not $tls.enabled) -}}
 {{- fail "tls.mutual needs tls.enabled. Set both or neither." -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "triggerfish.checks.keda" -}}
+{{- if and (include "triggerfish.keda.old" .) (not .Values.keda.allowOlder) (include "triggerfish.scaledobjects" . | trim) -}}
+{{- fail (printf "keda.version: KEDA is %s. Before 2.20.2 it makes an HPA that scales by CPU, and never corrects it, if the scaler does not answer yet when an app is installed. Upgrade KEDA. Or set keda.allowOlder: true, and delete such an HPA once the scaler is ready." (include "triggerfish.keda.version" .)) -}}
 {{- end -}}
 {{- end -}}
 
