@@ -106,7 +106,9 @@ def render_in_cluster(values: Mapping[str, Any], kubeconfig: str) -> Rendered:
 
     try:
         with Config(namespace=RELEASE["namespace"], kubeconfig_content=kubeconfig) as config:
-            return _rendered(config.render(_chart(), dict(values), **RELEASE))
+            return _rendered(
+                config.render(_chart(), dict(values), name=RELEASE["name"], namespace=RELEASE["namespace"])
+            )
     except HelmError as error:
         raise Refused(str(error)) from None
 

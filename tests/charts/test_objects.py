@@ -205,9 +205,21 @@ def test_the_network_policy_admits_keda_prometheus_and_the_test() -> None:
     )
     assert test["podSelector"]["matchLabels"].items() <= tester["metadata"]["labels"].items()
     assert http["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
-    dns, redis, _ = spec["egress"]
+    dns, redis, peers, _ = spec["egress"]
+    scalers = {"podSelector": spec["podSelector"]}
+    assert (http["from"][1], peers) == (scalers, {"ports": [{"port": "http"}], "to": [scalers]})
     assert {port["port"] for port in dns["ports"]} == {53}
     assert (redis["ports"], redis["to"]) == ([{"port": 7000}], [{"ipBlock": {"cidr": "10.20.0.0/16"}}])
+
+
+def test_scaler_pods_know_each_other() -> None:
+    """The settings name a headless Service of all scaler pods, ready or not, with their HTTP port."""
+    rendered = render_ci("everything")
+    settings = yaml.safe_load(rendered.one("ConfigMap", "reef-scaler")["data"]["config.yaml"])
+    service = rendered.one("Service", "reef-scaler-peers")
+    assert settings["scaler"]["peers"] == "reef-scaler-peers.sea.svc:8080"
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    assert [port["port"] for port in service["spec"]["ports"]] == [8080]
 
 
 def test_mutual_tls_is_configured_for_keda_and_the_scaler() -> None:
@@ -231,7 +243,10 @@ def test_mutual_tls_is_configured_for_keda_and_the_scaler() -> None:
 def test_monitors_select_what_they_scrape() -> None:
     """The ServiceMonitor selects the scaler's Service and honours its labels. The PodMonitor selects the apps' pods."""
     rendered = render_ci("monitoring")
-    service, monitor = rendered.one("Service"), rendered.one("ServiceMonitor")
+    service, monitor = rendered.one("Service", SCALER), rendered.one("ServiceMonitor")
+    selected = [monitor["spec"]["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()
+                for one in rendered.of("Service")]  # fmt: skip
+    assert selected.count(True) == 1
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["honorLabels"] is True
     assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}

@@ -102,7 +102,7 @@
 {{- fail (printf "%s.triggers is missing. Print the triggers with `triggerfish manifest %s --helm-values`." .path .app.app) -}}
 {{- end -}}
 {{- $full := include "triggerfish.fullname" .root -}}
-{{- range $suffix := list "scaler" "scaler-test" "valkey" "triggerfish" -}}
+{{- range $suffix := list "scaler" "scaler-test" "scaler-peers" "valkey" "triggerfish" -}}
 {{- if eq $.name (printf "%s-%s" $full $suffix) -}}
 {{- fail (printf "%s: another object of this release has this name. Choose a different name, or set fullnameOverride." $.path) -}}
 {{- end -}}
