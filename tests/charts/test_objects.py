@@ -7,6 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from listeners.leases.kubernetes_lease import lease_name
 from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, render_ci
 from tests.support.schemas import KUBERNETES
@@ -54,7 +55,8 @@ def test_only_leases_in_kubernetes_add_a_token_and_a_role(name: str) -> None:
     tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered) if pod is not prober]
     leases = name == "kubernetes-leases"
     assert any(tokens) == leases
-    assert [rule["resources"] for role in rendered.of("Role") for rule in role["rules"]] == [["leases"]] * leases
+    rules = [rule["resources"] for role in rendered.of("Role") for rule in role["rules"]]
+    assert rules == [["leases"], ["leases"]] * leases
     for account in rendered.of("ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
 
@@ -351,3 +353,29 @@ def test_the_tolerance_is_a_value() -> None:
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert (behavior["scaleUp"]["tolerance"], behavior["scaleDown"]["tolerance"]) == ("0.05", "0.2")
     assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+
+
+@pytest.mark.parametrize("app", ["", "Shop_1", "a" * 80])
+def test_an_app_may_update_only_its_own_leases(app: str) -> None:
+    """The Role names the Leases of the app's pub/sub functions. Only `create` cannot be limited to names."""
+    functions = ("forget", "on_Message__2", "f" * 70)
+    triggers = {function: {"type": "RedisPubSubTrigger", "channel": "c"} for function in functions}
+    override = {"connection": {"secretName": "main"}, "apps": {"shop": {"name": app, "triggers": triggers}}}
+    [role] = render(merged(chart_values("kubernetes-leases"), override)).of("Role")
+    named, create = role["rules"]
+    assert (named["verbs"], set(named["resourceNames"])) == (
+        ["get", "update"], {lease_name(app or "shop", function) for function in functions}
+    )  # fmt: skip
+    assert (create["verbs"], "resourceNames" in create) == (["create"], False)
+
+
+def test_alerts_link_their_runbooks() -> None:
+    """With the address of the page, each alert has a `runbook_url` instead of a path."""
+    url = "https://docs.example/how-to/operations/"
+    override = {"monitoring": {"rules": {"runbookUrl": url}}}
+    rules = render(merged(chart_values("monitoring"), override)).of("PrometheusRule")
+    alerts = [r for rule in rules for group in rule["spec"]["groups"] for r in group["rules"] if "alert" in r]
+    assert alerts
+    for alert in alerts:
+        assert alert["annotations"]["runbook_url"] == f"{url}#{alert['alert'].lower()}"
+        assert "runbook" not in alert["annotations"]
