@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.runtime.http import serve
@@ -49,6 +49,8 @@ class ScalerServer:
         self._settings = settings
         self._registry = CollectorRegistry()
         self.metrics = ScalerMetrics(self._registry)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
         bound_seconds = settings.scaler.bound_seconds
         self._samplers = GuardedSamplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
         self._files: ConnectionFiles | None = None

@@ -68,8 +68,8 @@ class TriggerStatus(_StatusModel):
 
     @property
     def label(self) -> str:
-        """What people call it: its name in the settings, its function, or else its metric."""
-        return (self.scaled_object if self.declared else "") or self.function or self.metric_name
+        """What people call it: its name in the settings, its function, or else what it reads."""
+        return (self.scaled_object if self.declared else "") or self.function or self.reads
 
     @property
     def capped(self) -> bool:

@@ -161,5 +161,6 @@ async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settin
 
 
 def _problem(status: "TriggerStatus") -> str:
-    owner = "/".join(part for part in (status.namespace, status.scaled_object) if part)
-    return f"{owner}: {status.error or status.reason}"
+    owner = () if status.declared else (status.namespace, status.scaled_object)
+    name = "/".join(part for part in (*owner, status.label) if part)
+    return f"{name}: {status.error or status.reason}"
