@@ -41,7 +41,7 @@ class HostSettings(BaseModel):
         description="time for functions to finish after SIGTERM, in seconds (by default, Kubernetes kills after 30 s)",
     )
     max_model_bytes: int = Field(
-        default=4 * 1024 * 1024,
+        default=2 * 1024 * 1024,
         ge=1,
         le=512 * 1024 * 1024,
         description="size of an entry, in bytes, above which a function that takes a dict, a pydantic model or a "

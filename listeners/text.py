@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["closest", "decode", "describe_exception", "did_you_mean", "escape", "printable"]
+__all__ = ["closest", "decode", "describe_exception", "did_you_mean", "escape", "printable", "shortened"]
 
 
 def decode(raw: bytes) -> str:
@@ -26,17 +26,21 @@ def escape(text: str) -> str:
 
 def printable(text: str, max_characters: int = 120) -> str:
     """Return the text escaped and truncated to `max_characters`."""
-    shown = escape(text[: max_characters + 1])
-    return shown if len(shown) <= max_characters else f"{shown[: max_characters - 1]}…"
+    return shortened(escape(text[: max_characters + 1]), max_characters)
 
 
-def describe_exception(error: BaseException) -> str:
-    """Return an exception's class and text, or its class alone if it has no text."""
+def shortened(text: str, max_characters: int) -> str:
+    """Return the text, truncated to `max_characters` with an ellipsis if it is longer."""
+    return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"
+
+
+def describe_exception(error: BaseException, max_characters: int | None = None) -> str:
+    """Return an exception's class and text, cut to `max_characters`, or its class alone if it has no text."""
     try:
-        text = str(error)
+        text = str(error)[:max_characters]
     except BaseException:  # noqa: BLE001  (a user's __str__ may raise anything, even SystemExit)
         text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text}"[:max_characters] if text else type(error).__name__[:max_characters]
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -116,10 +116,16 @@ async def _permissions(function: Function, spec: ConnectionSpec, app_name: str) 
     host = [(call, refusal) for call, refusal in denied if call in essential]
     reported = {call[0] for call, _ in host}
     more = [(call, refusal) for call, refusal in denied if call not in essential and call[0] not in reported]
-    broken = f"{_denials(host)}: {FIX}" if host else ""
-    return broken, [
-        f"{function.name}: measuring or `triggerfish dead` will fail: {_denials(more)}: {FIX}"
-    ] if more else []
+    sizes = [(call, refusal) for call, refusal in more if call[0] == "MEMORY"]
+    failing = [each for each in more if each not in sizes]
+    warnings: list[str] = []
+    if failing:
+        warnings.append(f"{function.name}: measuring or `triggerfish dead` will fail: {_denials(failing)}: {FIX}")
+    if sizes:
+        warnings.append(
+            f"{function.name}: dead letters are bounded in number but not in size: {_denials(sizes)}: {FIX}"
+        )
+    return f"{_denials(host)}: {FIX}" if host else "", warnings
 
 
 def _denials(denied: list[tuple[SampleCommand, str]]) -> str:

@@ -6,6 +6,8 @@ __all__ = ["Appetite"]
 GROWTH = 1 + 1 / 16
 #: How much the latest answer changes the expected size of an entry.
 WEIGHT = 0.25
+#: The expected size of the first entries.
+FIRST_BYTES = 1024 * 1024
 
 
 class Appetite:
@@ -21,10 +23,8 @@ class Appetite:
 
     def count(self, free_slots: int, free_bytes: int) -> int:
         """Return how many entries to ask for: at least one if a slot is free."""
-        count = min(free_slots, int(self._limit))
-        if self._mean_bytes:
-            count = min(count, max(1, int(free_bytes / self._mean_bytes)))
-        return max(count, 0)
+        expected = max(1, int(free_bytes / (self._mean_bytes or FIRST_BYTES)))
+        return max(0, min(free_slots, int(self._limit), expected))
 
     def answered(self, number: int, size: int) -> None:
         """Learn from an answer that came in time: `number` entries with `size` bytes of content in all."""

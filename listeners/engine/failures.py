@@ -4,7 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
@@ -26,6 +26,8 @@ MAX_TRACEBACK_CHARACTERS = 8_000
 MAX_FRAMES = 30
 #: How many exceptions of a chain are looked at.
 MAX_CHAIN = 20
+#: How many causes of an exception with a long text are kept.
+MAX_SHORT_CHAIN = 3
 #: Failures of the same kind within this time are counted, and reported in one line at its end.
 SUMMARY_SECONDS = 10.0
 #: How many failures of each kind are logged in full within that time.
@@ -39,26 +41,37 @@ Kind = tuple[str, str, Outcome]
 def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "") -> Failure:
     """Describe what a call of the handler raised. `where` replaces the line at which it was raised.
 
-    What takes too long to describe, or makes too long a text, is not passed on as an exception for the log.
+    An exception that would make too long a text has a stand-in with the same name for the log and for error trackers.
     """
     where = where or raised_at(error, handler)
-    if any(_is_too_long(each) for each in _chain(error)):
-        return Failure(short_description(error), where)
-    text = _formatted(error)
+    exception = error
+    text = "" if any(map(_has_long_text, _chain(error))) else _formatted(error)
+    if not text or len(text) > MAX_TRACEBACK_CHARACTERS:
+        exception = _stand_in(error)
+        text = _formatted(exception)
     if len(text) > MAX_TRACEBACK_CHARACTERS:
-        return Failure(short_description(error), where, _without_middle(text))
-    return Failure(short_description(error), where, text, error)
+        text = _without_middle(text)
+    return Failure(short_description(error), where, text, exception)
 
 
 def short_description(error: BaseException) -> str:
     """Return an exception's class and text, at most MAX_REASON_CHARACTERS long."""
-    if isinstance(error, ValidationError) and _is_too_long(error):
+    if _has_many_errors(error):
         return f"ValidationError: {error.error_count()} validation errors for {error.title}"[:MAX_REASON_CHARACTERS]
-    return describe_exception(error)[:MAX_REASON_CHARACTERS]
+    return describe_exception(error, MAX_REASON_CHARACTERS)
 
 
-def _is_too_long(error: BaseException) -> bool:
+def _has_many_errors(error: BaseException) -> TypeGuard[ValidationError]:
     return isinstance(error, ValidationError) and error.error_count() > MAX_DESCRIBED_ERRORS
+
+
+def _has_long_text(error: BaseException) -> bool:
+    if _has_many_errors(error):
+        return True
+    try:
+        return len(str(error)) > MAX_TRACEBACK_CHARACTERS
+    except BaseException:  # noqa: BLE001  (a user's __str__ may raise anything, even SystemExit)
+        return False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -79,6 +92,20 @@ def _formatted(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001  (formatting calls the user's code)
         return ""
     return text
+
+
+def _stand_in(error: BaseException, causes: int = MAX_SHORT_CHAIN) -> BaseException:
+    """Return an exception with the same name, a short text, the innermost frames, and as many causes like this."""
+    text = short_description(error).removeprefix(type(error).__name__).removeprefix(": ")
+    stand_in: BaseException = type(type(error).__name__, (Exception,), {"__module__": type(error).__module__})(text)
+    trace = error.__traceback__
+    for _ in range(len(list(traceback.walk_tb(trace))) - MAX_FRAMES):
+        trace = trace.tb_next if trace is not None else None
+    stand_in.__traceback__ = trace
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and causes:
+        stand_in.__cause__ = _stand_in(cause, causes - 1)
+    return stand_in
 
 
 def _without_middle(text: str) -> str:
@@ -126,7 +153,8 @@ class FailureLog:
             entries = f"{len(settlements)} entries in one call, from {first.entry.name}"
             what = self._tries(first) if first.outcome is not Outcome.RETRIED else "failed; each is tried again alone"
         where = f" ({failure.where})" if failure.where else ""
-        is_repeated = first.outcome is Outcome.RETRIED and first.entry.deliveries > 1
+        # A call that ended with its process has logged nothing.
+        is_repeated = first.outcome is Outcome.RETRIED and first.entry.deliveries > 1 and not first.entry.died_alone
         tried_again = is_repeated or first.outcome is Outcome.LAPSED
         error = None if tried_again else failure.exception
         log.log(

@@ -12,12 +12,11 @@ from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["InProgress"]
 
-#: How many bytes of content are in progress at most; a single entry may be larger.
-MAX_BYTES = 32 * 1024 * 1024
-
 
 class InProgress:
-    """Holds at most `capacity` entries. A `batch` function gets its next batch once the previous one has finished.
+    """Holds at most `capacity` entries, of at most `max_bytes` in all; a single entry may be larger.
+
+    A `batch` function gets its next batch once the previous one has finished.
 
     `settles_successes`: whether entries stay until Redis knows that their calls succeeded, or leave at once.
     An entry passes through it in one direction:
@@ -27,9 +26,17 @@ class InProgress:
     """
 
     def __init__(
-        self, capacity: int, *, batch: bool, settles_successes: bool, metrics: FunctionMetrics, failures: FailureLog
+        self,
+        capacity: int,
+        max_bytes: int,
+        *,
+        batch: bool,
+        settles_successes: bool,
+        metrics: FunctionMetrics,
+        failures: FailureLog,
     ) -> None:
         self._capacity = capacity
+        self._max_bytes = max_bytes
         self._batch = batch
         self._settles_successes = settles_successes
         self._metrics = metrics
@@ -62,24 +69,24 @@ class InProgress:
         return [entry for entry in self._sizes if entry not in finished]
 
     def free_slots(self) -> int:
-        """Return how many entries may be taken."""
-        if self._bytes >= MAX_BYTES:
+        """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free."""
+        if self._reserved or self.free_bytes() == 0:
             return 0
-        if self._batch:
-            is_busy = len(self._sizes) > len(self._refused) or self._reserved
-            return 0 if is_busy else self._capacity - len(self._refused)
-        return self._capacity - len(self._sizes) - self._reserved
+        if self._batch and len(self._sizes) > len(self._refused):
+            return 0
+        return self._capacity - len(self._sizes)
 
     def free_slots_after_settling(self) -> int:
         """Return how many entries may be taken in the step that settles the succeeded ones; 0 if none succeeded."""
         left = len(self._sizes) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left) or self._bytes >= MAX_BYTES:
+        if not self._succeeded or (self._batch and left) or self.free_bytes() == 0:
             return 0
         return self._capacity - left
 
     def free_bytes(self) -> int:
-        """Return how many bytes of content may be taken."""
-        return max(0, MAX_BYTES - self._bytes)
+        """Return how many bytes of content may be taken. What Redis refuses to settle must not stop the function."""
+        refused = sum([self._sizes.get(entry, 0) for entry in self._refused]) if self._refused else 0
+        return max(0, self._max_bytes - self._bytes + refused)
 
     def reserve(self, count: int) -> None:
         """Reserve slots for what an exchange may return; 0 once it is over."""

@@ -50,6 +50,8 @@ class Listener:
         source.take -> InProgress -> _waiting -> Executor -> InProgress -> source.settle
                        (add)         (a slot)    (a call)   (succeed, finish)
 
+    At most `max_bytes` of entries are in progress, or one entry that is larger.
+
     Suspects go the same way through SuspectCaller, past `_waiting`. The parts report with two events: `_room` (there
     may be a free slot; the taking loop waits for it) and `InProgress.something_finished` (the Settler waits for it).
     """
@@ -61,6 +63,8 @@ class Listener:
         metrics: FunctionMetrics,
         isolation: Isolation,
         settings: HostSettings,
+        *,
+        max_bytes: int,
     ) -> None:
         trigger = function.trigger
         is_pubsub = isinstance(trigger, PubSubTrigger)
@@ -79,6 +83,7 @@ class Listener:
         self._failures = FailureLog(function.name, trigger)
         self._in_progress = InProgress(
             capacity,
+            max_bytes,
             batch=function.binding.batch,
             settles_successes=self._is_leased,
             metrics=metrics,
@@ -218,7 +223,7 @@ class Listener:
                 await self._room.wait()
         if not self._draining.is_set():
             self._turn_ends_at = time.monotonic() + TURN_SECONDS
-            count = self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
+            count = self._number_to_take()
             self._is_taking = True
             try:
                 entries = await self._source.take(count, self._in_progress.free_bytes())
@@ -278,10 +283,14 @@ class Listener:
 
     def _start_queued(self) -> None:
         """Start the next call with what is queued, in the same iteration of the event loop."""
-        count = 0 if self._is_taking else self._free_slots()
-        if self._queued_source is not None and count > 0 and time.monotonic() < self._turn_ends_at:
+        may_take = not self._is_taking and not self._draining.is_set() and time.monotonic() < self._turn_ends_at
+        if self._queued_source is not None and may_take and (count := self._number_to_take()) > 0:
             self._accept(self._queued_source.take_queued(count))
         self.resume()
+
+    def _number_to_take(self) -> int:
+        """Return how many entries to ask for."""
+        return self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
 
     def _settled(self) -> None:
         if self._free_slots() > 0 or self._executor.blocked:  # when blocked, entries held for a retry must be released

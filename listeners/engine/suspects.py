@@ -77,9 +77,16 @@ class Isolation:
         try:
             yield
         finally:
-            self.is_open = True
-            for member in self._members:
-                member.resume()
+            self._open()
+
+    async def pause(self, seconds: float, stop: asyncio.Event) -> None:
+        """Let calls start for some time, even within closed(), and then wait until none runs. `stop` ends the waits."""
+        was_open = self.is_open
+        self._open()
+        await wait_for_event(stop, seconds)
+        if not was_open:
+            self.is_open = False
+            await self.wait_until_quiet(stop)
 
     async def wait_until_quiet(self, stop: asyncio.Event) -> bool:
         """Wait until no call runs, which the time limits of the calls bound. Return False if `stop` was set first."""
@@ -87,6 +94,11 @@ class Isolation:
             if not member.idle.is_set():
                 await wait_for_either(member.idle, stop)
         return not stop.is_set()
+
+    def _open(self) -> None:
+        self.is_open = True
+        for member in self._members:
+            member.resume()
 
 
 class SuspectCaller:
@@ -163,8 +175,11 @@ class SuspectCaller:
     async def _call(self, suspect: Entry, stop: asyncio.Event) -> None:
         if not await self._begin(suspect, stop, counts=not self._isolation.has_abandoned_calls) or stop.is_set():
             return
-        if not self._source.may_start(suspect):  # the answer came too late, and the call that it counts does not begin
-            await self._give_back(suspect)
+        if not self._source.may_start(suspect):
+            log.warning(
+                "%s: %s not called alone: the answer of Redis came after its lease", self._function.name, suspect.name
+            )
+            await self._give_back(suspect)  # the call that Redis has counted does not begin
             return
         self._in_progress.add([suspect])  # it has its content now
         log.warning("%s: %s came back without an outcome; it is called alone", self._function.name, suspect.name)
@@ -189,7 +204,9 @@ class SuspectCaller:
                     await self._give_back(suspect)
                     raise
                 log.warning("%s: beginning with %s: %s", self._function.name, suspect.name, error)
-            await wait_for_event(stop, backoff.pause_seconds())
+            await self._isolation.pause(
+                backoff.pause_seconds(), stop
+            )  # Redis may be unreachable for this function only
             if stop.is_set():
                 return False
         if not began:

@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
 from listeners.text import decode
@@ -73,6 +74,11 @@ class Entry:
     lease_ends_at: float = math.inf
 
     @property
+    def is_uncalled_suspect(self) -> bool:
+        """Whether it is a suspect whose call has not started, so that it remains one if it is released."""
+        return self.suspect and self.started_at is None
+
+    @property
     def name(self) -> str:
         """How logs and errors refer to the entry: its key or channel, and its ID if it has one."""
         return f"{self.key!r} {self.id}" if self.id else repr(self.key)
@@ -116,7 +122,10 @@ class Entry:
         )
 
     def _fields_json(self) -> str:
-        return json.dumps(self.field_map(), separators=(",", ":"), ensure_ascii=False)
+        # Field by field, because json keeps all parts until it joins them.
+        fields = {decode(name): value for name, value in self.fields or ()}
+        pairs = (f"{encode_basestring(name)}:{encode_basestring(decode(value))}" for name, value in fields.items())
+        return f"{{{','.join(pairs)}}}"
 
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:

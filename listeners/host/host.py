@@ -15,7 +15,7 @@ from listeners.engine.suspects import Isolation
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.host.instance import instance_name
-from listeners.host.sources import source_for
+from listeners.host.sources import MAX_BYTES, source_for
 from listeners.host.supervisor import Supervisor
 from listeners.host.watchdog import Watchdog
 from listeners.runtime.logs import steady_logger
@@ -59,6 +59,7 @@ class Host:
         self._owns_process = False
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
+        self._max_bytes = MAX_BYTES // max(1, len(app.functions))
         specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
@@ -145,9 +146,15 @@ class Host:
     def _listener(self, function: Function, spec: ConnectionSpec) -> Listener:
         metrics = FunctionMetrics(self._metrics, self.app_name, function.name)
         source = source_for(
-            function, spec, self.settings, app_name=self.app_name, instance=self.instance, metrics=metrics
+            function,
+            spec,
+            self.settings,
+            app_name=self.app_name,
+            instance=self.instance,
+            metrics=metrics,
+            max_bytes=self._max_bytes,
         )
-        return Listener(function, source, metrics, self._isolation, self.settings)
+        return Listener(function, source, metrics, self._isolation, self.settings, max_bytes=self._max_bytes)
 
 
 def _resolved(connections: Connections, function: Function) -> ConnectionSpec:

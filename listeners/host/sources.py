@@ -16,7 +16,11 @@ from listeners.redis.client import Client
 from listeners.settings import HostSettings
 from listeners.streams.source import StreamSource
 
-__all__ = ["source_for"]
+__all__ = ["MAX_BYTES", "source_for"]
+
+#: How many bytes of entries a process has in progress, and how many of messages it queues: in equal parts for all
+#: functions, so that their number does not change how much memory a process needs.
+MAX_BYTES = 32 * 1024 * 1024
 
 
 def source_for(
@@ -27,8 +31,9 @@ def source_for(
     app_name: str,
     instance: str,
     metrics: FunctionMetrics,
+    max_bytes: int = MAX_BYTES,
 ) -> Source:
-    """Return the source of a function's trigger. It connects on first use."""
+    """Return the source of a function's trigger. It connects on first use, and queues at most `max_bytes`."""
     trigger, name = function.trigger, function.name
     client_name = f"triggerfish:host:{app_name}:{name}:{instance}"
     if isinstance(trigger, ListTrigger):
@@ -56,6 +61,7 @@ def source_for(
         lease=lease,
         handover=handover,
         lease_seconds=settings.pubsub_lease_seconds,
+        max_bytes=max_bytes,
         on_drop=metrics.dropped.inc,
         on_lease=metrics.lease_held if trigger.singleton else lambda held: None,
     )

@@ -136,12 +136,13 @@ class AtLeastOnce(Delivery):
     async def release(self, key: str, entries: Sequence[Entry]) -> None:
         steps: list[Any] = []
         for entry in entries:
-            if entry.suspect and entry.payload is None:
-                # It remains a suspect. If the reply of begin() was lost, its member may be another than the receipt.
+            if entry.is_uncalled_suspect:
+                # It is what it was before. begin() may have given it another member, even if the reply was lost.
+                before = _member(entry, "a" if entry.died_alone else "t", entry.deliveries - 1, self._lease_ms)
                 begun = _member(entry, "a", entry.deliveries, self._lease_ms)
                 uncounted = _member(entry, "t", entry.deliveries - 1, self._lease_ms)
-                for member in (entry.receipt, begun, uncounted):
-                    steps += (member, entry.receipt, "")
+                for member in dict.fromkeys((before, begun, uncounted)):
+                    steps += (member, before, "")
             else:
                 steps += (entry.receipt, _member(entry, "w", entry.deliveries - 1, 0), 0)
         await self._run_settle(key, [], steps)

@@ -7,18 +7,21 @@ from listeners.functions.entries import Entry
 from listeners.pubsub.drops import DropReason, Drops
 from listeners.runtime.tasks import wait_for_event
 
-__all__ = ["MAX_BYTES", "MAX_MESSAGES", "MessageQueue"]
+__all__ = ["MAX_MESSAGES", "MessageQueue"]
 
-#: Messages that may wait for their function, and the bytes of their payloads and channels; more are dropped.
+#: Messages that may wait for their function; more are dropped.
 MAX_MESSAGES = 10_000
-MAX_BYTES = 32 * 1024 * 1024
 
 
 class MessageQueue:
-    """Messages in order of arrival, at most MAX_MESSAGES and MAX_BYTES. A single message may be larger."""
+    """Messages in order of arrival: at most MAX_MESSAGES, and `max_bytes` of payloads and channels.
 
-    def __init__(self, drops: Drops) -> None:
+    A single message may be larger.
+    """
+
+    def __init__(self, drops: Drops, max_bytes: int) -> None:
         self._drops = drops
+        self._max_bytes = max_bytes
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -29,7 +32,7 @@ class MessageQueue:
     def put(self, entry: Entry) -> None:
         """Add a message, or drop it if it does not fit."""
         size = _size(entry)
-        if self._entries and (len(self._entries) >= MAX_MESSAGES or self._bytes + size > MAX_BYTES):
+        if self._entries and (len(self._entries) >= MAX_MESSAGES or self._bytes + size > self._max_bytes):
             self._drops.add(1, DropReason.QUEUE_FULL)
             return
         self._entries.append(entry)

@@ -41,8 +41,8 @@ class PubSubSource(QueuedSource):
     """Reads the channel or pattern of one trigger.
 
     `name` is the function's. Without a `lease` every instance subscribes. `handover` is not used on a cluster.
-    `lease_seconds` is the lease's time to live. `on_drop` is called with the number of messages dropped, `on_lease`
-    with whether the lease is held.
+    `lease_seconds` is the lease's time to live, and `max_bytes` bounds the queue. `on_drop` is called with the number
+    of messages dropped, `on_lease` with whether the lease is held.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class PubSubSource(QueuedSource):
         lease: Lease | None,
         handover: Handover | None,
         lease_seconds: float,
+        max_bytes: int,
         on_drop: Callable[[int], object],
         on_lease: Callable[[bool], object],
     ) -> None:
@@ -64,7 +65,7 @@ class PubSubSource(QueuedSource):
         self._renew_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._on_lease = on_lease
         self._drops = Drops(name, on_drop)
-        self._queue = MessageQueue(self._drops)
+        self._queue = MessageQueue(self._drops, max_bytes)
         self._states = StateMachine()
         #: Serializes changes of the lease and of the subscription.
         self._change_lock = asyncio.Lock()

@@ -24,6 +24,9 @@ from listeners.runtime.files import FileWatch, file_stamp
 
 __all__ = ["Dialer"]
 
+#: After a reply that took more reads, of up to 64 KiB each, its buffer is freed.
+MAX_READS = 16
+
 
 class Dialer:
     """What all connections of one spec share. `allowed` returns whether a host may be connected to; None allows all."""
@@ -78,18 +81,34 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
 
 
 class _Parser(_AsyncHiredisParser):
-    """Counts its reads, which shows whether a late reply is arriving."""
+    """Counts its reads, which shows whether a late reply is arriving, and keeps no buffer that a large reply needed."""
 
-    __slots__ = ("reads",)
+    __slots__ = ("_connection", "_read_at_last_reply", "reads")
 
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)
         self.reads = 0
+        self._read_at_last_reply = 0
+
+    def on_connect(self, connection: Any) -> None:
+        """Begin with an empty buffer."""
+        self._connection = connection
+        super().on_connect(connection)  # type: ignore[no-untyped-call]
 
     async def read_from_socket(self) -> bool:
         """Read what has arrived."""
         self.reads += 1
         return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
+
+    async def read_response(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return the next reply."""
+        reply = await super().read_response(*arguments, **keywords)
+        is_large = self.reads - self._read_at_last_reply > MAX_READS
+        if is_large and self._connected and self._reader is not None and not self._reader.has_data():
+            # hiredis keeps a buffer as large as the reply until it reads again. Only a new reader has a small one.
+            self.on_connect(self._connection)
+        self._read_at_last_reply = self.reads
+        return reply
 
 
 class _DialedConnection(Connection):

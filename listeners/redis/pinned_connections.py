@@ -16,6 +16,8 @@ __all__ = ["PinnedConnections"]
 
 #: How long one round trip may take in all while bytes of its replies keep arriving, as over a slow link.
 MAX_REPLY_SECONDS = 60.0
+#: The size of an argument from which on a command is packed with one copy of it, where hiredis makes three.
+LARGE_BYTES = 1024 * 1024
 
 
 class PinnedConnections:
@@ -43,8 +45,7 @@ class PinnedConnections:
         generation = self._generation
         connection = await self._acquire(pool)
         try:
-            # Packed in C: redis-py's own packing takes as long as the rest of the sending.
-            packed = b"".join([hiredis.pack_command(command) for command in commands])
+            packed = b"".join([_packed(command) for command in commands])
             await connection.send_packed_command(packed, check_health=False)
             self._deadlines.add(connection)
             # Connection.read_response adds more time than hiredis takes. The parser also raises if the connection is
@@ -114,3 +115,13 @@ class PinnedConnections:
         """Close a connection and return it to its pool, even while the current task is being cancelled."""
         await connection.disconnect(nowait=True)
         await asyncio.shield(pool.release(connection))
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    """Pack a command. hiredis does it in C: redis-py's own packing takes as long as the rest of the sending."""
+    if not any(isinstance(part, bytes) and len(part) >= LARGE_BYTES for part in command):
+        packed: bytes = hiredis.pack_command(command)
+        return packed
+    parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
+    pieces = [piece for part in parts for piece in (b"$%d\r\n" % len(part), part, b"\r\n")]
+    return b"".join([b"*%d\r\n" % len(parts), *pieces])

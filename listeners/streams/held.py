@@ -74,10 +74,15 @@ class HeldEntries:
     async def release(self, entries: Sequence[Entry]) -> None:
         """Make entries available to every instance at once (XCLAIM IDLE, with the length of a lease)."""
         own = [entry for entry in entries if entry in self._entries]
-        with self.noting_outages():
-            for key, group in by_key(own):
-                await self._release(key, group)
-                self.remove(group)
+        try:
+            with self.noting_outages():
+                for key, group in by_key(own):
+                    await self._release(key, group)
+                    self.remove(group)
+        except SourceError:
+            # Their leases are renewed no more. They must be found again by this instance too.
+            self.remove(entry for entry in own if entry.is_uncalled_suspect)
+            raise
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
         """Record that the call with a suspect begins, and fetch its content; see LeasedSource."""
@@ -125,16 +130,16 @@ class HeldEntries:
     async def _release(self, key: str, entries: Sequence[Entry]) -> None:
         """Release entries of one stream. A suspect whose call has not begun remains a suspect."""
         names, lease_ms = self._consumer.claims.names, self._consumer.lease_ms
-        begun: dict[str, int | None] = {
-            id_of(entry): entry.deliveries for entry in entries if entry.flat_fields is not None
+        others: dict[str, int | None] = {
+            id_of(entry): entry.deliveries for entry in entries if not entry.is_uncalled_suspect
         }
-        await self._consumer.claims.move(key, begun, held_by=names, to=names.waiting, idle_ms=lease_ms)
-        # The reply of begin() may have been lost, so the count and the state are those before it.
+        await self._consumer.claims.move(key, others, held_by=names, to=names.waiting, idle_ms=lease_ms)
+        # The count and the state are those before begin(), which may have changed them even if its reply was lost.
         for died_alone, to in ((False, names.taken), (True, names.alone)):
             suspects: dict[str, int | None] = {
                 id_of(entry): entry.deliveries
                 for entry in entries
-                if entry.flat_fields is None and entry.died_alone is died_alone
+                if entry.is_uncalled_suspect and entry.died_alone is died_alone
             }
             held_by = (names.taken, names.alone)
             await self._consumer.claims.move(key, suspects, held_by=held_by, to=to, idle_ms=lease_ms)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import grpc
 
+from listeners.text import shortened
+
 __all__ = ["CallReport", "UnusableError", "timed"]
 
-MAX_CHARACTERS = 500
+#: More than a scaler of Triggerfish sends.
+MAX_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True)
@@ -39,4 +42,4 @@ async def timed(name: str, call: Callable[[], Awaitable[str]]) -> CallReport:
         status, seen = error.code().name, error.details() or ""
     except UnusableError as error:
         status, seen = "unusable", str(error)
-    return CallReport(name, time.monotonic() - began, status, seen[:MAX_CHARACTERS])
+    return CallReport(name, time.monotonic() - began, status, shortened(seen, MAX_CHARACTERS))

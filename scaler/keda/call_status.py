@@ -16,6 +16,7 @@ from listeners.errors import (
     UnusableConnectionError,
 )
 from listeners.runtime.logs import steady_logger
+from listeners.text import shortened
 
 __all__ = ["STATUS_CODES", "CallStatus", "Context", "UnknownMetricError"]
 
@@ -63,7 +64,7 @@ class CallStatus:
         self._requests.labels(self._method, code.name).inc()
         if error is None or code is grpc.StatusCode.CANCELLED:
             return
-        detail = str(error)[:MAX_DETAIL_CHARACTERS]
+        detail = shortened(str(error), MAX_DETAIL_CHARACTERS)
         if not isinstance(error, TriggerfishError):
             log.error("unexpected error while answering %s", self._method, exc_info=error)
             detail = "Internal error. See the scaler's log."

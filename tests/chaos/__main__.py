@@ -12,14 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.on_cluster import OnCluster
-from tests.chaos.report import show
-from tests.chaos.run import FULL, Plan, run
-from tests.chaos.scenario import Scenario
-from tests.chaos.standalone import Standalone
-from tests.chaos.under_sentinel import UnderSentinel
-from tests.chaos.verdict import judge
+from tests.chaos.plan import FULL, Plan
+from tests.chaos.run import run
+from tests.chaos.scenarios.flushed import FlushedServer
+from tests.chaos.scenarios.on_cluster import OnCluster
+from tests.chaos.scenarios.scenario import Scenario
+from tests.chaos.scenarios.standalone import Standalone
+from tests.chaos.scenarios.stepping_clock import WithSteppingClock
+from tests.chaos.scenarios.under_sentinel import UnderSentinel
+from tests.chaos.verdict.judge import judge
+from tests.chaos.verdict.report import show
 from tests.servers.catalogue import RELEASES
+from tests.servers.stepping_clock import STEPPABLE
 from triggerfish.cli.output import stdout
 
 #: Fewer entries, because nothing is confirmed while a replica is down.
@@ -27,6 +31,8 @@ FAILOVER_ENTRIES = 20_000
 #: Factories by name; each takes the random generator of the faults, the servers' release and the plan.
 SCENARIOS: dict[str, Callable[[random.Random, str, Plan], Scenario]] = {
     "standalone": lambda rng, release, plan: Standalone(rng, release=release, stop_seconds=plan.stop_seconds),
+    "clock": lambda rng, release, plan: WithSteppingClock(rng, release=release, stop_seconds=plan.stop_seconds),
+    "flush": lambda rng, release, plan: FlushedServer(rng, release=release, stop_seconds=plan.stop_seconds),
     "sentinel": lambda rng, release, _: UnderSentinel(rng, release=release),
     "cluster": lambda rng, release, _: OnCluster(rng, release=release),
 }
@@ -60,9 +66,11 @@ if __name__ == "__main__":
     parser.add_argument("--entries", type=int, default=None, help="default 100,000; 20,000 with failovers")
     parser.add_argument("--keep", action="store_true", help="keep logs and records of a successful run")
     options = parser.parse_args()
+    if options.scenario == "clock" and options.release not in STEPPABLE:
+        parser.error(f"--scenario clock: {options.release} does not run under libfaketime; use {', '.join(STEPPABLE)}")
     chosen_seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    entries = options.entries or (FULL.entries if options.scenario == "standalone" else FAILOVER_ENTRIES)
+    entries = options.entries or (FAILOVER_ENTRIES if options.scenario in ("sentinel", "cluster") else FULL.entries)
     scaled_plan = dataclasses.replace(FULL, entries=entries, seconds=FULL.seconds * entries / FULL.entries)
     chosen = SCENARIOS[options.scenario](random.Random(f"{chosen_seed} scenario"), options.release, scaled_plan)
-    command = f"make chaos SEED={chosen_seed} SCENARIO={options.scenario} RELEASE={options.release}"
+    command = f"make chaos SEED={chosen_seed} SCENARIO={options.scenario} RELEASE={options.release} ENTRIES={entries}"
     sys.exit(asyncio.run(main(chosen, scaled_plan, chosen_seed, command, options.keep)))

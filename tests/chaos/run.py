@@ -6,56 +6,35 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from tests.chaos.faults import host_faults, inject_faults
-from tests.chaos.hosts import GRACE_SECONDS, Hosts
-from tests.chaos.leftovers import dead_letters, leftovers
-from tests.chaos.producers import Producer, Publisher, producers
-from tests.chaos.records import Records
-from tests.chaos.scenario import Scenario
-from tests.chaos.takeovers import SentSignal, cost_of, take_over
-from tests.chaos.verdict import Evidence
+from tests.chaos.faults.injection import host_faults, inject_faults
+from tests.chaos.faults.takeovers import SentSignal, cost_of, take_over
+from tests.chaos.hosts.app import POISONED_STATUS
+from tests.chaos.hosts.keys import EMPTIED_STREAM, KEYS
+from tests.chaos.hosts.processes import GRACE_SECONDS, Ending, Hosts
+from tests.chaos.plan import Plan
+from tests.chaos.producers.entries import Producer, producers
+from tests.chaos.producers.messages import Publisher
+from tests.chaos.records.calls import Records
+from tests.chaos.records.fates import Fate, fate
+from tests.chaos.records.leftovers import dead_letters, leftovers
+from tests.chaos.scenarios.scenario import Scenario
+from tests.chaos.verdict.evidence import Evidence
 from tests.support.waiting import eventually
 
-__all__ = ["FULL", "SHORT", "Plan", "run"]
+__all__ = ["run"]
 
 PROGRESS_SECONDS = 10.0
 #: Interval of checks for leftovers; more frequent checks would take CPU time from the hosts.
 CHECK_SECONDS = 0.2
 #: Time limit of each part of a run, even on a slow machine.
 LIMIT_SECONDS = 900.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The size of a run. Pauses are ranges of seconds between two faults."""
-
-    entries: int
-    hosts: int
-    #: Duration of production without outages; faults are injected during all of it.
-    seconds: float
-    messages_per_second: float
-    lease_seconds: float
-    pubsub_lease_seconds: float
-    host_pause_seconds: tuple[float, float]
-    server_pause_seconds: tuple[float, float]
-    stop_seconds: tuple[float, float]
-    #: Number of takeovers of the pub/sub lease by SIGKILL, and again by SIGTERM, after the faults.
-    takeovers: int
-    #: After the last fault, the leftovers must change at least this often until there are none.
-    stuck_seconds: float
-    #: How often each fault is injected; None repeats faults until everything is produced.
-    rounds: int | None = None
-
-
-FULL = Plan(100_000, 4, 100.0, 100.0, 3.0, 2.0, (1.5, 4.0), (0.5, 3.0), (1.0, 6.0), 4, 45.0)
-SHORT = Plan(2_000, 2, 3.0, 50.0, 1.0, 1.0, (0.5, 1.5), (0.05, 0.2), (0.3, 1.0), 0, 45.0, rounds=1)
 
 
 async def run(
@@ -111,16 +90,19 @@ class _Run:
             seed=self.seed,
             hosts=plan.hosts,
             durable=self.scenario.durable,
+            exclusive_lease=self.scenario.exclusive_lease,
             seconds=settled - self.began,
             settle_seconds=settled - healed,
             producers=producing,
             publisher=publisher,
             records=records,
             leftovers=left or await leftovers(self.scenario),
+            flushed=self.scenario.flushed,
             dead_letters=await dead_letters(self.scenario),
             endings=self.hosts.endings,
             unexpected_errors=self.hosts.logged("unexpected error"),
-            faults=faults,
+            interrupted_begins=self.hosts.logged(": beginning with ") + self.hosts.logged(" not called alone: "),
+            faults=faults + _faults_of_calls(records, self.hosts.endings, self.seed),
             costs=cost_of(signals, publisher, records, end_ns),
         )
 
@@ -132,7 +114,11 @@ class _Run:
         rounds = self.plan.rounds
         async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
             host, server = self.plan.host_pause_seconds, self.plan.server_pause_seconds
-            group.create_task(inject_faults(host_faults(self.hosts, rng), rng, host, stop, counts, rounds=rounds))
+            group.create_task(
+                inject_faults(
+                    host_faults(self.hosts, rng, self.plan.lease_seconds), rng, host, stop, counts, rounds=rounds
+                )
+            )
             rng = random.Random(f"{self.seed} servers")
             group.create_task(inject_faults(self.scenario.faults, rng, server, stop, counts, rounds=rounds))
             progress = group.create_task(self._report_progress(producing, counts))
@@ -172,6 +158,18 @@ class _Run:
     async def _take_over(self, publisher: Publisher) -> list[SentSignal]:
         numbers = [signal.SIGKILL, signal.SIGTERM] * self.plan.takeovers
         return [await take_over(self.scenario, self.hosts, publisher, number) for number in numbers]
+
+
+def _faults_of_calls(records: Records, endings: Sequence[Ending], seed: int) -> Counter[str]:
+    """Count the faults that functions cause, where a call began that may have caused them."""
+    counts = Counter({"call: ends its process": sum(ending.status == POISONED_STATUS for ending in endings)})
+    for key in KEYS:
+        for line in records.starts(f"{key}/"):
+            drawn = fate(seed, line.payload)
+            if line.deliveries == 1 and drawn in (Fate.BLOCKS_LOOP, Fate.HOLDS_GIL):
+                on_thread = drawn is Fate.BLOCKS_LOOP and key == EMPTIED_STREAM
+                counts["call: blocks a thread" if on_thread else f"call: {drawn}"] += 1
+    return counts
 
 
 @asynccontextmanager

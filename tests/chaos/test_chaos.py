@@ -4,13 +4,17 @@ import random
 import secrets
 from pathlib import Path
 
-from tests.chaos.report import show
-from tests.chaos.run import SHORT, run
-from tests.chaos.standalone import Standalone
-from tests.chaos.verdict import judge
+import pytest
+
+from tests.chaos.plan import SHORT
+from tests.chaos.run import run
+from tests.chaos.scenarios.standalone import Standalone
+from tests.chaos.verdict.judge import judge
+from tests.chaos.verdict.report import show
 from triggerfish.cli.output import stdout
 
 
+@pytest.mark.timeout(300)  # half a minute, but many processes: a busy machine takes longer
 async def test_nothing_is_lost_under_random_faults(tmp_path: Path) -> None:
     """Every confirmed entry is handled although processes die, connections break and functions raise."""
     seed = secrets.randbelow(1_000_000)

@@ -27,16 +27,17 @@ class SteppingClock:
         replacement.write_text(f"{seconds:+d}\n")
         replacement.replace(self._offset)  # the server never reads half a file
 
-    def start(self, release: Release) -> Server:
-        """Start a server of this release."""
+    def start(self, release: Release, *arguments: str) -> Server:
+        """Start a server of this release with these arguments."""
         _remove_leftovers()
         return release.start(
+            *arguments,
             environment={
                 "LD_PRELOAD": str(_library()),
                 "FAKETIME_TIMESTAMP_FILE": str(self._offset),
                 "FAKETIME_NO_CACHE": "1",
                 "DONT_FAKE_MONOTONIC": "1",
-            }
+            },
         )
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from listeners.errors import ConfigurationError
 from listeners.runtime.extras import require_extra
-from listeners.text import printable
+from listeners.text import escape
 from triggerfish.cli.options import JsonOption, MetadataOption, NamespaceOption
 from triggerfish.cli.output import print_json, print_line, stdout
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["probe"]
 
 DEFAULT_NAMESPACE = "default"
-MAX_CELL_CHARACTERS = 500
 
 AddressArgument = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="The scaler's gRPC address: host:6000.", show_default=False)
@@ -195,7 +194,7 @@ def _table(reports: "list[CallReport]") -> Table:
         shown.add(report.seen)
         took = f"{report.seconds * 1000:.0f} ms" if report.seconds is not None else "-"
         status = Text(report.status, "red" if report.failed else "green")
-        table.add_row(report.call, took, status, Text(printable(seen, MAX_CELL_CHARACTERS)))
+        table.add_row(report.call, took, status, Text(escape(seen)))
     return table
 
 

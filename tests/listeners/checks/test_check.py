@@ -101,6 +101,17 @@ async def test_a_denied_command_that_only_the_scaler_needs(client: redis.asyncio
 
 
 @with_acl
+async def test_a_user_who_may_not_measure_keys(client: redis.asyncio.Redis, user: Connections) -> None:
+    """Without MEMORY USAGE, only the bound in bytes of dead letters is missing: `dead` works."""
+    await client.execute_command("ACL", "SETUSER", "shop", "-memory")
+    found = (await check_results(user))["on_element"]
+    assert found.works
+    [warning] = [warning for warning in found.warnings if "MEMORY denied" in warning]
+    assert "dead letters are bounded in number but not in size" in warning
+    assert not any("will fail" in warning for warning in found.warnings)
+
+
+@with_acl
 async def test_keys_and_channels_that_are_denied(
     client: redis.asyncio.Redis, user: Connections, version: tuple[int, ...]
 ) -> None:

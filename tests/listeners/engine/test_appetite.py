@@ -10,7 +10,7 @@ def test_a_late_answer_halves_what_is_asked_for() -> None:
     appetite = Appetite(10)
     asked = []
     for _ in range(5):
-        asked.append(appetite.count(10, MEGABYTE))
+        asked.append(appetite.count(10, 100 * MEGABYTE))
         appetite.timed_out(asked[-1])
     assert asked == [10, 5, 2, 1, 1]
 
@@ -21,7 +21,7 @@ def test_more_is_asked_for_step_by_step() -> None:
     appetite.timed_out(4)
     asked = []
     for _ in range(40):
-        asked.append(appetite.count(10, MEGABYTE))
+        asked.append(appetite.count(10, 100 * MEGABYTE))
         appetite.answered(1, 1)
     assert asked == sorted(asked)
     assert asked[:5] == [2] * 5
@@ -33,7 +33,7 @@ def test_no_answer_teaches_nothing() -> None:
     appetite = Appetite(10)
     appetite.timed_out(10)
     appetite.answered(0, 0)
-    assert appetite.count(10, MEGABYTE) == 5
+    assert appetite.count(10, 100 * MEGABYTE) == 5
 
 
 def test_large_entries_are_asked_for_in_bounds() -> None:
@@ -52,3 +52,11 @@ def test_sizes_are_forgotten_when_entries_become_small() -> None:
     for _ in range(40):
         appetite.answered(1, 1)
     assert appetite.count(100, 7 * MEGABYTE) == 100
+
+
+def test_the_first_entries_are_expected_to_be_large() -> None:
+    """Before the first answer, no more are asked for than fit if each has a megabyte."""
+    appetite = Appetite(100)
+    assert appetite.count(100, 7 * 1024 * 1024) == 7
+    appetite.answered(1, 1)
+    assert appetite.count(100, 7 * 1024 * 1024) == 100

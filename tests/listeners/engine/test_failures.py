@@ -1,6 +1,7 @@
 """What is kept and logged of a failed call."""
 
 import logging
+import traceback
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -72,12 +73,39 @@ def test_many_validation_errors_are_counted_and_not_described(monkeypatch: pytes
 
     with pytest.raises(ValidationError) as raised:
         Order.model_validate({"numbers": ["x"] * 1_000})
-    error = ValueError("invalid")
-    error.__cause__ = raised.value
+    with pytest.raises(ValueError, match="invalid") as wrapped:
+        raise ValueError("invalid") from raised.value
     assert failure_of(raised.value, raise_with_cause).error == "ValidationError: 1000 validation errors for Order"
-    for each in (raised.value, error):
+    for each in (raised.value, wrapped.value):
         failure = failure_of(each, raise_with_cause)
-        assert (failure.traceback, failure.exception) == ("", None)
+        assert "1000 validation errors for Order" in failure.traceback
+        assert type(failure.exception).__name__ == type(each).__name__
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000_000, "no stock"], ids=["long text", "deep"])
+def test_an_exception_that_is_too_long_to_log_has_a_stand_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Error trackers get its name, where it was raised and its cause, with texts and frames in bounds."""
+    monkeypatch.setattr(failures, "MAX_FRAMES", 1)
+    if text == "no stock":
+        monkeypatch.setattr(failures, "MAX_TRACEBACK_CHARACTERS", 100)
+    raised = caught(text)
+    stand_in = failure_of(raised, raise_with_cause).exception
+    assert stand_in is not None
+    assert stand_in is not raised
+    assert f"{type(stand_in).__name__}: {stand_in}" == f"ValueError: {text}"[:MAX_REASON_CHARACTERS]
+    assert [frame.name for frame in traceback.extract_tb(stand_in.__traceback__)] == ["raise_with_cause"]
+    assert type(stand_in.__cause__).__name__ == "KeyError"
+
+
+async def test_the_first_failure_after_a_death_has_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """A call that ended with its process has logged nothing, so the next one that fails is the first to be seen."""
+    after_death = settlement(deliveries=2)
+    after_death.entry.died_alone = True
+    log = FailureLog("f", TRIGGER)
+    log.log([after_death])
+    log.close()
+    [record] = caplog.records
+    assert (record.levelno, bool(record.exc_info)) == (logging.ERROR, True)
 
 
 def settlement(

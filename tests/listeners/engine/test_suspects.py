@@ -6,8 +6,12 @@ from collections import Counter
 import pytest
 import redis.asyncio
 
+from listeners.errors import SourceUnavailableError
 from listeners.functions.triggers import ListTrigger, StreamTrigger, Trigger
 from listeners.keys import dead_letters_key
+from listeners.lists.source import ListSource
+from listeners.streams.held import HeldEntries
+from listeners.streams.source import StreamSource
 from tests.support.processes import restarted_host
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
@@ -155,3 +159,42 @@ async def test_a_suspect_that_cannot_be_settled_stops_no_other(
     assert seen.count("poison") == 1
     (letter,) = await dead_letters(client, key=key)
     assert payload_in(letter, kind) == "poison"
+
+
+@pytest.mark.releases(*RELEASES)
+@pytest.mark.usefixtures("quick_reclaims")
+@both_kinds
+async def test_a_suspect_whose_call_cannot_begin(
+    client: redis.asyncio.Redis, server: Server, run_host: RunHost, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis cannot be told of a suspect's call, other calls go on; afterwards it is found and called again."""
+    app, seen, refused = App(), list[str](), 0
+    source: type[ListSource | StreamSource] = ListSource if kind == "list" else StreamSource
+    other_kind: Kind = "stream" if kind == "list" else "list"
+    key = f"hazards:{kind}"
+
+    async def record(message: RedisMessage) -> None:
+        seen.append(payload_of(message))
+
+    async def unreachable(*_: object, **__: object) -> bool:
+        nonlocal refused
+        refused += 1
+        raise SourceUnavailableError("no connection")
+
+    trigger(app, kind, keys=key)(record)
+    app.add(record, trigger_of(other_kind), name="other")
+    await add(client, kind, "poison", key=key)
+    async with restarted_host(server, app=APP, lease_seconds=1) as processes:
+        await eventually(lambda: len(processes) > 1 and processes[0].poll() is not None)
+    monkeypatch.setattr("listeners.engine.suspects.BEGIN_SECONDS", 1.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(source, "begin", unreachable)
+        broken.setattr(HeldEntries, "_release", unreachable)
+        async with run_host(app, lease_seconds=1):
+            await eventually(lambda: refused > 0)
+            await add(client, other_kind, *map(str, range(5)))
+            await eventually(lambda: len(seen) == 5)
+            await eventually(lambda: refused > 5)
+            broken.undo()
+            await eventually(lambda: "poison" in seen)
+    assert await dead_letters(client, key=key) == []

@@ -115,9 +115,8 @@ async def outcome_of(function: Callable[..., Any], payload: bytes = b'{"number":
     """Call the function with one entry and return its settlement."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     called = Function("f", function, ListTrigger(keys=("q",)), bind(function))
-    results = InProgress(
-        1, batch=False, settles_successes=True, metrics=metrics, failures=FailureLog("f", called.trigger)
-    )
+    failures = FailureLog("f", called.trigger)
+    results = InProgress(1, 1_000_000, batch=False, settles_successes=True, metrics=metrics, failures=failures)
     executor = Executor(
         called,
         metrics,

@@ -151,13 +151,32 @@ async def test_outcomes_of_a_suspect(client: redis.asyncio.Redis, open_source: O
 async def test_release_of_a_suspect_whose_call_began(
     client: redis.asyncio.Redis, open_source: OpenSource, begins: bool
 ) -> None:
-    """A release takes back the call that begin() has counted."""
+    """A release takes back the call that begin() has counted. The call has run for a while, so it is no suspect."""
     source = await open_source()
     entry = await lapsed_suspect(client, source)
     assert await source.begin(entry, counts=begins)
+    entry.started_at = 1.0
     await source.release([entry])
     (again,) = await take(source)
     assert (again.payload, again.deliveries, again.suspect) == (b"a", 1, False)
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_release_between_begin_and_the_call(
+    client: redis.asyncio.Redis, open_source: OpenSource, begins: bool
+) -> None:
+    """A suspect that is released with its content, but without a call, remains a suspect with nothing counted."""
+    source = await open_source()
+    entry = await lapsed_suspect(client, source)
+    for deliveries, died_alone in ((1, False), (2, True)):
+        assert await source.begin(entry, counts=begins)
+        await source.release([entry])
+        assert await take(source) == []
+        entry = await suspect(source)
+        assert (entry.deliveries, entry.died_alone) == (deliveries, died_alone)
+        assert await source.begin(entry, counts=True)
+        await end_leases(client)
+        entry = await suspect(source)
 
 
 async def test_release_of_a_suspect_before_its_call(client: redis.asyncio.Redis, open_source: OpenSource) -> None:

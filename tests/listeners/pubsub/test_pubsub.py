@@ -194,6 +194,29 @@ async def test_queued_messages_are_handled_during_a_drain(client: redis.asyncio.
     assert handled == [str(number) for number in range(50)]
 
 
+async def test_no_message_is_dropped_by_a_drain(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls that end while the lease is released take no message from the queue as one whose lease has ended."""
+    monkeypatch.setattr("listeners.engine.listener.TURN_SECONDS", 10.0)
+    app, handled = App(), list[str]()
+
+    @app.pubsub_trigger(channel="c", concurrency=20)
+    async def on_message(message: str) -> None:
+        await asyncio.sleep(0)
+        handled.append(message)
+
+    async with run_host(app) as host:
+        await subscribed(client, 1)
+        async with client.pipeline(transaction=False) as pipeline:
+            for number in range(3000):
+                pipeline.publish("c", number)
+            await pipeline.execute()
+        await eventually(lambda: handled)
+    received = int(sample(host, "entries_received_total") or 0)
+    assert (len(handled), sample(host, "messages_dropped_total")) == (received, 0)
+
+
 async def test_a_failed_call_drops_only_its_message(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     """A message whose function raises counts as dropped, and the next one is handled."""
     app, handled = App(), []

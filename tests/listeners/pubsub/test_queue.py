@@ -9,8 +9,9 @@ import pytest
 import redis.asyncio
 
 from listeners.functions.entries import Entry
+from listeners.host.sources import MAX_BYTES
 from listeners.pubsub.drops import DropReason, Drops
-from listeners.pubsub.queue import MAX_BYTES, MessageQueue
+from listeners.pubsub.queue import MessageQueue
 from tests.listeners.leases.holders import sample, subscribed
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
@@ -61,35 +62,33 @@ async def test_big_messages_for_a_slow_function(client: redis.asyncio.Redis, run
     assert peak < MAX_BYTES + 20 * MEGABYTE
 
 
-def queued(drops: list[int], monkeypatch: pytest.MonkeyPatch, *sizes: int) -> list[int]:
+def queued(drops: list[int], *sizes: int) -> list[int]:
     """Return the sizes of the messages that a queue of 1,000 bytes accepts."""
-    monkeypatch.setattr("listeners.pubsub.queue.MAX_BYTES", 1000)
-    queue = MessageQueue(Drops("on_message", drops.append))
+    queue = MessageQueue(Drops("on_message", drops.append), 1000)
     for size in sizes:
         queue.put(Entry("", payload=bytes(size)))
     return [len(entry.payload or b"") for entry in queue.take()]
 
 
-async def test_the_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_bound_in_bytes() -> None:
     """A message that would exceed the bound is dropped; a smaller one after it may still fit."""
     drops: list[int] = []
-    assert queued(drops, monkeypatch, 400, 500, 200, 100) == [400, 500, 100]
+    assert queued(drops, 400, 500, 200, 100) == [400, 500, 100]
     assert drops == [1]
 
 
-async def test_one_message_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_message_may_be_larger() -> None:
     """A message that is larger than the bound is accepted, but only alone."""
     drops: list[int] = []
-    assert queued(drops, monkeypatch, 5000, 1) == [5000]
+    assert queued(drops, 5000, 1) == [5000]
     assert drops == [1]
-    assert queued(drops, monkeypatch, 1, 5000) == [1]
+    assert queued(drops, 1, 5000) == [1]
 
 
-async def test_room_after_messages_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_room_after_messages_are_taken() -> None:
     """Messages that are taken or dropped make room for others."""
-    monkeypatch.setattr("listeners.pubsub.queue.MAX_BYTES", 1000)
     drops: list[int] = []
-    queue = MessageQueue(Drops("on_message", drops.append))
+    queue = MessageQueue(Drops("on_message", drops.append), 1000)
     for _ in range(3):
         queue.put(Entry("", payload=bytes(500)))
         queue.put(Entry("", payload=bytes(500)))

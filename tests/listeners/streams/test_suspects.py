@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 import redis.asyncio
 
 from listeners.engine.settlement import Outcome
@@ -84,6 +85,7 @@ async def test_a_begun_call_that_is_released(server: Server, client: redis.async
         async with maintained(source):
             suspect = await take_suspect(source)
             assert await source.begin(suspect, counts=True)
+            suspect.started_at = 1.0
             await source.release([suspect])
         assert await recorded(client) == [(entry_id, WAITING, 1)]
 
@@ -100,6 +102,28 @@ async def test_a_suspect_that_is_released_before_its_call(server: Server, client
         assert await recorded(client) == [(entry_id, "triggerfish-b", 1)]
         async with opened(server, "c") as third, maintained(third):
             assert (await take_suspect(third)).id == entry_id
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_release_between_begin_and_the_call(server: Server, client: redis.asyncio.Redis, begins: bool) -> None:
+    """A suspect that is released with its content, but without a call, remains a suspect with nothing counted."""
+    async with opened(server) as source, opened(server, "b") as other:
+        (entry_id,) = await add(client, "1")
+        await take(other)
+        await lapse(client, entry_id)
+        async with maintained(source):
+            suspect = await take_suspect(source)
+            assert await source.begin(suspect, counts=begins)
+            await source.release([suspect])
+            assert await recorded(client) == [(entry_id, TAKEN, 1)]
+            suspect = await take_suspect(source)
+            assert await source.begin(suspect, counts=True)
+            await settle(source, Outcome.LAPSED, suspect)
+            await lapse(client, entry_id)
+            suspect = await take_suspect(source)
+            assert await source.begin(suspect, counts=begins)
+            await source.release([suspect])
+            assert await recorded(client) == [(entry_id, ALONE, 2)]
 
 
 async def test_a_release_after_a_lost_reply(server: Server, client: redis.asyncio.Redis) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc, probe
-from scaler.keda.call_report import CallReport
+from scaler.keda.call_report import MAX_CHARACTERS, CallReport
 from scaler.triggers.scaled_objects import RequestedTrigger
 from tests.triggerfish.cli.test_probe import CALLS
 
@@ -115,6 +115,16 @@ async def test_answers_that_keda_cannot_use(spoil: Callable[[Scaler], None], cal
     report = (await probed(scaler))[call]
     assert (report.failed, report.status) == (True, "unusable")
     assert words in report.seen
+
+
+async def test_a_long_answer() -> None:
+    """The longest error of a scaler is reported whole; what is longer ends with an ellipsis."""
+    scaler = Scaler()
+    for characters, end in ((1_000, "m"), (5_000, "…")):
+        scaler.spec.metricSpecs[0].metricName = "m" * characters
+        seen = (await probed(scaler))["GetMetricSpec"].seen.removesuffix(", target size 2")
+        assert seen.endswith(end)
+        assert len(seen) == min(characters, MAX_CHARACTERS)
 
 
 async def test_a_scaler_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

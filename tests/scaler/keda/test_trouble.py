@@ -14,7 +14,7 @@ import redis.asyncio
 from grpc import StatusCode
 
 from scaler.measuring.sampler import GATHER_SECONDS
-from tests.chaos.proxy import Proxy
+from tests.chaos.faults.proxy import Proxy
 from tests.support.running_scaler import (
     CALL_SECONDS,
     Keda,

@@ -15,8 +15,8 @@ from tests.support.waiting import eventually
 
 __all__ = ["GRACE_SECONDS", "Ending", "HostProcess", "Hosts"]
 
-ROOT = Path(__file__).parents[2]
-APP = "tests.chaos.app:app"
+ROOT = Path(__file__).parents[3]
+APP = "tests.chaos.hosts.app:app"
 GRACE_SECONDS = 5
 #: A drain may take its grace period, plus several final steps of two seconds each while Redis does not respond.
 DRAIN_SECONDS = GRACE_SECONDS + 20.0
@@ -92,6 +92,15 @@ class Hosts:
         task = asyncio.create_task(self._ended(host, began))
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
+
+    async def suspend(self, slot: int, seconds: float) -> None:
+        """Suspend the process in a slot."""
+        process = self.slots[slot].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         """Drain all processes and wait until they have ended."""

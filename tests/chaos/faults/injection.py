@@ -7,14 +7,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from tests.chaos.hosts import Hosts
-from tests.chaos.scenario import Fault
+from tests.chaos.hosts.processes import Hosts
+from tests.chaos.scenarios.scenario import Fault
 
 __all__ = ["host_faults", "inject_faults"]
 
+#: How long a host is suspended, in leases.
+SUSPENDED_LEASES = (1.1, 2.0)
 
-def host_faults(hosts: Hosts, rng: random.Random) -> Mapping[str, Fault]:
-    """Return the faults of host processes by name."""
+
+def host_faults(hosts: Hosts, rng: random.Random, lease_seconds: float) -> Mapping[str, Fault]:
+    """Return the faults of host processes by name. A suspended process loses its leases."""
 
     async def kill() -> None:
         await hosts.kill(rng.randrange(hosts.number))
@@ -22,7 +25,10 @@ def host_faults(hosts: Hosts, rng: random.Random) -> Mapping[str, Fault]:
     async def drain() -> None:
         await hosts.drain(rng.randrange(hosts.number))
 
-    return {"host: SIGKILL": kill, "host: SIGTERM": drain}
+    async def suspend() -> None:
+        await hosts.suspend(rng.randrange(hosts.number), lease_seconds * rng.uniform(*SUSPENDED_LEASES))
+
+    return {"host: SIGKILL": kill, "host: SIGTERM": drain, "host: SIGSTOP, SIGCONT": suspend}
 
 
 async def inject_faults(

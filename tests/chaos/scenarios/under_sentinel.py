@@ -10,8 +10,8 @@ import random
 import signal
 from collections.abc import Mapping
 
-from tests.chaos.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
-from tests.chaos.scenario import DURABLE, Fault
+from tests.chaos.scenarios.nodes import LAG_SECONDS, MAX_DOWN_SECONDS, SYNC_SECONDS, cut_off, kill, kill_clients, query
+from tests.chaos.scenarios.scenario import DURABLE, Fault, Flushed
 from tests.servers.catalogue import RELEASES
 from tests.servers.sentinels import Sentinels
 from tests.support.waiting import eventually
@@ -29,11 +29,13 @@ class UnderSentinel:
 
     replicas = 2
     durable = False
+    exclusive_lease = False
 
     def __init__(self, rng: random.Random, *, release: str) -> None:
         self.name = f"Sentinel, {release}"
         self._rng = rng
         self._release = release
+        self.flushed = Flushed()
         self._sentinels: Sentinels | None = None
 
     async def start(self) -> None:
@@ -49,6 +51,7 @@ class UnderSentinel:
             "primary: SIGKILL, failover": self._kill_primary,
             "primary: SIGSTOP until after failover": self._stop_primary,
             "replica: SIGKILL, restart": self._kill_replica,
+            "replica: lags, failover to it": self._fail_over_to_lagging,
             "CLIENT KILL": self._kill_clients,
         }
 
@@ -90,6 +93,17 @@ class UnderSentinel:
         replica = self._rng.choice([server for server in self._running.servers if server is not primary])
         await kill(replica)
         await self._restart(replica)
+
+    async def _fail_over_to_lagging(self) -> None:
+        primary = await self._primary()
+        lagging, other = self._rng.sample([server for server in self._running.servers if server is not primary], 2)
+        async with cut_off(lagging):
+            await asyncio.sleep(self._rng.uniform(*LAG_SECONDS))
+            await asyncio.gather(kill(other), kill(primary))
+            await asyncio.to_thread(self._running.await_other_primary, primary)
+        for server in (other, primary):
+            await asyncio.to_thread(server.restart, "--replicaof", "127.0.0.1", str(lagging.port))
+        await self.heal()
 
     async def _restart(self, server: Server) -> None:
         """Restart a killed server as a replica; otherwise it would be a primary until the Sentinels reconfigure it."""

@@ -1,34 +1,37 @@
-"""The app under test. Its functions take a few milliseconds, some raise, and every call is recorded."""
+"""The app under test. Its functions take a few milliseconds, some raise, hang or die, and every call is recorded."""
 
 import asyncio
+import ctypes
 import os
 import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.records import Fate, Moment, Recorder, fate
+from tests.chaos.hosts.keys import CHANNEL, EMPTIED_STREAM, GROUP, LISTS, STREAM
+from tests.chaos.records.calls import Moment, Recorder
+from tests.chaos.records.fates import Fate, fate
 from triggerfish import App, RedisMessage, Reject, Retry
-
-LISTS = ("chaos:list:1", "chaos:list:2")
-STREAM = "chaos:stream:kept"
-EMPTIED_STREAM = "chaos:stream:emptied"
-CHANNEL = "chaos:channel"
-GROUP = "chaos"
 
 #: Largest number of entries in progress per function and process.
 BATCH_SIZE = 10
-#: Deliveries also count lost replies and crashes. This is enough that faults alone never dead-letter an entry.
-MAX_DELIVERIES = 12
+#: As many calls as an entry needs whose function asks for a retry. So only deaths and hangs of its process can
+#: dead-letter an entry that is neither rejected nor poison.
+MAX_DELIVERIES = 3
+#: The exit status of a process that a poison entry ends.
+POISONED_STATUS = 86
 #: Most calls are short, some last longer, and a few outlast their lease, which must be renewed meanwhile.
 MAX_SHORT_CALL_SECONDS = 0.01
 MAX_LONG_CALL_SECONDS = 0.5
 LONG_CALL_SHARE = 0.01
 RENEWED_CALL_SHARE = 0.001
+#: How long calls last that outlast their lease, in leases.
+OUTLASTING_LEASES = 1.2
 
 app = App("chaos")
 _seed = int(os.environ.get("CHAOS_SEED", "0"))
 _lease_seconds = float(os.environ.get("TRIGGERFISH_HOST__LEASE_SECONDS", "30"))
+_random = random.Random(f"{_seed} {os.environ.get('TRIGGERFISH_INSTANCE')}")
 _recorder: Recorder | None = None
 
 
@@ -60,7 +63,7 @@ def on_batch(messages: list[RedisMessage]) -> None:
     time.sleep(_call_seconds())
     try:
         for message in messages:
-            _raise_if_fated(message, _payload(message))
+            _meet_fate(message, _payload(message))
     except Exception:
         _record(Moment.FAILED, messages)
         raise
@@ -87,7 +90,7 @@ async def _handle(message: RedisMessage, payload: str) -> None:
     recorder().write(Moment.STARTED, payload, message.deliveries, None)
     await asyncio.sleep(_call_seconds())
     try:
-        _raise_if_fated(message, payload)
+        _meet_fate(message, payload)
     except Exception:
         recorder().write(Moment.FAILED, payload, message.deliveries, None)
         raise
@@ -95,10 +98,10 @@ async def _handle(message: RedisMessage, payload: str) -> None:
 
 
 def _call_seconds() -> float:
-    draw = random.random()
+    draw = _random.random()
     if draw < RENEWED_CALL_SHARE:
-        return _lease_seconds * 1.2
-    return random.uniform(0, MAX_LONG_CALL_SECONDS if draw < LONG_CALL_SHARE else MAX_SHORT_CALL_SECONDS)
+        return _lease_seconds * OUTLASTING_LEASES
+    return _random.uniform(0, MAX_LONG_CALL_SECONDS if draw < LONG_CALL_SHARE else MAX_SHORT_CALL_SECONDS)
 
 
 def _record(moment: Moment, messages: Sequence[RedisMessage]) -> None:
@@ -106,14 +109,22 @@ def _record(moment: Moment, messages: Sequence[RedisMessage]) -> None:
         recorder().write(moment, _payload(message), message.deliveries, None)
 
 
-def _raise_if_fated(message: RedisMessage, payload: str) -> None:
+def _meet_fate(message: RedisMessage, payload: str) -> None:
     drawn = fate(_seed, payload)
+    if drawn is Fate.ENDS_PROCESS:
+        os._exit(POISONED_STATUS)
     if drawn is Fate.IS_REJECTED:
         raise Reject("never handled")
-    if message.deliveries == 1 and drawn is Fate.RAISES_ONCE:
-        raise RuntimeError("raised once")
     if message.deliveries <= 2 and drawn is Fate.ASKS_FOR_RETRY:
         raise Retry("later", after_seconds=0.1)
+    if message.deliveries > 1:
+        return
+    if drawn is Fate.RAISES_ONCE:
+        raise RuntimeError("raised once")
+    if drawn is Fate.BLOCKS_LOOP:
+        time.sleep(_lease_seconds * OUTLASTING_LEASES)
+    if drawn is Fate.HOLDS_GIL:  # neither the renewal of leases nor anything else runs meanwhile
+        ctypes.PyDLL(None).usleep(int(_lease_seconds * OUTLASTING_LEASES * 1_000_000))
 
 
 def _payload(message: RedisMessage) -> str:

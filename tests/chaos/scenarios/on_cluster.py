@@ -13,10 +13,9 @@ from typing import Any
 from redis import RedisError
 from redis.crc import key_slot
 
-from tests.chaos.nodes import MAX_DOWN_SECONDS, SYNC_SECONDS, kill, kill_clients, query
-from tests.chaos.producers import KEYS
-from tests.chaos.scenario import DURABLE, Fault, client
-from tests.chaos.takeovers import LEASE
+from tests.chaos.hosts.keys import KEYS, LEASE
+from tests.chaos.scenarios.nodes import LAG_SECONDS, MAX_DOWN_SECONDS, SYNC_SECONDS, cut_off, kill, kill_clients, query
+from tests.chaos.scenarios.scenario import DURABLE, Fault, Flushed, client
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import SLOTS, Cluster
 from tests.support.waiting import eventually
@@ -32,11 +31,13 @@ class OnCluster:
 
     replicas = 1
     durable = False
+    exclusive_lease = False
 
     def __init__(self, rng: random.Random, *, release: str) -> None:
         self.name = f"Cluster, {release}"
         self._rng = rng
         self._release = release
+        self.flushed = Flushed()
         self._cluster: Cluster | None = None
 
     async def start(self) -> None:
@@ -55,6 +56,7 @@ class OnCluster:
             "primary: SIGKILL, failover": self._kill_primary,
             "primary: SIGSTOP until after failover": self._stop_primary,
             "replica: SIGKILL, restart": self._kill_replica,
+            "replica: lags, failover to it": self._fail_over_to_lagging,
             "slot migration": self._move_slot,
             "CLIENT KILL": self._kill_clients,
         }
@@ -112,6 +114,23 @@ class OnCluster:
         replica = self._rng.choice([node for node in self._nodes if node not in primaries])
         await kill(replica)
         await self._restart(replica)
+
+    async def _fail_over_to_lagging(self) -> None:
+        key = self._rng.choice((*KEYS, LEASE))
+        primary = await self._primary(key)
+        replica = await self._replica_of(primary)
+        async with cut_off(replica):
+            await asyncio.sleep(self._rng.uniform(*LAG_SECONDS))
+            await kill(primary)
+            await self._failover(primary, key)
+        await self._restart(primary)
+
+    async def _replica_of(self, primary: Server) -> Server:
+        for node in self._nodes:
+            info = await query(node, "INFO", "replication") or {}
+            if info.get("role") == "slave" and info.get("master_port") == primary.port:
+                return node
+        raise LookupError(f"{primary.address} has no replica")
 
     async def _move_slot(self) -> None:
         key = self._rng.choice((*KEYS, LEASE))

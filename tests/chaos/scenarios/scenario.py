@@ -1,22 +1,33 @@
 """The protocol of scenarios: which servers run, what hosts connect to, and which faults can be injected.
 
-To add a scenario, write a class that implements the protocol and add it to SCENARIOS in __main__.
+To add a scenario, write a class that implements the protocol and add it to SCENARIOS in tests.chaos.__main__.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-__all__ = ["DURABLE", "Fault", "Scenario", "client"]
+from tests.chaos.records.letters import Letter
+
+__all__ = ["DURABLE", "Fault", "Flushed", "Scenario", "client"]
 
 #: With these arguments, a server keeps every confirmed write even after SIGKILL.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 #: Injects a fault and returns when it is over.
 Fault = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Flushed:
+    """What FLUSHALL has removed: the payloads of unfinished entries, and dead letters."""
+
+    entries: set[str] = field(default_factory=set)
+    dead_letters: list[Letter] = field(default_factory=list)
 
 
 class Scenario(Protocol):
@@ -27,6 +38,9 @@ class Scenario(Protocol):
     replicas: int
     #: Whether hosts' writes are never lost. If they may be, leases and settlements may be lost too.
     durable: bool
+    #: Whether at most one host holds the pub/sub lease at a time.
+    exclusive_lease: bool
+    flushed: Flushed
 
     async def start(self) -> None:
         """Start the servers, and any proxy between them and their clients."""

@@ -7,6 +7,8 @@ import socket
 import struct
 from enum import StrEnum
 
+from tests.support.waiting import eventually
+
 __all__ = ["NetworkFault", "Proxy"]
 
 CHUNK_BYTES = 65_536
@@ -54,6 +56,7 @@ class Proxy:
             self._server.close()
         for link in self._links:
             link.cut()
+        await eventually(lambda: not self._links)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

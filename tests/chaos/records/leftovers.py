@@ -5,9 +5,9 @@ from collections import Counter
 import redis.asyncio
 
 from listeners.keys import dead_letters_key, elements_key, inflight_key
-from tests.chaos.app import EMPTIED_STREAM, GROUP, LISTS
-from tests.chaos.producers import KEYS
-from tests.chaos.scenario import Scenario, client
+from tests.chaos.hosts.keys import EMPTIED_STREAM, GROUP, KEYS, LISTS
+from tests.chaos.records.letters import Letter, letters_in
+from tests.chaos.scenarios.scenario import Scenario, client
 
 __all__ = ["dead_letters", "leftovers"]
 
@@ -26,15 +26,13 @@ async def leftovers(scenario: Scenario) -> dict[str, int]:
     return {name: number for name, number in left.items() if number}
 
 
-async def dead_letters(scenario: Scenario) -> list[str]:
-    """Return the payloads of all dead letters."""
-    payloads: list[str] = []
+async def dead_letters(scenario: Scenario) -> list[Letter]:
+    """Return all dead letters, including those that were flushed."""
+    letters = list(scenario.flushed.dead_letters)
     for key in KEYS:
         async with client(await scenario.direct_port_of(key), TIMEOUT_SECONDS) as direct:
-            letters = await direct.execute_command("XRANGE", dead_letters_key(key), "-", "+")
-        field = b"payload" if key in LISTS else b"field:payload"
-        payloads += [fields[field].decode() for _, fields in letters]
-    return payloads
+            letters += letters_in(key, await direct.execute_command("XRANGE", dead_letters_key(key), "-", "+"))
+    return letters
 
 
 async def _of_list(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:
@@ -44,7 +42,12 @@ async def _of_list(direct: redis.asyncio.Redis, key: str, left: Counter[str]) ->
 
 
 async def _of_stream(direct: redis.asyncio.Redis, key: str, left: Counter[str]) -> None:
+    if not await direct.exists(key):  # flushed, and nothing was added since
+        return
     groups = {group["name"]: group for group in await direct.xinfo_groups(key)}
+    if GROUP.encode() not in groups:
+        left[f"{key}: without a group"] = await direct.xlen(key)
+        return
     group = groups[GROUP.encode()]
     left[f"{key}: pending"] = group["pending"]
     after = b"(" + group["last-delivered-id"]

@@ -5,9 +5,10 @@ import random
 import signal
 from collections.abc import Mapping
 
-from tests.chaos.proxy import NetworkFault, Proxy
-from tests.chaos.scenario import DURABLE, Fault, client
-from tests.servers.catalogue import RELEASES
+from listeners.redis.client import SOCKET_TIMEOUT_SECONDS
+from tests.chaos.faults.proxy import NetworkFault, Proxy
+from tests.chaos.scenarios.scenario import DURABLE, Fault, Flushed, client
+from tests.servers.catalogue import RELEASES, Release
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -15,6 +16,8 @@ __all__ = ["Standalone"]
 
 MAX_DOWN_SECONDS = 1.5
 MAX_DELAY_SECONDS = 0.05
+#: How long a round trip takes that is too slow at times, in time limits of a host's command.
+SLOW_ROUND_TRIPS = (0.7, 1.4)
 ADMIN_TIMEOUT_SECONDS = 10.0
 
 
@@ -26,19 +29,24 @@ class Standalone:
 
     replicas = 0
     durable = True
+    exclusive_lease = True
 
     def __init__(self, rng: random.Random, *, release: str, stop_seconds: tuple[float, float]) -> None:
         self.name = f"standalone {release}"
         self._rng = rng
         self._release = release
         self._stop_seconds = stop_seconds
+        self.flushed = Flushed()
         self._server: Server | None = None
         self._proxy: Proxy | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.to_thread(RELEASES[self._release].start, *DURABLE)
+        self._server = await asyncio.to_thread(self._start_server, RELEASES[self._release])
         self._proxy = Proxy(self._server.port)
         await self._proxy.start()
+
+    def _start_server(self, release: Release) -> Server:
+        return release.start(*DURABLE)
 
     @property
     def connection_string(self) -> str:
@@ -51,6 +59,7 @@ class Standalone:
             "server: SIGKILL, restart": self._kill_server,
             "server: SIGSTOP, SIGCONT": self._stop_server,
             "network: slow": self._slow_down,
+            "network: replies after the time limit": self._slow_down_beyond_limit,
             **network,
             "CLIENT KILL": self._kill_clients,
         }
@@ -98,8 +107,14 @@ class Standalone:
             server.process.send_signal(signal.SIGCONT)
 
     async def _slow_down(self) -> None:
+        await self._delay(self._rng.uniform(0, MAX_DELAY_SECONDS))
+
+    async def _slow_down_beyond_limit(self) -> None:
+        await self._delay(SOCKET_TIMEOUT_SECONDS / 2 * self._rng.uniform(*SLOW_ROUND_TRIPS))
+
+    async def _delay(self, seconds: float) -> None:
         _, proxy = self._running
-        proxy.delay_seconds = self._rng.uniform(0, MAX_DELAY_SECONDS)
+        proxy.delay_seconds = seconds
         try:
             await asyncio.sleep(self._rng.uniform(*self._stop_seconds))
         finally:

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tests.chaos.takeovers import Cost
-from tests.chaos.verdict import Evidence, Verdict
+from tests.chaos.faults.takeovers import Cost
+from tests.chaos.verdict.evidence import Evidence
+from tests.chaos.verdict.findings import Verdict
 
 __all__ = ["show"]
 
@@ -20,8 +21,8 @@ def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) 
     """Print what was verified and counted, the injected faults, and the cost of takeovers."""
     console.print(_verified(verdict, title))
     console.print(
-        f"Bound of repeats: a process has at most 30 entries in progress. A SIGKILL may repeat these; a fault that "
-        f"outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
+        f"Bound of repeats: a process has at most 30 entries in progress. Its death or hang may repeat these; a fault "
+        f"that outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
         highlight=False,
     )
     counted = Table("counted", "", box=None)

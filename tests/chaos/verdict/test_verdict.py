@@ -1,50 +1,18 @@
 """The judge of chaos runs: it detects every kind of violation."""
 
-import random
 import signal
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.app import LISTS
-from tests.chaos.hosts import Ending
-from tests.chaos.producers import Producer, Publication, Publisher
-from tests.chaos.records import Fate, Moment, Recorder, Records, fate
-from tests.chaos.standalone import Standalone
-from tests.chaos.takeovers import Cost
-from tests.chaos.verdict import Evidence, judge
-
-SEED = 7
-PAYLOADS = [f"{LISTS[0]}/{number}" for number in range(5000)]
-GOOD = next(payload for payload in PAYLOADS if fate(SEED, payload) is Fate.SUCCEEDS)
-REJECTED = next(payload for payload in PAYLOADS if fate(SEED, payload) is Fate.IS_REJECTED)
-CALLED = [(moment, "first", 1) for moment in (Moment.STARTED, Moment.HANDLED)]
-
-Lines = list[tuple[Moment, str, int]]
-
-
-def evidence(folder: Path, calls: dict[str, Lines], **other: Any) -> Evidence:
-    """Return the evidence of a run with these recorded calls: (moment, instance, epoch) by payload."""
-    recorders = {name: Recorder(folder, name) for name in ("first", "second")}
-    for payload, lines in calls.items():
-        for moment, instance, epoch in lines:
-            recorders[instance].write(moment, payload, 1, epoch)
-    scenario = Standalone(random.Random(SEED), release="valkey-9.1", stop_seconds=(1, 1))
-    producer = Producer(scenario, LISTS[0], 2, 1.0, random.Random(SEED), confirmed=[GOOD, REJECTED])
-    publisher = Publisher(scenario, 1.0, confirmed=other.pop("published", [Publication("message/0", 0, 1)]))
-    fields: dict[str, Any] = {"leftovers": {}, "dead_letters": [REJECTED], "endings": [], "unexpected_errors": []}
-    fields |= other
-    return Evidence(
-        seed=SEED, hosts=2, durable=True, seconds=1.0, settle_seconds=0.0, producers=[producer], publisher=publisher,
-        records=Records.read(folder), faults=Counter(), **fields,
-    )  # fmt: skip
-
-
-def violations(found: Evidence) -> list[str]:
-    """Return the names of the findings that are not good."""
-    return [finding.what for finding in judge(found).findings if not finding.good]
+from tests.chaos.faults.takeovers import Cost
+from tests.chaos.hosts.app import POISONED_STATUS
+from tests.chaos.hosts.processes import Ending
+from tests.chaos.producers.messages import Publication
+from tests.chaos.records.calls import Moment, Records
+from tests.chaos.scenarios.scenario import Flushed
+from tests.chaos.verdict.samples import CALLED, GOOD, REJECTED, REJECTION, Lines, evidence, violations
 
 
 def test_a_good_run(tmp_path: Path) -> None:
@@ -56,6 +24,16 @@ def test_a_good_run(tmp_path: Path) -> None:
 def test_an_entry_that_was_not_handled_is_lost(tmp_path: Path, lines: Lines) -> None:
     """An entry counts as handled if the end of a call is recorded, not by its start or a failure."""
     assert violations(evidence(tmp_path, {GOOD: lines})) == ["confirmed entries lost"]
+
+
+def test_what_redis_lost_is_not_a_violation(tmp_path: Path) -> None:
+    """Entries that were unfinished when the server was flushed may be lost, and no others."""
+    flushed = Flushed(entries={GOOD})
+    assert violations(evidence(tmp_path, {}, flushed=flushed)) == []
+    found = evidence(tmp_path, {}, flushed=flushed, dead_letters=[])
+    assert violations(found) == ["confirmed entries lost", "rejected entries without a dead letter"]
+    found = evidence(tmp_path, {}, flushed=Flushed(entries={REJECTED}), dead_letters=[])
+    assert violations(found) == ["confirmed entries lost"]
 
 
 def test_entries_handled_too_often(tmp_path: Path) -> None:
@@ -100,9 +78,9 @@ def test_a_handover(tmp_path: Path, after: int, expected: list[str]) -> None:
     [
         ({"leftovers": {"list: in flight": 1}}, "kinds of entries left unfinished"),
         ({"dead_letters": []}, "confirmed entries lost"),
-        ({"dead_letters": [REJECTED, GOOD]}, "dead letters of entries that were not rejected"),
-        ({"dead_letters": [REJECTED, REJECTED]}, "entries dead-lettered twice"),
+        ({"dead_letters": [REJECTION, REJECTION]}, "entries dead-lettered twice"),
         ({"endings": [Ending("first", None, 1, 0.0)]}, "processes that exited by themselves"),
+        ({"endings": [Ending("first", None, POISONED_STATUS, 0.0)]}, "processes that exited by themselves"),
         ({"endings": [Ending("first", signal.SIGTERM, -9, 25.0)]}, "drains with a non-zero exit status"),
         ({"unexpected_errors": ["a: unexpected error"]}, "unexpected errors in logs"),
         ({"costs": [Cost(signal.SIGKILL, None, 5, 5)]}, "takeovers that did not happen"),

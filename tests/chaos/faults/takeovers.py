@@ -4,16 +4,15 @@ import signal
 import time
 from dataclasses import dataclass
 
-from listeners.keys import lease_key
-from tests.chaos.hosts import Hosts
-from tests.chaos.producers import MESSAGE, Publisher
-from tests.chaos.records import Moment, Records
-from tests.chaos.scenario import Scenario, client
+from tests.chaos.hosts.keys import LEASE
+from tests.chaos.hosts.processes import Hosts
+from tests.chaos.producers.messages import MESSAGE, Publisher
+from tests.chaos.records.calls import Moment, Records
+from tests.chaos.scenarios.scenario import Scenario, client
 from tests.support.waiting import eventually
 
 __all__ = ["Cost", "SentSignal", "cost_of", "take_over"]
 
-LEASE = lease_key("chaos", "on_message")
 TIMEOUT_SECONDS = 10.0
 #: A takeover that takes longer is a failure.
 LIMIT_SECONDS = 60.0

@@ -1,0 +1,1 @@
+"""The host processes under test (`processes`), the app that they run (`app`), and its keys (`keys`)."""

@@ -1,0 +1,1 @@
+"""Add entries and publish messages, and keep what the server confirmed."""
