@@ -379,3 +379,24 @@ def test_alerts_link_their_runbooks() -> None:
     for alert in alerts:
         assert alert["annotations"]["runbook_url"] == f"{url}#{alert['alert'].lower()}"
         assert "runbook" not in alert["annotations"]
+
+
+def test_a_secret_that_holds_only_a_password() -> None:
+    """The address is in the settings, and the password a mounted file, in the scaler and in the app."""
+    connection = {"address": "cache.example:6380,ssl=True,user=shop", "passwordSecret": "cache-password"}
+    values = {**chart_values("one-app"), "connections": {"cache": connection, "other": {"secretName": "other-redis"}}}
+    rendered = render(values)
+    for name, volumes in ((SCALER, {"connections", "passwords"}), ("shop", {"passwords"})):
+        settings = yaml.safe_load(rendered.one("ConfigMap", name)["data"]["config.yaml"])
+        assert settings["connections"] == {
+            "cache": {
+                "connection_string": connection["address"], "password_file": "/etc/triggerfish/passwords/cache"
+            }
+        }  # fmt: skip
+        pod = rendered.one("Deployment", name)["spec"]["template"]["spec"]
+        projected = {v["name"]: v["projected"]["sources"] for v in pod["volumes"] if "projected" in v}
+        assert (
+            projected.keys() == volumes == {m["name"] for m in pod["containers"][0]["volumeMounts"]} & projected.keys()
+        )
+        secret = {"name": "cache-password", "items": [{"key": "password", "path": "cache"}]}
+        assert projected["passwords"] == [{"secret": secret}]

@@ -203,3 +203,26 @@ async def test_helm_test_waits_for_keda(
         await plane.scale(shop, node.addresses[ADDRESS])
         code, output = await testing
         assert (code, plane.ready) == (0, {"shop": "ScaledObjectReady"}), output
+
+
+async def test_a_secret_that_holds_only_a_password(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, plane: ControlPlane
+) -> None:
+    """The scaler and `helm test` connect with the address in the values and the password in the Secret."""
+    await client.acl_setuser(
+        "narrow", enabled=True, passwords=["+a,b c"], keys=["*"], channels=["*"], commands=["+@all"]
+    )
+    connection = {"address": f"{server.address},user=narrow", "passwordSecret": "cache-password"}
+    rendered = render({**values(server), "connections": {"cache": connection}})
+    secrets = {"main-redis": {"connection": server.address}, "cache-password": {"password": "a,b c\n"}}
+    node = Node(rendered, secrets, tmp_path, CODE, plane=plane)
+    plane.accept(rendered.one("ScaledObject", "shop"))
+    try:
+        with node.running(SCALER) as scaler:
+            await scaler.ready()
+            node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
+            code, output = await node.run("triggerfish-scaler-test")
+            assert code == 0, output
+            assert "a,b c" not in await scaler.get("/") + await scaler.get("/metrics")
+    finally:
+        await client.acl_deluser("narrow")

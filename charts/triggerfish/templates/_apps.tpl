@@ -53,7 +53,7 @@ FUNCTION). */}}
 
 {{/* The settings of an app: (dict "root" $ "app" APP). */}}
 {{- define "triggerfish.app.config" -}}
-{{- include "triggerfish.connection.settings" (dict "root" .root "connections" (include "triggerfish.app.connections" . | fromJsonArray)) | trim }}
+{{- include "triggerfish.connection.settings" (dict "root" .root "names" (include "triggerfish.app.connections" . | fromJsonArray)) | trim }}
 {{- $host := dict "http_port" 8080 "grace_period_seconds" .app.gracePeriodSeconds "pubsub_lease" .app.pubsubLease }}
 host:
   {{- merge $host .app.settings | toYaml | nindent 2 }}

@@ -6,8 +6,17 @@
 {{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
 {{- end -}}
 {{- range $name, $connection := .Values.connections -}}
-{{- if not $connection.secretName -}}
-{{- fail (printf "connections.%s.secretName is missing. Give the name of an existing Secret that holds the connection string." $name) -}}
+{{- if not (or $connection.secretName $connection.passwordSecret) -}}
+{{- fail (printf "connections.%s.secretName is missing. Give the name of an existing Secret that holds the connection string. If the Secret holds only a password, give its name as passwordSecret, and the address." $name) -}}
+{{- end -}}
+{{- if and $connection.secretName (or $connection.passwordSecret $connection.address) -}}
+{{- fail (printf "connections.%s has secretName together with address or passwordSecret. Keep secretName if the Secret holds a connection string, and the other two if it holds only a password." $name) -}}
+{{- end -}}
+{{- if and $connection.passwordSecret (not $connection.address) -}}
+{{- fail (printf "connections.%s.address is missing. Give host:port, and options such as ssl=True and user=shop: cache.example:6380,ssl=True." $name) -}}
+{{- end -}}
+{{- if regexMatch "(?i)password|://[^/]*:[^/]*@" (default "" $connection.address) -}}
+{{- fail (printf "connections.%s.address contains a password. Its value is not shown. Remove the password: it is read from passwordSecret." $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name := .Values.valkey.connections -}}
