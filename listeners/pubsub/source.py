@@ -92,8 +92,10 @@ class PubSubSource(QueuedSource):
         async with self._change_lock:
             try:
                 await self._role.update()
-            finally:
+            except SourceError:
                 self._watch_lease()
+                raise
+            self._stop_watching()
         await wait_for_event(self._wake, self._role.update_seconds)
         self._wake.clear()
         self._receiver.raise_if_ended()
@@ -144,8 +146,7 @@ class PubSubSource(QueuedSource):
         self._drops.add(len(entries), DropReason.SHUT_DOWN)
 
     async def close(self) -> None:
-        if self._lease_end is not None:
-            self._lease_end.cancel()
+        self._stop_watching()
         self._role.end()
         await self._receiver.disconnect()
         self._queue.drop(DropReason.SHUT_DOWN)
@@ -180,14 +181,17 @@ class PubSubSource(QueuedSource):
         return receiver, role
 
     def _watch_lease(self) -> None:
-        """Act on the end of the lease when it comes, even while the lease's server does not answer."""
-        if self._lease_end is not None:
-            self._lease_end.cancel()
-            self._lease_end = None
+        """After a renewal that failed, act on the end of the lease when it comes: the next attempt may be later."""
+        self._stop_watching()
         self._role.lapse()
         if self._lease is not None and self._states.is_holder:
             loop = asyncio.get_running_loop()
             self._lease_end = loop.call_later(self._lease.remaining_seconds + AFTER_LEASE_SECONDS, self._watch_lease)
+
+    def _stop_watching(self) -> None:
+        if self._lease_end is not None:
+            self._lease_end.cancel()
+            self._lease_end = None
 
     def _on_message(self, message: Message) -> bool:
         channel = decode(message.channel)
