@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from listeners.errors import ConfigurationError, TriggerfishError
 from listeners.runtime.http import serve
@@ -25,6 +25,7 @@ from scaler.push.loop import PushPace
 from scaler.settings import Settings
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
 from scaler.triggers.owner import Owner
+from scaler.web.peers import Peers
 from scaler.web.routes import http_app
 
 __all__ = ["ScalerServer"]
@@ -48,6 +49,8 @@ class ScalerServer:
         self._settings = settings
         self._registry = CollectorRegistry()
         self.metrics = ScalerMetrics(self._registry)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
         bound_seconds = settings.scaler.bound_seconds
         self._samplers = GuardedSamplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
         self._files: ConnectionFiles | None = None
@@ -64,6 +67,7 @@ class ScalerServer:
         }
         for owner, scaled in self._declared.items():
             self._check_connection(access, owner, scaled)
+        self._peers = Peers(settings.scaler.peers)
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.grpc_port = settings.scaler.grpc_port
@@ -78,7 +82,7 @@ class ScalerServer:
         settings = self._settings.scaler
         grpc_server = GrpcServer(self._service, settings, self._certificates)
         self.grpc_port = grpc_server.port
-        app = http_app(self.evaluator, self._registry, self.started.is_set)
+        app = http_app(self.evaluator, self._peers, self._registry, self.started.is_set)
         runner, self.http_port = await serve(app, settings.http_host, settings.http_port, field="scaler.http_port")
         background = [asyncio.create_task(work) for work in (self._sample_declared(), self._reload_files())]
         try:
@@ -93,6 +97,7 @@ class ScalerServer:
             await asyncio.gather(*background, return_exceptions=True)
             await self._hub.close()
             await self._samplers.close()
+            await self._peers.close()
             await runner.cleanup()
 
     async def run_until_signalled(self) -> None:

@@ -59,6 +59,12 @@ class ScalerSettings(BaseModel):
     tls: TlsSettings | None = Field(default=None, description="TLS for the gRPC port; plaintext if not set")
     http_host: str = Field(default="0.0.0.0", description="listen address for metrics, probes and JSON")  # noqa: S104
     http_port: int = Field(default=8080, ge=0, le=65535, description="port for metrics, probes and JSON")
+    peers: str | None = Field(
+        default=None,
+        pattern=r"^\S+:\d{1,5}$",
+        description="host and HTTP port of all scalers, such as those of a headless Service, which the status page and "
+        "JSON ask for their triggers",
+    )
     bound_seconds: float = Field(
         default=2.0, gt=0, le=30, description="maximum time to answer a request; KEDA sets no deadline"
     )

@@ -41,7 +41,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REQUEST_SECONDS = 3.0
 #: The longest DNS label, in characters.
 MAX_NAME_LENGTH = 63
-HTTP_CONFLICT = 409
+HTTP_UNAUTHORIZED, HTTP_FORBIDDEN, HTTP_CONFLICT = 401, 403, 409
 #: The setting that selects leases in Kubernetes, and what to do where they cannot be used.
 FIELD = "host.pubsub_lease"
 USE_REDIS = "set host.pubsub_lease=redis for every instance"
@@ -120,6 +120,11 @@ class KubernetesLease(Lease):
     def held(self) -> bool:
         """Whether a call may start now."""
         return boot_seconds() < self._ends_at
+
+    @property
+    def remaining_seconds(self) -> float:
+        """How long a call may still start, unless the lease is renewed."""
+        return max(0.0, self._ends_at - boot_seconds())
 
     async def describe(self) -> str:
         """Read the Lease and return where it is. Raises SourceError."""
@@ -255,9 +260,15 @@ class KubernetesLease(Lease):
 
     def _source_error(self, error: "ApiException", doing: str) -> SourceError:
         status: int = error.status or 0
-        if status in {401, 403}:
+        if status == HTTP_UNAUTHORIZED:
             return AccessDeniedError(
-                f"{doing}: the Kubernetes API denied the request ({status}). Bind the pod's service account to a Role "
+                f"{doing}: the Kubernetes API does not accept the pod's token (401). It has expired, or its service "
+                f"account was deleted. Check that the kubelet renews it (a projected volume), and restart the pod, or "
+                f"{USE_REDIS}"
+            )
+        if status == HTTP_FORBIDDEN:
+            return AccessDeniedError(
+                f"{doing}: the Kubernetes API denied the request (403). Bind the pod's service account to a Role "
                 f"in namespace {self._namespace} with apiGroups: [coordination.k8s.io], resources: [leases], "
                 f"verbs: [get, create, update], or {USE_REDIS}"
             )

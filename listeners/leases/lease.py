@@ -23,6 +23,11 @@ class Lease(Protocol):
         """Whether a call may start now. Becomes False by itself if the lease is not renewed."""
         ...
 
+    @property
+    def remaining_seconds(self) -> float:
+        """How long a call may still start, unless the lease is renewed."""
+        ...
+
     async def acquire(self) -> bool:
         """Acquire or renew the lease. Return whether it is held. If this raises, a held lease runs until it expires."""
         ...

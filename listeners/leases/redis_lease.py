@@ -48,6 +48,11 @@ class RedisLease(Lease):
         """Whether a call may start now."""
         return boot_seconds() < self._ends_at
 
+    @property
+    def remaining_seconds(self) -> float:
+        """How long a call may still start, unless the lease is renewed."""
+        return max(0.0, self._ends_at - boot_seconds())
+
     async def acquire(self) -> bool:
         """Acquire or renew the lease. If another instance holds it, set `holder_drains` to whether that one drains."""
         sent_at = boot_seconds()

@@ -87,6 +87,14 @@ class Role:
         elif notice is Notice.ACQUIRE:
             self._wake()
 
+    def lapse(self) -> None:
+        """Stop accepting messages if the lease has ended: another instance may receive them from now on."""
+        if self._lease is not None and not self._lease.held and self._states.is_holder:
+            self._on_lease(False)
+            self._states.lost()
+            self._on_lost()
+            self._wake()  # update() unsubscribes
+
     def stop_waiting(self) -> None:
         """Stop standing by. A holder stays the holder until hand_over()."""
         if self._states.state is State.WAITING:
@@ -143,6 +151,8 @@ class Role:
                 await self._lease.release()
             return
         if self._states.state is State.WAITING:
+            if self._receiver.is_subscribed:
+                await self._receiver.disconnect()  # the lease lapsed while it was renewed
             self._states.acquired()
         await self._receiver.subscribe(self._states.confirmed)
 

@@ -31,6 +31,8 @@ YIELD_ABOVE_LENGTH = 200
 RENEWALS_PER_LEASE = 10 / 3
 #: The longest that take() waits for a message.
 MAX_WAIT_SECONDS = 1.0
+#: How long after the end of the lease this instance stops accepting messages.
+AFTER_LEASE_SECONDS = 0.001
 #: The longest that stop() may take to pass on or release the lease.
 STOP_SECONDS = 1.5
 
@@ -68,6 +70,7 @@ class PubSubSource(QueuedSource):
         #: Serializes changes of the lease and of the subscription.
         self._change_lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._lease_end: asyncio.TimerHandle | None = None
         self._receiver, self._role = self._connect_parts()
 
     async def open(self) -> None:
@@ -87,7 +90,12 @@ class PubSubSource(QueuedSource):
     async def maintain(self) -> None:
         """Acquire or renew the lease, stay subscribed while it is held, and check that the subscription is alive."""
         async with self._change_lock:
-            await self._role.update()
+            try:
+                await self._role.update()
+            except SourceError:
+                self._watch_lease()
+                raise
+            self._stop_watching()
         await wait_for_event(self._wake, self._role.update_seconds)
         self._wake.clear()
         self._receiver.raise_if_ended()
@@ -138,6 +146,7 @@ class PubSubSource(QueuedSource):
         self._drops.add(len(entries), DropReason.SHUT_DOWN)
 
     async def close(self) -> None:
+        self._stop_watching()
         self._role.end()
         await self._receiver.disconnect()
         self._queue.drop(DropReason.SHUT_DOWN)
@@ -170,6 +179,19 @@ class PubSubSource(QueuedSource):
             wake=self._wake.set,
         )
         return receiver, role
+
+    def _watch_lease(self) -> None:
+        """After a renewal that failed, act on the end of the lease when it comes: the next attempt may be later."""
+        self._stop_watching()
+        self._role.lapse()
+        if self._lease is not None and self._states.is_holder:
+            loop = asyncio.get_running_loop()
+            self._lease_end = loop.call_later(self._lease.remaining_seconds + AFTER_LEASE_SECONDS, self._watch_lease)
+
+    def _stop_watching(self) -> None:
+        if self._lease_end is not None:
+            self._lease_end.cancel()
+            self._lease_end = None
 
     def _on_message(self, message: Message) -> bool:
         channel = decode(message.channel)

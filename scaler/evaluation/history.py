@@ -1,7 +1,7 @@
 """The backlog of a trigger over the last minutes, in bounded memory. No I/O."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 __all__ = ["HISTORY_SECONDS", "History"]
 
@@ -24,6 +24,14 @@ class History:
     def __init__(self) -> None:
         self._slots = array("q", [_EMPTY]) * SLOTS
         self._newest = 0
+
+    @classmethod
+    def of(cls, now: float, points: Iterable[tuple[int, int | None]]) -> "History":
+        """Return the history that has these points now."""
+        history = cls()
+        for ago, entries in sorted(points, reverse=True):
+            history.add(now - ago * SLOT_SECONDS, entries)
+        return history
 
     def add(self, now: float, entries: int | None) -> None:
         """Record a backlog, or None if it could not be measured."""

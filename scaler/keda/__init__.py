@@ -6,6 +6,8 @@
 - `open_streams`: bounds what open streams keep in memory
 - `certificates`: TLS, with certificates that may be replaced
 - `probe`: makes KEDA's calls to a running scaler
+- `autoscalers`: reads the HPAs that KEDA made
+- `call_report`: the outcome of a call of `probe`
 - `externalscaler_pb2`, `externalscaler_pb2_grpc`: generated from externalscaler.proto
 
 It may import `scaler.push`, `scaler.monitoring` and the layers below them.

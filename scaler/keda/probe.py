@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,21 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from listeners.errors import ConfigurationError
-from listeners.text import shortened
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
+from scaler.keda.autoscalers import Autoscalers
+from scaler.keda.call_report import CallReport, UnusableError, timed
 from scaler.triggers.scaled_objects import RequestedTrigger
 
-__all__ = ["CallReport", "ClientTls", "client_tls", "probe"]
+__all__ = ["ClientTls", "client_tls", "probe"]
 
 #: KEDA sets no deadline, and the scaler answers within 2 s. A call that takes longer than this has failed.
 CALL_SECONDS = 5.0
 #: How long to wait for a message on StreamIsActive.
 LISTEN_SECONDS = 1.0
 SERVICE = "externalscaler.ExternalScaler"
-#: More than a scaler of Triggerfish sends.
-MAX_CHARACTERS = 2_000
 #: Statuses that mean the scaler cannot be reached: GetMetricSpec, the first call, never waits for Redis.
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEEDED.name)
-
-
-@dataclass(frozen=True)
-class CallReport:
-    """The outcome of one call: its duration (None if skipped), its status, and what KEDA sees or what is wrong."""
-
-    call: str
-    seconds: float | None
-    status: str
-    seen: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether the call was made and KEDA cannot use the answer."""
-        return self.seconds is not None and self.status != "OK"
 
 
 @dataclass(frozen=True)
@@ -52,10 +36,6 @@ class ClientTls:
     ca: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = None
-
-
-class _UnusableError(Exception):
-    """An answer arrived, but KEDA cannot use it."""
 
 
 def client_tls(ca_file: Path | None, certificate_file: Path | None, key_file: Path | None) -> ClientTls | None:
@@ -70,18 +50,21 @@ def client_tls(ca_file: Path | None, certificate_file: Path | None, key_file: Pa
     )
 
 
-async def probe(address: str, requested: RequestedTrigger, tls: ClientTls | None) -> list[CallReport]:
-    """Make the calls of one poll of KEDA, then open its streams briefly, and check the health.
+async def probe(
+    address: str, requested: RequestedTrigger, tls: ClientTls | None, autoscalers: Autoscalers | None = None
+) -> list[CallReport]:
+    """Make the calls of one poll of KEDA, then open its streams briefly, check the health, and with `autoscalers` the
+    HPA.
 
-    Takes at most 30 s. If the scaler cannot be reached, the calls after the first are skipped.
+    The calls take at most 30 s. If the scaler cannot be reached, those after the first are skipped.
     """
     async with _channel(address, requested, tls) as channel:
         calls = _Calls(channel, requested)
-        reports = [await _timed("GetMetricSpec", calls.spec)]
+        reports = [await timed("GetMetricSpec", calls.spec)]
         if reports[0].status in UNREACHABLE:
             return reports
         if calls.metric_name:
-            reports.append(await _timed("GetMetrics", calls.metrics))
+            reports.append(await timed("GetMetrics", calls.metrics))
         else:
             reports.append(CallReport("GetMetrics", None, "-", "skipped: GetMetricSpec returned no metric name"))
         for name, call in (
@@ -90,8 +73,16 @@ async def probe(address: str, requested: RequestedTrigger, tls: ClientTls | None
             ("StreamMetricSpec", calls.stream_spec),
             ("Health", calls.health),
         ):
-            reports.append(await _timed(name, call))
+            reports.append(await timed(name, call))
+        if autoscalers is not None:
+            reports.append(await _autoscaler_report(autoscalers, requested, calls.metric_name))
         return reports
+
+
+async def _autoscaler_report(autoscalers: Autoscalers, requested: RequestedTrigger, metric_name: str) -> CallReport:
+    if requested.hpa is None:
+        return CallReport("HPA", None, "-", "skipped: the ScaledObject is paused")
+    return await timed("HPA", partial(autoscalers.check, requested.namespace, requested.hpa, metric_name))
 
 
 class _Calls:
@@ -139,7 +130,7 @@ class _Calls:
         finally:
             stream.cancel()
         if message is grpc.aio.EOF:
-            raise _UnusableError("the scaler ended the stream. Is it stopping?")
+            raise UnusableError("the scaler ended the stream. Is it stopping?")
         return f"{'active' if message.result else 'not active'}, after {(time.monotonic() - began) * 1000:.0f} ms"
 
     async def stream_spec(self) -> str:
@@ -153,16 +144,16 @@ class _Calls:
         finally:
             stream.cancel()
         if message is grpc.aio.EOF:
-            raise _UnusableError("the scaler ended the stream. Is it stopping?")
+            raise UnusableError("the scaler ended the stream. Is it stopping?")
         if _only(message.metricSpecs, "metric spec") != self._spec:
-            raise _UnusableError("it differs from the spec that GetMetricSpec returned")
+            raise UnusableError("it differs from the spec that GetMetricSpec returned")
         return "same as GetMetricSpec"
 
     async def health(self) -> str:
         answer = await self._health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=CALL_SECONDS)
         status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise _UnusableError(f"{SERVICE} is {status}")
+            raise UnusableError(f"{SERVICE} is {status}")
         return str(status)
 
 
@@ -178,21 +169,10 @@ def _channel(address: str, requested: RequestedTrigger, tls: ClientTls | None) -
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 
-async def _timed(name: str, call: Callable[[], Awaitable[str]]) -> CallReport:
-    began = time.monotonic()
-    try:
-        status, seen = "OK", await call()
-    except grpc.aio.AioRpcError as error:
-        status, seen = error.code().name, error.details() or ""
-    except _UnusableError as error:
-        status, seen = "unusable", str(error)
-    return CallReport(name, time.monotonic() - began, status, shortened(seen, MAX_CHARACTERS))
-
-
 def _only(items: Any, what: str) -> Any:
     """Return the only item: KEDA would add up several, and cannot scale by none."""
     if len(items) != 1:
-        raise _UnusableError(f"{len(items)} {what}s, but KEDA needs exactly one")
+        raise UnusableError(f"{len(items)} {what}s, but KEDA needs exactly one")
     return items[0]
 
 

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+from listeners.errors import ConfigurationError
 from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
@@ -12,7 +13,7 @@ from scaler.keda.call_status import CallStatus, Context, UnknownMetricError
 from scaler.keda.open_streams import OpenStreams
 from scaler.monitoring.metrics import ScalerMetrics
 from scaler.push.hub import ActivationHub
-from scaler.triggers.metadata import METRIC_PREFIX, ScaledTrigger, check_names, read_metadata
+from scaler.triggers.metadata import METRIC_PREFIX, ScaledTrigger, check_names, invalid_metric_name, read_metadata
 from scaler.triggers.owner import Owner
 
 __all__ = ["ExternalScaler"]
@@ -25,7 +26,12 @@ LAST_CALLS_SECONDS = 2.0
 
 
 class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
-    """Answers KEDA's calls, each within the samplers' bound. An unknown backlog is an error, never 0."""
+    """Answers KEDA's calls, each within the samplers' bound. An unknown backlog is an error, never 0.
+
+    Mistakes in metadata are errors of GetMetrics and IsActive only, because KEDA shows those as events of the
+    ScaledObject. After an error of GetMetricSpec it reports a scaler without metrics, and after an error of a stream it
+    doubles its delay before reconnecting.
+    """
 
     def __init__(
         self, evaluator: Evaluator, hub: ActivationHub, metrics: ScalerMetrics, ignored_metadata: list[str]
@@ -54,7 +60,10 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def GetMetricSpec(  # noqa: N802  (the protocol's name)
         self, request: pb.ScaledObjectRef, context: Context
     ) -> pb.GetMetricSpecResponse:
-        """Return the metric's name and target, from metadata alone: KEDA's fallback needs them while Redis is down."""
+        """Return the metric's name and target, from metadata alone: KEDA's fallback needs them while Redis is down.
+
+        Invalid metadata has a metric too, so that KEDA calls GetMetrics and shows the error.
+        """
         async with self._status("GetMetricSpec", context):
             return self._spec(request)
 
@@ -79,16 +88,19 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def StreamIsActive(  # noqa: N802
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.IsActiveResponse]:
-        """Send `true` whenever the trigger becomes active, until the stream or the scaler ends."""
+        """Send `true` whenever the trigger becomes active, until the stream or the scaler ends.
+
+        With invalid metadata, or a connection string that is refused, the stream stays open and is silent.
+        """
         with contextlib.ExitStack() as stream:
             async with self._status("StreamIsActive", context):
-                scaled = self._read(request)
-                # A missing connection may be added later, but a refused connection string stays refused.
-                if scaled.trigger.connection_string is not None:
-                    self._evaluator.resolve_connection(_owner(request), scaled)
+                scaled = self._pushable(request)
                 stream.enter_context(self._streams.opened(request))
             stream.enter_context(self._metrics.open_streams.labels("StreamIsActive").track_inprogress())
             await context.send_initial_metadata(())
+            if scaled is None:
+                await self._stopping.wait()
+                return
             async for _ in self._hub.activations(_owner(request), scaled):
                 yield pb.IsActiveResponse(result=True)
 
@@ -109,7 +121,10 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         return CallStatus(method, context, self._metrics.requests)
 
     def _spec(self, request: pb.ScaledObjectRef) -> pb.GetMetricSpecResponse:
-        name = read_metadata(request.scalerMetadata, self._ignored).metric_name
+        try:
+            name = read_metadata(request.scalerMetadata, self._ignored).metric_name
+        except ConfigurationError:
+            name = invalid_metric_name(request.scalerMetadata)
         spec = pb.MetricSpec(metricName=name, targetSize=TARGET_SIZE, targetSizeFloat=float(TARGET_SIZE))
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
@@ -117,6 +132,17 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
         """Parse and validate a request for a trigger that is to be measured."""
         check_names(request.namespace, request.name)
         return read_metadata(request.scalerMetadata, self._ignored)
+
+    def _pushable(self, request: pb.ScaledObjectRef) -> ScaledTrigger | None:
+        """Return the trigger, or None for a mistake that only another request can repair."""
+        try:
+            scaled = self._read(request)
+            # A missing connection may be added later, but a refused connection string stays refused.
+            if scaled.trigger.connection_string is not None:
+                self._evaluator.resolve_connection(_owner(request), scaled)
+        except ConfigurationError:
+            return None
+        return scaled
 
     async def _evaluation(self, request: pb.ScaledObjectRef) -> Evaluation:
         return await self._evaluator.evaluate(_owner(request), self._read(request))

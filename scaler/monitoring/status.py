@@ -1,7 +1,7 @@
 """The status of a trigger, for JSON, tables and the status page."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -68,8 +68,8 @@ class TriggerStatus(_StatusModel):
 
     @property
     def label(self) -> str:
-        """What people call it: its name in the settings, its function, or else its metric."""
-        return (self.scaled_object if self.declared else "") or self.function or self.metric_name
+        """What people call it: its name in the settings, its function, or else what it reads."""
+        return (self.scaled_object if self.declared else "") or self.function or self.reads
 
     @property
     def capped(self) -> bool:
@@ -103,14 +103,17 @@ def trigger_status(tracked: TrackedTrigger) -> TriggerStatus:
     )
 
 
-def list_as_json(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
-    """Yield all triggers as the JSON of /api/v1/triggers. Each piece takes little time to make."""
+def list_as_json(tracked: Iterable[TrackedTrigger], problems: Sequence[str] = ()) -> Iterator[str]:
+    """Yield all triggers as the JSON of /api/v1/triggers. Each piece takes little time to make.
+
+    `problems` say why triggers may be missing.
+    """
     yield '{"triggers": ['
     separator = ""
     for trigger in tracked:
         yield separator + json.dumps(trigger_status(trigger).as_json())
         separator = ", "
-    yield "]}"
+    yield f'], "problems": {json.dumps(list(problems))}}}'
 
 
 def api_path(owner: Owner, metric_name: str) -> str:

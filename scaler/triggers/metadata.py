@@ -11,7 +11,7 @@ from listeners.functions.declarations import parse_declaration
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "metric_name", "read_metadata"]
+__all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "invalid_metric_name", "metric_name", "read_metadata"]
 
 METRIC_PREFIX = "triggerfish-"
 
@@ -74,7 +74,16 @@ def metric_name(trigger: Trigger, function_name: str, from_env: frozenset[str] =
     parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function_name}
     stable = [None if name in from_env else part for name, part in parts.items()]
     identity = json.dumps([trigger.kind, *stable])
-    return f"{METRIC_PREFIX}{trigger.kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    return f"{METRIC_PREFIX}{trigger.kind}-{_digest(identity)}"
+
+
+def invalid_metric_name(metadata: Mapping[str, str]) -> str:
+    """Return the name of the metric for metadata that read_metadata() rejects.
+
+    A value from an environment variable does not affect it, because it may be a secret and may change.
+    """
+    stable = {key: None if key.endswith("FromEnv") else value for key, value in metadata.items()}
+    return f"{METRIC_PREFIX}invalid-{_digest(json.dumps(stable, sort_keys=True))}"
 
 
 def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> ScaledTrigger:
@@ -111,6 +120,10 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
         max_instances=found["maxInstances"],
         from_env=NAME_KEYS & resolved,
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _as_written(error: ConfigurationError, written: Mapping[str, str]) -> ConfigurationError:

@@ -1,7 +1,7 @@
 """Reads the triggers that a user gives: metadata as KEY=VALUE, and ScaledObjects in YAML."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,21 @@ __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers
 
 EXTERNAL = ("external", "external-push")
 FROM_ENV = "FromEnv"
+#: The annotations with which people pause a ScaledObject. KEDA then deletes its HPA.
+PAUSED = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
 
 
 @dataclass(frozen=True)
 class RequestedTrigger:
-    """A trigger as KEDA would send it: the namespace and name of its ScaledObject, and its metadata."""
+    """A trigger as KEDA would send it: the namespace and name of its ScaledObject, and its metadata.
+
+    `hpa` is the name of the HPA that KEDA makes; None while the ScaledObject is paused.
+    """
 
     namespace: str
     name: str
     metadata: dict[str, str]
+    hpa: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,10 @@ def triggers_in(
     for scaled_object in scaled_objects:
         header = _mapping(scaled_object.get("metadata"), "metadata")
         names = (str(header.get("namespace") or namespace), str(header.get("name") or ""))
+        hpa = _hpa_name(scaled_object)
         for where, trigger in _triggers(scaled_object):
-            yield _trigger(trigger, names, address, more, where)
+            found = _trigger(trigger, names, address, more, where)
+            yield replace(found, hpa=hpa) if isinstance(found, RequestedTrigger) else found
 
 
 def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -94,6 +102,15 @@ def _check_metric_type(trigger: Mapping[str, Any], where: str) -> None:
     if metric_type != "AverageValue":
         fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
         raise ConfigurationError(f"{where}.metricType", metric_type, fix)
+
+
+def _hpa_name(scaled_object: Mapping[str, Any]) -> str | None:
+    header = scaled_object.get("metadata") or {}
+    annotations = header.get("annotations") or {}
+    if any(str(annotations.get(key, "false")) != "false" for key in PAUSED):
+        return None
+    config = (scaled_object.get("spec", {}).get("advanced") or {}).get("horizontalPodAutoscalerConfig") or {}
+    return str(config.get("name") or f"keda-hpa-{header.get('name')}")
 
 
 def _trigger(

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nsmallest
@@ -94,8 +94,11 @@ class Group:
     target: int
 
 
-def status_page(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
-    """Yield the page as HTML in pieces, some of them empty. Each piece takes little time to make."""
+def status_page(tracked: Iterable[TrackedTrigger], problems: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the page as HTML in pieces, some of them empty. Each piece takes little time to make.
+
+    `problems` say why triggers may be missing.
+    """
     overview = _Overview()
     for trigger in tracked:
         overview.add(trigger)
@@ -106,6 +109,7 @@ def status_page(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:
         yield ""
     yield from _template.generate(
         groups=groups,
+        problems=problems,
         total=overview.total,
         shown=sum(len(group.rows) for group in groups),
         unknown=overview.unknown,

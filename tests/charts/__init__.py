@@ -2,6 +2,7 @@
 
 - `rendering`: renders and lints the chart
 - `bad_values`: values that the chart must reject
+- `control_plane`: a fake of KEDA's operator and of the API server's HPAs
 - `containers`: runs rendered pods as local processes
 - `reference`: generates the chart's README table and parts of its schema
 - `__main__`: `make charts`, a report of everything that the chart renders and rejects

@@ -71,6 +71,23 @@ BAD_VALUES = (
         {"connections": {"other": {"key": "x"}}},
         "connections.other.secretName is missing",
     ),
+    _bad(
+        "a Secret with a password, without an address",
+        {"connections": {"other": {"passwordSecret": "x"}}},
+        "connections.other.address is missing",
+        "host:port",
+    ),
+    _bad(
+        "a password in an address",
+        {"connections": {"other": {"passwordSecret": "x", "address": "redis:6379,password=hunter2"}}},
+        "connections.other.address contains a password",
+        "passwordSecret",
+    ),
+    _bad(
+        "two kinds of Secret for one connection",
+        {"connections": {"other": {"secretName": "x", "passwordSecret": "y", "address": "redis:6379"}}},
+        "connections.other has secretName together with",
+    ),
     _bad("a connection that is not filled in", {"connections": {"cache": {"secretName": ""}}}, "existing Secret"),
     _bad("an app name that is not a DNS label", {"apps": {"My_Shop": {}}}, "apps.My_Shop", "lowercase"),
     _bad("a tag instead of a digest", {"image": {"digest": "latest"}}, "image.digest", "sha256:", "image.tag"),

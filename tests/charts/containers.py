@@ -5,8 +5,10 @@ values and Secrets, and runs the pods' probes. It does not support images, users
 networks. Absolute paths are placed in the test's folder, and ports are replaced by free ones.
 """
 
+import asyncio
 import contextlib
 import functools
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from listeners.runtime.child_processes import die_with_parent
+from tests.charts.control_plane import TOKEN, ControlPlane
 from tests.charts.rendering import Manifest, Rendered
 from tests.support.environment import environment
 from tests.support.waiting import eventually
@@ -28,6 +31,7 @@ __all__ = ["Container", "Node"]
 
 TRIGGERFISH = Path(sys.executable).with_name("triggerfish")
 MOUNTED = "/etc/triggerfish/"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 #: By container and port in the manifest, the variable that replaces the port on this machine.
 PORTS = {
     "scaler": {6000: "TRIGGERFISH_SCALER__GRPC_PORT", 8080: "TRIGGERFISH_SCALER__HTTP_PORT"},
@@ -86,7 +90,8 @@ class Node:
     """Runs a release's containers.
 
     `secrets` are the existing Secrets by name. `code` is the working directory of the images. `addresses` maps cluster
-    addresses in arguments and variables to addresses on this machine.
+    addresses in arguments and variables to addresses on this machine. `plane` is the cluster's control plane; without
+    one, no pod can get a token.
     """
 
     rendered: Rendered
@@ -94,6 +99,8 @@ class Node:
     folder: Path
     code: Path
     addresses: dict[str, str] = field(default_factory=dict)
+    plane: ControlPlane | None = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @contextlib.contextmanager
     def running(self, deployment: str) -> Iterator[Container]:
@@ -109,26 +116,28 @@ class Node:
             process.kill()
             process.communicate()
 
-    def run(self, pod: str, seconds: float = 60) -> tuple[int, str]:
+    async def run(self, pod: str, seconds: float = 100) -> tuple[int, str]:
         """Run a pod of `helm test` to completion and return its exit status and output."""
         process = self._start(pod, self.rendered.one("Pod", pod)["spec"], {})
-        output, _ = process.communicate(timeout=seconds)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=seconds)
         return process.returncode, output
 
     def _start(self, name: str, pod: Manifest, variables: Mapping[str, str]) -> "subprocess.Popen[str]":
-        root = self.folder / name
+        root = self.folder / f"{name}-{next(self._numbers)}"
         [spec] = pod["containers"]
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
         for mount in spec["volumeMounts"]:
             if mount["mountPath"].startswith(MOUNTED):
                 self._mount(root / mount["mountPath"].removeprefix("/"), volumes[mount["name"]], root)
+        if pod["automountServiceAccountToken"] and self.plane is not None:
+            self._mount_token(root, self.plane)
         [program] = spec["command"]
         assert program == "triggerfish"
         command = [str(TRIGGERFISH), *(self._localized(argument, root) for argument in spec["args"])]
         return subprocess.Popen(
             command,
             cwd=self.code,
-            env={**environment(), **self._variables(spec), **variables},
+            env={**environment(), **self._api_server(), **self._variables(spec), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -144,6 +153,18 @@ class Node:
                 source = variable["valueFrom"]["secretKeyRef"]
                 found[variable["name"]] = self.secrets[source["name"]][source["key"]]
         return found
+
+    def _api_server(self) -> dict[str, str]:
+        if self.plane is None:
+            return {}
+        return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.plane.port)}
+
+    @staticmethod
+    def _mount_token(root: Path, plane: ControlPlane) -> None:
+        folder = root / SERVICE_ACCOUNT.removeprefix("/")
+        folder.mkdir(parents=True)
+        (folder / "token").write_text(TOKEN)
+        (folder / "ca.crt").write_bytes(plane.authority.certificate)
 
     def _mount(self, path: Path, volume: Manifest, root: Path) -> None:
         """Write a volume as the kubelet does: files are links into a directory that can be replaced atomically."""
@@ -173,5 +194,6 @@ class Node:
 
     def _localized(self, text: str, root: Path) -> str:
         """Return the text with its paths and addresses replaced by those on this machine."""
-        text = text.replace(MOUNTED, f"{root}{MOUNTED}")
+        for folder in (MOUNTED, SERVICE_ACCOUNT):
+            text = text.replace(folder, f"{root}{folder}")
         return self.addresses.get(text, text)

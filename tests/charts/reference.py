@@ -29,7 +29,7 @@ MAX_DEFAULT = 60
 #: Settings that the chart controls, so they are not in the schema.
 ADDRESSES = {"http_host", "http_port", "grace_period_seconds"}
 SETTINGS: dict[str, tuple[type[BaseModel], set[str]]] = {
-    "scalerSettings": (ScalerSettings, {*ADDRESSES, "grpc_host", "grpc_port", "tls"}),
+    "scalerSettings": (ScalerSettings, {*ADDRESSES, "grpc_host", "grpc_port", "peers", "tls"}),
     "hostSettings": (HostSettings, {*ADDRESSES, "pubsub_lease"}),
 }
 

@@ -15,7 +15,18 @@ import yaml
 if TYPE_CHECKING:
     from helm_python import Chart
 
-__all__ = ["CHART", "CI_VALUES", "Refused", "Rendered", "chart_values", "merged", "render", "render_ci", "strict_lint"]
+__all__ = [
+    "CHART",
+    "CI_VALUES",
+    "Refused",
+    "Rendered",
+    "chart_values",
+    "merged",
+    "render",
+    "render_ci",
+    "render_in_cluster",
+    "strict_lint",
+]
 
 CHART = Path(__file__).parents[2] / "charts" / "triggerfish"
 CI_VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
@@ -70,20 +81,36 @@ def merged(values: Mapping[str, Any], override: Mapping[str, Any]) -> Manifest:
     return result
 
 
-def render(values: Mapping[str, Any], *, api_versions: tuple[str, ...] = ()) -> Rendered:
+def render(
+    values: Mapping[str, Any], *, api_versions: tuple[str, ...] = (), kube_version: str | None = None
+) -> Rendered:
     """Render the chart. `api_versions` are the cluster's APIs besides those of Kubernetes itself. Raises Refused."""
     from helm_python import HelmError
     from helm_python._native import call_string
 
-    options = {**RELEASE, "api_versions": list(api_versions)}
+    options: dict[str, Any] = {**RELEASE, "api_versions": list(api_versions)}
+    if kube_version is not None:
+        options["kube_version"] = kube_version
     chart = _chart()
     try:
         chart.validate_schema(dict(values))
         files = json.loads(call_string("helm_render", chart._raw(), json.dumps(values), json.dumps(options)))
     except HelmError as error:
         raise Refused(str(error)) from None
-    notes = next(text for name, text in files.items() if name.endswith("NOTES.txt"))
-    return Rendered(tuple(_manifests(files)), notes)
+    return _rendered(files)
+
+
+def render_in_cluster(values: Mapping[str, Any], kubeconfig: str) -> Rendered:
+    """Render the chart with `lookup` in the cluster of a kubeconfig (YAML). Raises Refused."""
+    from helm_python import Config, HelmError
+
+    try:
+        with Config(namespace=RELEASE["namespace"], kubeconfig_content=kubeconfig) as config:
+            return _rendered(
+                config.render(_chart(), dict(values), name=RELEASE["name"], namespace=RELEASE["namespace"])
+            )
+    except HelmError as error:
+        raise Refused(str(error)) from None
 
 
 @functools.cache
@@ -107,6 +134,11 @@ def _chart() -> "Chart":
     from helm_python import Chart
 
     return Chart.load(CHART)
+
+
+def _rendered(files: Mapping[str, str]) -> Rendered:
+    notes = next(text for name, text in files.items() if name.endswith("NOTES.txt"))
+    return Rendered(tuple(_manifests(files)), notes)
 
 
 def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
+from listeners.leases.kubernetes_lease import lease_name
 from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import CI_VALUES, Manifest, Rendered, chart_values, is_test, merged, render, render_ci
+from tests.support.schemas import KUBERNETES
 
 SCALER = "triggerfish-scaler"
 
@@ -45,12 +48,15 @@ def test_every_pod_is_restricted(name: str) -> None:
 
 @pytest.mark.parametrize("name", CI_VALUES)
 def test_only_leases_in_kubernetes_add_a_token_and_a_role(name: str) -> None:
-    """Only pods of apps with leases in Kubernetes have a service account token."""
+    """Only pods of apps with leases in Kubernetes, and the test that reads HPAs, have a service account token."""
     rendered = render_ci(name)
-    tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered)]
+    [prober] = [p for p in pods(rendered) if p["containers"][0]["name"] == "probe"]
+    assert prober["automountServiceAccountToken"] is bool(rendered.of("ScaledObject"))
+    tokens = [pod["automountServiceAccountToken"] for pod in pods(rendered) if pod is not prober]
     leases = name == "kubernetes-leases"
     assert any(tokens) == leases
-    assert [rule["resources"] for role in rendered.of("Role") for rule in role["rules"]] == [["leases"]] * leases
+    rules = [rule["resources"] for role in rendered.of("Role") for rule in role["rules"]]
+    assert rules == [["leases"], ["leases"]] * leases
     for account in rendered.of("ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
 
@@ -201,9 +207,21 @@ def test_the_network_policy_admits_keda_prometheus_and_the_test() -> None:
     )
     assert test["podSelector"]["matchLabels"].items() <= tester["metadata"]["labels"].items()
     assert http["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
-    dns, redis, _ = spec["egress"]
+    dns, redis, peers, _ = spec["egress"]
+    scalers = {"podSelector": spec["podSelector"]}
+    assert (http["from"][1], peers) == (scalers, {"ports": [{"port": "http"}], "to": [scalers]})
     assert {port["port"] for port in dns["ports"]} == {53}
     assert (redis["ports"], redis["to"]) == ([{"port": 7000}], [{"ipBlock": {"cidr": "10.20.0.0/16"}}])
+
+
+def test_scaler_pods_know_each_other() -> None:
+    """The settings name a headless Service of all scaler pods, ready or not, with their HTTP port."""
+    rendered = render_ci("everything")
+    settings = yaml.safe_load(rendered.one("ConfigMap", "reef-scaler")["data"]["config.yaml"])
+    service = rendered.one("Service", "reef-scaler-peers")
+    assert settings["scaler"]["peers"] == "reef-scaler-peers.sea.svc:8080"
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    assert [port["port"] for port in service["spec"]["ports"]] == [8080]
 
 
 def test_mutual_tls_is_configured_for_keda_and_the_scaler() -> None:
@@ -227,7 +245,10 @@ def test_mutual_tls_is_configured_for_keda_and_the_scaler() -> None:
 def test_monitors_select_what_they_scrape() -> None:
     """The ServiceMonitor selects the scaler's Service and honours its labels. The PodMonitor selects the apps' pods."""
     rendered = render_ci("monitoring")
-    service, monitor = rendered.one("Service"), rendered.one("ServiceMonitor")
+    service, monitor = rendered.one("Service", SCALER), rendered.one("ServiceMonitor")
+    selected = [monitor["spec"]["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()
+                for one in rendered.of("Service")]  # fmt: skip
+    assert selected.count(True) == 1
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["honorLabels"] is True
     assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
@@ -267,3 +288,115 @@ def test_all_names_are_configurable() -> None:
         "registry.example/triggerfish@sha256:"
     )
     assert {m["metadata"]["labels"]["team"] for m in rendered.manifests} == {"platform"}
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_scaled_objects_are_ordinary_objects(name: str) -> None:
+    """They are no hooks, which Helm does not remove. Argo CD applies them after the scaler."""
+    for scaled_object in render_ci(name).of("ScaledObject"):
+        annotations = scaled_object["metadata"]["annotations"]
+        assert annotations["argocd.argoproj.io/sync-wave"] == "1"
+        assert not any(key.startswith("helm.sh/") for key in annotations)
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_pods_of_helm_test_stay_until_the_next_test(name: str) -> None:
+    """Helm 3 reads their logs after it has deleted what has succeeded."""
+    tests = [m for m in render_ci(name).manifests if is_test(m)]
+    policies = {m["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for m in tests if m["kind"] == "Pod"}
+    assert policies == {"before-hook-creation"}
+
+
+def test_the_test_may_read_only_the_hpas_of_the_release() -> None:
+    """Its Role names the HPAs that KEDA makes."""
+    role = next(m for m in render_ci("mixed").manifests if m["kind"] == "Role" and is_test(m))
+    [rule] = role["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["horizontalpodautoscalers"], ["get"])
+    assert set(rule["resourceNames"]) >= {"keda-hpa-shop", "keda-hpa-reports"}
+
+
+@pytest.mark.parametrize(
+    ("keda", "kubernetes", "tolerances"),
+    [
+        ("2.20.2", "1.35.0", ("0", "0")),
+        ("v2.21.0", "1.36.3-gke.1", ("0", "0")),
+        ("2.20.1", "1.36.0", (None, None)),
+        ("2.21.0", "1.34.9", (None, None)),
+        ("", "1.36.0", (None, None)),
+    ],
+)
+def test_the_hpa_follows_the_target_exactly(keda: str, kubernetes: str, tolerances: tuple[str | None, ...]) -> None:
+    """Without a tolerance of its own an HPA ignores differences of 10 %, from ten replicas on. Where Kubernetes or KEDA
+    do not know the field, it is left out.
+    """
+    values = {**chart_values("one-app"), "keda": {"version": keda, "allowOlder": True}}
+    spec = render(values, kube_version=kubernetes).one("ScaledObject")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert tuple(behavior[direction].get("tolerance") for direction in ("scaleUp", "scaleDown")) == tolerances
+    kubernetes_validate.validate(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "keda-hpa-shop"},
+            "spec": {"maxReplicas": 1, "scaleTargetRef": {"kind": "Deployment", "name": "shop"}, "behavior": behavior},
+        },
+        KUBERNETES[1],
+        strict=True,
+    )
+
+
+def test_the_tolerance_is_a_value() -> None:
+    """`scaling.tolerance` applies to both directions, and `behavior` takes precedence."""
+    scaling = {"tolerance": 0.05, "behavior": {"scaleDown": {"tolerance": "0.2"}}}
+    values = merged(chart_values("one-app"), {"keda": {"version": "2.21.0"}, "apps": {"shop": {"scaling": scaling}}})
+    spec = render(values, kube_version="1.36.0").one("ScaledObject")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert (behavior["scaleUp"]["tolerance"], behavior["scaleDown"]["tolerance"]) == ("0.05", "0.2")
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+
+
+@pytest.mark.parametrize("app", ["", "Shop_1", "a" * 80])
+def test_an_app_may_update_only_its_own_leases(app: str) -> None:
+    """The Role names the Leases of the app's pub/sub functions. Only `create` cannot be limited to names."""
+    functions = ("forget", "on_Message__2", "f" * 70)
+    triggers = {function: {"type": "RedisPubSubTrigger", "channel": "c"} for function in functions}
+    override = {"connection": {"secretName": "main"}, "apps": {"shop": {"name": app, "triggers": triggers}}}
+    [role] = render(merged(chart_values("kubernetes-leases"), override)).of("Role")
+    named, create = role["rules"]
+    assert (named["verbs"], set(named["resourceNames"])) == (
+        ["get", "update"], {lease_name(app or "shop", function) for function in functions}
+    )  # fmt: skip
+    assert (create["verbs"], "resourceNames" in create) == (["create"], False)
+
+
+def test_alerts_link_their_runbooks() -> None:
+    """With the address of the page, each alert has a `runbook_url` instead of a path."""
+    url = "https://docs.example/how-to/operations/"
+    override = {"monitoring": {"rules": {"runbookUrl": url}}}
+    rules = render(merged(chart_values("monitoring"), override)).of("PrometheusRule")
+    alerts = [r for rule in rules for group in rule["spec"]["groups"] for r in group["rules"] if "alert" in r]
+    assert alerts
+    for alert in alerts:
+        assert alert["annotations"]["runbook_url"] == f"{url}#{alert['alert'].lower()}"
+        assert "runbook" not in alert["annotations"]
+
+
+def test_a_secret_that_holds_only_a_password() -> None:
+    """The address is in the settings, and the password a mounted file, in the scaler and in the app."""
+    connection = {"address": "cache.example:6380,ssl=True,user=shop", "passwordSecret": "cache-password"}
+    values = {**chart_values("one-app"), "connections": {"cache": connection, "other": {"secretName": "other-redis"}}}
+    rendered = render(values)
+    for name, volumes in ((SCALER, {"connections", "passwords"}), ("shop", {"passwords"})):
+        settings = yaml.safe_load(rendered.one("ConfigMap", name)["data"]["config.yaml"])
+        assert settings["connections"] == {
+            "cache": {
+                "connection_string": connection["address"], "password_file": "/etc/triggerfish/passwords/cache"
+            }
+        }  # fmt: skip
+        pod = rendered.one("Deployment", name)["spec"]["template"]["spec"]
+        projected = {v["name"]: v["projected"]["sources"] for v in pod["volumes"] if "projected" in v}
+        assert (
+            projected.keys() == volumes == {m["name"] for m in pod["containers"][0]["volumeMounts"]} & projected.keys()
+        )
+        secret = {"name": "cache-password", "items": [{"key": "password", "path": "cache"}]}
+        assert projected["passwords"] == [{"secret": secret}]

@@ -1,5 +1,7 @@
 """The rendered release runs: the scaler, an app and the pods of `helm test`, with a real Redis server."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,11 @@ import pytest
 import redis.asyncio
 
 from tests.charts.containers import Node
+from tests.charts.control_plane import ControlPlane, control_plane
 from tests.charts.rendering import chart_values, merged, render
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
-from triggerfish.testing.server import Server
+from triggerfish.testing.server import Server, free_port
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
@@ -47,6 +50,13 @@ def values(server: Server, **overrides: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    """A control plane with a current KEDA."""
+    async with control_plane(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
 def secrets(server: Server) -> dict[str, dict[str, str]]:
     """The Secrets that exist before the chart is installed."""
     limited = f"connection_string: {server.address}\nnamespaces: [triggerfish]\n"
@@ -54,10 +64,14 @@ def secrets(server: Server) -> dict[str, dict[str, str]]:
 
 
 async def test_the_release_runs_and_passes_helm_test(
-    server: Server, client: redis.asyncio.Redis, secrets: dict[str, dict[str, str]], tmp_path: Path
+    server: Server,
+    client: redis.asyncio.Redis,
+    secrets: dict[str, dict[str, str]],
+    tmp_path: Path,
+    plane: ControlPlane,
 ) -> None:
     """The scaler and the app become ready and work, `helm test` succeeds, and both exit in time after SIGTERM."""
-    node = Node(render(values(server)), secrets, tmp_path, CODE)
+    node = Node(render(values(server)), secrets, tmp_path, CODE, plane=plane)
     with node.running(SCALER) as scaler, node.running("shop") as shop:
         await scaler.ready()
         await shop.ready()
@@ -71,9 +85,11 @@ async def test_the_release_runs_and_passes_helm_test(
         assert "triggerfish_trigger_known" in metrics
         assert 'app="shop"' in await shop.get("/metrics")
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        code, output = node.run("triggerfish-scaler-test")
+        await plane.scale(node.rendered.one("ScaledObject", "shop"), node.addresses[ADDRESS])
+        code, output = await node.run("triggerfish-scaler-test")
         assert (code, output.count("target size 1")) == (0, len(TRIGGERS)), output
-        code, output = node.run("shop-test")
+        assert output.count("keda-hpa-shop scales by it") == len(TRIGGERS)
+        code, output = await node.run("shop-test")
         assert (code, output.count("ok  ")) == (0, len(TRIGGERS)), output
         assert shop.stop(seconds=35) == 0
         assert scaler.stop(seconds=15) == 0
@@ -84,22 +100,23 @@ async def _noted(client: redis.asyncio.Redis, *lines: str) -> bool:
 
 
 async def test_helm_test_fails_if_redis_cannot_be_reached(
-    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path
+    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path, plane: ControlPlane
 ) -> None:
     """Both test pods fail and name the trigger without Redis. The scaler becomes ready nevertheless."""
     secrets["cache-redis"]["url"] = "127.0.0.1:1,connectTimeout=500"
-    node = Node(render(values(server)), secrets, tmp_path, CODE)
+    node = Node(render(values(server)), secrets, tmp_path, CODE, plane=plane)
     with node.running(SCALER) as scaler:
         await scaler.ready()
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        code, output = node.run("triggerfish-scaler-test")
+        await plane.scale(node.rendered.one("ScaledObject", "shop"), node.addresses[ADDRESS])
+        code, output = await node.run("triggerfish-scaler-test")
         assert (code, "UNAVAILABLE" in output) == (1, True), output
-        code, output = node.run("shop-test")
+        code, output = await node.run("shop-test")
         assert (code, "FAIL handle_order" in output) == (1, True), output
 
 
 async def test_the_release_works_with_mutual_tls(
-    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path
+    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path, plane: ControlPlane
 ) -> None:
     """With mutual TLS the scaler uses a limited connection. It accepts the test pod with KEDA's certificate, and
     rejects it without a certificate.
@@ -115,15 +132,16 @@ async def test_the_release_works_with_mutual_tls(
             "ca.crt": authority.certificate.decode(),
         }
     rendered = render(release)
-    node = Node(rendered, secrets, tmp_path, CODE)
+    node = Node(rendered, secrets, tmp_path, CODE, plane=plane)
+    plane.accept(rendered.one("ScaledObject", "shop"))
     with node.running(SCALER) as scaler:
         await scaler.ready()
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        code, output = node.run("triggerfish-scaler-test")
+        code, output = await node.run("triggerfish-scaler-test")
         assert (code, output.count("target size 1")) == (0, len(TRIGGERS)), output
         without_certificate = render({**release, "tls": {**tls["tls"], "mutual": False}})
-        stranger = Node(without_certificate, secrets, tmp_path / "stranger", CODE, node.addresses)
-        code, output = stranger.run("triggerfish-scaler-test")
+        stranger = Node(without_certificate, secrets, tmp_path / "stranger", CODE, node.addresses, plane)
+        code, output = await stranger.run("triggerfish-scaler-test")
         assert (code, "cannot be reached" in output) == (1, True), output
 
 
@@ -140,3 +158,71 @@ async def test_the_trial_valkey_needs_no_secret(server: Server, client: redis.as
         await client.rpush("orders", "1")
         await eventually(lambda: client.publish("cancelled", "2"))  # there may be no subscriber yet
         await eventually(lambda: _noted(client, "order 1", "cancelled 2"))
+
+
+async def test_helm_test_fails_while_keda_scales_by_cpu(
+    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """KEDA before 2.20.2 that reconciles before the scaler answers makes an HPA for CPU and never corrects it. `helm
+    test` fails with what to do, and passes once that was done.
+    """
+    async with control_plane(tmp_path, old=True) as plane:
+        node = Node(render(values(server)), secrets, tmp_path, CODE, plane=plane)
+        shop = node.rendered.one("ScaledObject", "shop")
+        await plane.scale(shop, f"127.0.0.1:{free_port()}")
+        assert plane.ready == {"shop": "ScaledObjectReady"}
+        with node.running(SCALER) as scaler:
+            await scaler.ready()
+            node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
+            await plane.scale(shop, node.addresses[ADDRESS])
+            code, output = await node.run("triggerfish-scaler-test")
+            text = " ".join(output.split())
+            assert (code, "scales by cpu" in text, "kubectl delete hpa keda-hpa-shop" in text) == (1, True, True), (
+                output
+            )
+            del plane.hpas["keda-hpa-shop"]
+            await plane.scale(shop, node.addresses[ADDRESS])
+            code, output = await node.run("triggerfish-scaler-test")
+            assert code == 0, output
+
+
+async def test_helm_test_waits_for_keda(
+    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path, plane: ControlPlane
+) -> None:
+    """A current KEDA makes no HPA while the scaler does not answer, and retries. `helm test` waits for its HPA."""
+    node = Node(render(values(server)), secrets, tmp_path, CODE, plane=plane)
+    shop = node.rendered.one("ScaledObject", "shop")
+    assert not await plane.reconcile(shop, f"127.0.0.1:{free_port()}")
+    assert (plane.ready, plane.hpas) == ({"shop": "ScaledObjectCheckFailed"}, {})
+    with node.running(SCALER) as scaler:
+        await scaler.ready()
+        node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
+        testing = asyncio.create_task(node.run("triggerfish-scaler-test"))
+        await eventually(lambda: plane.requests)
+        assert not testing.done()
+        await plane.scale(shop, node.addresses[ADDRESS])
+        code, output = await testing
+        assert (code, plane.ready) == (0, {"shop": "ScaledObjectReady"}), output
+
+
+async def test_a_secret_that_holds_only_a_password(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, plane: ControlPlane
+) -> None:
+    """The scaler and `helm test` connect with the address in the values and the password in the Secret."""
+    await client.acl_setuser(
+        "narrow", enabled=True, passwords=["+a,b c"], keys=["*"], channels=["*"], commands=["+@all"]
+    )
+    connection = {"address": f"{server.address},user=narrow", "passwordSecret": "cache-password"}
+    rendered = render({**values(server), "connections": {"cache": connection}})
+    secrets = {"main-redis": {"connection": server.address}, "cache-password": {"password": "a,b c\n"}}
+    node = Node(rendered, secrets, tmp_path, CODE, plane=plane)
+    plane.accept(rendered.one("ScaledObject", "shop"))
+    try:
+        with node.running(SCALER) as scaler:
+            await scaler.ready()
+            node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
+            code, output = await node.run("triggerfish-scaler-test")
+            assert code == 0, output
+            assert "a,b c" not in await scaler.get("/") + await scaler.get("/metrics")
+    finally:
+        await client.acl_deluser("narrow")

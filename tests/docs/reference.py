@@ -131,7 +131,9 @@ def metrics_page() -> str:
         "",
         "## Function host",
         "",
-        "Served on `host.http_port`, if it is set.",
+        "Served on `host.http_port`, if it is set, together with prometheus_client's default registry: `process_...`,",
+        "`python_...`, and the metrics that the app makes with prometheus_client. If one of these fails or takes",
+        "longer than 3 s, the default registry is left out.",
         "",
         *_metrics_table(vars(HostMetrics(CollectorRegistry())).values()),
         "",
@@ -148,7 +150,8 @@ def metrics_page() -> str:
         *_metrics_table(vars(ScalerMetrics(CollectorRegistry())).values()),
         *_push_row(),
         "",
-        "Both serve `triggerfish_build_info`, whose label `version` is the running version.",
+        "Both serve `triggerfish_build_info`, whose label `version` is the running version. The scaler has",
+        "`process_...` and `python_info` too.",
     ]
     return _page(lines)
 

@@ -121,10 +121,11 @@ class RunningScaler:
     server: ScalerServer
     keda: Keda
     http: aiohttp.ClientSession
+    host: str = "127.0.0.1"
 
     async def get(self, path: str) -> tuple[int, str]:
         """Return the status and the text of an HTTP response."""
-        async with self.http.get(f"http://127.0.0.1:{self.server.http_port}{path}") as response:
+        async with self.http.get(f"http://{self.host}:{self.server.http_port}{path}") as response:
             return response.status, await response.text()
 
     async def samples(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -157,7 +158,8 @@ async def running_scaler(
     server: Addressed | None = None, *, credentials: grpc.ChannelCredentials | None = None, **sections: object
 ) -> AsyncIterator[RunningScaler]:
     """Run a scaler with these settings during the block. With `credentials`, the client connects over TLS."""
-    scaler = ScalerServer(scaler_settings(server, **sections))
+    settings = scaler_settings(server, **sections)
+    scaler = ScalerServer(settings)
     serving = asyncio.create_task(scaler.run())
     try:
         await eventually(lambda: scaler.started.is_set() or serving.done())
@@ -165,7 +167,7 @@ async def running_scaler(
             channel_to(scaler, credentials) as channel,
             aiohttp.ClientSession() as http,
         ):
-            yield RunningScaler(scaler, Keda(channel), http)
+            yield RunningScaler(scaler, Keda(channel), http, settings.scaler.http_host)
     finally:
         scaler.stop()
         async with asyncio.timeout(CALL_SECONDS):

@@ -112,6 +112,7 @@ async def _explain_scaler(address: str) -> Explanation:
 
     class Listed(BaseModel):
         triggers: list[TriggerStatus]
+        problems: list[str] = []
 
     try:
         url = URL(address)
@@ -126,7 +127,7 @@ async def _explain_scaler(address: str) -> Explanation:
             session.get(url / "api/v1/triggers") as response,
         ):
             response.raise_for_status()
-            triggers = Listed.model_validate_json(await response.read()).triggers
+            listed = Listed.model_validate_json(await response.read())
     except aiohttp.ClientResponseError as error:
         return Explanation([], [f"{shown} replied with status {error.status}. Is it the scaler's HTTP port (8080)?"])
     except ValidationError:
@@ -135,7 +136,8 @@ async def _explain_scaler(address: str) -> Explanation:
         return Explanation([], [f"{shown} did not answer within {ANSWER_SECONDS:g} s"])
     except (aiohttp.ClientError, OSError) as error:
         return Explanation([], [f"{shown} cannot be reached: {error}"])
-    return Explanation(triggers, [_problem(status) for status in triggers if not status.known])
+    unknown = [_problem(status) for status in listed.triggers if not status.known]
+    return Explanation(listed.triggers, [*listed.problems, *unknown])
 
 
 async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settings") -> Explanation:
@@ -159,5 +161,6 @@ async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settin
 
 
 def _problem(status: "TriggerStatus") -> str:
-    owner = "/".join(part for part in (status.namespace, status.scaled_object) if part)
-    return f"{owner}: {status.error or status.reason}"
+    owner = () if status.declared else (status.namespace, status.scaled_object)
+    name = "/".join(part for part in (*owner, status.label) if part)
+    return f"{name}: {status.error or status.reason}"

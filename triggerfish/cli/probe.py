@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,9 @@ from triggerfish.cli.options import JsonOption, MetadataOption, NamespaceOption
 from triggerfish.cli.output import print_json, print_line, stdout
 
 if TYPE_CHECKING:
-    from scaler.keda.probe import CallReport, ClientTls
+    from scaler.keda.autoscalers import Autoscalers
+    from scaler.keda.call_report import CallReport
+    from scaler.keda.probe import ClientTls
     from scaler.triggers.scaled_objects import RequestedTrigger, SkippedTrigger
 
 __all__ = ["probe"]
@@ -39,6 +41,15 @@ CertificateFileOption = Annotated[
 ]
 KeyFileOption = Annotated[Path | None, typer.Option(metavar="FILE", help="The client certificate's key (PEM).")]
 
+ServiceAccountOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Also check the HPA that KEDA made of each ScaledObject in --file, with the token and ca.crt in this "
+        "folder. For pods.",
+    ),
+]
+
 
 def probe(
     address: AddressArgument,
@@ -48,6 +59,7 @@ def probe(
     ca_file: CaFileOption = None,
     certificate_file: CertificateFileOption = None,
     key_file: KeyFileOption = None,
+    service_account: ServiceAccountOption = None,
     json: JsonOption = False,
 ) -> None:
     """Call a running scaler as KEDA does, and show what KEDA would see.
@@ -66,9 +78,12 @@ def probe(
     TLS is on with --ca-file or --certificate-file, or if the metadata has `enableTLS=true`. The certificate must be for
     the scalerAddress in the metadata, or for ADDRESS if there is none.
 
+    With --service-account, a missing HPA is awaited for a minute.
+
     Exits with status 1 if a call fails.
     """
     require_extra("scaler", "triggerfish probe")
+    from scaler.keda.autoscalers import Autoscalers
     from scaler.keda.probe import client_tls
 
     if not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
@@ -82,8 +97,14 @@ def probe(
         raise ConfigurationError(
             "--file", str(file), f"It has no external trigger for {address}. Check scalerAddress and type."
         )
-    tls = client_tls(ca_file, certificate_file, key_file)
-    work = _print_json(address, requested, skipped, tls) if json else _print_tables(address, requested, tls)
+    if service_account is not None and file is None:
+        raise ConfigurationError("--service-account", str(service_account), "Give the ScaledObjects with --file.")
+    scaler = _Scaler(
+        address,
+        client_tls(ca_file, certificate_file, key_file),
+        Autoscalers(service_account) if service_account is not None else None,
+    )
+    work = _print_json(scaler, requested, skipped) if json else _print_tables(scaler, requested)
     if asyncio.run(work):
         raise typer.Exit(1)
 
@@ -110,44 +131,51 @@ def _triggers(
     return requested, [one for one in found if isinstance(one, SkippedTrigger)]
 
 
+@dataclass(frozen=True)
+class _Scaler:
+    """The scaler to probe, and the HPAs to check, if any."""
+
+    address: str
+    tls: "ClientTls | None"
+    autoscalers: "Autoscalers | None"
+
+
 async def _probe_each(
-    address: str, requested: "list[RequestedTrigger]", tls: "ClientTls | None"
+    scaler: _Scaler, requested: "list[RequestedTrigger]"
 ) -> "AsyncIterator[tuple[RequestedTrigger, list[CallReport]]]":
     """Probe the triggers one by one. Stop if the scaler cannot be reached."""
     from scaler.keda.probe import probe as probe_trigger
 
     for one in requested:
-        reports = await probe_trigger(address, one, tls)
+        reports = await probe_trigger(scaler.address, one, scaler.tls, scaler.autoscalers)
         yield one, reports
         if len(reports) == 1:
             return
 
 
-async def _print_tables(address: str, requested: "list[RequestedTrigger]", tls: "ClientTls | None") -> int:
+async def _print_tables(scaler: _Scaler, requested: "list[RequestedTrigger]") -> int:
     """Probe the triggers and print a table for each. Return how many calls failed."""
     failed = 0
-    async for one, reports in _probe_each(address, requested, tls):
+    async for one, reports in _probe_each(scaler, requested):
         stdout().print()
         print_line(f"{one.namespace}/{one.name}: {_summary(one.metadata)}")
         stdout().print(_table(reports))
         failed += sum(report.failed for report in reports)
         if len(reports) == 1:
             print_line(
-                f"{address} cannot be reached, so the other calls were skipped. Is it the gRPC port (6000), and does "
-                "TLS match? Only --ca-file, --certificate-file or the metadata enableTLS=true turn it on."
+                f"{scaler.address} cannot be reached, so the other calls were skipped. Is it the gRPC port (6000), and "
+                "does TLS match? Only --ca-file, --certificate-file or the metadata enableTLS=true turn it on."
             )
     stdout().print()
     print_line(f"{failed} call{'s' if failed > 1 else ''} failed" if failed else "KEDA can use every answer")
     return failed
 
 
-async def _print_json(
-    address: str, requested: "list[RequestedTrigger]", skipped: "list[SkippedTrigger]", tls: "ClientTls | None"
-) -> int:
+async def _print_json(scaler: _Scaler, requested: "list[RequestedTrigger]", skipped: "list[SkippedTrigger]") -> int:
     """Probe the triggers and print all reports. Return how many calls failed."""
     failed = 0
     triggers: list[dict[str, Any]] = []
-    async for one, reports in _probe_each(address, requested, tls):
+    async for one, reports in _probe_each(scaler, requested):
         failed += sum(report.failed for report in reports)
         calls = [{**asdict(report), "failed": report.failed} for report in reports]
         summary = {"namespace": one.namespace, "name": one.name, "trigger": _summary(one.metadata)}

@@ -38,6 +38,14 @@ name. */}}
 {{- include "triggerfish.selector" (dict "root" .root "name" .name "component" "app") -}}
 {{- end -}}
 
+{{/* The name of the Lease of a pub/sub function, as the host computes it: (dict "app" APP'S NAME IN CODE "function"
+FUNCTION). */}}
+{{- define "triggerfish.app.lease" -}}
+{{- $digest := printf "%s\x00%s" .app .function | sha256sum | trunc 10 -}}
+{{- $readable := regexReplaceAll "[^a-z0-9]+" (printf "triggerfish-%s-%s" .app .function | lower) "-" -}}
+{{- $readable | trunc 52 | trimAll "-" }}-{{ $digest }}
+{{- end -}}
+
 {{- define "triggerfish.app.serviceAccount" -}}
 {{- $account := .app.serviceAccount -}}
 {{- if $account.create }}{{ default .name $account.name }}{{ else }}{{ default "default" $account.name }}{{ end -}}
@@ -45,7 +53,7 @@ name. */}}
 
 {{/* The settings of an app: (dict "root" $ "app" APP). */}}
 {{- define "triggerfish.app.config" -}}
-{{- include "triggerfish.connection.settings" (dict "root" .root "connections" (include "triggerfish.app.connections" . | fromJsonArray)) | trim }}
+{{- include "triggerfish.connection.settings" (dict "root" .root "names" (include "triggerfish.app.connections" . | fromJsonArray)) | trim }}
 {{- $host := dict "http_port" 8080 "grace_period_seconds" .app.gracePeriodSeconds "pubsub_lease" .app.pubsubLease }}
 host:
   {{- merge $host .app.settings | toYaml | nindent 2 }}

@@ -1,12 +1,22 @@
 {{/* Errors that the schema cannot detect, each with its fix. */}}
 {{- define "triggerfish.checks" -}}
 {{- include "triggerfish.checks.tls" . -}}
+{{- include "triggerfish.checks.keda" . -}}
 {{- if .Values.scaler.enabled -}}
 {{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
 {{- end -}}
 {{- range $name, $connection := .Values.connections -}}
-{{- if not $connection.secretName -}}
-{{- fail (printf "connections.%s.secretName is missing. Give the name of an existing Secret that holds the connection string." $name) -}}
+{{- if not (or $connection.secretName $connection.passwordSecret) -}}
+{{- fail (printf "connections.%s.secretName is missing. Give the name of an existing Secret that holds the connection string. If the Secret holds only a password, give its name as passwordSecret, and the address." $name) -}}
+{{- end -}}
+{{- if and $connection.secretName (or $connection.passwordSecret $connection.address) -}}
+{{- fail (printf "connections.%s has secretName together with address or passwordSecret. Keep secretName if the Secret holds a connection string, and the other two if it holds only a password." $name) -}}
+{{- end -}}
+{{- if and $connection.passwordSecret (not $connection.address) -}}
+{{- fail (printf "connections.%s.address is missing. Give host:port, and options such as ssl=True and user=shop: cache.example:6380,ssl=True." $name) -}}
+{{- end -}}
+{{- if regexMatch "(?i)password|://[^/]*:[^/]*@" (default "" $connection.address) -}}
+{{- fail (printf "connections.%s.address contains a password. Its value is not shown. Remove the password: it is read from passwordSecret." $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name := .Values.valkey.connections -}}
@@ -78,6 +88,12 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "triggerfish.checks.keda" -}}
+{{- if and (include "triggerfish.keda.old" .) (not .Values.keda.allowOlder) (include "triggerfish.scaledobjects" . | trim) -}}
+{{- fail (printf "keda.version: KEDA is %s. Before 2.20.2 it makes an HPA that scales by CPU, and never corrects it, if the scaler does not answer yet when an app is installed. Upgrade KEDA. Or set keda.allowOlder: true, and delete such an HPA once the scaler is ready." (include "triggerfish.keda.version" .)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "triggerfish.checks.app" -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .name) -}}
 {{- fail (printf "%s: not a valid name for Kubernetes objects. Use lowercase letters, digits and hyphens, at most 63 characters, with a letter or digit first and last." .path) -}}
@@ -95,7 +111,7 @@
 {{- fail (printf "%s.triggers is missing. Print the triggers with `triggerfish manifest %s --helm-values`." .path .app.app) -}}
 {{- end -}}
 {{- $full := include "triggerfish.fullname" .root -}}
-{{- range $suffix := list "scaler" "scaler-test" "valkey" "triggerfish" -}}
+{{- range $suffix := list "scaler" "scaler-test" "scaler-peers" "valkey" "triggerfish" -}}
 {{- if eq $.name (printf "%s-%s" $full $suffix) -}}
 {{- fail (printf "%s: another object of this release has this name. Choose a different name, or set fullnameOverride." $.path) -}}
 {{- end -}}

@@ -16,15 +16,34 @@
 {{- include "triggerfish.fullname" . }}-valkey:6379
 {{- end -}}
 
-{{/* The settings of connections: (dict "root" $ "connections" MOUNTED CONNECTIONS). */}}
+{{/* Those of the named connections whose Secret holds a connection string ("of" "secretName") or only a password ("of"
+"passwordSecret"), as a JSON list: (dict "root" $ "names" NAMES "of" FIELD). */}}
+{{- define "triggerfish.connection.filter" -}}
+{{- $found := list -}}
+{{- range $name := .names -}}
+{{- if index $.root.Values.connections $name $.of }}{{ $found = append $found $name }}{{ end -}}
+{{- end -}}
+{{- $found | toJson -}}
+{{- end -}}
+
+{{/* The settings of connections: (dict "root" $ "names" NAMES). */}}
 {{- define "triggerfish.connection.settings" -}}
-{{- if .connections }}
+{{- if include "triggerfish.connection.filter" (merge (dict "of" "secretName") .) | fromJsonArray }}
 connections_dir: /etc/triggerfish/connections
 {{- end }}
-{{- if and .root.Values.valkey.enabled .root.Values.valkey.connections }}
+{{- $addressed := include "triggerfish.connection.filter" (merge (dict "of" "passwordSecret") .) | fromJsonArray }}
+{{- $trial := and .root.Values.valkey.enabled .root.Values.valkey.connections }}
+{{- if or $addressed $trial }}
 connections:
+  {{- range $name := $addressed }}
+  {{ $name | quote }}:
+    connection_string: {{ index $.root.Values.connections $name "address" | quote }}
+    password_file: /etc/triggerfish/passwords/{{ $name }}
+  {{- end }}
+  {{- if $trial }}
   {{- range .root.Values.valkey.connections }}
   {{ . | quote }}: {{ include "triggerfish.valkey.address" $.root }}
+  {{- end }}
   {{- end }}
 {{- end }}
 {{- end -}}

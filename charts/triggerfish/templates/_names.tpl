@@ -13,6 +13,11 @@
 {{- include "triggerfish.fullname" . }}-scaler
 {{- end -}}
 
+{{/* The headless Service of all scaler pods. */}}
+{{- define "triggerfish.scaler.peers" -}}
+{{- include "triggerfish.scaler.name" . }}-peers
+{{- end -}}
+
 {{/* The scaler's gRPC address, for KEDA. */}}
 {{- define "triggerfish.scaler.address" -}}
 {{- if .Values.scaler.enabled -}}

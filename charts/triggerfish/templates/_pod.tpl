@@ -40,15 +40,17 @@ resources:
   {{- toYaml .pod.resources | nindent 2 }}
 {{- end -}}
 
-{{/* The volume mounts of a container: (dict "pod" VALUES "connections" NAMES). */}}
+{{/* The volume mounts of a container: (dict "root" $ "pod" VALUES "connections" NAMES). */}}
 {{- define "triggerfish.mounts" -}}
 - name: config
   mountPath: /etc/triggerfish/config
   readOnly: true
-{{- if .connections }}
-- name: connections
-  mountPath: /etc/triggerfish/connections
+{{- range $volume, $field := dict "connections" "secretName" "passwords" "passwordSecret" }}
+{{- if include "triggerfish.connection.filter" (dict "root" $.root "names" $.connections "of" $field) | fromJsonArray }}
+- name: {{ $volume }}
+  mountPath: /etc/triggerfish/{{ $volume }}
   readOnly: true
+{{- end }}
 {{- end }}
 - name: tmp
   mountPath: /tmp
@@ -62,17 +64,19 @@ resources:
 - name: config
   configMap:
     name: {{ .config | quote }}
-{{- if .connections }}
-- name: connections
+{{- range $volume, $field := dict "connections" "secretName" "passwords" "passwordSecret" }}
+{{- with include "triggerfish.connection.filter" (dict "root" $.root "names" $.connections "of" $field) | fromJsonArray }}
+- name: {{ $volume }}
   projected:
     sources:
-      {{- range $name := .connections }}
+      {{- range $name := . }}
       {{- $connection := index $.root.Values.connections $name }}
       - secret:
-          name: {{ $connection.secretName | quote }}
+          name: {{ index $connection $field | quote }}
           items:
-            - {key: {{ default "connection" $connection.key | quote }}, path: {{ $name | quote }}}
+            - {key: {{ default (ternary "connection" "password" (eq $field "secretName")) $connection.key | quote }}, path: {{ $name | quote }}}
       {{- end }}
+{{- end }}
 {{- end }}
 - name: tmp
   emptyDir: {}

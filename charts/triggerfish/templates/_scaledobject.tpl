@@ -6,10 +6,9 @@ apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
   {{- include "triggerfish.app.metadata" . | nindent 2 }}
-  {{- with $scaling.annotations }}
   annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- /* Argo CD applies it once the scaler is ready. */}}
+    {{- merge (dict) $scaling.annotations (dict "argocd.argoproj.io/sync-wave" "1") | toYaml | nindent 4 }}
 spec:
   scaleTargetRef:
     name: {{ .name | quote }}
@@ -21,12 +20,10 @@ spec:
   fallback:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $scaling.behavior }}
   advanced:
     horizontalPodAutoscalerConfig:
       behavior:
-        {{- toYaml . | nindent 8 }}
-  {{- end }}
+        {{- include "triggerfish.behavior" . | nindent 8 }}
   triggers:
     {{- range $function, $trigger := .app.triggers }}
     - type: external-push

@@ -1,7 +1,8 @@
 {{/* The scaler's settings. */}}
 {{- define "triggerfish.scaler.config" -}}
-{{- include "triggerfish.connection.settings" (dict "root" . "connections" .Values.connections) | trim }}
+{{- include "triggerfish.connection.settings" (dict "root" . "names" (keys (default dict .Values.connections) | sortAlpha)) | trim }}
 {{- $scaler := dict "grpc_port" 6000 "http_port" 8080 "grace_period_seconds" .Values.scaler.gracePeriodSeconds }}
+{{- $scaler = set $scaler "peers" (printf "%s.%s.svc:8080" (include "triggerfish.scaler.peers" .) (include "triggerfish.namespace" .)) }}
 {{- if .Values.tls.enabled }}
 {{- $files := dict "certificate_file" "/etc/triggerfish/tls/tls.crt" "key_file" "/etc/triggerfish/tls/tls.key" }}
 {{- if .Values.tls.mutual }}

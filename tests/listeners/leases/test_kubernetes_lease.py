@@ -184,6 +184,14 @@ async def test_a_denied_verb_is_reported(api: LeaseApi, contender: Contender, ve
         assert part in str(raised.value)
 
 
+async def test_a_token_that_is_not_accepted(api: LeaseApi, contender: Contender) -> None:
+    """A rejected token is an error about the token, not about a Role."""
+    api.status = 401
+    with pytest.raises(AccessDeniedError, match=r"401.*expired.*service account.*host.pubsub_lease=redis") as raised:
+        await contender("first").acquire()
+    assert "Role" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [

@@ -13,7 +13,7 @@ from kubernetes.aio.config import incluster_config
 from listeners.errors import ConfigurationError, MissingExtraError
 from listeners.leases import kubernetes_lease
 from listeners.leases.kubernetes_lease import cluster_api, lease_name, open_kubernetes_lease, wants_kubernetes
-from tests.listeners.leases.holders import recording_app, subscribed
+from tests.listeners.leases.holders import recording_app, sample, subscribed
 from tests.support.kubernetes_api import LeaseApi, client_of
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
@@ -70,6 +70,28 @@ async def test_a_host_without_permission(api: LeaseApi, client: redis.asyncio.Re
         await subscribed(client, 0)
         api.denied.clear()
         await subscribed(client, 1)
+
+
+@pytest.mark.usefixtures("in_cluster")
+@pytest.mark.releases("valkey-9.1")
+@pytest.mark.parametrize("status", [401, 403, 503])
+async def test_a_holder_that_cannot_renew(
+    api: LeaseApi, client: redis.asyncio.Redis, run_host: RunHost, status: int
+) -> None:
+    """It unsubscribes when its lease ends, counts no message that the next holder gets, and subscribes again later."""
+    app, got = recording_app("news")
+    async with run_host(app, pubsub_lease="kubernetes", pubsub_lease_seconds=2) as host:
+        await subscribed(client, 1)
+        api.status = status
+        await eventually(lambda: sample(host, "lease_held") == 0)
+        for _ in range(50):
+            await client.publish("news", "for the next holder")
+        await subscribed(client, 0)
+        api.status = None
+        await subscribed(client, 1)
+        await client.publish("news", "again")
+        await eventually(lambda: [message.message for message in got] == ["again"])
+        assert sample(host, "messages_dropped_total") == 0
 
 
 @pytest.mark.parametrize(

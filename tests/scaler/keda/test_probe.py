@@ -10,7 +10,7 @@ import pytest
 
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc, probe
-from scaler.keda.probe import CallReport
+from scaler.keda.call_report import MAX_CHARACTERS, CallReport
 from scaler.triggers.scaled_objects import RequestedTrigger
 from tests.triggerfish.cli.test_probe import CALLS
 
@@ -124,7 +124,7 @@ async def test_a_long_answer() -> None:
         scaler.spec.metricSpecs[0].metricName = "m" * characters
         seen = (await probed(scaler))["GetMetricSpec"].seen.removesuffix(", target size 2")
         assert seen.endswith(end)
-        assert len(seen) == min(characters, probe.MAX_CHARACTERS)
+        assert len(seen) == min(characters, MAX_CHARACTERS)
 
 
 async def test_a_scaler_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

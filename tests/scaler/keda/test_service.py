@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.servers.catalogue import RELEASES
 from tests.support.running_scaler import RunningScaler, failure, running_scaler
+from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
 ONE = ("valkey-9.1",)
@@ -121,26 +122,57 @@ async def test_unknown_metric_name(scaler: RunningScaler) -> None:
         await scaler.keda.value(LIST, "s0-redis-orders")
 
 
-@pytest.mark.releases(*ONE)
-@pytest.mark.parametrize("method", ["spec", "target", "active"])
-async def test_bad_metadata(scaler: RunningScaler, method: str) -> None:
-    """Bad metadata is INVALID_ARGUMENT in every call, with the field, the value and the fix."""
-    call = getattr(scaler.keda, method)
-    with failure(StatusCode.INVALID_ARGUMENT, "messagesPerWorker", "'0'", "greater than or equal to 1"):
-        await call({**LIST, "messagesPerWorker": "0"})
-    with failure(StatusCode.INVALID_ARGUMENT, "queue", "no such option", "keys"):
-        await call({**LIST, "queue": "orders"})
-    with failure(StatusCode.INVALID_ARGUMENT, "type", "RedisListTrigger, RedisStreamTrigger"):
-        await call({"keys": "orders"})
+BAD_METADATA = {
+    "value": ({**LIST, "messagesPerWorker": "0"}, ("messagesPerWorker", "'0'", "greater than or equal to 1")),
+    "misspelt": ({**LIST, "messagesPerWorkr": "5"}, ("messagesPerWorkr", "no such option", "messagesPerWorker")),
+    "no type": ({"keys": "orders"}, ("type", "RedisListTrigger, RedisStreamTrigger")),
+    "too long": ({**LIST, "app": "x" * 30_000}, ("app", "20000 characters")),
+}
 
 
 @pytest.mark.releases(*ONE)
-async def test_bad_metadata_of_a_stream(scaler: RunningScaler) -> None:
-    """A stream that is opened with bad metadata ends at once with INVALID_ARGUMENT."""
-    async with scaler.keda.activity({**LIST, "messagesPerWorker": "0"}) as stream:
-        assert await stream.code() == StatusCode.INVALID_ARGUMENT
-    async with scaler.keda.specs({"keys": "orders"}) as stream:
-        assert await stream.code() == StatusCode.INVALID_ARGUMENT
+@pytest.mark.parametrize("mistake", BAD_METADATA)
+async def test_bad_metadata(scaler: RunningScaler, mistake: str) -> None:
+    """Bad metadata has a spec, so that KEDA requests a value. Values are INVALID_ARGUMENT, with the field, the value
+    and the fix, which KEDA shows as an event of the ScaledObject.
+    """
+    metadata, words = BAD_METADATA[mistake]
+    spec = await scaler.keda.spec(metadata)
+    assert spec.metricName.startswith("triggerfish-invalid-")
+    assert (spec.targetSize, spec.targetSizeFloat) == (1, 1.0)
+    assert spec == await scaler.keda.spec(metadata)
+    with failure(StatusCode.INVALID_ARGUMENT, *words):
+        await scaler.keda.value(metadata, spec.metricName)
+    with failure(StatusCode.INVALID_ARGUMENT, *words):
+        await scaler.keda.active(metadata)
+
+
+@pytest.mark.releases(*ONE)
+async def test_the_spec_of_bad_metadata_hides_variables(scaler: RunningScaler) -> None:
+    """The name does not depend on values from environment variables, which may be secrets and may change."""
+    names = {
+        (await scaler.keda.spec({**LIST, "passwordFromEnv": secret, "keys": keys})).metricName
+        for secret, keys in (("hunter2", "orders"), ("hunter3", "orders"), ("hunter2", "returns"))
+    }
+    assert len(names) == 2
+
+
+@pytest.mark.releases(*ONE)
+async def test_bad_metadata_of_a_stream(server: Server) -> None:
+    """Streams with bad metadata stay open without a `true`, and end with OK: after an error KEDA doubles its delay."""
+    metadata, _ = BAD_METADATA["misspelt"]
+    async with (
+        running_scaler(server) as scaler,
+        scaler.keda.activity(metadata) as activity,
+        scaler.keda.specs(metadata) as specs,
+    ):
+        await eventually(lambda: specs.received)
+        await activity.call.initial_metadata()
+        assert specs.received[0].metricSpecs[0] == await scaler.keda.spec(metadata)
+        assert (activity.call.done(), specs.call.done()) == (False, False)
+        scaler.server.stop()
+        assert (await activity.code(), await specs.code()) == (StatusCode.OK, StatusCode.OK)
+        assert activity.received == []
 
 
 @pytest.mark.releases(*ONE)
@@ -165,13 +197,16 @@ async def test_connection_strings_are_refused(scaler: RunningScaler, server: Ser
 
 
 @pytest.mark.releases(*ONE)
-async def test_connection_strings_are_refused_in_streams(
-    scaler: RunningScaler, server: Server, client: redis.asyncio.Redis
-) -> None:
-    """A stream with a connection string in its metadata ends with PERMISSION_DENIED, as calls do."""
+async def test_connection_strings_are_refused_in_streams(server: Server, client: redis.asyncio.Redis) -> None:
+    """A stream with a connection string in its metadata stays open without a `true`, and ends with OK."""
     await client.rpush("orders", "x")
-    async with scaler.keda.activity({**LIST, "connectionString": server.address}) as stream:
-        assert await stream.code() == StatusCode.PERMISSION_DENIED
+    async with (
+        running_scaler(server) as scaler,
+        scaler.keda.activity({**LIST, "connectionString": server.address}) as stream,
+    ):
+        await stream.call.initial_metadata()
+        scaler.server.stop()
+        assert await stream.code() == StatusCode.OK
         assert stream.received == []
 
 

@@ -19,6 +19,7 @@ from scaler.evaluation.evaluator import Evaluator
 from scaler.measuring.samplers import Samplers
 from scaler.server import ScalerServer
 from scaler.triggers.metadata import read_metadata
+from scaler.web.peers import Peers
 from scaler.web.routes import http_app
 from tests.support.running_scaler import RunningScaler, failure, running_scaler, scaler_settings
 from tests.support.waiting import eventually
@@ -89,7 +90,9 @@ async def test_not_ready_before_it_serves() -> None:
     """Before KEDA's calls are served, /readyz is 503 and /livez is 200."""
     ready = False
     evaluator = Evaluator(Access(Connections()), Samplers(bound_seconds=1, on_measured=lambda seconds, error: None))
-    runner, port = await serve(http_app(evaluator, CollectorRegistry(), lambda: ready), "127.0.0.1", 0, field="port")
+    runner, port = await serve(
+        http_app(evaluator, Peers(None), CollectorRegistry(), lambda: ready), "127.0.0.1", 0, field="port"
+    )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             assert [(await session.get(path)).status for path in ("/livez", "/readyz")] == [200, 503]
@@ -108,8 +111,10 @@ async def test_names_of_metrics(scaler: RunningScaler, client: redis.asyncio.Red
     async with scaler.keda.activity(PUBSUB) as stream:
         await eventually(lambda: stream.received)
         samples = await scaler.samples()
+    assert {"process_resident_memory_bytes", "python_info"} <= set(samples)
+    own = {name for name in samples if name.startswith("triggerfish_")}
     # Dead letters are counted in the background, at any time.
-    assert set(samples) - {"triggerfish_trigger_dead_letters"} == NAMES
+    assert own - {"triggerfish_trigger_dead_letters"} == NAMES
     for name, series in samples.items():
         for labels in series:
             if name.startswith("triggerfish_trigger_"):
@@ -170,7 +175,7 @@ async def test_series_of_dropped_triggers_vanish(scaler: RunningScaler, monkeypa
     assert "triggerfish_trigger_backlog" in await scaler.samples()
     monkeypatch.setattr("scaler.evaluation.evaluator.FORGET_SECONDS", -1)
     assert not [name for name in await scaler.samples() if name.startswith("triggerfish_trigger_")]
-    assert await get_json(scaler, "/api/v1/triggers") == (200, {"triggers": []})
+    assert await get_json(scaler, "/api/v1/triggers") == (200, {"triggers": [], "problems": []})
 
 
 async def test_declared_triggers(server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ async def test_an_unknown_target(scaler: RunningScaler) -> None:
         await scaler.keda.target({**LIST, "connection": "queue"}, name="till")
     explained = await triggerfish("explain", "--scaler", url_of(scaler))
     assert explained.code == 1
-    assert explained.errors.startswith("shop/till: invalid connection 'queue'")
+    assert explained.errors.startswith("shop/till/handle: invalid connection 'queue'")
     assert "configuration ? ? ? ? ? 10 held" in rows(explained.output)[1]
 
 

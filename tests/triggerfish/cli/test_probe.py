@@ -108,8 +108,8 @@ async def test_failed_calls(scaler: RunningScaler) -> None:
     assert "2 calls failed" in unknown.output
     misspelt = await triggerfish("probe", address_of(scaler), "-m", "type=RedisListTriger", "-m", "keys=orders")
     assert misspelt.code == 1
-    assert misspelt.statuses["GetMetricSpec"] == "INVALID_ARGUMENT"
-    assert misspelt.statuses["GetMetrics"] == "-"
+    assert misspelt.statuses["GetMetricSpec"] == "OK"
+    assert misspelt.statuses["GetMetrics"] == misspelt.statuses["IsActive"] == "INVALID_ARGUMENT"
     assert "'RedisListTriger'" in misspelt.output
 
 
@@ -144,6 +144,7 @@ async def test_an_unreachable_scaler() -> None:
         (["localhost:6000", *LIST, "--ca-file", "missing.pem"], ["--ca-file", "'missing.pem'", "No such file"]),
         (["localhost:6000", *LIST, "--certificate-file", "a.pem"], ["--key-file", "both"]),
         (["localhost:6000", *LIST, "--key-file", "a.pem"], ["--certificate-file", "both"]),
+        (["localhost:6000", *LIST, "--service-account", "missing"], ["--service-account", "--file"]),
     ],
 )
 async def test_mistakes(arguments: list[str], words: list[str]) -> None:
