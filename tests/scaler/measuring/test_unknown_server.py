@@ -1,8 +1,13 @@
-"""A server that does not report its version, because it denies INFO."""
+"""A server that does not report its version: it denies INFO, or has no such command (fakeredis)."""
+
+import threading
+from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
+from fakeredis import TcpFakeServer
 
+from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
@@ -34,3 +39,24 @@ async def test_it_is_treated_as_the_oldest_version(server: Server, client: redis
         await client.execute_command("ACL", "DELUSER", "limited")
     assert isinstance(found, Backlog)
     assert found.keys[0].lag == Lag(5, "counted")
+
+
+@pytest.fixture
+async def without_info() -> AsyncIterator[Client]:
+    """A client of a server that has no INFO."""
+    server = TcpFakeServer(("127.0.0.1", 0))
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    client = Client(ConnectionSpec("127.0.0.1", server.server_address[1]), "test")
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+async def test_a_server_without_info(without_info: Client) -> None:
+    """A server that does not know INFO is treated as the oldest version too."""
+    assert await without_info.server() == ServerInfo()
