@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -236,7 +237,8 @@ def _check_variables() -> None:
 
 def _has_parts(annotation: object) -> bool:
     """Return whether a setting is a section, or named settings, of which a variable may set one."""
-    return get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return any(get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)) for kind in kinds)
 
 
 def _of_a_service(variable: str, value: str) -> bool:

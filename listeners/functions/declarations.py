@@ -13,6 +13,8 @@ from listeners.text import did_you_mean
 
 __all__ = ["field_name", "folded", "parse_declaration", "parse_trigger"]
 
+#: For how many unknown names a known one is suggested; a comparison with all of them takes a millisecond.
+MAX_HINTS = 20
 _CLASSES: tuple[type[Trigger], ...] = (PubSubTrigger, ListTrigger, StreamTrigger)
 _TYPES: dict[str, type[Trigger]] = {cls.type_name.lower(): cls for cls in _CLASSES} | {
     "redisliststrigger": ListTrigger,
@@ -139,7 +141,7 @@ def _unknown_names(
     """Yield an error for each name, without its value, as an unknown option may be a misspelt password."""
     known = [*map(spell, cls.model_fields), *siblings]
     listed = False
-    for spelling in spellings:
+    for number, spelling in enumerate(spellings):
         ours = _OTHER_NAMES.get(folded(spelling).removesuffix("fromenv"), "")
         name = spell(ours) if ours in cls.model_fields else ours
         reason = f"A {cls.type_name} has no such option."
@@ -147,6 +149,8 @@ def _unknown_names(
             fix = f"Did you mean {name}? {_NOTES.get(ours, reason).format(name=name)}"
         elif folded(spelling) in _SUPERFLUOUS:
             fix = f"{reason} Remove it: nothing depends on it here."
+        elif number >= MAX_HINTS:
+            fix = reason
         elif listed:
             fix = f"{did_you_mean(spelling, known)}{reason}"
         else:

@@ -25,7 +25,7 @@ __all__ = ["Evaluation", "Evaluator", "TrackedTrigger"]
 MAX_TRACKED = 10_000
 FORGET_SECONDS = 600.0
 #: The maximum size of all tracked triggers, and what one of them and each of its keys take besides their texts.
-MAX_TRACKED_BYTES = 40 * 1024 * 1024
+MAX_TRACKED_BYTES = 48 * 1024 * 1024
 TRACKED_BYTES, KEY_BYTES = 3_500, 300
 #: How many copies of a trigger's texts there are: its own, and that of its last backlog.
 COPIES = 2

@@ -92,6 +92,7 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
     KEDA's own keys and those in `ignored` are skipped. Raises ConfigurationError for all mistakes,
     with the key, the value and the fix.
     """
+    _check_size(metadata)
     given, written, problems = _given(metadata, KEDA_KEYS | {key.lower() for key in ignored})
     by_folded = {key.lower(): key for key in given}
     type_name = _take(given, by_folded, "type")
@@ -109,7 +110,6 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
         raise ConfigurationError.combined(
             [_as_written(one, written) for one in (*problems, error, *error.others)]
         ) from None
-    problems += _too_large(metadata)
     if problems:
         raise ConfigurationError.combined(problems)
     resolved = {key.removesuffix("FromEnv").lower() for key in metadata if key.endswith("FromEnv")}
@@ -131,13 +131,14 @@ def _as_written(error: ConfigurationError, written: Mapping[str, str]) -> Config
     return ConfigurationError(written.get(error.field, error.field), error.value, error.fix)
 
 
-def _too_large(metadata: Mapping[str, str]) -> list[ConfigurationError]:
+def _check_size(metadata: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for metadata that is too large to look for further mistakes in it."""
     size = sum(len(key) + len(value) for key, value in metadata.items())
     if size <= MAX_METADATA_CHARACTERS:
-        return []
+        return
     longest = max(metadata, key=lambda key: len(metadata[key]))
     fix = f"Shorten it. Metadata may have {MAX_METADATA_CHARACTERS} characters in total, and this has {size}."
-    return [ConfigurationError(longest, None, fix)]
+    raise ConfigurationError(longest, None, fix)
 
 
 def check_names(namespace: str, name: str) -> None:

@@ -67,8 +67,9 @@ def triggers_in(
     for scaled_object in scaled_objects:
         header = _mapping(scaled_object.get("metadata"), "metadata")
         names = (str(header.get("namespace") or namespace), str(header.get("name") or ""))
+        triggers = list(_triggers(scaled_object))
         hpa = _hpa_name(scaled_object)
-        for where, trigger in _triggers(scaled_object):
+        for where, trigger in triggers:
             found = _trigger(trigger, names, address, more, where)
             yield replace(found, hpa=hpa) if isinstance(found, RequestedTrigger) else found
 

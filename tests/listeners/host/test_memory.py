@@ -235,5 +235,5 @@ async def test_an_entry_that_needs_more_memory_than_there_is(
     errors = capfd.readouterr().err
     assert "'nodes' came back without an outcome; it is called alone" in errors
     assert "Timeout (" in errors
-    assert "binding.py" in errors
+    assert "listeners/functions" in errors
     assert "in convert" in errors

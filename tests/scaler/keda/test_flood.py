@@ -140,7 +140,7 @@ async def test_ten_thousand_bogus_scaledobjects(process: Process, client: redis.
     await flood(process, range(500, SCALED_OBJECTS))
     pages = [await process.get(path) for path in ("/metrics", "/api/v1/triggers", "/")]
     assert process.resident_bytes - before < MAX_GROWTH_BYTES, (before, process.resident_bytes)
-    assert max_series(pages[0]) == MAX_TRACKED
+    assert 1_000 < max_series(pages[0]) <= MAX_TRACKED  # triggers with long names are bounded in bytes too
     assert len(pages[2]) < MEGABYTE
     assert await process.keda.target(LIST) == 1
 

@@ -19,7 +19,7 @@ keys = st.lists(texts.filter(lambda text: text.split() == [text]), min_size=1, m
 names = st.none() | st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=10).filter(
     lambda name: not name.startswith(".")
 )
-workers = st.integers(1, 2**31 - 1)
+workers = st.integers(1, 10**9)
 triggers = st.one_of(
     st.builds(ListTrigger, keys=keys, connection=names, messages_per_worker=workers),
     st.builds(StreamTrigger, keys=keys, connection=names, consumer_group=texts),

@@ -29,7 +29,7 @@ def test_several_documents_and_lists(tmp_path: Path) -> None:
     shop = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}")
     text = f"kind: Deployment\n---\n{shop}\n---\n{{kind: List, items: [{shop}, {{kind: Secret}}]}}\n---\n"
     metadata = {"scalerAddress": "scaler:6000", "type": "RedisListTrigger", "keys": "a"}
-    assert read(tmp_path, text) == [RequestedTrigger("default", "shop", metadata)] * 2
+    assert read(tmp_path, text) == [RequestedTrigger("default", "shop", metadata, hpa="keda-hpa-shop")] * 2
 
 
 def test_values_that_keda_would_resolve(tmp_path: Path) -> None:
