@@ -150,7 +150,6 @@ def test_an_invalid_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TRIGGERFISH_SCALER_GRPC_PORT", "TRIGGERFISH_SCALER__GRPC_PORT"),
         ("TRIGGERFISH_SCALAR__GRPC_PORT", "TRIGGERFISH_SCALER__GRPC_PORT"),
         ("triggerfish_conection", "TRIGGERFISH_CONNECTION"),
-        ("TRIGGERFISH_CONNECTION__HOST", "TRIGGERFISH_CONNECTIONS"),
         ("TRIGGERFISH_LOG__LEVEL", "TRIGGERFISH_LOG"),
         ("TRIGGERFISH_CONNECTIONS_DIR__X", "TRIGGERFISH_CONNECTIONS_DIR"),
         ("triggerfish_log", "TRIGGERFISH_LOG"),
