@@ -23,7 +23,7 @@ ROWS = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)  # a minute on a quiet machine
 def test_the_benchmark_fills_every_table(tmp_path: Path) -> None:
     """Each table has all its rows, no measurement is missing, and commands are counted exactly."""
     sizes = ",".join(map(str, SIZES))
@@ -38,7 +38,7 @@ def test_the_benchmark_fills_every_table(tmp_path: Path) -> None:
         "--folder",
         str(tmp_path),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=140, check=False, cwd=ROOT)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=ROOT)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     check_results(json.loads((tmp_path / "scaler.json").read_text()))
     page = (tmp_path / "scaler.md").read_text()
