@@ -6,8 +6,9 @@ __all__ = ["Appetite"]
 GROWTH = 1 + 1 / 16
 #: How much the latest answer changes the expected size of an entry.
 WEIGHT = 0.25
-#: The expected size of the first entries.
-FIRST_BYTES = 1024 * 1024
+#: The expected size of the first entries. Small enough to take a whole batch at first: parts of a batch that are taken
+#: one after the other would be settled one after the other, too, in twice as many steps.
+FIRST_BYTES = 256 * 1024
 
 
 class Appetite:

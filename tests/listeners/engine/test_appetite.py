@@ -54,9 +54,9 @@ def test_sizes_are_forgotten_when_entries_become_small() -> None:
     assert appetite.count(100, 7 * MEGABYTE) == 100
 
 
-def test_the_first_entries_are_expected_to_be_large() -> None:
-    """Before the first answer, no more are asked for than fit if each has a megabyte."""
+def test_the_first_entries_may_be_large() -> None:
+    """Before the first answer, no more are asked for than fit if each has a quarter of a megabyte."""
     appetite = Appetite(100)
-    assert appetite.count(100, 7 * 1024 * 1024) == 7
+    assert appetite.count(100, 7 * 1024 * 1024) == 28
     appetite.answered(1, 1)
     assert appetite.count(100, 7 * 1024 * 1024) == 100
