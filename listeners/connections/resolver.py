@@ -7,7 +7,7 @@ from functools import partial
 
 from listeners.runtime.threads import on_own_thread
 
-__all__ = ["Resolver"]
+__all__ = ["Resolver", "is_address"]
 
 #: Lookups of one connection that may be pending concurrently, each of another name.
 MAX_LOOKUPS = 4
@@ -27,7 +27,7 @@ class Resolver:
 
     async def addresses(self, host: str) -> list[str]:
         """Return the addresses of a host; an address is its own. Raises OSError. The caller bounds the wait."""
-        if _is_address(host):
+        if is_address(host):
             return [host]
         lookup = self._lookups.get(host)
         if lookup is None:
@@ -57,7 +57,8 @@ async def _look_up(host: str) -> list[str]:
     return addresses[:MAX_ADDRESSES]
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,6 +1,5 @@
 """Parse connection strings: the StackExchange.Redis form and URLs."""
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -8,6 +7,7 @@ from pydantic import SecretStr
 
 from listeners.connections.azure import PLAIN_PORT, azure_tls_port, is_azure
 from listeners.connections.options import HONOURED, TUNING, check_options, is_true
+from listeners.connections.resolver import is_address
 from listeners.connections.spec import DEFAULT_PORT, ConnectionSpec, Endpoint
 from listeners.errors import ConnectionStringError
 
@@ -100,7 +100,7 @@ def _check_ports(endpoints: list[tuple[str, int | None]]) -> None:
     It may lack its `password=`, or be all that a Secret holds. Errors and pages show hosts.
     """
     for host, port in endpoints:
-        if port is None and not (_is_address(host) or host.lower() == "localhost" or is_azure(host)):
+        if port is None and not (is_address(host) or host.lower() == "localhost" or is_azure(host)):
             raise ConnectionStringError(
                 "It has an endpoint without a port, which is not shown, because it may be a password. Write host:port, "
                 "such as cache:6379, and a password as host:port,password=... instead."
@@ -204,7 +204,7 @@ def parse_host(host: str) -> str:
     Raises ConnectionStringError, which does not show it.
     """
     if ":" in host:
-        if not _is_address(host):
+        if not is_address(host):
             raise ConnectionStringError("Its host is not an IPv6 address. Use [::1]:6379.")
     elif not _is_name(host):
         raise ConnectionStringError("Its host is not a host name. Use host:port or redis://user:password@host:port.")
@@ -218,14 +218,6 @@ def _is_name(host: str) -> bool:
     except UnicodeError:
         return False
     return re.fullmatch(r"[\w.-]+", host) is not None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _number(name: str, value: str, min_value: int, max_value: int) -> int:

@@ -1,4 +1,4 @@
-"""What the functions under test do with each payload, which the seed alone decides."""
+"""What the functions under test do with each payload. Only the run's random seed determines it."""
 
 import zlib
 from enum import StrEnum
