@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 PREFIX = "triggerfish"
+OWN_NAME_START = f"{PREFIX}:{{"
 CONSUMER_PREFIX = "triggerfish-"
 WAITING_SUFFIX = ":waiting"
 ALONE_SUFFIX = ":alone"
@@ -156,7 +157,7 @@ def is_keyspace_channel(channel: str) -> bool:
 
 def is_own_name(name: str) -> bool:
     """Return whether a key or channel is one of Triggerfish's, which all begin in the same way."""
-    return name.startswith(f"{PREFIX}:{{")
+    return name.startswith(OWN_NAME_START)
 
 
 def is_own_message(channel: str, payload: bytes) -> bool:
@@ -166,7 +167,9 @@ def is_own_message(channel: str, payload: bytes) -> bool:
     """
     if channel.startswith("__keyevent@"):
         return is_own_name(decode(payload))
-    return is_own_name(channel.partition("__:")[2] if is_keyspace_channel(channel) else channel)
+    if channel.startswith("__keyspace@"):
+        return is_own_name(channel.partition("__:")[2])
+    return is_own_name(channel)
 
 
 def key_slot(key: str) -> int:

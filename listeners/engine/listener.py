@@ -15,7 +15,7 @@ from listeners.engine.lease_keeper import LeaseKeeper
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.resilient_loop import ResilientLoop
 from listeners.engine.settler import Settler
-from listeners.engine.source import LeasedSource, QueuedSource, Source
+from listeners.engine.source import LeasedSource, Source
 from listeners.engine.suspects import Isolation, SuspectCaller
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.app import Function
@@ -32,8 +32,8 @@ log = steady_logger("triggerfish.host")
 #: How many abandoned calls of a pub/sub function may run before it pauses. One that handles one message at a time must
 #: not stop at the first.
 PUBSUB_ABANDONED = 10
-#: How long calls with queued entries follow one another before others get a turn on the event loop.
-TURN_SECONDS = 0.005
+#: How many pub/sub messages are taken at once. They are in this process already, so it withholds none from another.
+MESSAGES_PER_TAKE = 100
 #: How long a read in progress may continue after a drain begins; it may have taken entries.
 LAST_TAKE_SECONDS = 2.0
 #: How often a function that is blocked by calls that do not end releases what it holds.
@@ -74,11 +74,11 @@ class Listener:
         self._metrics = metrics
         self._isolation = isolation
         self._is_leased = isinstance(source, LeasedSource)
-        self._queued_source = source if isinstance(source, QueuedSource) else None
-        capacity = trigger.concurrency if isinstance(trigger, PubSubTrigger) else trigger.batch_size
-        self._concurrency = capacity if function.binding.is_async else min(capacity, MAX_THREADS)
-        if not function.binding.batch:
-            capacity = self._concurrency
+        calls = trigger.concurrency if isinstance(trigger, PubSubTrigger) else trigger.batch_size
+        self._concurrency = calls if function.binding.is_async else min(calls, MAX_THREADS)
+        capacity = calls if function.binding.batch else self._concurrency
+        if is_pubsub:
+            capacity = max(capacity, MESSAGES_PER_TAKE)
         self._appetite = Appetite(capacity)
         self._failures = FailureLog(function.name, trigger)
         self._in_progress = InProgress(
@@ -97,7 +97,8 @@ class Listener:
             max_model_bytes=settings.max_model_bytes,
             may_start=source.may_start,
             results=self._in_progress,
-            on_free=self._start_queued if self._queued_source is not None else self._start_waiting,
+            # An entry with a lease leaves room only once it is settled.
+            on_free=self._start_waiting if self._is_leased else self.resume,
             on_abandoned=self.resume,
         )
         #: The entries of calls that have no slot yet.
@@ -111,7 +112,6 @@ class Listener:
             on_settled=self._settled,
         )
         self._is_taking = False
-        self._turn_ends_at = 0.0
         self._finishing = False
         self._room = asyncio.Event()
         self._draining = asyncio.Event()
@@ -222,8 +222,7 @@ class Listener:
             else:
                 await self._room.wait()
         if not self._draining.is_set():
-            self._turn_ends_at = time.monotonic() + TURN_SECONDS
-            count = self._number_to_take()
+            count = self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
             self._is_taking = True
             try:
                 entries = await self._source.take(count, self._in_progress.free_bytes())
@@ -280,17 +279,6 @@ class Listener:
             executor.start(waiting.popleft())
         if not waiting:
             self._room.set()
-
-    def _start_queued(self) -> None:
-        """Start the next call with what is queued, in the same iteration of the event loop."""
-        may_take = not self._is_taking and not self._draining.is_set() and time.monotonic() < self._turn_ends_at
-        if self._queued_source is not None and may_take and (count := self._number_to_take()) > 0:
-            self._accept(self._queued_source.take_queued(count))
-        self.resume()
-
-    def _number_to_take(self) -> int:
-        """Return how many entries to ask for."""
-        return self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
 
     def _settled(self) -> None:
         if self._free_slots() > 0 or self._executor.blocked:  # when blocked, entries held for a retry must be released

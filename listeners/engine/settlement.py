@@ -1,7 +1,7 @@
 """What became of an entry: the outcome of its call, the failure, and what Redis refused to record."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from listeners.errors import SourceError
 from listeners.functions.entries import Entry
@@ -9,7 +9,7 @@ from listeners.functions.entries import Entry
 __all__ = ["Failure", "Outcome", "Refusal", "Settlement"]
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """The result of an entry's delivery."""
 
     SUCCEEDED = "succeeded"

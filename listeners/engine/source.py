@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.functions.entries import Entry
 
-__all__ = ["LeaseRenewal", "LeasedSource", "QueuedSource", "Source"]
+__all__ = ["LeaseRenewal", "LeasedSource", "Source"]
 
 
 class Source(Protocol):
@@ -66,15 +66,6 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Release everything held in Redis and disconnect. Never raises SourceError."""
-        ...
-
-
-@runtime_checkable
-class QueuedSource(Source, Protocol):
-    """A source that receives entries before they are taken."""
-
-    def take_queued(self, count: int) -> list[Entry]:
-        """Take up to `count` of the entries that this process has received already."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -15,6 +16,8 @@ log = steady_logger("triggerfish.host")
 #: How many workers a job wakes when it waits while other jobs are queued. With two, the number of workers doubles in
 #: each iteration of the event loop, and few are woken for nothing.
 WOKEN_PER_WAITING_JOB = 2
+#: How long jobs that never wait follow one another before others get a turn on the event loop.
+TURN_SECONDS = 0.005
 
 
 class PooledTask:
@@ -87,10 +90,14 @@ class TaskPool:
         self._woken -= 1
         try:
             while True:
+                turn_ends_at = time.monotonic() + TURN_SECONDS
                 while self._jobs:
                     await self._run_job(self._jobs.popleft(), task)
                     if _was_cancelled(task):
                         return
+                    if time.monotonic() >= turn_ends_at:
+                        await asyncio.sleep(0)
+                        turn_ends_at = time.monotonic() + TURN_SECONDS
                 if self._closed:
                     return
                 idle = loop.create_future()

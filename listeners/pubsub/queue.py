@@ -50,16 +50,29 @@ class MessageQueue:
         """Make wait() return now."""
         self._wake.set()
 
-    def take(self, count: int | None = None) -> list[Entry]:
-        """Remove and return the oldest messages: at most `count`, or all by default."""
-        number = len(self._entries) if count is None else min(count, len(self._entries))
-        taken = [self._entries.popleft() for _ in range(number)]
-        self._bytes -= sum(map(_size, taken))
+    def take(self, count: int, max_bytes: int) -> list[Entry]:
+        """Remove and return the oldest messages: at most `count` and `max_bytes`, or one that is larger."""
+        taken: list[Entry] = []
+        size = 0
+        while self._entries and len(taken) < count:
+            next_size = _size(self._entries[0])
+            if taken and size + next_size > max_bytes:
+                break
+            taken.append(self._entries.popleft())
+            size += next_size
+        self._bytes -= size
+        return taken
+
+    def take_all(self) -> list[Entry]:
+        """Remove and return all messages."""
+        taken = list(self._entries)
+        self._entries.clear()
+        self._bytes = 0
         return taken
 
     def drop(self, reason: DropReason) -> None:
         """Drop every message."""
-        self._drops.add(len(self.take()), reason)
+        self._drops.add(len(self.take_all()), reason)
 
 
 def _size(entry: Entry) -> int:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from listeners.engine.settlement import Outcome, Refusal, Settlement
-from listeners.engine.source import QueuedSource
+from listeners.engine.source import Source
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import PubSubTrigger
@@ -37,7 +37,7 @@ AFTER_LEASE_SECONDS = 0.001
 STOP_SECONDS = 1.5
 
 
-class PubSubSource(QueuedSource):
+class PubSubSource(Source):
     """Reads the channel or pattern of one trigger.
 
     `name` is the function's. Without a `lease` every instance subscribes. `handover` is not used on a cluster.
@@ -103,10 +103,7 @@ class PubSubSource(QueuedSource):
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         """Take messages from the queue if the lease is held. No call may start after the lease ends."""
         await self._queue.wait(MAX_WAIT_SECONDS)
-        return self.take_queued(count)
-
-    def take_queued(self, count: int) -> list[Entry]:
-        entries = self._queue.take(count)
+        entries = self._queue.take(count, max_bytes)
         if self._lease and not self._lease.held:
             self._drops.add(len(entries), DropReason.LEASE_ENDED)
             return []
@@ -139,7 +136,7 @@ class PubSubSource(QueuedSource):
         self._on_lease(False)
         if not self._states.owns_messages:
             self._queue.drop(DropReason.LEASE_ENDED)
-        return self._queue.take()
+        return self._queue.take_all()
 
     async def release(self, entries: Sequence[Entry]) -> None:
         """Count the messages as dropped. They are lost, as Redis cannot take them back."""

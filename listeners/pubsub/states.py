@@ -1,12 +1,12 @@
 """The states of an instance that reads a pub/sub trigger, and the transitions between them. No I/O."""
 
 import asyncio
-from enum import Enum
+from enum import StrEnum
 
 __all__ = ["State", "StateMachine"]
 
 
-class State(Enum):
+class State(StrEnum):
     """What an instance is doing. Without a lease it counts as the holder."""
 
     #: Stands by: it has no lease, and discards messages that are still in transit.

@@ -61,7 +61,6 @@ async def test_messages_are_taken_from_the_queue_in_bounds(
         return added
 
     monkeypatch.setattr(InProgress, "add", add_and_measure)
-    monkeypatch.setattr("listeners.engine.listener.TURN_SECONDS", 10.0)
     async with run_host(app) as host:
         await eventually(lambda: client.publish("c", MESSAGE))
         await eventually(lambda: begun == 1)

@@ -60,6 +60,19 @@ async def test_jobs_that_do_not_wait_share_a_task(pool: TaskPool) -> None:
     assert len({job.task for job in jobs}) == 1
 
 
+async def test_jobs_that_do_not_wait_leave_turns_to_others(pool: TaskPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a turn, whatever else is ready on the event loop runs before the next job."""
+    monkeypatch.setattr("listeners.engine.task_pool.TURN_SECONDS", 0.0)
+    order: list[str] = []
+
+    async def job() -> None:
+        order.append("job")
+        asyncio.get_running_loop().call_soon(order.append, "other")
+
+    await run(pool, job, job, job)
+    assert order == ["job", "other"] * 3
+
+
 async def test_waiting_jobs_run_concurrently(pool: TaskPool) -> None:
     """Each job starts although none of the previous ones has ended, and their tasks are reused."""
     started, gate = 0, asyncio.Event()

@@ -67,7 +67,7 @@ def queued(drops: list[int], *sizes: int) -> list[int]:
     queue = MessageQueue(Drops("on_message", drops.append), 1000)
     for size in sizes:
         queue.put(Entry("", payload=bytes(size)))
-    return [len(entry.payload or b"") for entry in queue.take()]
+    return [len(entry.payload or b"") for entry in queue.take_all()]
 
 
 async def test_the_bound_in_bytes() -> None:
@@ -92,10 +92,22 @@ async def test_room_after_messages_are_taken() -> None:
     for _ in range(3):
         queue.put(Entry("", payload=bytes(500)))
         queue.put(Entry("", payload=bytes(500)))
-        assert len(queue.take(1)) == 1
+        assert len(queue.take(1, 1000)) == 1
         queue.drop(DropReason.LEASE_ENDED)
     assert drops == [1, 1, 1]
     assert len(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "max_bytes", "sizes"), [(2, 1000, [100, 200]), (9, 350, [100, 200]), (9, 10, [100]), (0, 1000, [])]
+)
+async def test_a_take_is_bounded(count: int, max_bytes: int, sizes: list[int]) -> None:
+    """As many messages are taken as fit the bounds, or one that is larger; the others stay in order."""
+    queue = MessageQueue(Drops("on_message", lambda _: None), 1000)
+    for size in (100, 200, 300):
+        queue.put(Entry("", payload=bytes(size)))
+    assert [entry.size for entry in queue.take(count, max_bytes)] == sizes
+    assert [entry.size for entry in queue.take_all()] == [100, 200, 300][len(sizes) :]
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[int]:
