@@ -43,7 +43,8 @@ FAILED: Final = object()
 
 
 class Listener:
-    """Applies back-pressure: no more entries are in progress, from taking to settling, than calls may run.
+    """Applies back-pressure: no more entries are in progress, from taking to settling, than calls may run. Only pub/sub
+    messages, which no other instance could take, wait in progress for their calls.
 
     Entries go one way, and nothing else hands them on:
 
