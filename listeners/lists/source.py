@@ -227,6 +227,6 @@ class ListSource(LeasedSource):
     async def _peek(self, key: str) -> None:
         """Wait until the list has an element, and leave it there: BLMOVE from one end to the same end (Redis 6.2)."""
         end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-        await self._client.command(
+        await self._client.blocking_command(
             key, "BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS, doing=f"waiting for list {key!r}"
         )

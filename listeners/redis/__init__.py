@@ -6,10 +6,11 @@
 - `entry_id`: stream entry IDs
 - `error_translation`: from errors of redis-py and the network to SourceErrors
 - `keyspace`: the keyspace notifications that a server must publish
-- `pinned_connections`: connections pinned to busy callers
+- `pipeline`: one connection with many outstanding calls
 - `scripts`: Lua scripts
 - `sentinels`: finds the primary
 - `server_info`: what a server is, and which commands it has
+- `shared_connections`: the connections to a server that all callers share
 - `subscription`, `node_subscription`, `cluster_subscription`: pub/sub, at one server and at every primary of a cluster
 - `topology`: the nodes of a cluster and their slots
 

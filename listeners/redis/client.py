@@ -14,9 +14,9 @@ from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeo
 from listeners.keys import key_slot
 from listeners.redis.dialer import HandshakeError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
-from listeners.redis.pinned_connections import PinnedConnections
 from listeners.redis.scripts import Script, ScriptCall
 from listeners.redis.server_info import ServerInfo
+from listeners.redis.shared_connections import SharedConnections
 from listeners.redis.topology import Topology
 
 __all__ = ["Client", "CommandGroup"]
@@ -50,7 +50,7 @@ class Client:
     ) -> None:
         self._spec = spec
         self._topology = Topology(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
-        self._pinned = PinnedConnections(timeout_seconds)
+        self._shared = SharedConnections(timeout_seconds)
 
     @property
     def is_cluster(self) -> bool:
@@ -93,6 +93,14 @@ class Client:
             if asking:
                 return (await _pipeline(node, [("ASKING",), command]))[1]
             return (await self._round_trip(node, [command]))[0]
+
+        return await self._execute(key, run, doing)
+
+    async def blocking_command(self, key: str, *command: Any, doing: str) -> Any:
+        """Run one command that may block the connection, on one that nothing else uses meanwhile."""
+
+        async def run(node: Redis, asking: bool) -> Any:
+            return (await _pipeline(node, [*([("ASKING",)] if asking else []), command]))[-1]
 
         return await self._execute(key, run, doing)
 
@@ -187,11 +195,12 @@ class Client:
 
         `unresponsive`: the node that did not answer, if known.
         """
-        await self._pinned.release_all()
+        await self._shared.release_all()
         await self._topology.invalidate(unresponsive)
 
     async def aclose(self) -> None:
         """Disconnect."""
+        await self._shared.aclose()
         await self._topology.aclose()
 
     async def _execute(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
@@ -217,9 +226,7 @@ class Client:
 
     async def _round_trip(self, node: Redis, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands sent in one round trip. Raises the first error among them."""
-        if self._spec.service is None:
-            return _raise_first_error(await self._pinned.run(node.connection_pool, commands))
-        return await _pipeline(node, commands)  # only the pool moves connections to a new primary
+        return _raise_first_error(await self._shared.run(node.connection_pool, commands))
 
     async def _group_by_node(self, indexes: Iterable[int], keys: Sequence[str]) -> list[tuple[Redis, list[int]]]:
         by_node: dict[Redis, list[int]] = {}

@@ -26,7 +26,7 @@ from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.connections.tls import tls_context
 from listeners.runtime.files import FileWatch, file_stamp
 
-__all__ = ["Dialer", "HandshakeError"]
+__all__ = ["DialedConnection", "Dialer", "HandshakeError", "parse_error"]
 
 
 class HandshakeError(ResponseError):
@@ -43,6 +43,12 @@ PART_BYTES, ERROR_BYTES = 64, 512
 HEADER_BYTES = 6
 #: The header of an array of 100,000 elements or more, whose memory is taken before they arrive.
 HUGE_ARRAY = re.compile(rb"\*\d{6}")
+
+
+def parse_error(text: str) -> RedisError:
+    """Return the error of redis-py for an error reply."""
+    error: RedisError = _AsyncHiredisParser.parse_error(text)
+    return error
 
 
 class Dialer:
@@ -168,19 +174,27 @@ class _Parser(_AsyncHiredisParser):
         return reply
 
 
-class _DialedConnection(Connection):
+class DialedConnection(Connection):
     """A connection that its dialer configures: allowed addresses, TLS files and credentials."""
 
     def __init__(self, *, dialer: Dialer, **options: Any) -> None:
         self.dialer = dialer
         self._address: str | None = None
-        self._reconnect_at = math.inf
+        #: When it must be replaced (time.monotonic).
+        self.reconnect_at = math.inf
         super().__init__(parser_class=_Parser, **options)
+
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        """The transport of an open connection."""
+        if self._writer is None:
+            raise RedisConnectionError("the connection is closed")
+        return self._writer.transport
 
     async def connect(self) -> None:
         """Connect unless connected with current credentials. The pool calls this before it hands out a connection."""
         if self.is_connected:
-            if time.monotonic() < self._reconnect_at:
+            if time.monotonic() < self.reconnect_at:
                 return
             await self.disconnect()
         try:
@@ -225,7 +239,7 @@ class _DialedConnection(Connection):
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         if self.credential_provider is not None:
             await self.credential_provider.get_credentials_async()
-            self._reconnect_at = self.dialer.reconnect_at
+            self.reconnect_at = self.dialer.reconnect_at
         await super().on_connect_check_health(check_health)
 
     async def _connect(self) -> None:
@@ -252,15 +266,15 @@ class _DialedConnection(Connection):
         return arguments
 
 
-class _Plain(_DialedConnection):
+class _Plain(DialedConnection):
     pass
 
 
-class _Secure(_DialedConnection, SSLConnection):
+class _Secure(DialedConnection, SSLConnection):
     pass
 
 
-class _Primary(_DialedConnection):
+class _Primary(DialedConnection):
     """A connection that must lead to a primary. A Sentinel that lags behind the others may report the former one.
 
     Nothing else would reveal a replica: measuring works there, and subscribers receive the replicated messages.

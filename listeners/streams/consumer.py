@@ -77,7 +77,7 @@ class Consumer:
         """Read up to `count` new entries of each stream (XREADGROUP). Wait at most `block_ms` for the first."""
         sent_at = boot_seconds()
         command = self._read_command(keys, count, ("BLOCK", block_ms))
-        reply = await self._client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
+        reply = await self._client.blocking_command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
         return self._read_entries(reply, sent_at)
 
     async def settle_and_read(self, succeeded: Sequence[Entry], keys: Sequence[str], count: int) -> list[Entry]:

@@ -6,7 +6,7 @@ import hiredis
 import pytest
 
 from listeners.redis.client import Client
-from listeners.redis.pinned_connections import LARGE_BYTES, _packed
+from listeners.redis.shared_connections import LARGE_BYTES, _packed
 
 MEBIBYTE = 1024 * 1024
 
