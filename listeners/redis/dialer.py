@@ -112,13 +112,18 @@ class ReplyBudget:
 
     def __init__(self) -> None:
         self._bytes: WeakKeyDictionary[AbstractConnection, int] = WeakKeyDictionary()
+        #: The end of what each connection received last, as a header may arrive in two parts.
+        self._ends: WeakKeyDictionary[AbstractConnection, bytes] = WeakKeyDictionary()
 
     def begin(self, connection: AbstractConnection) -> None:
         """Forget the replies of a connection, because it is sending a command or has been closed."""
         self._bytes.pop(connection, None)
+        self._ends.pop(connection, None)
 
     def add(self, connection: AbstractConnection, received: bytes) -> None:
         """Count what a connection received. Raises an error of redis-py if it is too much."""
+        received = self._ends.get(connection, b"") + received
+        self._ends[connection] = received[-HEADER_BYTES:]
         if HUGE_ARRAY.search(received):
             raise RedisConnectionError("the reply has an array of 100,000 elements or more")
         parts = sum(map(received.count, (b"*", b"$", b":")))
@@ -131,13 +136,12 @@ class ReplyBudget:
 class _Parser(_AsyncHiredisParser):
     """Counts its reads, which shows whether a late reply is arriving, and keeps no buffer that a large reply needed."""
 
-    __slots__ = ("_budget", "_connection", "_last_bytes", "_read_at_last_reply", "reads")
+    __slots__ = ("_budget", "_connection", "_read_at_last_reply", "reads")
 
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)
         self.reads = 0
         self._read_at_last_reply = 0
-        self._last_bytes = b""
 
     def on_connect(self, connection: Any) -> None:
         """Begin with an empty buffer."""
@@ -154,12 +158,10 @@ class _Parser(_AsyncHiredisParser):
         if not received:
             raise RedisConnectionError("the server closed the connection")
         try:
-            # A header may arrive in two parts.
-            self._budget.add(self._connection, self._last_bytes + received)
+            self._budget.add(self._connection, received)
         except RedisConnectionError:
             self.on_connect(self._connection)  # frees what has arrived
             raise
-        self._last_bytes = received[-HEADER_BYTES:]
         self._reader.feed(received)  # type: ignore[attr-defined]
         return True
 

@@ -23,6 +23,8 @@ MAX_CALLS = 256
 MAX_REPLY_SECONDS = 60.0
 #: After a reply that came in more reads, the buffer is freed: hiredis keeps one as large as its largest reply.
 MAX_READS = 16
+#: How much of what has arrived is examined at once, before it is parsed, if the server is not trusted.
+BUDGETED_BYTES = 32 * 1024
 NOTHING = object()
 
 
@@ -125,13 +127,15 @@ class Pipeline(asyncio.Protocol):
         """Give replies to the calls that wait for them."""
         self._reads += 1
         try:
-            if self._budget is not None:
-                self._budget.add(self._connection, data)
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not NOTHING:
-                self._answer(reply)
-        except (RedisError, hiredis.HiredisError) as error:
-            self.abort(error if isinstance(error, RedisError) else InvalidResponse(str(error)))
+            if self._budget is None:
+                self._feed(data)
+            else:
+                for start in range(0, len(data), BUDGETED_BYTES):
+                    part = data[start : start + BUDGETED_BYTES]
+                    self._budget.add(self._connection, part)
+                    self._feed(part)
+        except RedisError as error:
+            self.abort(error)
             return
         if self._reads - self._reads_at_last_reply > MAX_READS and not self._reader.has_data():
             self._new_reader()
@@ -162,6 +166,11 @@ class Pipeline(asyncio.Protocol):
         if self._unsent and self._lost is None:
             unsent, self._unsent = self._unsent, []
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+
+    def _feed(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not NOTHING:
+            self._answer(reply)
 
     def _answer(self, reply: Any) -> None:
         if not self._calls:
