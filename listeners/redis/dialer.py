@@ -41,8 +41,8 @@ MAX_UNTRUSTED_BYTES = 1024 * 1024
 PART_BYTES, ERROR_BYTES = 64, 512
 #: The bytes before a part of a reply that are examined with it.
 HEADER_BYTES = 6
-#: The header of an array of 100,000 elements or more, whose memory is taken before they arrive.
-HUGE_ARRAY = re.compile(rb"\*\d{6}")
+#: The header of an array, set, map or push of 100,000 elements or more, whose memory is taken before they arrive.
+HUGE_ARRAY = re.compile(rb"[*~%>|]\d{6}")
 
 
 def parse_error(text: str) -> RedisError:
@@ -122,12 +122,13 @@ class ReplyBudget:
 
     def add(self, connection: AbstractConnection, received: bytes) -> None:
         """Count what a connection received. Raises an error of redis-py if it is too much."""
-        received = self._ends.get(connection, b"") + received
-        self._ends[connection] = received[-HEADER_BYTES:]
-        if HUGE_ARRAY.search(received):
+        end = self._ends.get(connection, b"")
+        self._ends[connection] = (end + received)[-HEADER_BYTES:]
+        if HUGE_ARRAY.search(end + received):
             raise RedisConnectionError("the reply has an array of 100,000 elements or more")
         parts = sum(map(received.count, (b"*", b"$", b":")))
-        size = len(received) + PART_BYTES * parts + ERROR_BYTES * received.count(b"\n-")
+        errors = (end[-1:] + received).count(b"\n-")
+        size = len(received) + PART_BYTES * parts + ERROR_BYTES * errors
         self._bytes[connection] = self._bytes.get(connection, 0) + size
         if sum(self._bytes.values()) > MAX_UNTRUSTED_BYTES:
             raise RedisConnectionError(f"the replies take more than {MAX_UNTRUSTED_BYTES} bytes of memory")

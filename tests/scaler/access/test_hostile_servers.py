@@ -22,6 +22,9 @@ FLOODS = {
     "a bulk of 2 GB": b"$2000000000\r\n" + 20 * MEGABYTE,
     "a line": b"+" + 20 * MEGABYTE,
     "a huge array": b"*2000000000\r\n",
+    "a huge set": b"~99999999\r\n",
+    "a huge map": b"%99999999\r\n",
+    "a huge push": b">99999999\r\n",
     "empty arrays": b"*90000\r\n" + b"*0\r\n" * 90_000,
     "errors": b"*90000\r\n" + b"-\r\n" * 90_000,
     "numbers": b"*90000\r\n" + b":1\r\n" * 90_000,
@@ -96,6 +99,20 @@ async def test_slots_that_no_cluster_has(address: str, odd: str) -> None:
             await client.server()
         assert not client.is_cluster
         await client.aclose()
+
+
+def test_a_huge_array_byte_by_byte() -> None:
+    """Its header is recognized however it arrives; replies within the bound are not, even byte by byte."""
+    budget = ReplyBudget()
+    connection = Dialer(ConnectionSpec()).connection_class()(dialer=Dialer(ConnectionSpec()))
+    for _ in range(MAX_UNTRUSTED_BYTES // 200):
+        budget.add(connection, b"$100\r\n")
+        for _ in range(10):
+            budget.add(connection, b"x")
+    for byte in b"*40000":
+        budget.add(connection, bytes([byte]))
+    with pytest.raises(RedisConnectionError, match="an array"):
+        budget.add(connection, b"0")
 
 
 def test_replies_count_until_the_next_command() -> None:
