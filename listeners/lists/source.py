@@ -1,6 +1,7 @@
 """Reads list triggers: serves the keys in rotation, and wakes as soon as one of them has an element."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Outcome, Refusal, Settlement
-from listeners.engine.source import LeasedSource, LeaseRenewal
+from listeners.engine.source import Description, LeasedSource, LeaseRenewal
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
@@ -77,13 +78,15 @@ class ListSource(LeasedSource):
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
         self._has_peek = server.supports(6, 2)
 
-    async def describe(self) -> str:
+    async def describe(self) -> Description:
         server = await self._client.server()
         delivery = self._delivery_with(server)
         ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.supports(7))) :]
-        warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
         can_peek = server.supports(6, 2) and not await self._refuses_peek()
-        return f"{server}, {delivery.describe()}, {'woken by BLMOVE' if can_peek else self._polled()}{warning}"
+        text = f"{server}, {delivery.describe()}, {'woken by BLMOVE' if can_peek else self._polled()}"
+        if not ignored:
+            return Description(text)
+        return Description(text, f"{server} has no LMPOP, so keys {' '.join(ignored)} are not read", logging.WARNING)
 
     async def maintain(self) -> None:
         """End leases that last too long because the server's clock has stepped back. take() ends all others."""
