@@ -44,7 +44,7 @@ def test_duplicate_labels_are_merged() -> None:
         assert (found["helm.sh/chart"], found["app.kubernetes.io/managed-by"]) == ("triggerfish-0.1.0", "Helm")
 
 
-@pytest.mark.parametrize("key", ["connections", "commonLabels"])
+@pytest.mark.parametrize("key", ["connection", "connections", "commonLabels"])
 def test_a_null_value_means_empty(key: str) -> None:
     """If everything under a key is commented out, Helm drops the key's default; the chart treats it as empty."""
     assert render({**chart_values("default"), key: None}).one("Deployment")

@@ -168,20 +168,6 @@ def test_the_scaler_declares_the_triggers_of_all_apps() -> None:
     assert settings["triggers"]["reports.write"]["app"] == "report-writer"
 
 
-def test_an_app_gets_only_the_connections_that_it_uses() -> None:
-    """The scaler mounts all connections; an app mounts those of its triggers."""
-    rendered = render_ci("mixed")
-
-    def files(name: str) -> set[str]:
-        volumes = rendered.one("Deployment", name)["spec"]["template"]["spec"]["volumes"]
-        [connections] = [volume["projected"]["sources"] for volume in volumes if "projected" in volume]
-        return {item["path"] for source in connections for item in source["secret"]["items"]}
-
-    assert (files(SCALER), files("shop"), files("reports"), files("audit")) == (
-        {"cache", "events"}, {"cache", "events"}, {"cache"}, {"events"}
-    )  # fmt: skip
-
-
 def test_a_pod_is_killed_only_after_its_grace_period() -> None:
     """terminationGracePeriodSeconds is the grace period, rounded up, plus 10 s."""
     rendered = render_ci("mixed")
@@ -379,24 +365,3 @@ def test_alerts_link_their_runbooks() -> None:
     for alert in alerts:
         assert alert["annotations"]["runbook_url"] == f"{url}#{alert['alert'].lower()}"
         assert "runbook" not in alert["annotations"]
-
-
-def test_a_secret_that_holds_only_a_password() -> None:
-    """The address is in the settings, and the password a mounted file, in the scaler and in the app."""
-    connection = {"address": "cache.example:6380,ssl=True,user=shop", "passwordSecret": "cache-password"}
-    values = {**chart_values("one-app"), "connections": {"cache": connection, "other": {"secretName": "other-redis"}}}
-    rendered = render(values)
-    for name, volumes in ((SCALER, {"connections", "passwords"}), ("shop", {"passwords"})):
-        settings = yaml.safe_load(rendered.one("ConfigMap", name)["data"]["config.yaml"])
-        assert settings["connections"] == {
-            "cache": {
-                "connection_string": connection["address"], "password_file": "/etc/triggerfish/passwords/cache"
-            }
-        }  # fmt: skip
-        pod = rendered.one("Deployment", name)["spec"]["template"]["spec"]
-        projected = {v["name"]: v["projected"]["sources"] for v in pod["volumes"] if "projected" in v}
-        assert (
-            projected.keys() == volumes == {m["name"] for m in pod["containers"][0]["volumeMounts"]} & projected.keys()
-        )
-        secret = {"name": "cache-password", "items": [{"key": "password", "path": "cache"}]}
-        assert projected["passwords"] == [{"secret": secret}]

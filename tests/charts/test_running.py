@@ -208,13 +208,14 @@ async def test_helm_test_waits_for_keda(
 async def test_a_secret_that_holds_only_a_password(
     server: Server, client: redis.asyncio.Redis, tmp_path: Path, plane: ControlPlane
 ) -> None:
-    """The scaler and `helm test` connect with the address in the values and the password in the Secret."""
+    """The scaler and `helm test` use the address in the values and the password in the Secret, for both connections."""
     await client.acl_setuser(
         "narrow", enabled=True, passwords=["+a,b c"], keys=["*"], channels=["*"], commands=["+@all"]
     )
     connection = {"address": f"{server.address},user=narrow", "passwordSecret": "cache-password"}
-    rendered = render({**values(server), "connections": {"cache": connection}})
-    secrets = {"main-redis": {"connection": server.address}, "cache-password": {"password": "a,b c\n"}}
+    main = {**connection, "passwordSecret": "main-password", "key": "secret"}
+    rendered = render({**values(server), "connection": main, "connections": {"cache": connection}})
+    secrets = {"main-password": {"secret": "a,b c\n"}, "cache-password": {"password": "a,b c\n"}}
     node = Node(rendered, secrets, tmp_path, CODE, plane=plane)
     plane.accept(rendered.one("ScaledObject", "shop"))
     try:
