@@ -56,7 +56,8 @@ def test_a_secret_that_holds_only_a_password() -> None:
         assert settings(rendered, name)["connections"] == {"cache": cache}
         assert "TRIGGERFISH_CONNECTION" not in variables(rendered, name)
     scaler, app = mounted(rendered, SCALER), mounted(rendered, "shop")
-    assert (scaler.keys(), scaler["passwords"]) == ({"connections", "passwords"}, [MAIN_PASSWORD, CACHE_PASSWORD])
+    assert set(scaler) == {"connections", "passwords"}
+    assert scaler["passwords"] == [MAIN_PASSWORD, CACHE_PASSWORD]
     assert app == {"passwords": [CACHE_PASSWORD]}
 
 

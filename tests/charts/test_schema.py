@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from listeners.errors import ConfigurationError
@@ -20,7 +21,7 @@ DEFINITIONS = SCHEMA["$defs"]
 TRIGGERS = (ListTrigger, StreamTrigger, PubSubTrigger)
 LOWER, UPPER = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
 #: The values that become settings of another name.
-PASSED = (
+PASSED: tuple[tuple[dict[str, Any], type[BaseModel], str], ...] = (
     (DEFINITIONS["app"]["properties"]["gracePeriodSeconds"], HostSettings, "grace_period_seconds"),
     (DEFINITIONS["scaler"]["properties"]["gracePeriodSeconds"], ScalerSettings, "grace_period_seconds"),
     (DEFINITIONS["scaling"]["properties"]["cooldownPeriod"], LocalSettings, "cooldown_seconds"),
