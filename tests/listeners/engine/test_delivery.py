@@ -1,4 +1,4 @@
-"""Delivery of entries whose function fails, and of unusual entries, on every server release."""
+"""Delivery of entries whose function fails, and of unusual entries."""
 
 import itertools
 import json
@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 import pytest
 import redis.asyncio
 
+from tests.servers.catalogue import RELEASES, REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
     KEY,
@@ -24,9 +25,10 @@ from tests.support.trigger_kinds import (
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage, Reject, Retry
 
-pytestmark = pytest.mark.usefixtures("quick_retries")
+pytestmark = [pytest.mark.usefixtures("quick_retries"), pytest.mark.releases(*REPRESENTATIVE)]
 
 
+@pytest.mark.releases(*RELEASES)
 @both_kinds
 async def test_failing_entry_is_retried_then_dead_lettered(
     client: redis.asyncio.Redis, run_host: RunHost, kind: Kind
