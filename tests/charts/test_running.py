@@ -11,7 +11,7 @@ import redis.asyncio
 from tests.charts.containers import Node
 from tests.charts.control_plane import ControlPlane, control_plane
 from tests.charts.rendering import chart_values, merged, render
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 

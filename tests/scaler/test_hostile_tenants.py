@@ -15,12 +15,12 @@ import pytest
 import redis.asyncio
 import yaml
 
-from tests.support.environment import environment
-from tests.support.memory_cgroup import memory_cgroup
-from tests.support.outside_servers import outside_address
-from tests.support.processes import ROOT
+from tests.support.network.outside_servers import outside_address
+from tests.support.network.scripted_server import scripted_server
+from tests.support.programs.environment import environment
+from tests.support.programs.hosts import ROOT
+from tests.support.programs.memory_cgroup import memory_cgroup
 from tests.support.running_scaler import Keda, reference
-from tests.support.scripted_server import scripted_server
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

@@ -10,7 +10,7 @@ import time
 import pytest
 import redis.asyncio
 
-from tests.support.processes import ended, host_process
+from tests.support.programs.hosts import ended, host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
     GROUP,

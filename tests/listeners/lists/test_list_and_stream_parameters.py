@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from tests.servers.catalogue import REPRESENTATIVE
-from tests.support.processes import host_processes
+from tests.support.programs.hosts import host_processes
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KINDS, Kind, add, both_kinds, reached, recorded, settled, trigger
 from tests.support.waiting import eventually

@@ -12,7 +12,7 @@ from listeners.keys import dead_letters_key
 from listeners.lists.source import ListSource
 from listeners.streams.held import HeldEntries
 from listeners.streams.source import StreamSource
-from tests.support.processes import restarted_host
+from tests.support.programs.hosts import restarted_host
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually
