@@ -13,7 +13,7 @@ import redis.asyncio
 
 from listeners.runtime.child_processes import die_with_parent
 from listeners.version import __version__
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
