@@ -6,6 +6,8 @@ TEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes. Without bytecode files each of them would compile the code.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test bench bench-scaler bench-peers chaos charts servers lint format package reference docs dashboard clean
 

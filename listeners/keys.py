@@ -7,6 +7,7 @@ The names never change between releases, as entries recorded under old names wou
 | `triggerfish:{KEY}:inflight` | sorted set | a list's elements in flight, scored by when each becomes available again |
 | `triggerfish:{KEY}:elements` | hash | their records, `1:PAYLOAD`, by ID |
 | `triggerfish:{KEY}:dead` | stream | the dead letters of a list or stream |
+| `triggerfish:{KEY}:check-TOKEN` | list or stream | made by `triggerfish check`, with derived keys, and removed |
 | `triggerfish:{APP:FUNCTION}:lease` | string | the instance that holds the lease of a pub/sub function |
 | `triggerfish:{APP:FUNCTION}:lease:epoch` | string | how many times the lease has been acquired: its fencing token |
 | `triggerfish:{APP:FUNCTION}:lease:length` | string | for how long the holder acquires or renews the lease, in ms |
@@ -33,6 +34,7 @@ from listeners.text import decode
 __all__ = [
     "SLOTS",
     "ConsumerNames",
+    "check_key",
     "consumer_names",
     "dead_letters_key",
     "derived_key_prefix",
@@ -84,11 +86,20 @@ def derived_key_prefix(key: str) -> str:
     that key (Redis Cluster specification, hash tags), so one script may use both.
     """
     tag = _hash_tag(key)
+    if tag is not None and is_own_name(key):  # it is in the same slot already, and has the same prefix
+        return f"{key}:"
     if tag is not None:
         return f"{PREFIX}:{{{tag}}}:{key}:"
     if "}" not in key:
         return f"{PREFIX}:{{{key}}}:"
     return f"{PREFIX}:{{{_tag_in_slot(key_slot(key))}}}:{key}:"
+
+
+def check_key(key: str, token: str = "") -> str:
+    """The key that `triggerfish check` uses in place of a user's key or a lease: it has the prefix of the keys derived
+    from that key, and so their slot and the rights to them. Without a `token`, no such key ever exists.
+    """
+    return f"{derived_key_prefix(key)}check-{token}"
 
 
 def lease_key(app_name: str, function_name: str) -> str:

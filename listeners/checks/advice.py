@@ -1,25 +1,18 @@
-"""Find what may lose or repeat entries or stop an app: eviction, no persistence, a former primary that still accepts
-writes, denied commands, functions that take each other's entries.
+"""Find what may lose or repeat entries: eviction, no persistence, a former primary that still accepts writes, functions
+that take each other's entries.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from listeners.errors import AccessDeniedError, CommandRefusedError
 from listeners.functions.app import Function
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger
-from listeners.redis.acl import SampleCommand
-from listeners.redis.error_translation import translate, translated
-from listeners.redis.server_info import ServerInfo
+from listeners.redis.error_translation import translated
 from listeners.text import decode
 
-__all__ = ["denied_commands", "server_advice", "shared_entries"]
-
-#: The commands of a transaction, which cannot be queued in one.
-TRANSACTION = ("MULTI", "EXEC", "DISCARD")
+__all__ = ["server_advice", "shared_entries"]
 
 
 async def server_advice(client: Redis, triggers: Iterable[Trigger], *, under_sentinel: bool) -> list[str]:
@@ -136,61 +129,3 @@ async def _config_value(client: Redis, name: str) -> str | None:
     except (AccessDeniedError, CommandRefusedError):
         return None
     return decode(reply[1]) if reply else None
-
-
-async def denied_commands(
-    client: Redis, server: ServerInfo, calls: Sequence[SampleCommand]
-) -> list[tuple[SampleCommand, str]]:
-    """Return the calls that the server denies this user or does not have, each with its error. No call is executed.
-
-    Uses ACL DRYRUN (Redis 7.0) if the user may run it. Otherwise queues the calls in a transaction, where the server
-    checks them, and discards it. The client must not be shared, because its connection may be left inside the
-    transaction. Raises SourceError.
-    """
-    checked = list(dict.fromkeys(calls))
-    with translated("checking the user's permissions"):
-        replies = await _dry_run(client, checked) if server.supports(7) else None
-        if replies is None:
-            replies = await _queue_and_discard(client, checked)
-    return [(call, refusal) for call, reply in zip(checked, replies, strict=True) if (refusal := _refusal(reply))]
-
-
-async def _dry_run(client: Redis, calls: Sequence[SampleCommand]) -> list[Any] | None:
-    try:
-        user = await client.execute_command("ACL", "WHOAMI")
-        await client.execute_command("ACL", "DRYRUN", user, "PING")
-    except RedisError as error:
-        if isinstance(translate(error, ""), AccessDeniedError | CommandRefusedError):
-            return None
-        raise
-    return await _pipeline(client, [("ACL", "DRYRUN", user, *call) for call in calls])
-
-
-async def _queue_and_discard(client: Redis, calls: Sequence[SampleCommand]) -> list[Any]:
-    """Return the server's reply to queueing each call."""
-    # Test an empty transaction first: if MULTI is denied, the server executes the calls.
-    opened, executed = await _pipeline(client, [("MULTI",), ("EXEC",)])
-    if isinstance(opened, RedisError):
-        return [opened if call[0] in TRANSACTION else None for call in calls]
-    if isinstance(executed, RedisError):  # the transaction is still open
-        await client.connection_pool.disconnect()
-    queued = [call for call in calls if call[0] not in TRANSACTION]
-    replies = dict(zip(queued, (await _pipeline(client, [("MULTI",), *queued, ("DISCARD",)]))[1:-1], strict=True))
-    return [executed if call[0] == "EXEC" else replies.get(call) for call in calls]
-
-
-async def _pipeline(client: Redis, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send commands over one connection in one round trip. Raises RedisError if the connection fails."""
-    async with client.pipeline(transaction=False) as pipeline:
-        for call in calls:
-            pipeline.execute_command(*call)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-    return replies
-
-
-def _refusal(reply: Any) -> str:
-    """Return the text of a reply that refuses a call: an ACL error, an unknown command, or the result of ACL DRYRUN."""
-    if isinstance(reply, RedisError):
-        refused = isinstance(translate(reply, ""), AccessDeniedError) or "unknown command" in str(reply).lower()
-        return str(reply) if refused else ""
-    return decode(reply) if isinstance(reply, bytes) and reply not in (b"OK", b"QUEUED") else ""

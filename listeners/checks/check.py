@@ -1,20 +1,32 @@
-"""Check every trigger of an app, read-only: whether it can be read, how, and what may go wrong."""
+"""Check every trigger of an app: whether it can be read, how, and what may go wrong.
 
+It looks at the server and at the keys, and then executes the commands of each trigger's host, on keys made for it.
+"""
+
+import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry
 
-from listeners.checks.advice import denied_commands, server_advice, shared_entries
+from listeners.checks.advice import server_advice, shared_entries
+from listeners.checks.commands import CommandReport, command_report
+from listeners.checks.leased_trial import try_lists_or_streams
+from listeners.checks.pubsub_trial import try_pubsub
+from listeners.checks.state import group_warnings, replica_problem, wrong_types
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.engine.source import Description
 from listeners.errors import SourceError
 from listeners.functions.app import App, Function
+from listeners.functions.triggers import PubSubTrigger, StreamTrigger
 from listeners.host.instance import instance_name
 from listeners.host.permissions import permissions_for
 from listeners.host.sources import source_for
-from listeners.redis.acl import NO_ACL, SampleCommand, acl_setuser
+from listeners.keys import lease_key
+from listeners.leases.kubernetes_lease import wants_kubernetes
+from listeners.redis.acl import NO_ACL, acl_setuser
 from listeners.redis.client import Client
 from listeners.redis.keyspace import merge_suggestions
 from listeners.settings import HostSettings
@@ -22,7 +34,6 @@ from listeners.settings import HostSettings
 __all__ = ["CheckResult", "acl_commands", "check"]
 
 CLIENT_NAME = "triggerfish:check"
-FIX = "allow it with the command that `triggerfish check --acl` prints"
 
 
 @dataclass(frozen=True)
@@ -40,12 +51,14 @@ class CheckResult:
     warnings: tuple[str, ...] = ()
 
 
-async def check(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
-    """Check the triggers, and yield the results in the order of declaration.
+async def check(
+    app: App, connections: Connections, settings: HostSettings, *, write: bool = True
+) -> AsyncIterator[CheckResult]:
+    """Check the triggers, and yield the results in the order of declaration. Without `write`, nothing is changed.
 
     Raises ConfigurationError if a connection is unknown or unusable.
     """
-    results = [result async for result in _check_each(app, connections, settings)]
+    results = [result async for result in _check_each(app, connections, settings, write=write)]
     merged: dict[str, Iterator[str]] = {}
     for address in dict.fromkeys(result.address for result in results):
         merged[address] = iter(merge_suggestions([one.detail for one in results if one.address == address]))
@@ -53,7 +66,9 @@ async def check(app: App, connections: Connections, settings: HostSettings) -> A
         yield replace(result, detail=next(merged[result.address]))
 
 
-async def _check_each(app: App, connections: Connections, settings: HostSettings) -> AsyncIterator[CheckResult]:
+async def _check_each(
+    app: App, connections: Connections, settings: HostSettings, *, write: bool
+) -> AsyncIterator[CheckResult]:
     """Check the triggers one after another."""
     specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
     advised: set[ConnectionSpec] = set()
@@ -61,8 +76,8 @@ async def _check_each(app: App, connections: Connections, settings: HostSettings
     for function in app.functions.values():
         spec = specs[function.name]
         try:
-            detail = await _describe(function, spec, settings, app.name)
-            broken, warnings = await _permissions(function, spec, app.name)
+            result = await _check_function(function, spec, settings, app.name, write=write)
+            warnings = [*result.warnings]
             warnings += shared_entries(
                 function, [other for other in before if specs[other.name].address == spec.address]
             )
@@ -71,11 +86,64 @@ async def _check_each(app: App, connections: Connections, settings: HostSettings
                 sharing = [other for other in app.functions.values() if specs[other.name] == spec]
                 warnings += await _advice(spec, sharing)
                 advised.add(spec)
-            works = not broken
-            detail = f"{detail}; {broken}" if broken else detail
+            yield replace(result, warnings=tuple(warnings))
         except SourceError as error:
-            detail, works, warnings = str(error), False, []
-        yield CheckResult(function.name, function.trigger.reads, spec.address, detail, works, tuple(warnings))
+            yield CheckResult(function.name, function.trigger.reads, spec.address, str(error), works=False)
+
+
+async def _check_function(
+    function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str, *, write: bool
+) -> CheckResult:
+    """Check one trigger. Raises SourceError if its server cannot be reached."""
+    description = await _describe(function, spec, settings, app_name)
+    broken, warnings = list[str](), list[str]()
+    if description.problem and description.level < logging.ERROR:
+        warnings.append(f"{function.name}: {description.problem}")
+    elif description.problem:
+        broken.append(description.problem)
+    report = await _commands(function, spec, app_name)
+    broken += [report.broken] if report.broken else []
+    warnings += report.warnings
+    redis_lease = (
+        isinstance(function.trigger, PubSubTrigger)
+        and function.trigger.singleton
+        and not wants_kubernetes(settings.pubsub_lease)
+    )
+    client = Client(spec, CLIENT_NAME)
+    try:
+        await client.server()
+        if problem := await replica_problem(client, function, redis_lease=redis_lease):
+            broken.append(problem)
+        broken += await wrong_types(client, function, app_name, redis_lease=redis_lease)
+        if isinstance(function.trigger, StreamTrigger):
+            warnings += [f"{function.name}: {text}" for text in await group_warnings(client, function.trigger)]
+        if write and not broken and not report.may_try:
+            warnings.append(f"{function.name}: its commands were not executed, because of the denied ones")
+        elif write and not broken:
+            lease = lease_key(app_name, function.name) if redis_lease else None
+            if problem := await _try(function, client, spec, settings, lease):
+                broken.append(problem)
+    finally:
+        await client.aclose()
+    detail = "; ".join([description.text, *broken])
+    return CheckResult(
+        function.name, function.trigger.reads, spec.address, detail, works=not broken, warnings=tuple(warnings)
+    )
+
+
+async def _try(
+    function: Function, client: Client, spec: ConnectionSpec, settings: HostSettings, lease: str | None
+) -> str:
+    """Execute the function's commands. Return what failed, or ""."""
+    trigger = function.trigger
+    try:
+        if isinstance(trigger, PubSubTrigger):
+            await try_pubsub(trigger, client, lease, settings.pubsub_lease_seconds)
+        else:
+            await try_lists_or_streams(function, trigger, client, spec, settings)
+    except SourceError as error:
+        return f"its commands, executed on keys of the check, fail: {error}"
+    return ""
 
 
 async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tuple[str, str]]:
@@ -99,7 +167,7 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
         yield spec.address, acl_setuser(spec.username, app.name, needs, server, database=spec.database)
 
 
-async def _describe(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> str:
+async def _describe(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> Description:
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app_name, function.name)
     source = source_for(function, spec, settings, app_name=app_name, instance=instance_name(), metrics=metrics)
     try:
@@ -108,35 +176,14 @@ async def _describe(function: Function, spec: ConnectionSpec, settings: HostSett
         await source.close()
 
 
-async def _permissions(function: Function, spec: ConnectionSpec, app_name: str) -> tuple[str, list[str]]:
-    """Return what prevents the trigger from being read, empty if nothing, and warnings about other denied commands."""
+async def _commands(function: Function, spec: ConnectionSpec, app_name: str) -> CommandReport:
     client = Client(spec, CLIENT_NAME)
     try:
         server = await client.server()
         needs = permissions_for(function, app_name, server)
-        denied = await denied_commands(client.first_node, server, [*needs.host, *needs.more])
+        return await command_report(client.first_node, server, function.name, needs)
     finally:
         await client.aclose()
-    essential = set(needs.host)
-    host = [(call, refusal) for call, refusal in denied if call in essential]
-    reported = {call[0] for call, _ in host}
-    more = [(call, refusal) for call, refusal in denied if call not in essential and call[0] not in reported]
-    sizes = [(call, refusal) for call, refusal in more if call[0] == "MEMORY"]
-    failing = [each for each in more if each not in sizes]
-    warnings: list[str] = []
-    if failing:
-        warnings.append(f"{function.name}: measuring or `triggerfish dead` will fail: {_denials(failing)}: {FIX}")
-    if sizes:
-        warnings.append(
-            f"{function.name}: dead letters are bounded in number but not in size: {_denials(sizes)}: {FIX}"
-        )
-    return f"{_denials(host)}: {FIX}" if host else "", warnings
-
-
-def _denials(denied: list[tuple[SampleCommand, str]]) -> str:
-    """Return the denied commands, and the server's error for the first."""
-    commands = ", ".join(dict.fromkeys(call[0] for call, _ in denied))
-    return f"{commands} denied ({denied[0][1]})"
 
 
 async def _advice(spec: ConnectionSpec, functions: list[Function]) -> list[str]:

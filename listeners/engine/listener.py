@@ -191,9 +191,9 @@ class Listener:
             yield self._loop("calling suspects", lambda: suspects.call_next(self._draining)).run(self._draining)
 
     async def _open(self) -> None:
-        line = await self._source.describe()
+        description = await self._source.describe()
         await self._source.open()
-        log.log(logging.WARNING if "WARNING" in line else logging.INFO, "%s: %s", self.function.name, line)
+        log.log(min(description.level, logging.WARNING), "%s: %s", self.function.name, description)
         self._metrics.source_up.set(1)
         self.ready.set()
         self._opened_or_draining.set()

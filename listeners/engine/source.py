@@ -1,13 +1,33 @@
 """The protocols between a listener and the source of its entries."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.functions.entries import Entry
 
-__all__ = ["LeaseRenewal", "LeasedSource", "Source"]
+__all__ = ["Description", "LeaseRenewal", "LeasedSource", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How a trigger is read, in one line.
+
+    `problem` is what is wrong or unknown, with the fix, and `level` how bad it is: ERROR if nothing will arrive,
+    WARNING if not everything will, and INFO if that is not known.
+    """
+
+    text: str
+    problem: str = ""
+    level: int = logging.INFO
+
+    def __str__(self) -> str:
+        if not self.problem:
+            return self.text
+        return f"{self.text}; {'WARNING: ' if self.level > logging.INFO else ''}{self.problem}"
 
 
 class Source(Protocol):
@@ -18,8 +38,8 @@ class Source(Protocol):
     Every method may raise SourceError; the listener then waits and retries. No method waits longer than documented.
     """
 
-    async def describe(self) -> str:
-        """Connect to Redis, change nothing, and return one line that describes how the trigger will be read."""
+    async def describe(self) -> Description:
+        """Connect to Redis, change nothing, and describe how the trigger will be read."""
         ...
 
     async def open(self) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from listeners.dead_letters.permissions import dead_letter_commands
 from listeners.functions.app import Function
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, keys_read
-from listeners.keys import derived_key_prefix, inflight_key
-from listeners.lists.permissions import at_least_once_commands, at_most_once_commands
+from listeners.keys import check_key, derived_key_prefix, inflight_key
+from listeners.lists.permissions import at_least_once_commands, at_most_once_commands, replaceable_commands
 from listeners.pubsub.permissions import pubsub_permissions
 from listeners.redis.acl import EVAL, SHA, Permissions, SampleCommand, escape_glob
 from listeners.redis.server_info import ServerInfo
 from listeners.streams.permissions import stream_commands
 
-__all__ = ["permissions_for"]
+__all__ = ["clean_up_commands", "permissions_for"]
 
 
 def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Permissions:
@@ -21,29 +21,31 @@ def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Pe
     if isinstance(trigger, PubSubTrigger):
         return pubsub_permissions(trigger, app_name, function.name)
     read = keys_read(trigger, multi_pop=server.supports(7))
-    host = [call for key in read for call in _host_calls(trigger, key, server, several=len(read) > 1)]
+    host = [call for key in read for call in _host_calls(trigger, key)]
     more = [call for key in read for call in _measuring_calls(trigger, key, server)]
     more += [call for key in trigger.keys for call in dead_letter_commands(trigger, key)]
+    more += [call for key in read for call in clean_up_commands(check_key(key))]
+    if isinstance(trigger, ListTrigger):
+        for key in read:
+            more += replaceable_commands(trigger, key, server, several=len(read) > 1)
     patterns = [
         pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(derived_key_prefix(key))}*")
     ]
     return Permissions(tuple(host), tuple(more), tuple(patterns))
 
 
-def _host_calls(
-    trigger: ListTrigger | StreamTrigger, key: str, server: ServerInfo, *, several: bool
-) -> Iterator[SampleCommand]:
+def clean_up_commands(key: str) -> tuple[SampleCommand, ...]:
+    """Return the commands with which `triggerfish check` removes a key that it has made."""
+    return ("DEL", key), ("PEXPIRE", key, "1")
+
+
+def _host_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[SampleCommand]:
     if isinstance(trigger, StreamTrigger):
         yield from stream_commands(trigger, key)
-        return
-    yield from (
-        at_least_once_commands(key)
-        if trigger.delivery == "at-least-once"
-        else at_most_once_commands(trigger, key, several)
-    )
-    if server.supports(6, 2):
-        end = "LEFT" if trigger.list_pop_from_beginning else "RIGHT"
-        yield ("BLMOVE", key, key, end, end, "1")
+    elif trigger.delivery == "at-least-once":
+        yield from at_least_once_commands(key)
+    else:
+        yield from at_most_once_commands(trigger, key)
 
 
 def _measuring_calls(trigger: ListTrigger | StreamTrigger, key: str, server: ServerInfo) -> Iterator[SampleCommand]:

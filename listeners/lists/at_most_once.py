@@ -12,15 +12,20 @@ from listeners.functions.triggers import ListTrigger, keys_read
 from listeners.keys import dead_letters_key
 from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
+from listeners.redis.error_translation import is_command_refused
 from listeners.redis.scripts import Script
 from listeners.redis.server_info import ServerInfo
+from listeners.runtime.logs import steady_logger
 from listeners.text import decode
 
 __all__ = ["AtMostOnce", "NoLeases"]
 
+log = steady_logger("triggerfish.host")
+
 
 class AtMostOnce(Delivery):
     """At most once, as in Azure Functions: LPOP or RPOP, COUNT from Redis 6.2, and LMPOP for several keys from 7.0.
+    Where LMPOP is denied or renamed, the keys are read one by one.
 
     There are no leases, and so no suspects.
     """
@@ -34,6 +39,7 @@ class AtMostOnce(Delivery):
         self._server = server
         self._metrics = metrics
         self._keys = keys_read(trigger, multi_pop=server.supports(7))
+        self._multi_pop_refused = False
         self._add_dead_letter = Script(
             "listeners.lists", "dead_letter_popped", uses=[("listeners.dead_letters", "add")]
         )
@@ -57,13 +63,19 @@ class AtMostOnce(Delivery):
     async def _pop_elements(self, key: str, count: int) -> tuple[str, list[bytes]]:
         doing = f"taking from list {key!r}"
         same_slot = next(group for group in self._client.group_by_slot(self._keys) if key in group)
-        if len(same_slot) > 1:
+        if len(same_slot) > 1 and not self._multi_pop_refused:
             # LMPOP takes from the first key that has elements. Starting at `key` keeps the rotation fair.
             at = same_slot.index(key)
             order = same_slot[at:] + same_slot[:at]
             end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-            reply = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
-            return (decode(reply[0]), reply[1]) if reply else (key, [])
+            try:
+                reply = await self._client.command(key, "LMPOP", len(order), *order, end, "COUNT", count, doing=doing)
+                return (decode(reply[0]), reply[1]) if reply else (key, [])
+            except SourceError as error:
+                if not is_command_refused(error):
+                    raise
+                log.warning("%s: %s. Its lists are read by %s", self._function_name, error, self._pop)
+                self._multi_pop_refused = True
         if self._server.supports(6, 2):
             return key, await self._client.command(key, self._pop, key, count, doing=doing) or []
         payload = await self._client.command(key, self._pop, key, doing=doing)

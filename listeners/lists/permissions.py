@@ -6,8 +6,9 @@ from listeners.dead_letters.permissions import add_commands
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, elements_key, inflight_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
+from listeners.redis.server_info import ServerInfo
 
-__all__ = ["at_least_once_commands", "at_most_once_commands"]
+__all__ = ["at_least_once_commands", "at_most_once_commands", "replaceable_commands"]
 
 
 def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
@@ -21,9 +22,19 @@ def at_least_once_commands(key: str) -> Iterator[SampleCommand]:
     yield from add_commands(key)
 
 
-def at_most_once_commands(trigger: ListTrigger, key: str, several: bool) -> Iterator[SampleCommand]:
-    """Yield the commands that pop, push back and dead-letter. `several`: LMPOP reads several keys."""
+def at_most_once_commands(trigger: ListTrigger, key: str) -> Iterator[SampleCommand]:
+    """Yield the commands that pop, push back and dead-letter."""
     side = "L" if trigger.list_pop_from_beginning else "R"
-    yield ("LMPOP", "1", key, "LEFT") if several else (f"{side}POP", key)
-    yield (f"{side}PUSH", key, "v")
+    yield from ((f"{side}POP", key), (f"{side}PUSH", key, "v"))
     yield from (EVAL, ("EVALSHA", SHA, "1", dead_letters_key(key)), *add_commands(key))
+
+
+def replaceable_commands(
+    trigger: ListTrigger, key: str, server: ServerInfo, *, several: bool
+) -> Iterator[SampleCommand]:
+    """Yield the commands without which the host reads lists in another way. `several`: the trigger has several keys."""
+    end = "LEFT" if trigger.list_pop_from_beginning else "RIGHT"
+    if server.supports(6, 2):
+        yield ("BLMOVE", key, key, end, end, "1")
+    if several and trigger.delivery == "at-most-once":
+        yield ("LMPOP", "1", key, end)

@@ -1,29 +1,40 @@
 """Reads list triggers: serves the keys in rotation, and wakes as soon as one of them has an element."""
 
 import asyncio
+import logging
+import math
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Outcome, Refusal, Settlement
-from listeners.engine.source import LeasedSource, LeaseRenewal
+from listeners.engine.source import Description, LeasedSource, LeaseRenewal
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
+from listeners.keys import check_key
 from listeners.lists.at_least_once import AtLeastOnce, ListLeases
 from listeners.lists.at_most_once import AtMostOnce, NoLeases
 from listeners.lists.delivery import Delivery, Taken, for_each_list
 from listeners.redis.client import Client
+from listeners.redis.error_translation import is_command_refused
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
+from listeners.runtime.logs import steady_logger
 
 __all__ = ["ListSource"]
 
+log = steady_logger("triggerfish.host")
+
 #: The longest blocking read. A bound, so that a dead connection is noticed.
 MAX_BLOCK_SECONDS = 1.0
-#: Before Redis 6.2 nothing can wake the listener. It polls, with pauses from this one up to the polling interval.
+#: Without BLMOVE (before Redis 6.2, denied or renamed) nothing can wake the listener. It polls, with pauses from this
+#: one up to the polling interval.
 FIRST_POLL_SECONDS = 0.01
+#: How long after a refusal of BLMOVE it is tried again, as the user's rights may have been changed.
+REFUSED_SECONDS = 60.0
 SPARE_CONNECTIONS = 4
 
 
@@ -52,7 +63,9 @@ class ListSource(LeasedSource):
         self._delivery: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
         self._turn = 0
-        self._can_peek = False
+        self._has_peek = False
+        self._refused_until = -math.inf
+        self._logged_refusal = False
         self._peeks: dict[str, asyncio.Task[None]] = {}
         self._poll_seconds = FIRST_POLL_SECONDS
         #: Ends a wait. Set when a retry was scheduled, as it may be due first, and permanently at a drain.
@@ -63,19 +76,17 @@ class ListSource(LeasedSource):
         server = await self._client.server()
         self._delivery = self._delivery_with(server)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
-        self._can_peek = server.supports(6, 2)
+        self._has_peek = server.supports(6, 2)
 
-    async def describe(self) -> str:
+    async def describe(self) -> Description:
         server = await self._client.server()
         delivery = self._delivery_with(server)
         ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.supports(7))) :]
-        warning = f"; WARNING: {server} has no LMPOP, so keys {' '.join(ignored)} are not read" if ignored else ""
-        wake = (
-            "woken by BLMOVE"
-            if server.supports(6, 2)
-            else f"polled at intervals of up to {self._trigger.polling_interval_ms} ms"
-        )
-        return f"{server}, {delivery.describe()}, {wake}{warning}"
+        can_peek = server.supports(6, 2) and not await self._refuses_peek()
+        text = f"{server}, {delivery.describe()}, {'woken by BLMOVE' if can_peek else self._polled()}"
+        if not ignored:
+            return Description(text)
+        return Description(text, f"{server} has no LMPOP, so keys {' '.join(ignored)} are not read", logging.WARNING)
 
     async def maintain(self) -> None:
         """End leases that last too long because the server's clock has stepped back. take() ends all others."""
@@ -200,6 +211,22 @@ class ListSource(LeasedSource):
             raise failure
         return Taken(entries, next_due, suspects)
 
+    @property
+    def _can_peek(self) -> bool:
+        return self._has_peek and time.monotonic() >= self._refused_until
+
+    def _polled(self) -> str:
+        return f"polled at intervals of up to {self._trigger.polling_interval_ms} ms"
+
+    async def _refuses_peek(self) -> bool:
+        """Return whether the server refuses BLMOVE: of a key that does not exist, which changes nothing."""
+        key = check_key(self._trigger.keys[0])
+        try:
+            await self._client.command(key, "BLMOVE", key, key, "LEFT", "LEFT", 0.001, doing="trying BLMOVE")
+        except SourceError as error:
+            return is_command_refused(error)
+        return False
+
     async def _wait(self, due_seconds: float | None) -> None:
         """Wait until a key has an element, one in flight becomes available, `_wake` is set, or the next poll is due."""
         max_seconds = min(self._trigger.polling_interval_ms / 1000, MAX_BLOCK_SECONDS)
@@ -215,7 +242,19 @@ class ListSource(LeasedSource):
         done = [peek for peek in self._peeks.values() if peek.done()]
         self._peeks = {key: peek for key, peek in self._peeks.items() if peek not in done}
         for peek in done:
+            self._end_peek(peek)
+
+    def _end_peek(self, peek: asyncio.Task[None]) -> None:
+        """Poll from now on if the server refused the blocking read. Raises SourceError for other failures."""
+        try:
             peek.result()
+        except SourceError as error:
+            if not is_command_refused(error):
+                raise
+            self._refused_until = time.monotonic() + REFUSED_SECONDS
+            if not self._logged_refusal:
+                log.warning("%s: %s. Its lists are %s", self._function_name, error, self._polled())
+                self._logged_refusal = True
 
     def _start_peeks(self) -> Iterable[asyncio.Future[None]]:
         """Keep one blocking read per key, which may outlast many waits; none if the server does not support it."""

@@ -22,4 +22,5 @@ def pubsub_permissions(trigger: PubSubTrigger, app_name: str, function_name: str
         ("SUBSCRIBE", notices), ("PUBLISH", notices, "v"), ("PUBSUB", "NUMSUB", notices),
         ("PUNSUBSCRIBE" if trigger.is_pattern else "UNSUBSCRIBE", trigger.channel),
     )  # fmt: skip
-    return Permissions(calls, (), (f"{escape_glob(lease)}*",), (channel, escape_glob(notices)))
+    # `triggerfish check` uses a lease whose key and channel begin like these.
+    return Permissions(calls, (), (f"{escape_glob(lease)}*",), (channel, f"{escape_glob(lease)}:*"))

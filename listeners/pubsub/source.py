@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 
 from listeners.engine.settlement import Outcome, Refusal, Settlement
-from listeners.engine.source import Source
+from listeners.engine.source import Description, Source
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import PubSubTrigger
@@ -18,7 +19,7 @@ from listeners.pubsub.receiver import Receiver
 from listeners.pubsub.role import Role
 from listeners.pubsub.states import StateMachine
 from listeners.redis.client import Client
-from listeners.redis.keyspace import keyspace_warning
+from listeners.redis.keyspace import keyspace_problem
 from listeners.redis.subscription import Message
 from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
@@ -80,12 +81,11 @@ class PubSubSource(Source):
             self._handover = None  # it needs a single order of everything published
             self._receiver, self._role = self._connect_parts()
 
-    async def describe(self) -> str:
+    async def describe(self) -> Description:
         server = await self._client.server()
         command = "PSUBSCRIBE" if self._trigger.is_pattern else "SUBSCRIBE"
         once = f"in one instance, with {await self._lease.describe()}" if self._lease else "in every instance"
-        warning = await self._keyspace_warning() if is_keyspace_channel(self._trigger.channel) else ""
-        return f"{server}, {command} {self._trigger.channel}, {once}{warning}"
+        return await self._with_notifications(f"{server}, {command} {self._trigger.channel}, {once}")
 
     async def maintain(self) -> None:
         """Acquire or renew the lease, stay subscribed while it is held, and check that the subscription is alive."""
@@ -207,10 +207,17 @@ class PubSubSource(Source):
             self._handover.cancel()
         self._states.disconnected()
 
-    async def _keyspace_warning(self) -> str:
+    async def _with_notifications(self, text: str) -> Description:
+        """Add whether the server publishes the keyspace notifications that the trigger reads, if it reads any."""
+        if not is_keyspace_channel(self._trigger.channel):
+            return Description(text)
         try:
             doing = "CONFIG GET notify-keyspace-events"
             replies = await self._client.on_every_primary("CONFIG", "GET", "notify-keyspace-events", doing=doing)
         except (AccessDeniedError, CommandRefusedError):
-            return "; cannot check whether the server publishes these notifications (CONFIG GET is denied)"
-        return keyspace_warning(self._trigger.channel, [decode(reply[1]) if reply else "" for reply in replies])
+            return Description(
+                text, "cannot check whether the server publishes these notifications (CONFIG GET is denied)"
+            )
+        configured = [decode(reply[1]) if reply else "" for reply in replies]
+        problem = keyspace_problem(self._trigger.channel, configured)
+        return Description(text, problem, logging.ERROR if problem else logging.INFO)

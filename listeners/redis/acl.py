@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from listeners.redis.server_info import ServerInfo
 
-__all__ = ["NO_ACL", "Permissions", "SampleCommand", "acl_setuser", "escape_glob", "without_spaces"]
+__all__ = ["CLIENT_SETNAME", "NO_ACL", "Permissions", "SampleCommand", "acl_setuser", "escape_glob", "without_spaces"]
 
 #: A command with sample arguments.
 SampleCommand = tuple[str, ...]
@@ -18,9 +18,10 @@ SHA = "0" * 40
 #: A script's source is sent to a server that has not cached it yet.
 EVAL: SampleCommand = ("EVAL", "return 1", "0")
 
+CLIENT_SETNAME: SampleCommand = ("CLIENT", "SETNAME", "x")
 #: Every connection sets its name; `check` tests commands in a transaction that it discards.
 CONNECTION: tuple[SampleCommand, ...] = (
-    ("CLIENT", "SETNAME", "x"), ("INFO", "server"), ("PING",), ("MULTI",), ("EXEC",), ("DISCARD",),
+    CLIENT_SETNAME, ("INFO", "server"), ("PING",), ("MULTI",), ("EXEC",), ("DISCARD",),
 )  # fmt: skip
 
 #: The password of a new user, to be replaced.

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis import exceptions
@@ -51,6 +52,8 @@ class Client:
         self._spec = spec
         self._topology = Topology(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
         self._shared = SharedConnections(timeout_seconds)
+        #: Whether EVALSHA_RO is denied or renamed. EVALSHA, which needs the right to write, takes its place.
+        self._read_only_refused = False
 
     @property
     def is_cluster(self) -> bool:
@@ -132,6 +135,7 @@ class Client:
         A group that was refused, or whose node cannot be reached, has the error as its only reply.
         """
         replies: list[list[Any]] = [[] for _ in groups]
+        groups = [(key, [self._allowed(command) for command in commands]) for key, commands in groups]
         sent = [[_by_digest(command) for command in commands] for _, commands in groups]
         pending = list(range(len(groups)))
         for _ in range(MAX_REDIRECTIONS):
@@ -150,7 +154,10 @@ class Client:
                     await self._topology.follow_move(replies[moved[0]][0])
             for index in unknown:
                 sent[index] = [_by_source(command) for command in groups[index][1]]
-            pending = [*moved, *unknown]
+            refused = [index for index in pending if self._refuses_read_only(sent[index], replies[index][0])]
+            for index in refused:  # by source, as the node may not have cached the script
+                sent[index] = [_by_source(self._allowed(command)) for command in groups[index][1]]
+            pending = [*moved, *unknown, *refused]
             if not pending:
                 break
         return replies
@@ -223,6 +230,19 @@ class Client:
             except exceptions.AskError as error:
                 return await run(self._topology.node_at(Endpoint(error.host or self._spec.host, error.port)), True)
         raise exceptions.TryAgainError("too many redirects")
+
+    def _allowed(self, command: Command | ScriptCall) -> Command | ScriptCall:
+        """Return a command, or in place of a read-only call of a script that would be refused another one."""
+        if isinstance(command, ScriptCall) and command.read_only and self._read_only_refused:
+            return replace(command, read_only=False)
+        return command
+
+    def _refuses_read_only(self, sent: Sequence[Command], reply: Any) -> bool:
+        """Return whether EVALSHA_RO or EVAL_RO was refused, and remember it."""
+        if sent[0][0] in {"EVALSHA_RO", "EVAL_RO"} and isinstance(reply, exceptions.ResponseError):
+            self._read_only_refused |= f"'{sent[0][0]}'".lower() in str(reply).lower()
+            return self._read_only_refused
+        return False
 
     async def _round_trip(self, node: Redis, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands sent in one round trip. Raises the first error among them."""

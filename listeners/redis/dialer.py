@@ -1,6 +1,7 @@
 """How connections are opened: the hosts they may lead to, TLS, and credentials."""
 
 import asyncio
+import contextlib
 import math
 import re
 import ssl
@@ -243,7 +244,15 @@ class DialedConnection(Connection):
         if self.credential_provider is not None:
             await self.credential_provider.get_credentials_async()
             self.reconnect_at = self.dialer.reconnect_at
-        await super().on_connect_check_health(check_health)
+        name, self.client_name = self.client_name, None  # redis-py does not connect if the name is refused
+        try:
+            await super().on_connect_check_health(check_health)
+        finally:
+            self.client_name = name
+        if name:
+            await self.send_command("CLIENT", "SETNAME", name, check_health=False)
+            with contextlib.suppress(ResponseError):  # denied or renamed: CLIENT LIST shows no name
+                await self.read_response()
 
     async def _connect(self) -> None:
         async with asyncio.timeout(self.socket_connect_timeout):

@@ -16,8 +16,9 @@ from listeners.errors import (
     SourceUnavailableError,
     WrongTypeError,
 )
+from listeners.redis.dialer import HandshakeError
 
-__all__ = ["TRANSLATED", "translate", "translated"]
+__all__ = ["TRANSLATED", "is_command_refused", "translate", "translated"]
 
 TRANSLATED = (exceptions.RedisError, OSError, TimeoutError)
 
@@ -87,12 +88,24 @@ def translate(error: BaseException, doing: str) -> SourceError:
     return CommandRefusedError(message)
 
 
+def is_command_refused(error: SourceError) -> bool:
+    """Return whether the server does not have the command, or denies it to this user: another command may work."""
+    refusal = isinstance(error, AccessDeniedError | CommandRefusedError)
+    cause = error.__cause__
+    return refusal and isinstance(cause, exceptions.ResponseError) and not isinstance(cause, HandshakeError)
+
+
 #: redis-py's text for a refused connection: "Error 111 connecting to host:port. ..." For a name with several addresses,
 #: the text of asyncio takes the place of the number.
 _REFUSED = re.compile(
     rf"Error (?:{errno.ECONNREFUSED}|Multiple exceptions: \[Errno {errno.ECONNREFUSED}\].*)"
     r" connecting to (\S+)\.(?: |$)"
 )
+
+
+#: The error in a script of a user who may not run a command, and of a server without it, which only the latter names.
+_DENIED_IN_SCRIPT = re.compile(r"\bACL failure\b|can't (?:run this command|access)")
+_UNKNOWN = re.compile(r"unknown command [`']([^`']+)[`']|Unknown (?:Redis )?command called")
 
 
 def _text(error: BaseException) -> str:
@@ -104,4 +117,9 @@ def _text(error: BaseException) -> str:
         )
     if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in str(error):
         return f"{str(error).rstrip('.')}. Give the address of the primary, or those of Sentinels with serviceName=..."
+    if isinstance(error, exceptions.NoPermissionError) or _DENIED_IN_SCRIPT.search(str(error)):
+        return f"{str(error).rstrip('.')}. Allow it with the command that `triggerfish check --acl` prints"
+    if unknown := _UNKNOWN.search(str(error)):
+        which = "" if unknown[1] else ", which `triggerfish check` names,"
+        return f"{str(error).rstrip('., ')}. The server has renamed or disabled this command{which} or is too old"
     return str(error) or type(error).__name__

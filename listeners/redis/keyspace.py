@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-__all__ = ["keyspace_warning", "merge_suggestions", "missing_flags", "publishes_new_entries"]
+__all__ = ["keyspace_problem", "merge_suggestions", "missing_flags", "publishes_new_entries"]
 
 #: Flags of notify-keyspace-events and the events that each enables. An unlisted event needs any of them.
 _EVENT_FLAGS = {
@@ -54,8 +54,8 @@ def merge_suggestions(texts: Sequence[str]) -> list[str]:
     return [_SUGGESTED.sub(f"{_SUGGESTION}{flags}", text) for text in texts]
 
 
-def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
-    """Return a warning if one of the servers does not publish a channel's notifications; empty if all do.
+def keyspace_problem(channel: str, configured: Sequence[str]) -> str:
+    """Return the problem if one of the servers does not publish a channel's notifications, with its fix, or else "".
 
     `configured` is the value of notify-keyspace-events of each server.
     """
@@ -63,7 +63,7 @@ def keyspace_warning(channel: str, configured: Sequence[str]) -> str:
     if lacking is None:
         return ""
     return (
-        "; WARNING: the server does not publish these notifications, so no message will arrive. Enable them: "
+        "the server does not publish these notifications, so no message will arrive. Enable them: "
         f"{_SUGGESTION}{lacking}{missing_flags(channel, lacking)}"
     )
 

@@ -10,7 +10,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Refusal, Settlement
-from listeners.engine.source import LeasedSource, LeaseRenewal
+from listeners.engine.source import Description, LeasedSource, LeaseRenewal
 from listeners.errors import GroupMissingError, SourceError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import StreamTrigger
@@ -83,19 +83,20 @@ class StreamSource(LeasedSource):
         #: Entries that were read and not returned by take() yet.
         self._buffer: list[Entry] = []
         self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
+        self._is_open = False
         self._interrupted = False
         self._renew_at = 0.0
         self._tidy_at = 0.0
 
     async def open(self) -> None:
         self._server = await self._client.server()
+        self._is_open = True
         await self._consumer.create_groups()
 
-    async def describe(self) -> str:
+    async def describe(self) -> Description:
         self._server = await self._client.server()
-        return (
-            f"{self._server}, XREADGROUP as group {self._consumer.group}, consumer {self._consumer.claims.names.taken}"
-        )
+        group, consumer = self._consumer.group, self._consumer.claims.names.taken
+        return Description(f"{self._server}, XREADGROUP as group {group}, consumer {consumer}")
 
     async def maintain(self) -> None:
         """Find entries whose lease is over, renew those that wait, and periodically remove dead consumers."""
@@ -180,8 +181,9 @@ class StreamSource(LeasedSource):
 
     async def close(self) -> None:
         await cancel_until_done(self._reads.values(), LAST_READ_SECONDS)
-        with contextlib.suppress(SourceError):  # other instances reclaim what this one still holds
-            await self._consumer.retire()
+        if self._is_open:
+            with contextlib.suppress(SourceError):  # other instances reclaim what this one still holds
+                await self._consumer.retire()
         self._consumer.lost.report(closing=True)
         await self._client.aclose()
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from listeners.errors import AccessDeniedError
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import inflight_key
 from listeners.redis.client import Client, CommandGroup
@@ -93,10 +92,7 @@ class Reply:
         error = next((value for value in self.values if isinstance(value, Exception)), None)
         if error is None:
             return self.values
-        source_error = translate(error, doing)
-        if isinstance(source_error, AccessDeniedError):
-            raise AccessDeniedError(f"{source_error}. Allow it with the command that `triggerfish check --acl` prints")
-        raise source_error
+        raise translate(error, doing)
 
 
 def stream_query(measured: MeasuredTrigger, key: str) -> StreamQuery | None:

@@ -10,29 +10,26 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SIZES = (1, 40)
+SIZE = 40
 #: The first two cells of every row.
 ROWS = {
-    "Answering KEDA": [("1", "1"), ("40", "32"), ("40", "40")],
-    "Cost of one evaluation for Redis": [
-        ("1", "1"), ("40", "32"), ("40", "40"), ("20 (lists)", "20"), ("20 (streams)", "20"),
-    ],
-    "Activation": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
-    "Cost of watching idle triggers": [("1", "off"), ("1", "on"), ("40", "off"), ("40", "on")],
-    "Memory of the scaler": [(str(size), what) for size in SIZES for what in ("polls", "open streams")],
-}  # fmt: skip
+    "Answering KEDA": [("40", "32"), ("40", "40")],
+    "Cost of one evaluation for Redis": [("40", "32"), ("40", "40"), ("20 (lists)", "20"), ("20 (streams)", "20")],
+    "Activation": [("40", "off"), ("40", "on")],
+    "Cost of watching idle triggers": [("40", "off"), ("40", "on")],
+    "Memory of the scaler": [("40", "polls"), ("40", "open streams")],
+}
 
 
 @pytest.mark.timeout(300)  # a minute on a quiet machine
 def test_the_benchmark_fills_every_table(tmp_path: Path) -> None:
     """Each table has all its rows, no measurement is missing, and commands are counted exactly."""
-    sizes = ",".join(map(str, SIZES))
     command = [
         sys.executable,
         "-m",
         "benchmarks.scaler",
         "--sizes",
-        sizes,
+        str(SIZE),
         "--seconds",
         "0.3",
         "--folder",
@@ -52,7 +49,7 @@ def check_results(found: dict[str, Any]) -> None:
     TYPE and LLEN for a list, INFO and XINFO GROUPS for a stream.
     """
     assert found["unfinished"] == []
-    assert [one["failures"] for one in found["answering"]] == [{}, {}, {}]
+    assert [one["failures"] for one in found["answering"]] == [{}, {}]
     assert all(one["samples"] > 0 and one["missed"] == 0 for one in found["activation"])
     assert all(one["then"] >= one["at_rest"] > 10e6 for one in found["memory"])
     sent = {cost["reads"]: cost["keda"]["commands"] for cost in found["redis"]}

@@ -88,6 +88,21 @@ BAD_VALUES = (
         {"connections": {"other": {"secretName": "x", "passwordSecret": "y", "address": "redis:6379"}}},
         "connections.other has secretName together with",
     ),
+    _bad(
+        "a default Secret with a password, without an address",
+        {"connection": {"passwordSecret": "x"}},
+        "connection.address is missing",
+    ),
+    _bad("a default connection without a Secret", {"connection": {"key": "x"}}, "connection.secretName is missing"),
+    _bad(
+        "two default connections, one with only a password in its Secret",
+        {
+            "connection": {"passwordSecret": "a", "address": "redis:6379"},
+            "scaler": {"extraEnv": [{"name": "TRIGGERFISH_CONNECTION", "value": "b"}]},
+        },
+        "scaler.extraEnv",
+        "Remove TRIGGERFISH_CONNECTION",
+    ),
     _bad("a connection that is not filled in", {"connections": {"cache": {"secretName": ""}}}, "existing Secret"),
     _bad("an app name that is not a DNS label", {"apps": {"My_Shop": {}}}, "apps.My_Shop", "lowercase"),
     _bad("a tag instead of a digest", {"image": {"digest": "latest"}}, "image.digest", "sha256:", "image.tag"),
@@ -134,7 +149,7 @@ BAD_VALUES = (
         "two default connections",
         {"connection": {"secretName": "a"}, "scaler": {"extraEnv": [{"name": "TRIGGERFISH_CONNECTION", "value": "b"}]}},
         "scaler.extraEnv",
-        "Use connection.secretName",
+        "Remove TRIGGERFISH_CONNECTION",
     ),
     _bad("a key with a space", _order(keys=["new orders"]), "handle_order.keys", "would be split", "Rename it"),
     _bad(

@@ -23,7 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from listeners.runtime.child_processes import die_with_parent
 from tests.charts.control_plane import TOKEN, ControlPlane
 from tests.charts.rendering import Manifest, Rendered
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import free_port
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from scaler.triggers.metadata import read_metadata
 from tests.charts.rendering import Manifest
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 from tests.support.running_scaler import Keda
 
 __all__ = ["TOKEN", "ControlPlane", "control_plane"]

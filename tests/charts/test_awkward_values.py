@@ -1,7 +1,9 @@
 """Valid values that templates easily get wrong."""
 
 import pytest
+import yaml
 
+from listeners.settings import HostSettings
 from tests.charts.rendering import Refused, chart_values, merged, render
 from tests.support.schemas import problems
 
@@ -25,12 +27,12 @@ def test_a_name_that_looks_like_another_type_stays_a_name(name: str) -> None:
     assert rendered.one("Deployment", name)["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == name
 
 
-def test_large_durations_stay_whole_numbers() -> None:
-    """A million seconds is not rendered as 1e+06, which Kubernetes rejects."""
-    scaling = {"pollingInterval": 1_000_000, "cooldownPeriod": 10_000_000}
-    rendered = render(merged(chart_values("one-app"), {"apps": {"shop": {"scaling": scaling}}}))
-    spec = rendered.one("ScaledObject")["spec"]
-    assert (spec["pollingInterval"], spec["cooldownPeriod"]) == (1_000_000, 10_000_000)
+def test_large_numbers_stay_whole_numbers() -> None:
+    """Half a gigabyte is not rendered as text or as a fraction, which the app rejects."""
+    override = {"apps": {"shop": {"settings": {"max_model_bytes": 536_870_912}}}}
+    rendered = render(merged(chart_values("one-app"), override))
+    host = yaml.safe_load(rendered.one("ConfigMap", "shop")["data"]["config.yaml"])["host"]
+    assert HostSettings(max_model_bytes=host["max_model_bytes"]).max_model_bytes == 536_870_912
 
 
 def test_duplicate_labels_are_merged() -> None:
@@ -44,7 +46,7 @@ def test_duplicate_labels_are_merged() -> None:
         assert (found["helm.sh/chart"], found["app.kubernetes.io/managed-by"]) == ("triggerfish-0.1.0", "Helm")
 
 
-@pytest.mark.parametrize("key", ["connections", "commonLabels"])
+@pytest.mark.parametrize("key", ["connection", "connections", "commonLabels"])
 def test_a_null_value_means_empty(key: str) -> None:
     """If everything under a key is commented out, Helm drops the key's default; the chart treats it as empty."""
     assert render({**chart_values("default"), key: None}).one("Deployment")

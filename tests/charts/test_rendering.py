@@ -1,14 +1,12 @@
 """All rendered objects are valid, and every mistake is refused with its fix."""
 
 import copy
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
 from listeners.version import __version__
 from tests.charts.bad_values import BAD_VALUES, BadValues
 from tests.charts.reference import GENERATED, undocumented
@@ -63,24 +61,6 @@ def test_every_value_is_documented_and_in_the_schema() -> None:
     """Every value has a comment, and the schema accepts all defaults."""
     assert undocumented() == []
     render(yaml.safe_load((CHART / "values.yaml").read_text()))
-
-
-def test_the_schema_has_exactly_the_values_of_the_chart() -> None:
-    """The schema and values.yaml have the same keys at the top level, for the scaler and for apps."""
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert schema["properties"].keys() - {"global"} == values.keys()  # Helm adds `global` by itself
-    assert schema["$defs"]["scaler"]["properties"].keys() == values["scaler"].keys()
-    assert schema["$defs"]["app"]["properties"].keys() == values["appDefaults"].keys()
-
-
-def test_the_schema_has_the_parameters_of_every_trigger() -> None:
-    """A trigger in values accepts the trigger's parameters and the further keys of KEDA's metadata."""
-    definitions = json.loads((CHART / "values.schema.json").read_text())["$defs"]
-    metadata_only = {"type", "activationMessages", "maxInstances"}
-    for cls in (ListTrigger, StreamTrigger, PubSubTrigger):
-        parameters = definitions[f"{cls.kind}Trigger"]["properties"].keys() - metadata_only
-        assert parameters == {re.sub("_(.)", lambda match: match[1].upper(), field) for field in cls.model_fields}
 
 
 def test_the_example_in_the_readme_renders() -> None:

@@ -11,7 +11,7 @@ import redis.asyncio
 from tests.charts.containers import Node
 from tests.charts.control_plane import ControlPlane, control_plane
 from tests.charts.rendering import chart_values, merged, render
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 
@@ -70,8 +70,13 @@ async def test_the_release_runs_and_passes_helm_test(
     tmp_path: Path,
     plane: ControlPlane,
 ) -> None:
-    """The scaler and the app become ready and work, `helm test` succeeds, and both exit in time after SIGTERM."""
+    """The scaler and the app become ready and work, and both exit in time after SIGTERM. A current KEDA makes no HPA
+    while the scaler does not answer, and retries. `helm test` waits for its HPA, and succeeds.
+    """
     node = Node(render(values(server)), secrets, tmp_path, CODE, plane=plane)
+    scaled_object = node.rendered.one("ScaledObject", "shop")
+    assert not await plane.reconcile(scaled_object, f"127.0.0.1:{free_port()}")
+    assert (plane.ready, plane.hpas) == ({"shop": "ScaledObjectCheckFailed"}, {})
     with node.running(SCALER) as scaler, node.running("shop") as shop:
         await scaler.ready()
         await shop.ready()
@@ -85,10 +90,14 @@ async def test_the_release_runs_and_passes_helm_test(
         assert "triggerfish_trigger_known" in metrics
         assert 'app="shop"' in await shop.get("/metrics")
         node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        await plane.scale(node.rendered.one("ScaledObject", "shop"), node.addresses[ADDRESS])
-        code, output = await node.run("triggerfish-scaler-test")
+        testing = asyncio.create_task(node.run("triggerfish-scaler-test"))
+        await eventually(lambda: plane.requests)
+        assert not testing.done()
+        await plane.scale(scaled_object, node.addresses[ADDRESS])
+        code, output = await testing
         assert (code, output.count("target size 1")) == (0, len(TRIGGERS)), output
         assert output.count("keda-hpa-shop scales by it") == len(TRIGGERS)
+        assert plane.ready == {"shop": "ScaledObjectReady"}
         code, output = await node.run("shop-test")
         assert (code, output.count("ok  ")) == (0, len(TRIGGERS)), output
         assert shop.stop(seconds=35) == 0
@@ -186,35 +195,17 @@ async def test_helm_test_fails_while_keda_scales_by_cpu(
             assert code == 0, output
 
 
-async def test_helm_test_waits_for_keda(
-    server: Server, secrets: dict[str, dict[str, str]], tmp_path: Path, plane: ControlPlane
-) -> None:
-    """A current KEDA makes no HPA while the scaler does not answer, and retries. `helm test` waits for its HPA."""
-    node = Node(render(values(server)), secrets, tmp_path, CODE, plane=plane)
-    shop = node.rendered.one("ScaledObject", "shop")
-    assert not await plane.reconcile(shop, f"127.0.0.1:{free_port()}")
-    assert (plane.ready, plane.hpas) == ({"shop": "ScaledObjectCheckFailed"}, {})
-    with node.running(SCALER) as scaler:
-        await scaler.ready()
-        node.addresses[ADDRESS] = f"127.0.0.1:{scaler.ports[6000]}"
-        testing = asyncio.create_task(node.run("triggerfish-scaler-test"))
-        await eventually(lambda: plane.requests)
-        assert not testing.done()
-        await plane.scale(shop, node.addresses[ADDRESS])
-        code, output = await testing
-        assert (code, plane.ready) == (0, {"shop": "ScaledObjectReady"}), output
-
-
 async def test_a_secret_that_holds_only_a_password(
     server: Server, client: redis.asyncio.Redis, tmp_path: Path, plane: ControlPlane
 ) -> None:
-    """The scaler and `helm test` connect with the address in the values and the password in the Secret."""
+    """The scaler and `helm test` use the address in the values and the password in the Secret, for both connections."""
     await client.acl_setuser(
         "narrow", enabled=True, passwords=["+a,b c"], keys=["*"], channels=["*"], commands=["+@all"]
     )
     connection = {"address": f"{server.address},user=narrow", "passwordSecret": "cache-password"}
-    rendered = render({**values(server), "connections": {"cache": connection}})
-    secrets = {"main-redis": {"connection": server.address}, "cache-password": {"password": "a,b c\n"}}
+    main = {**connection, "passwordSecret": "main-password", "key": "secret"}
+    rendered = render({**values(server), "connection": main, "connections": {"cache": connection}})
+    secrets = {"main-password": {"secret": "a,b c\n"}, "cache-password": {"password": "a,b c\n"}}
     node = Node(rendered, secrets, tmp_path, CODE, plane=plane)
     plane.accept(rendered.one("ScaledObject", "shop"))
     try:

@@ -13,7 +13,7 @@ import redis.asyncio
 from listeners.keys import dead_letters_key, inflight_key
 from listeners.runtime.child_processes import die_with_parent
 from tests.docs.blocks import DOCS, named_files
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port
 

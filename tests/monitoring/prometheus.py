@@ -14,7 +14,7 @@ import yaml
 
 from listeners.runtime.child_processes import die_with_parent
 from tests.monitoring.files import RULES
-from tests.support.programs import program
+from tests.support.programs.installed import program
 from tests.support.waiting import eventually
 from triggerfish.testing.server import free_port
 

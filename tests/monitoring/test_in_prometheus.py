@@ -23,7 +23,7 @@ from tests.monitoring.files import DASHBOARD, ROOT, dashboard, panels
 from tests.monitoring.picture import Span, draw
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.stage import ONLY_DECLARED, TRIGGERS, Stage, running_stage
-from tests.support.programs import collectable
+from tests.support.programs.installed import collectable
 from tests.support.waiting import eventually
 
 PICTURE = ROOT / "docs/how-to/dashboard.png"

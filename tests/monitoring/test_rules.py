@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.monitoring.files import OPERATIONS, RULES, alerts, anchors
-from tests.support.programs import collectable, program
+from tests.support.programs.installed import collectable, program
 
 CASES = sorted(Path(__file__).with_name("rules").glob("*.yaml"))
 SEVERITIES = {"critical", "warning"}

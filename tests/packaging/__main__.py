@@ -13,7 +13,7 @@ from pathlib import Path
 
 import redis as redis_client
 
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
 """What needs a program of the system that is not on this machine is not collected."""
 
-from tests.support.programs import collectable
+from tests.support.programs.installed import collectable
 
 collect_ignore = [
     file

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -12,20 +12,22 @@ from pathlib import Path
 import aiohttp
 import grpc
 import pytest
+import redis.asyncio
 import yaml
 
-from tests.support.environment import environment
-from tests.support.outside_servers import outside_address
-from tests.support.processes import ROOT
+from tests.support.network.outside_servers import outside_address
+from tests.support.network.scripted_server import scripted_server
+from tests.support.programs.environment import environment
+from tests.support.programs.hosts import ROOT
+from tests.support.programs.memory_cgroup import memory_cgroup
 from tests.support.running_scaler import Keda, reference
-from tests.support.scripted_server import scripted_server
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
-MEBIBYTE = 1024 * 1024
 GOOD = {"type": "RedisListTrigger", "keys": "orders", "messagesPerWorker": "1"}
+GOOD_STREAM = {"type": "RedisStreamTrigger", "keys": "payments", "consumerGroup": "g", "messagesPerWorker": "1"}
 #: A scaler in whose process the lookup of some names never ends.
 PROGRAM = """
 import runpy, socket, threading
@@ -41,10 +43,11 @@ runpy.run_module("triggerfish", run_name="__main__")
 
 @dataclass
 class Scaler:
-    """The scaler's process, with clients, and the folder of its connections."""
+    """The scaler's process, with clients of it and of its Redis, and the folder of its connections."""
 
     pid: int
     keda: Keda
+    redis: redis.asyncio.Redis
     http: aiohttp.ClientSession
     http_port: int
     folder: Path
@@ -62,14 +65,15 @@ class Scaler:
         return set(await asyncio.gather(*(self.attempt(one, f"o{n}") for n, one in enumerate(metadata))))
 
     async def serves_neighbours(self) -> None:
-        """Wait until a well-behaved trigger, the probes, /metrics and the page are answered."""
+        """Wait until well-behaved triggers, the probes, /metrics and the page are answered."""
 
-        async def answered() -> bool:
+        async def answered(metadata: dict[str, str]) -> bool:
             with contextlib.suppress(grpc.aio.AioRpcError):
-                return await self.keda.target(GOOD) == 1
+                return await self.keda.target(metadata) == 1
             return False
 
-        await eventually(answered)
+        for good in (GOOD, GOOD_STREAM):
+            await eventually(partial(answered, good))
         for path in ("/livez", "/metrics", "/"):
             async with self.http.get(f"http://127.0.0.1:{self.http_port}{path}") as response:
                 assert response.status == 200
@@ -140,14 +144,66 @@ async def odd_file(scaler: Scaler) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def large_streams(scaler: Scaler) -> AsyncIterator[None]:
-    """1,000 open streams with long metadata, most of which are refused."""
-    calls = [scaler.keda.stub.StreamIsActive(reference(LARGE, f"o{n}", "evil")) for n in range(1_000)]
-    await eventually(lambda: sum(call.done() for call in calls) > 700)
+    """400 open streams with long metadata, of which 4 MiB are accepted."""
+    calls = [scaler.keda.stub.StreamIsActive(reference(LARGE, f"o{n}", "evil")) for n in range(400)]
+    await eventually(lambda: sum(call.done() for call in calls) > 150)
     yield
     for call in calls:
         call.cancel()
 
 
+@contextlib.asynccontextmanager
+async def few_bytes(scaler: Scaler) -> AsyncIterator[None]:
+    """Check that Redis sends less than one big entry during the block."""
+
+    async def sent() -> int:
+        return int((await scaler.redis.info("stats"))["total_net_output_bytes"])
+
+    before = await sent()
+    yield
+    assert await sent() - before < 1_000_000
+
+
+@contextlib.asynccontextmanager
+async def entries_of_1_megabyte(scaler: Scaler) -> AsyncIterator[None]:
+    """A stream of three, with an open StreamIsActive."""
+    await scaler.redis.eval(ADD_ENTRIES, 1, "big", 3, 1_000_000)
+    await scaler.redis.xgroup_create("big", "g", "2-0")
+    metadata = {**GOOD_STREAM, "keys": "big"}
+    async with few_bytes(scaler), scaler.keda.activity(metadata, namespace="evil") as stream:
+        await eventually(lambda: stream.received == [True])
+        yield
+    await scaler.redis.delete("big")
+
+
+@contextlib.asynccontextmanager
+async def costly_streams(scaler: Scaler) -> AsyncIterator[None]:
+    """40 streams with an entry of 3 MB, one of them with 5,000 groups, and one whose entries have to be counted."""
+    keys = [f"evil-{n}" for n in range(40)]
+    await asyncio.gather(*(scaler.redis.eval(ADD_ENTRIES, 1, key, 1, 3_000_000) for key in keys))
+    await asyncio.gather(*(scaler.redis.xgroup_create(key, "g", "0") for key in keys))
+    await scaler.redis.eval(ADD_GROUPS, 1, keys[0], 5_000)
+    await scaler.redis.eval(ADD_ENTRIES, 1, "evil-count", 20_000, 10)
+    await scaler.redis.xgroup_create("evil-count", "g", "10000-0")
+    await scaler.redis.xdel("evil-count", "15000-0")
+    metadata = [{**GOOD_STREAM, "keys": key} for key in (*keys, "evil-count")]
+
+    async def counted() -> bool:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            return await scaler.keda.target(metadata[-1], namespace="evil") == 9_999
+        return False
+
+    async with few_bytes(scaler), calls(*metadata, statuses=ANY)(scaler):
+        yield
+        await eventually(counted)
+    await scaler.redis.delete(*keys, "evil-count")
+
+
+ADD_ENTRIES = """
+local payload = string.rep('x', ARGV[2])
+for number = 1, ARGV[1] do redis.call('XADD', KEYS[1], number .. '-0', 'payload', payload) end
+"""
+ADD_GROUPS = "for number = 1, ARGV[1] do redis.call('XGROUP', 'CREATE', KEYS[1], 'other-' .. number, '0') end"
 #: A busy machine may not measure all of its many keys in time.
 ANY = {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
 LARGE = {**GOOD, "app": "x" * 19_000}
@@ -158,7 +214,7 @@ ATTACKS: dict[str, Attack] = {
     ),
     "a number of 401 digits": calls({**GOOD, "messagesPerWorker": "1" + "0" * 400}, statuses={"INVALID_ARGUMENT"}),
     "3,000 triggers of 19,000 characters": calls(*[LARGE] * 3_000, statuses=ANY),
-    "1,000 streams of 19,000 characters": large_streams,
+    "400 streams of 19,000 characters": large_streams,
     "servers that flood with 100 MB": flood(b"$2000000000\r\n" + b"x" * 100_000_000),
     "servers with small parts": flood(b"*90000\r\n" + b"*0\r\n" * 90_000),
     "30,000,000 slots": flood(SLOTS, b"redis_version:7.2.4\r\nredis_mode:cluster\r\n"),
@@ -172,6 +228,8 @@ ATTACKS: dict[str, Attack] = {
     ),
     "an unknown connection": calls({**GOOD, "connection": "none"}, statuses={"FAILED_PRECONDITION"}),
     "500 half-open requests": half_open_requests,
+    "entries of 1 MB": entries_of_1_megabyte,
+    "40 streams with entries of 3 MB, 5,000 groups, and 9,999 entries to count": costly_streams,
 }
 
 
@@ -198,8 +256,9 @@ async def scaler_process(server: Server, folder: Path, limit_mib: int) -> AsyncI
             async with (
                 grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
                 aiohttp.ClientSession() as http,
+                redis.asyncio.Redis(port=server.port) as client,
             ):
-                yield Scaler(process.pid, Keda(channel), http, http_port, folder / "connections")
+                yield Scaler(process.pid, Keda(channel), client, http, http_port, folder / "connections")
             assert process.returncode is None, log.read_text()[-2_000:]
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -207,38 +266,12 @@ async def scaler_process(server: Server, folder: Path, limit_mib: int) -> AsyncI
             await process.wait()
 
 
-@contextlib.contextmanager
-def memory_cgroup(limit_mib: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that moves a process into a cgroup with this limit. It does nothing without the right to make
-    one.
-    """
-    hierarchies = {"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"}
-    parent, setting = next(
-        ((Path(path), name) for path, name in hierarchies.items() if Path(path, "cgroup.procs").exists()),
-        (Path("/nowhere"), ""),
-    )
-    group = parent / "triggerfish-tests"
-    try:
-        group.mkdir(exist_ok=True)
-        (group / setting).write_text(str(limit_mib * MEBIBYTE))
-    except OSError:
-        yield lambda _: None
-        return
-    try:
-        yield partial(_join, group)
-    finally:
-        with contextlib.suppress(OSError):
-            group.rmdir()
-
-
-def _join(group: Path, pid: int) -> None:
-    (group / "cgroup.procs").write_text(str(pid))
-
-
 async def test_every_hostile_input(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neighbours are answered while each hostile input is there, and the peak of the memory stays below the limit."""
     with server.client() as client:
         client.rpush("orders", "x")
+        client.xgroup_create("payments", "g", mkstream=True)
+        client.xadd("payments", {"number": 1})
     limit = yaml.safe_load((ROOT / "charts" / "triggerfish" / "values.yaml").read_text())["scaler"]["resources"][
         "limits"
     ]

@@ -59,6 +59,11 @@ RELEASES = {
     )
 }
 
+#: The oldest, one without the commands of Redis 7, and the newest: for what depends little on the server.
+REPRESENTATIVE = ("redis-5.0", "redis-6.2", "valkey-9.1")
+#: The same of those with users.
+REPRESENTATIVE_WITH_ACL = ("redis-6.0", "redis-7.0", "valkey-9.1")
+
 #: CI requires every release; elsewhere the system's redis-server may be missing.
 ALL_REQUIRED = os.environ.get("TEST_REQUIRE_ALL_SERVERS") == "1"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from listeners.connections.settings import ConnectionSettings
 from tests.servers.catalogue import RELEASES
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 from triggerfish.testing.server import free_port
 
 __all__ = ["Secured"]

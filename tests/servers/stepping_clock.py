@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.servers.catalogue import Release
-from tests.support.programs import program
+from tests.support.programs.installed import program
 from triggerfish.testing.server import Server
 
 __all__ = ["STEPPABLE", "SteppingClock"]

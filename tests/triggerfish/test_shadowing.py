@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60

@@ -26,10 +26,13 @@ __all__ = ["check"]
 
 AclOption = Annotated[bool, typer.Option("--acl", help="Print only the ACL SETUSER command that the app's user needs.")]
 
+NoWriteOption = Annotated[bool, typer.Option("--no-write", help="Only look, and change nothing.")]
+
 
 def check(
     app: AppArgument,
     acl: AclOption = False,
+    no_write: NoWriteOption = False,
     json: JsonOption = False,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
@@ -37,23 +40,28 @@ def check(
     """Check that an app's triggers can be read.
 
     Loads the app, connects to its Redis, and reports for each trigger how it will be read. Warns of server settings
-    that may lose entries, such as eviction or no persistence. Read-only.
+    that may lose entries, such as eviction or no persistence.
+
+    Executes what the app executes, on lists, streams and leases made for it: triggerfish:{KEY}:check-... in the slot of
+    each key, removed afterwards, or by Redis after a minute. It takes no entry of yours, and adds none. It subscribes
+    to the channels, and ignores their messages. --no-write only looks.
 
     A line begins with `ok` or `FAIL` for a trigger, or with `warn` for a risk, which does not change the exit status.
 
-    Exits with status 1 if a trigger cannot be read, for example because the user may not run a command that it needs.
+    Exits with status 1 if a trigger cannot be read, for example because the user may not run a command that it needs, a
+    key has another type, or the server is a read-only replica or does not publish keyspace notifications.
     """
     settings = load_settings_with(config, connection)
     if acl:
         asyncio.run(_print_acl(loaded_app(app), settings, as_json=json))
-    elif not asyncio.run(_check(loaded_app(app), settings, as_json=json)):
+    elif not asyncio.run(_check(loaded_app(app), settings, write=not no_write, as_json=json)):
         raise typer.Exit(1)
 
 
-async def _check(app: "App", settings: "Settings", *, as_json: bool) -> bool:
+async def _check(app: "App", settings: "Settings", *, write: bool, as_json: bool) -> bool:
     from listeners.checks.check import check as check_app
 
-    results = check_app(app, settings.redis_connections(), settings.host)
+    results = check_app(app, settings.redis_connections(), settings.host, write=write)
     return await (_report_json(results) if as_json else _report(results))
 
 

@@ -5,19 +5,11 @@
 {{- if .Values.scaler.enabled -}}
 {{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
 {{- end -}}
+{{- with .Values.connection -}}
+{{- include "triggerfish.checks.connection" (dict "path" "connection" "connection" .) -}}
+{{- end -}}
 {{- range $name, $connection := .Values.connections -}}
-{{- if not (or $connection.secretName $connection.passwordSecret) -}}
-{{- fail (printf "connections.%s.secretName is missing. Give the name of an existing Secret that holds the connection string. If the Secret holds only a password, give its name as passwordSecret, and the address." $name) -}}
-{{- end -}}
-{{- if and $connection.secretName (or $connection.passwordSecret $connection.address) -}}
-{{- fail (printf "connections.%s has secretName together with address or passwordSecret. Keep secretName if the Secret holds a connection string, and the other two if it holds only a password." $name) -}}
-{{- end -}}
-{{- if and $connection.passwordSecret (not $connection.address) -}}
-{{- fail (printf "connections.%s.address is missing. Give host:port, and options such as ssl=True and user=shop: cache.example:6380,ssl=True." $name) -}}
-{{- end -}}
-{{- if regexMatch "(?i)password|://[^/]*:[^/]*@" (default "" $connection.address) -}}
-{{- fail (printf "connections.%s.address contains a password. Its value is not shown. Remove the password: it is read from passwordSecret." $name) -}}
-{{- end -}}
+{{- include "triggerfish.checks.connection" (dict "path" (printf "connections.%s" $name) "connection" $connection) -}}
 {{- end -}}
 {{- range $name := .Values.valkey.connections -}}
 {{- if hasKey (default dict $.Values.connections) $name -}}
@@ -35,6 +27,22 @@
 {{- end -}}
 {{- end -}}
 {{- include "triggerfish.checks.accounts" . -}}
+{{- end -}}
+
+{{/* A connection's Secret holds a connection string or only a password: (dict "path" PATH "connection" CONNECTION). */}}
+{{- define "triggerfish.checks.connection" -}}
+{{- if not (or .connection.secretName .connection.passwordSecret) -}}
+{{- fail (printf "%s.secretName is missing. Give the name of an existing Secret that holds the connection string. If the Secret holds only a password, give its name as passwordSecret, and the address." .path) -}}
+{{- end -}}
+{{- if and .connection.secretName (or .connection.passwordSecret .connection.address) -}}
+{{- fail (printf "%s has secretName together with address or passwordSecret. Keep secretName if the Secret holds a connection string, and the other two if it holds only a password." .path) -}}
+{{- end -}}
+{{- if and .connection.passwordSecret (not .connection.address) -}}
+{{- fail (printf "%s.address is missing. Give host:port, and options such as ssl=True and user=shop: cache.example:6380,ssl=True." .path) -}}
+{{- end -}}
+{{- if regexMatch "(?i)password|://[^/]*:[^/]*@" (default "" .connection.address) -}}
+{{- fail (printf "%s.address contains a password. Its value is not shown. Remove the password: it is read from passwordSecret." .path) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A service account that several Deployments share is created by at most one of them. */}}
@@ -61,8 +69,8 @@
 {{- if eq .name "TRIGGERFISH_LOG" -}}
 {{- fail (printf "%s.extraEnv: the chart already sets TRIGGERFISH_LOG. Use %s.logLevel instead." $.path $.path) -}}
 {{- end -}}
-{{- if and (eq .name "TRIGGERFISH_CONNECTION") (include "triggerfish.connection.env" $.root) -}}
-{{- fail (printf "%s.extraEnv: the chart already sets TRIGGERFISH_CONNECTION. Use connection.secretName, or a named connection in connections." $.path) -}}
+{{- if and (eq .name "TRIGGERFISH_CONNECTION") (or $.root.Values.connection $.root.Values.valkey.enabled) -}}
+{{- fail (printf "%s.extraEnv: the chart already sets the default connection. Remove TRIGGERFISH_CONNECTION, and use connection, or a named connection in connections." $.path) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -162,7 +170,7 @@
 {{- if not (or (hasKey (default dict $values.connections) $connection) (has $connection $values.valkey.connections)) -}}
 {{- fail (printf "%s.connection: no connection %q. Add it to connections, as %s: {secretName: ...}." .path $connection $connection) -}}
 {{- end -}}
-{{- else if not (or $values.connection.secretName $values.valkey.enabled) -}}
+{{- else if not (or $values.connection $values.valkey.enabled) -}}
 {{- fail (printf "%s names no connection, and there is no default. Set connection.secretName, or set the trigger's connection to a name in connections." .path) -}}
 {{- end -}}
 {{- end -}}

@@ -61,6 +61,7 @@ resources:
 
 {{/* The volumes of a pod: (dict "root" $ "pod" VALUES "config" CONFIGMAP "connections" NAMES). */}}
 {{- define "triggerfish.volumes" -}}
+{{- $connections := include "triggerfish.connections" .root | fromJson -}}
 - name: config
   configMap:
     name: {{ .config | quote }}
@@ -70,7 +71,7 @@ resources:
   projected:
     sources:
       {{- range $name := . }}
-      {{- $connection := index $.root.Values.connections $name }}
+      {{- $connection := index $connections $name }}
       - secret:
           name: {{ index $connection $field | quote }}
           items:

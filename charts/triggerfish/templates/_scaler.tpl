@@ -1,6 +1,6 @@
 {{/* The scaler's settings. */}}
 {{- define "triggerfish.scaler.config" -}}
-{{- include "triggerfish.connection.settings" (dict "root" . "names" (keys (default dict .Values.connections) | sortAlpha)) | trim }}
+{{- include "triggerfish.connection.settings" (dict "root" . "names" (include "triggerfish.connection.names" . | fromJsonArray)) | trim }}
 {{- $scaler := dict "grpc_port" 6000 "http_port" 8080 "grace_period_seconds" .Values.scaler.gracePeriodSeconds }}
 {{- $scaler = set $scaler "peers" (printf "%s.%s.svc:8080" (include "triggerfish.scaler.peers" .) (include "triggerfish.namespace" .)) }}
 {{- if .Values.tls.enabled }}

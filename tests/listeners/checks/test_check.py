@@ -11,7 +11,7 @@ from listeners.checks.check import CheckResult, acl_commands, check
 from listeners.connections.named import Connections
 from listeners.redis.acl import PASSWORD
 from listeners.settings import HostSettings
-from tests.servers.catalogue import RELEASES
+from tests.servers.catalogue import RELEASES, REPRESENTATIVE
 from tests.servers.sentinels import Sentinels
 from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
@@ -151,6 +151,7 @@ NOT_PERSISTENT = "Redis persists nothing"
         ({"maxmemory-policy": "allkeys-lru"}, {"on_element": ["evict lists, streams", NOT_PERSISTENT]}),
     ],
 )
+@pytest.mark.releases(*REPRESENTATIVE)
 async def test_settings_that_may_lose_entries(
     client: redis.asyncio.Redis, server: Server, settings: dict[str, Any], warned: dict[str, list[str]]
 ) -> None:

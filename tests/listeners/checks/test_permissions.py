@@ -108,6 +108,7 @@ async def test_the_printed_rule_suffices(server: Server, client: redis.asyncio.R
         assert await client.execute_command("ACL", "LOG") == []
         async for found in check(shop.app, connections, HostSettings()):
             assert found.works, found
+            assert not any("denied" in warning and "persists" not in warning for warning in found.warnings), found
     finally:
         await client.execute_command("ACL", "DELUSER", "shop")
 

@@ -4,7 +4,7 @@ import pytest
 import redis.asyncio
 
 from listeners.keys import elements_key, inflight_key
-from tests.servers.catalogue import RELEASES
+from tests.servers.catalogue import REPRESENTATIVE_WITH_ACL
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, settled
 from tests.support.waiting import eventually
@@ -13,7 +13,7 @@ from triggerfish.testing.server import Server
 
 pytestmark = [
     pytest.mark.usefixtures("quick_retries", "quick_reclaims"),
-    pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0")),
+    pytest.mark.releases(*REPRESENTATIVE_WITH_ACL),
 ]
 
 PASSWORD = "hidden-word"

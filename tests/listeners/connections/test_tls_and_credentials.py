@@ -20,7 +20,7 @@ from listeners.errors import AccessDeniedError, ConfigurationError, MissingExtra
 from listeners.redis.client import Client
 from tests.servers.catalogue import RELEASES
 from tests.servers.secured import Secured
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

@@ -1,4 +1,4 @@
-"""The dead letters of functions that fail, on every server release."""
+"""The dead letters of functions that fail."""
 
 import asyncio
 import json
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import pytest
 import redis.asyncio
 
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, KINDS, Kind, add, both_kinds, dead_letters, trigger
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
 
-pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+pytestmark = [pytest.mark.usefixtures("quick_retries", "quick_reclaims"), pytest.mark.releases(*REPRESENTATIVE)]
 
 SECRET = "hunter2"
 release = threading.Event()

@@ -6,13 +6,14 @@ import pytest
 import redis
 import redis.asyncio
 
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
 
-pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+pytestmark = [pytest.mark.usefixtures("quick_retries", "quick_reclaims"), pytest.mark.releases(*REPRESENTATIVE)]
 
 
 @both_kinds

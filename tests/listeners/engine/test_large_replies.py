@@ -6,7 +6,7 @@ import pytest
 import redis.asyncio
 
 from listeners.redis.client import Client
-from tests.support.narrow_link import narrow_link
+from tests.support.network.narrow_link import narrow_link
 from tests.support.running_host import running_host
 from tests.support.trigger_kinds import Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually

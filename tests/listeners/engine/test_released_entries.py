@@ -12,12 +12,13 @@ from listeners.errors import SourceTimeoutError
 from listeners.functions.entries import Entry
 from listeners.lists.source import ListSource
 from listeners.streams.source import StreamSource
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, payload_of, settled, trigger
 from tests.support.waiting import eventually
 from triggerfish import App, Host, RedisMessage
 
-pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+pytestmark = [pytest.mark.usefixtures("quick_retries", "quick_reclaims"), pytest.mark.releases(*REPRESENTATIVE)]
 
 
 class Race:

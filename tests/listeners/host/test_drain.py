@@ -10,7 +10,8 @@ import time
 import pytest
 import redis.asyncio
 
-from tests.support.processes import ended, host_process
+from tests.servers.catalogue import REPRESENTATIVE
+from tests.support.programs.hosts import ended, host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import (
     GROUP,
@@ -34,6 +35,7 @@ from triggerfish.testing.server import Server
 pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
 
 
+@pytest.mark.releases(*REPRESENTATIVE)
 async def test_a_killed_instance_loses_nothing(server: Server, client: redis.asyncio.Redis) -> None:
     """Entries in progress in a killed process are handled by another after the lease; their calls are not known."""
     await client.set("hold", "")
@@ -52,6 +54,7 @@ async def test_a_killed_instance_loses_nothing(server: Server, client: redis.asy
             assert sorted(await recorded(client, f"handled:{kind}")) == ["second a 1", "second b 1", "second c 1"]
 
 
+@pytest.mark.releases(*REPRESENTATIVE)
 @both_kinds
 async def test_entries_in_progress_finish_after_sigterm(
     server: Server, client: redis.asyncio.Redis, kind: Kind

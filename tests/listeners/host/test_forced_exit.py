@@ -9,7 +9,7 @@ import redis.asyncio
 
 from listeners.keys import elements_key, inflight_key
 from listeners.runtime.child_processes import die_with_parent
-from tests.support.processes import ROOT, ended
+from tests.support.programs.hosts import ROOT, ended
 from tests.support.trigger_kinds import GROUP, add, reached
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

@@ -10,8 +10,8 @@ import yaml
 
 from listeners.keys import dead_letters_key, inflight_key
 from tests.servers.catalogue import RELEASES
-from tests.support.commands import Command, running_command
-from tests.support.processes import ROOT, restarted_host
+from tests.support.programs.commands import Command, running_command
+from tests.support.programs.hosts import ROOT, restarted_host
 from tests.support.trigger_kinds import GROUP, reached
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

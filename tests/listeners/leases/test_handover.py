@@ -23,7 +23,7 @@ from tests.listeners.leases.holders import (
     sample,
     subscribed,
 )
-from tests.support.processes import host_process
+from tests.support.programs.hosts import host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import recorded
 from tests.support.waiting import eventually

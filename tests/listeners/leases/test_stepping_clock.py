@@ -15,7 +15,7 @@ from listeners.redis.client import Client
 from tests.listeners.leases.holders import KEY, holds, number_of, recording_app, sample, subscribed
 from tests.servers.catalogue import RELEASES, present
 from tests.servers.stepping_clock import STEPPABLE, SteppingClock
-from tests.support.programs import collectable
+from tests.support.programs.installed import collectable
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from tests.support.processes import host_processes
+from tests.servers.catalogue import REPRESENTATIVE
+from tests.support.programs.hosts import host_processes
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KINDS, Kind, add, both_kinds, reached, recorded, settled, trigger
 from tests.support.waiting import eventually
@@ -67,6 +68,7 @@ async def test_a_batch_keeps_the_order(client: redis.asyncio.Redis, run_host: Ru
     assert calls == [["1", "2", "3"] if from_beginning else ["3", "2", "1"]]
 
 
+@pytest.mark.releases(*REPRESENTATIVE)
 async def test_three_processes_share_the_work(server: Server, client: redis.asyncio.Redis) -> None:
     """Each of 1,000 entries is handled once, and each of three processes handles some, with its own consumer."""
     pushed = [str(number) for number in range(1000)]
@@ -84,6 +86,7 @@ async def test_three_processes_share_the_work(server: Server, client: redis.asyn
         assert {instance for instance, _, _ in lines} == {"one", "two", "three"}
 
 
+@pytest.mark.releases(*REPRESENTATIVE)
 @pytest.mark.parametrize(("number", "calls"), [(1000, [10] * 100), (1005, [10] * 100 + [5])])
 @both_kinds
 async def test_a_list_parameter_gets_full_batches(

@@ -22,9 +22,11 @@ from tests.listeners.lists.sources import (
     suspect,
     take,
 )
-from tests.servers.catalogue import RELEASES
+from tests.servers.catalogue import RELEASES, REPRESENTATIVE, REPRESENTATIVE_WITH_ACL
 
-WITH_ACL = pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
+
+WITH_ACL = pytest.mark.releases(*REPRESENTATIVE_WITH_ACL)
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
@@ -93,7 +95,7 @@ async def deny(client: redis.asyncio.Redis, command: str) -> None:
     await client.execute_command("ACL", "SETUSER", "limited", "+@all", f"-{command}")
 
 
-@WITH_ACL
+@pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
 async def test_the_permissions_suffice(
     client: redis.asyncio.Redis, open_source: OpenSource, limited: str, version: tuple[int, ...]
 ) -> None:

@@ -21,7 +21,10 @@ from tests.listeners.lists.sources import (
     suspect,
     take,
 )
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 
 async def lapsed_suspect(client: redis.asyncio.Redis, source: ListSource, payload: str = "a") -> Entry:

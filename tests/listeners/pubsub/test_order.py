@@ -7,9 +7,12 @@ import pytest
 import redis.asyncio
 
 from tests.listeners.leases.holders import sample, subscribed
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, Reject
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 #: How long a call waits for another to begin beside it. If none may, all calls together wait for 2 s.
 OVERLAP_SECONDS = 0.01

@@ -8,9 +8,12 @@ import redis.asyncio
 from listeners import keys
 from listeners.keys import dead_letters_key, is_own_message, is_own_name, lease_key, lease_notices_channel
 from tests.listeners.leases.holders import subscribed
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage, Reject
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 CHANNELS = ("*", "__key*", "__keyspace@0__:*", "__keyevent@0__:*")
 DELETED = "__keyevent@0__:del"

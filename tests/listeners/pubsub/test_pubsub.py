@@ -9,9 +9,12 @@ import redis.asyncio
 from listeners.keys import lease_key
 from listeners.redis.keyspace import missing_flags
 from tests.listeners.leases.holders import holds, sample, subscribed
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 
 def recording_app(*channels: str, name: str = "test", singleton: bool = True) -> tuple[App, list[tuple[str, str, str]]]:

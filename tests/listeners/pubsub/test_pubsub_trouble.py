@@ -11,12 +11,15 @@ import redis.asyncio
 
 from listeners.pubsub.drops import DropReason
 from tests.listeners.leases.holders import KEY, RECORDER_KEY, holds, listening, recording_app, sample, subscribed
-from tests.support.processes import host_process
+from tests.servers.catalogue import REPRESENTATIVE
+from tests.support.programs.hosts import host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import reached, recorded
 from tests.support.waiting import eventually
 from triggerfish import App
 from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 LEASE_SECONDS = 2
 

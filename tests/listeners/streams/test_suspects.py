@@ -20,7 +20,10 @@ from tests.listeners.streams.sources import (
     take,
     take_suspect,
 )
+from tests.servers.catalogue import REPRESENTATIVE
 from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 TAKEN, ALONE, WAITING = "triggerfish-a", "triggerfish-a:alone", "triggerfish-a:waiting"
 

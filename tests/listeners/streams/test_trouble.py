@@ -28,10 +28,12 @@ from tests.listeners.streams.sources import (
     take,
     take_suspect,
 )
-from tests.servers.catalogue import RELEASES
+from tests.servers.catalogue import RELEASES, REPRESENTATIVE
 from tests.servers.cluster import Cluster
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 
 @pytest.mark.parametrize("number", [20_000, 100_000])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.catalogue import ALL_REQUIRED
-from tests.support.outside_servers import HERE, LOOPBACK, FakeResolver, outside_address, start
+from tests.support.network.outside_servers import HERE, LOOPBACK, FakeResolver, outside_address, start
 from triggerfish.testing.server import Server
 
 

@@ -10,9 +10,9 @@ from listeners.errors import SourceError
 from listeners.redis import dialer
 from listeners.redis.client import Client
 from listeners.redis.dialer import MAX_UNTRUSTED_BYTES, Dialer, ReplyBudget
-from tests.support.outside_servers import ALLOWED, HERE, FakeResolver, concealed
+from tests.support.network.outside_servers import ALLOWED, HERE, FakeResolver, concealed
+from tests.support.network.scripted_server import scripted_server
 from tests.support.running_scaler import running_scaler
-from tests.support.scripted_server import scripted_server
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")

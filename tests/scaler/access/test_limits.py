@@ -10,7 +10,7 @@ from listeners.functions.triggers import PubSubTrigger
 from scaler.access.access import Access, limits_of
 from scaler.server import ScalerServer
 from scaler.settings import load_settings
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 from tests.support.running_scaler import failure, running_scaler, scaler_settings
 from triggerfish.testing.server import Server
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from redis.crc import key_slot
 
 from tests.servers.catalogue import RELEASES
-from tests.support.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections, start
+from tests.support.network.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections, start
 from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

@@ -8,7 +8,7 @@ from grpc import StatusCode
 from listeners.errors import ConfigurationError
 from scaler.measuring.samplers import CONCEALED
 from scaler.settings import load_settings
-from tests.support.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections
+from tests.support.network.outside_servers import ALLOWED, HERE, FakeResolver, asking, concealed, connections
 from tests.support.running_scaler import failure, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server, free_port

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from listeners.errors import ConfigurationError
 from scaler.keda.certificates import Certificates
 from scaler.settings import TlsSettings
-from tests.support.certificates import Authority, Signed
+from tests.support.network.certificates import Authority, Signed
 from tests.support.running_scaler import Keda, RunningScaler, channel_to, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

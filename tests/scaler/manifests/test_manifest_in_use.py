@@ -16,7 +16,7 @@ import yaml
 from examples.demo.app import app as demo
 from listeners.runtime.child_processes import die_with_parent
 from scaler.triggers.metadata import metric_name
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from tests.support.running_scaler import RunningScaler
 from tests.support.waiting import eventually
 from tests.triggerfish.cli.test_probe import CALLS, address_of, triggerfish

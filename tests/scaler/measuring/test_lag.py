@@ -23,7 +23,7 @@ from tests.scaler.measuring.histories import GROUP, STREAM, Step, histories, pla
 from tests.support.measuring import measure_now, new_slow_lane
 from triggerfish.testing.server import Server
 
-HISTORIES = int(os.environ.get("TEST_HISTORIES", "1000"))
+HISTORIES = int(os.environ.get("TEST_HISTORIES", "300"))
 MEASURED = MeasuredTrigger(StreamTrigger(keys=(STREAM,), consumer_group=GROUP))
 
 

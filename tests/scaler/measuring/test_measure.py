@@ -128,7 +128,7 @@ async def test_a_denied_command_is_named(server: Server, client: redis.asyncio.R
     await client.xdel("s", "1-2")
     await client.xadd("s", {"f": "v"}, id="1-3")
     info = await ours.server()
-    needed = ["XLEN", "XINFO", "XRANGE", "EVALSHA_RO" if info.supports(7) else "EVALSHA"]
+    needed = ["XLEN", "XINFO", "XRANGE", *([] if info.supports(7) else ["EVALSHA"])]  # or else EVALSHA_RO suffices
     needed += [] if info.supports(7, 4) else ["TIME"]
     limited = Client(parse_connection_string(f"{server.address},user=scaler,password=pw"), "test")
     trigger = MeasuredTrigger(StreamTrigger(keys=("s",), consumer_group="g"))
@@ -139,7 +139,7 @@ async def test_a_denied_command_is_named(server: Server, client: redis.asyncio.R
             found = (await measure_now(limited, [trigger]))[trigger]
             assert isinstance(found, AccessDeniedError), found
             assert command in str(found).upper()
-            assert "triggerfish check --acl" in str(found)
+            assert str(found).count("triggerfish check --acl") == 1
     finally:
         await limited.aclose()
         await client.execute_command("ACL", "DELUSER", "scaler")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from grpc import StatusCode
 
+from tests.support.network.scripted_server import scripted_server
 from tests.support.running_scaler import RunningScaler, failure, running_scaler
-from tests.support.scripted_server import scripted_server
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")

@@ -6,7 +6,7 @@ from asyncio.subprocess import PIPE, STDOUT
 import pytest
 import redis.asyncio
 
-from tests.support.programs import program
+from tests.support.programs.installed import program
 from tests.support.running_scaler import RunningScaler
 
 pytestmark = pytest.mark.releases("valkey-9.1")

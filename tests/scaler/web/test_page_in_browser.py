@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from scaler.evaluation.evaluator import TrackedTrigger
 from scaler.evaluation.history import SLOT_SECONDS
-from tests.support.programs import program
+from tests.support.programs.installed import program
 from tests.support.running_scaler import RunningScaler, failure
 from tests.support.waiting import eventually
 

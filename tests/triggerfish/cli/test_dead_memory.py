@@ -9,9 +9,9 @@ import redis.asyncio
 
 from listeners.functions.entries import Entry
 from listeners.keys import dead_letters_key
-from tests.support.environment import environment
 from tests.support.letters import letter_fields
-from tests.support.processes import ROOT
+from tests.support.programs.environment import environment
+from tests.support.programs.hosts import ROOT
 from triggerfish.testing.server import Server
 
 LETTERS, MEBIBYTE = 1_500, 1024 * 1024

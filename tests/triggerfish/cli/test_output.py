@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from listeners.keys import dead_letters_key
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")

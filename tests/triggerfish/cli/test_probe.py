@@ -9,10 +9,10 @@ import pytest
 import redis.asyncio
 
 from scaler.keda.probe import client_tls
-from tests.support.certificates import Authority
-from tests.support.environment import environment
+from tests.support.network.certificates import Authority
+from tests.support.network.tls_proxy import tls_proxy
+from tests.support.programs.environment import environment
 from tests.support.running_scaler import RunningScaler
-from tests.support.tls_proxy import tls_proxy
 from triggerfish.testing.server import Server, free_port
 
 pytestmark = pytest.mark.releases("valkey-9.1")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from tests.support.commands import Command, running_command
+from tests.support.programs.commands import Command, running_command
 from tests.support.trigger_kinds import unfinished
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from listeners.runtime.child_processes import die_with_parent
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

@@ -24,8 +24,8 @@ from listeners.functions.loading import load_app
 from scaler.local_app import LocalApp
 from scaler.monitoring.status import KeyStatus, TriggerStatus
 from scaler.settings import load_settings
-from tests.support.commands import running_command
-from tests.support.environment import environment
+from tests.support.programs.commands import running_command
+from tests.support.programs.environment import environment
 from tests.support.waiting import eventually
 from triggerfish.cli.output import trigger_table
 from triggerfish.cli.up import snapshot

@@ -7,12 +7,13 @@ import pytest
 import redis.asyncio
 from pydantic import BaseModel
 
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
 
-pytestmark = pytest.mark.usefixtures("quick_retries", "quick_reclaims")
+pytestmark = [pytest.mark.usefixtures("quick_retries", "quick_reclaims"), pytest.mark.releases(*REPRESENTATIVE)]
 
 
 class ExitOnTextError(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from listeners.runtime.child_processes import die_with_parent
-from tests.support.environment import environment
+from tests.support.programs.environment import environment
 from tests.support.waiting import eventually
 
 __all__ = ["Command", "running_command"]

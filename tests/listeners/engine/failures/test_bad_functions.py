@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 import redis.asyncio
 
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually
@@ -16,8 +17,7 @@ from triggerfish import App, RedisMessage, Retry
 
 pytestmark = [
     pytest.mark.usefixtures("quick_retries", "quick_reclaims"),
-    # What functions do is the same on every server: the oldest, one with the older stream commands, and the newest.
-    pytest.mark.releases("redis-5.0", "redis-6.2", "valkey-9.1"),
+    pytest.mark.releases(*REPRESENTATIVE),
 ]
 
 word = contextvars.ContextVar("word", default="nothing")

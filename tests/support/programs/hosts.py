@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 from triggerfish import Host
 from triggerfish.testing.server import Server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECORDER = "tests.apps.recorder"
 
 
@@ -31,7 +31,7 @@ def host_process(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run an app in a process, killed after the block. Keyword arguments are HostSettings."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.processes", server.address, app, json.dumps(settings)],
+        [sys.executable, "-m", "tests.support.programs.hosts", server.address, app, json.dumps(settings)],
         cwd=ROOT,
         env={**os.environ, "TRIGGERFISH_INSTANCE": instance, "RECORDER_PORT": str(server.port)},
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)

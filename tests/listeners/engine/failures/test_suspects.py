@@ -12,7 +12,7 @@ from listeners.keys import dead_letters_key
 from listeners.lists.source import ListSource
 from listeners.streams.held import HeldEntries
 from listeners.streams.source import StreamSource
-from tests.support.processes import restarted_host
+from tests.support.programs.hosts import restarted_host
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
 from tests.support.waiting import eventually
@@ -50,7 +50,7 @@ def payload_in(letter: dict[bytes, bytes], kind: Kind) -> str:
     return letter[b"payload" if kind == "list" else b"field:payload"].decode()
 
 
-@pytest.mark.releases(*RELEASES)
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
 @both_kinds
 async def test_a_poison_takes_no_innocent_with_it(client: redis.asyncio.Redis, server: Server, kind: Kind) -> None:
     """Of forty entries one ends its process: it alone is dead-lettered, after at most max_deliveries + 1 deaths."""
@@ -161,7 +161,7 @@ async def test_a_suspect_that_cannot_be_settled_stops_no_other(
     assert payload_in(letter, kind) == "poison"
 
 
-@pytest.mark.releases(*RELEASES)
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
 @pytest.mark.usefixtures("quick_reclaims")
 @both_kinds
 @pytest.mark.parametrize("begin_seconds", [1.0, 3600.0], ids=["given back", "tried again"])
