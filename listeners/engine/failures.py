@@ -24,10 +24,10 @@ MAX_REASON_CHARACTERS = 1_000
 MAX_TRACEBACK_CHARACTERS = 8_000
 #: How many frames of each exception in a chain are kept, innermost first.
 MAX_FRAMES = 30
-#: How many exceptions of a chain are looked at.
-MAX_CHAIN = 20
-#: How many causes of an exception with a long text are kept.
-MAX_SHORT_CHAIN = 3
+#: How many exceptions are formatted in full: an exception, its causes, and the members of groups.
+MAX_EXCEPTIONS = 20
+#: How many causes and members are kept of an exception that is not formatted in full.
+MAX_KEPT = 5
 #: Failures of the same kind within this time are counted, and reported in one line at its end.
 SUMMARY_SECONDS = 10.0
 #: How many failures of each kind are logged in full within that time.
@@ -45,9 +45,9 @@ def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "
     """
     where = where or raised_at(error, handler)
     exception = error
-    text = "" if any(map(_has_long_text, _chain(error))) else _formatted(error)
+    text = _formatted(error) if _can_be_formatted(error) else ""
     if not text or len(text) > MAX_TRACEBACK_CHARACTERS:
-        exception = _stand_in(error)
+        exception = _stand_in(error, iter(range(MAX_KEPT)))
         text = _formatted(exception)
     if len(text) > MAX_TRACEBACK_CHARACTERS:
         text = _without_middle(text)
@@ -74,13 +74,23 @@ def _has_long_text(error: BaseException) -> bool:
         return False
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that it was raised from or while handling."""
-    for _ in range(MAX_CHAIN):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
+def _can_be_formatted(error: BaseException) -> bool:
+    """Return whether an exception, its causes and its members have short texts. Formatting builds all of them."""
+    seen: dict[int, BaseException] = {}
+    unseen: list[BaseException | None] = [error]
+    while unseen:
+        one = unseen.pop()
+        if one is None or id(one) in seen:
+            continue
+        if len(seen) == MAX_EXCEPTIONS or _has_long_text(one):
+            return False
+        seen[id(one)] = one
+        unseen += (one.__cause__, one.__context__, *_members(one)[:MAX_EXCEPTIONS])
+    return True
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
 
 
 def _formatted(error: BaseException) -> str:
@@ -94,17 +104,26 @@ def _formatted(error: BaseException) -> str:
     return text
 
 
-def _stand_in(error: BaseException, causes: int = MAX_SHORT_CHAIN) -> BaseException:
-    """Return an exception with the same name, a short text, the innermost frames, and as many causes like this."""
+def _stand_in(error: BaseException, kept: Iterator[int]) -> BaseException:
+    """Return an exception with the same name, a short text and the innermost frames. Its causes, and the members of a
+    group, are like this too, and each takes one of `kept`.
+    """
     text = short_description(error).removeprefix(type(error).__name__).removeprefix(": ")
-    stand_in: BaseException = type(type(error).__name__, (Exception,), {"__module__": type(error).__module__})(text)
+    members = [_stand_in(member, kept) for member, _ in zip(_members(error), kept, strict=False)]
+    # The text of a group has the number of all its members.
+    namespace = {"__module__": type(error).__module__, "__str__": lambda _: text}
+    stand_in: BaseException
+    if members:
+        stand_in = type(type(error).__name__, (BaseExceptionGroup,), namespace)(text, members)
+    else:
+        stand_in = type(type(error).__name__, (Exception,), namespace)(text)
     trace = error.__traceback__
     for _ in range(len(list(traceback.walk_tb(trace))) - MAX_FRAMES):
         trace = trace.tb_next if trace is not None else None
     stand_in.__traceback__ = trace
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None and causes:
-        stand_in.__cause__ = _stand_in(cause, causes - 1)
+    if cause is not None and next(kept, None) is not None:
+        stand_in.__cause__ = _stand_in(cause, kept)
     return stand_in
 
 

@@ -28,7 +28,7 @@ def steady_logger(name: str) -> logging.Logger:
     """Return the logger `triggerfish` or one below it, whose lines appear whatever the app does to logging.
 
     `logging.config.dictConfig` and `fileConfig` disable every existing logger by default, and may leave no handler.
-    Text in arguments and tracebacks is escaped, since it may come from a producer and be written by a handler of the app.
+    Text in arguments and tracebacks is escaped: it may come from a producer, and a handler of the app may write it.
     """
     logger = logging.getLogger(name)
     # The logger may exist already, and logging has one object for each name.

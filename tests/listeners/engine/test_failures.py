@@ -75,11 +75,38 @@ def test_many_validation_errors_are_counted_and_not_described(monkeypatch: pytes
         Order.model_validate({"numbers": ["x"] * 1_000})
     with pytest.raises(ValueError, match="invalid") as wrapped:
         raise ValueError("invalid") from raised.value
+    with pytest.raises(ExceptionGroup) as grouped:
+        raise ExceptionGroup("in a TaskGroup", [ExceptionGroup("inner", [KeyError("sku"), wrapped.value])])
     assert failure_of(raised.value, raise_with_cause).error == "ValidationError: 1000 validation errors for Order"
-    for each in (raised.value, wrapped.value):
+    for each in (raised.value, wrapped.value, grouped.value):
         failure = failure_of(each, raise_with_cause)
         assert "1000 validation errors for Order" in failure.traceback
+        assert "type=int_parsing" not in failure.traceback
         assert type(failure.exception).__name__ == type(each).__name__
+
+
+def test_a_group_that_is_too_long_to_log_keeps_its_first_members() -> None:
+    """Of a group with many members, or with long texts, the first are kept with their frames, and the number."""
+    with pytest.raises(ExceptionGroup) as raised:
+        raise ExceptionGroup("many", [caught(f"number {number}") for number in range(1_000)])
+    failure = failure_of(raised.value, raise_with_cause)
+    assert failure.error == "ExceptionGroup: many (1000 sub-exceptions)"
+    assert "ExceptionGroup: many (1000 sub-exceptions)\n" in failure.traceback
+    assert "ValueError: number 0" in failure.traceback
+    assert "in raise_with_cause" in failure.traceback
+    assert len(failure.traceback) <= MAX_TRACEBACK_CHARACTERS + 100
+    assert isinstance(failure.exception, BaseExceptionGroup)
+    assert 0 < len(failure.exception.exceptions) <= failures.MAX_KEPT
+
+
+def test_a_short_group_is_kept_as_it_is() -> None:
+    """The traceback of a group has those of its members, and error trackers get the group itself."""
+    with pytest.raises(ExceptionGroup) as raised:
+        raise ExceptionGroup("in a TaskGroup", [caught("first"), caught("second")])
+    failure = failure_of(raised.value, raise_with_cause)
+    assert failure.exception is raised.value
+    assert "ValueError: first" in failure.traceback
+    assert "ValueError: second" in failure.traceback
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "no stock"], ids=["long text", "deep"])
