@@ -1,6 +1,7 @@
 """Notices when a function blocks the host's event loop."""
 
 import asyncio
+import contextlib
 import faulthandler
 import threading
 import time
@@ -20,6 +21,8 @@ BEAT_SECONDS = 0.5
 BLOCKED_SECONDS = 2.0
 #: When the stacks of all threads are written to stderr, if not even the watchdog can run: something holds the GIL.
 HELD_GIL_SECONDS = 10.0
+#: The file descriptor of the standard error output: an app may replace sys.stderr by an object that has none.
+STDERR = 2
 
 
 class Watchdog:
@@ -61,7 +64,8 @@ class Watchdog:
         try:
             while True:
                 if self._dump_stacks:
-                    faulthandler.dump_traceback_later(HELD_GIL_SECONDS)
+                    with contextlib.suppress(OSError, RuntimeError):  # no thread can be started
+                        faulthandler.dump_traceback_later(HELD_GIL_SECONDS, file=STDERR)
                 self._look()
                 await asyncio.sleep(BEAT_SECONDS)
         finally:
