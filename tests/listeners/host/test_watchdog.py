@@ -72,6 +72,25 @@ async def test_a_blocked_loop_is_reported_with_its_line(
     assert blocks._value.get() == 1
 
 
+async def test_a_block_that_the_thread_missed_is_reported_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Code that holds the GIL stops the watching thread too: the loop itself then reports and counts the block."""
+    monkeypatch.setattr(module, "BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
+    blocks = counter()
+    watchdog = Watchdog(blocks, hung_after_seconds=60, dump_stacks=False)
+    watchdog.start()
+    try:
+        while watchdog.blocked_seconds() <= module.BLOCKED_SECONDS:
+            pass  # it does not await
+        await eventually(lambda: caplog.records)
+    finally:
+        watchdog.stop()
+    assert caplog.records[0].getMessage().startswith("the event loop was blocked for ")
+    assert blocks._value.get() == len(caplog.records)
+
+
 async def test_a_loop_that_runs_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     """A loop that runs counts as neither blocked nor hung."""
     watchdog = Watchdog(counter(), hung_after_seconds=5, dump_stacks=False)
