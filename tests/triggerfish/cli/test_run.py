@@ -219,6 +219,26 @@ async def test_a_later_signal_exits_at_once(server: Server, client: redis.asynci
         assert await again(command) == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    "call",
+    ["time.sleep(600)", "logging.getLogger().handlers[0].lock = lock; lock.acquire(); lock.acquire()"],
+    ids=["blocked", "in a lock of logging"],
+)
+async def test_a_later_signal_exits_while_the_loop_is_blocked(
+    server: Server, client: redis.asyncio.Redis, app: Path, call: str
+) -> None:
+    """A later signal exits at once although a call blocks the event loop, or the log."""
+    called = f"sys.stderr.write('called '); {call}"
+    app.write_text(
+        "import logging, sys, threading, time; lock = threading.Lock()" + APP.replace("raise ValueError(order)", called)
+    )
+    await client.rpush("orders", "x")
+    with running_command(app.parent, "run", app.name, CONNECTION=server.address) as command:
+        await command.logged("called ")
+        assert await again(command) == 128 + signal.SIGTERM
+    assert ("SIGTERM again: exiting now" in command.errors) == (call == "time.sleep(600)")
+
+
 async def again(command: Command) -> int:
     """Send SIGTERM until the process has ended. Return its exit status."""
 
