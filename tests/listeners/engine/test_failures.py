@@ -24,7 +24,7 @@ def raise_with_cause(text: str = "no stock") -> None:
         raise ValueError(text) from error
 
 
-def caught(text: str = "no stock") -> BaseException:
+def caught(text: str = "no stock") -> ValueError:
     """Return what raise_with_cause raises."""
     try:
         raise_with_cause(text)
