@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from pydantic import ValidationError
 
 from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.errors import Retry
 from listeners.functions.conversion import MAX_DESCRIBED_ERRORS
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from listeners.runtime.code_locations import raised_at
@@ -35,7 +36,7 @@ FULL_LINES = 5
 #: How many kinds are counted separately.
 MAX_KINDS = 50
 
-Kind = tuple[str, str, Outcome]
+Kind = tuple[str, str, Outcome, bool]
 
 
 def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "") -> Failure:
@@ -51,7 +52,7 @@ def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "
         text = _formatted(exception)
     if len(text) > MAX_TRACEBACK_CHARACTERS:
         text = _without_middle(text)
-    return Failure(short_description(error), where, text, exception)
+    return Failure(short_description(error), where, text, exception, requested=isinstance(error, Retry))
 
 
 def short_description(error: BaseException) -> str:
@@ -135,8 +136,9 @@ def _without_middle(text: str) -> str:
 class FailureLog:
     """Logs the failures of one function, one line for each call.
 
-    The first failure of an entry and its dead letter are errors with a traceback; what is tried again is a warning. Of
-    failures of the same kind, only the first few within SUMMARY_SECONDS are logged, and the others are counted.
+    The first failure of an entry and its dead letter are errors with a traceback. What is tried again is a warning, and
+    information if the function asked for it. Of failures of the same kind, only the first few within SUMMARY_SECONDS
+    are logged, and the others are counted.
     """
 
     def __init__(self, function_name: str, trigger: Trigger) -> None:
@@ -172,12 +174,10 @@ class FailureLog:
             entries = f"{len(settlements)} entries in one call, from {first.entry.name}"
             what = self._tries(first) if first.outcome is not Outcome.RETRIED else "failed; each is tried again alone"
         where = f" ({failure.where})" if failure.where else ""
-        # A call that ended with its process has logged nothing.
-        is_repeated = first.outcome is Outcome.RETRIED and first.entry.deliveries > 1 and not first.entry.died_alone
-        tried_again = is_repeated or first.outcome is Outcome.LAPSED
-        error = None if tried_again else failure.exception
+        level = _level(first)
+        error = failure.exception if level == logging.ERROR else None
         log.log(
-            logging.WARNING if tried_again else logging.ERROR,
+            level,
             "%s: %s %s: %s%s",
             self._function_name,
             entries,
@@ -188,13 +188,13 @@ class FailureLog:
         )
 
     def _tries(self, settlement: Settlement) -> str:
-        deliveries = settlement.entry.deliveries
+        calls = settlement.calls
         match settlement.outcome:
             case Outcome.RETRIED:
-                tried = f"failed (try {deliveries} of {max(self._max_deliveries, deliveries)}"
+                tried = f"failed (try {calls} of {max(self._max_deliveries, calls)}"
                 return f"{tried}, next in {settlement.delay_ms / 1000:.1f} s)"
             case Outcome.DEAD_LETTERED:
-                return f"dead-lettered (try {deliveries} of {max(self._max_deliveries, deliveries)})"
+                return f"dead-lettered (try {calls} of {max(self._max_deliveries, calls)})"
             case Outcome.DROPPED:
                 return "failed and is lost, as Redis does not keep messages"
             case _:
@@ -202,9 +202,9 @@ class FailureLog:
 
     def _is_repeated(self, failure: Failure, outcome: Outcome) -> bool:
         """Count a failure. Return whether it is left to the summary."""
-        kind = (failure.error.partition(":")[0], failure.where, outcome)
+        kind = (failure.error.partition(":")[0], failure.where, outcome, failure.requested)
         if kind not in self._seen and len(self._seen) >= MAX_KINDS:
-            kind = ("other failures", "", outcome)
+            kind = ("other failures", "", outcome, failure.requested)
         seen = self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self._summarize)
@@ -212,9 +212,10 @@ class FailureLog:
 
     def _summarize(self) -> None:
         seen, self._seen, self._timer = self._seen, {}, None
-        for (error, where, outcome), number in seen.items():
+        for (error, where, outcome, requested), number in seen.items():
             if number > FULL_LINES:
-                log.warning(
+                log.log(
+                    logging.INFO if requested and outcome is Outcome.RETRIED else logging.WARNING,
                     "%s: %d more calls %s within %g s: %s%s",
                     self._function_name,
                     number - FULL_LINES,
@@ -223,3 +224,15 @@ class FailureLog:
                     error,
                     f" ({where})" if where else "",
                 )
+
+
+def _level(settlement: Settlement) -> int:
+    if settlement.outcome is Outcome.LAPSED:
+        return logging.WARNING
+    if settlement.outcome is not Outcome.RETRIED:
+        return logging.ERROR
+    if settlement.failure is not None and settlement.failure.requested:
+        return logging.INFO
+    # A call that ended with its process has logged nothing.
+    is_repeated = settlement.entry.deliveries > 1 and not settlement.entry.died_alone
+    return logging.WARNING if is_repeated else logging.ERROR

@@ -6,9 +6,12 @@ import traceback
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from listeners.dead_letters.letters import description_fields
 from listeners.engine import failures
 from listeners.engine.failures import MAX_REASON_CHARACTERS, MAX_TRACEBACK_CHARACTERS, FailureLog, failure_of
+from listeners.engine.retry_policy import died_too_often
 from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.errors import Retry
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger
 from tests.support.waiting import eventually
@@ -163,6 +166,35 @@ async def test_the_line_of_a_failure(
     assert record.levelno == level
     assert record.getMessage().startswith(line)
     assert bool(record.exc_info) is (level == logging.ERROR)
+
+
+@pytest.mark.parametrize("reason", ["later", "x" * 50_000])
+async def test_a_requested_retry_is_no_error(caplog: pytest.LogCaptureFixture, reason: str) -> None:
+    """A function raises Retry on purpose: it is logged without a traceback, and error trackers do not see it."""
+    caplog.set_level(logging.INFO)
+    failure = failure_of(Retry(reason, after_seconds=7), raise_with_cause)
+    log = FailureLog("f", TRIGGER)
+    for _ in range(failures.FULL_LINES + 1):
+        log.log([settlement(failure=failure)])
+    log.log([settlement(Outcome.DEAD_LETTERED, deliveries=5, failure=failure)])
+    log.close()
+    assert caplog.records[0].getMessage().startswith("f: 'q' failed (try 1 of 5, next in 1.0 s): Retry: ")
+    *requested, dead, summary = caplog.records
+    assert {(record.levelno, record.exc_info) for record in (*requested, summary)} == {(logging.INFO, None)}
+    assert (dead.levelno, bool(dead.exc_info)) == (logging.ERROR, True)
+
+
+async def test_the_tries_of_a_suspect(caplog: pytest.LogCaptureFixture) -> None:
+    """A suspect that is dead-lettered instead of called has one try less than deliveries, in its letter too."""
+    suspect = Entry("q", payload=b"x", deliveries=TRIGGER.max_deliveries + 1, suspect=True, died_alone=True)
+    dead = died_too_often(TRIGGER, suspect)
+    assert dead is not None
+    log = FailureLog("f", TRIGGER)
+    log.log([dead])
+    log.close()
+    assert caplog.messages[0].startswith("f: 'q' dead-lettered (try 5 of 5): called 5 times, ")
+    fields = description_fields(dead, "f")
+    assert fields[fields.index(b"deliveries") + 1] == b"5"
 
 
 async def test_a_failed_batch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
