@@ -41,7 +41,7 @@ def description_fields(settlement: Settlement, function_name: str) -> list[bytes
         "error": failure.error,
         "where": failure.where,
         "traceback": _shortened(failure.traceback),
-        "deliveries": str(entry.deliveries),
+        "deliveries": str(settlement.calls),
         "time_ms": str(time.time_ns() // 1_000_000),
         "id": entry.id or "",
     }

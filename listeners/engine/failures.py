@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from pydantic import ValidationError
 
 from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.errors import Retry
 from listeners.functions.conversion import MAX_DESCRIBED_ERRORS
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from listeners.runtime.code_locations import raised_at
@@ -24,10 +25,10 @@ MAX_REASON_CHARACTERS = 1_000
 MAX_TRACEBACK_CHARACTERS = 8_000
 #: How many frames of each exception in a chain are kept, innermost first.
 MAX_FRAMES = 30
-#: How many exceptions of a chain are looked at.
-MAX_CHAIN = 20
-#: How many causes of an exception with a long text are kept.
-MAX_SHORT_CHAIN = 3
+#: How many exceptions are formatted in full: an exception, its causes, and the members of groups.
+MAX_EXCEPTIONS = 20
+#: How many causes and members are kept of an exception that is not formatted in full.
+MAX_KEPT = 5
 #: Failures of the same kind within this time are counted, and reported in one line at its end.
 SUMMARY_SECONDS = 10.0
 #: How many failures of each kind are logged in full within that time.
@@ -35,7 +36,7 @@ FULL_LINES = 5
 #: How many kinds are counted separately.
 MAX_KINDS = 50
 
-Kind = tuple[str, str, Outcome]
+Kind = tuple[str, str, Outcome, bool]
 
 
 def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "") -> Failure:
@@ -45,13 +46,13 @@ def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "
     """
     where = where or raised_at(error, handler)
     exception = error
-    text = "" if any(map(_has_long_text, _chain(error))) else _formatted(error)
+    text = _formatted(error) if _can_be_formatted(error) else ""
     if not text or len(text) > MAX_TRACEBACK_CHARACTERS:
-        exception = _stand_in(error)
+        exception = _stand_in(error, iter(range(MAX_KEPT)))
         text = _formatted(exception)
     if len(text) > MAX_TRACEBACK_CHARACTERS:
         text = _without_middle(text)
-    return Failure(short_description(error), where, text, exception)
+    return Failure(short_description(error), where, text, exception, requested=isinstance(error, Retry))
 
 
 def short_description(error: BaseException) -> str:
@@ -74,13 +75,23 @@ def _has_long_text(error: BaseException) -> bool:
         return False
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that it was raised from or while handling."""
-    for _ in range(MAX_CHAIN):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
+def _can_be_formatted(error: BaseException) -> bool:
+    """Return whether an exception, its causes and its members have short texts. Formatting builds all of them."""
+    seen: dict[int, BaseException] = {}
+    unseen: list[BaseException | None] = [error]
+    while unseen:
+        one = unseen.pop()
+        if one is None or id(one) in seen:
+            continue
+        if len(seen) == MAX_EXCEPTIONS or _has_long_text(one):
+            return False
+        seen[id(one)] = one
+        unseen += (one.__cause__, one.__context__, *_members(one)[:MAX_EXCEPTIONS])
+    return True
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
 
 
 def _formatted(error: BaseException) -> str:
@@ -94,17 +105,26 @@ def _formatted(error: BaseException) -> str:
     return text
 
 
-def _stand_in(error: BaseException, causes: int = MAX_SHORT_CHAIN) -> BaseException:
-    """Return an exception with the same name, a short text, the innermost frames, and as many causes like this."""
+def _stand_in(error: BaseException, kept: Iterator[int]) -> BaseException:
+    """Return an exception with the same name, a short text and the innermost frames. Its causes, and the members of a
+    group, are like this too, and each takes one of `kept`.
+    """
     text = short_description(error).removeprefix(type(error).__name__).removeprefix(": ")
-    stand_in: BaseException = type(type(error).__name__, (Exception,), {"__module__": type(error).__module__})(text)
+    members = [_stand_in(member, kept) for member, _ in zip(_members(error), kept, strict=False)]
+    # The text of a group has the number of all its members.
+    namespace = {"__module__": type(error).__module__, "__str__": lambda _: text}
+    stand_in: BaseException
+    if members:
+        stand_in = type(type(error).__name__, (BaseExceptionGroup,), namespace)(text, members)
+    else:
+        stand_in = type(type(error).__name__, (Exception,), namespace)(text)
     trace = error.__traceback__
     for _ in range(len(list(traceback.walk_tb(trace))) - MAX_FRAMES):
         trace = trace.tb_next if trace is not None else None
     stand_in.__traceback__ = trace
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None and causes:
-        stand_in.__cause__ = _stand_in(cause, causes - 1)
+    if cause is not None and next(kept, None) is not None:
+        stand_in.__cause__ = _stand_in(cause, kept)
     return stand_in
 
 
@@ -116,8 +136,9 @@ def _without_middle(text: str) -> str:
 class FailureLog:
     """Logs the failures of one function, one line for each call.
 
-    The first failure of an entry and its dead letter are errors with a traceback; what is tried again is a warning. Of
-    failures of the same kind, only the first few within SUMMARY_SECONDS are logged, and the others are counted.
+    The first failure of an entry and its dead letter are errors with a traceback. What is tried again is a warning, and
+    information if the function asked for it. Of failures of the same kind, only the first few within SUMMARY_SECONDS
+    are logged, and the others are counted.
     """
 
     def __init__(self, function_name: str, trigger: Trigger) -> None:
@@ -153,12 +174,10 @@ class FailureLog:
             entries = f"{len(settlements)} entries in one call, from {first.entry.name}"
             what = self._tries(first) if first.outcome is not Outcome.RETRIED else "failed; each is tried again alone"
         where = f" ({failure.where})" if failure.where else ""
-        # A call that ended with its process has logged nothing.
-        is_repeated = first.outcome is Outcome.RETRIED and first.entry.deliveries > 1 and not first.entry.died_alone
-        tried_again = is_repeated or first.outcome is Outcome.LAPSED
-        error = None if tried_again else failure.exception
+        level = _level(first)
+        error = failure.exception if level == logging.ERROR else None
         log.log(
-            logging.WARNING if tried_again else logging.ERROR,
+            level,
             "%s: %s %s: %s%s",
             self._function_name,
             entries,
@@ -169,13 +188,13 @@ class FailureLog:
         )
 
     def _tries(self, settlement: Settlement) -> str:
-        deliveries = settlement.entry.deliveries
+        calls = settlement.calls
         match settlement.outcome:
             case Outcome.RETRIED:
-                tried = f"failed (try {deliveries} of {max(self._max_deliveries, deliveries)}"
+                tried = f"failed (try {calls} of {max(self._max_deliveries, calls)}"
                 return f"{tried}, next in {settlement.delay_ms / 1000:.1f} s)"
             case Outcome.DEAD_LETTERED:
-                return f"dead-lettered (try {deliveries} of {max(self._max_deliveries, deliveries)})"
+                return f"dead-lettered (try {calls} of {max(self._max_deliveries, calls)})"
             case Outcome.DROPPED:
                 return "failed and is lost, as Redis does not keep messages"
             case _:
@@ -183,9 +202,9 @@ class FailureLog:
 
     def _is_repeated(self, failure: Failure, outcome: Outcome) -> bool:
         """Count a failure. Return whether it is left to the summary."""
-        kind = (failure.error.partition(":")[0], failure.where, outcome)
+        kind = (failure.error.partition(":")[0], failure.where, outcome, failure.requested)
         if kind not in self._seen and len(self._seen) >= MAX_KINDS:
-            kind = ("other failures", "", outcome)
+            kind = ("other failures", "", outcome, failure.requested)
         seen = self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self._summarize)
@@ -193,9 +212,10 @@ class FailureLog:
 
     def _summarize(self) -> None:
         seen, self._seen, self._timer = self._seen, {}, None
-        for (error, where, outcome), number in seen.items():
+        for (error, where, outcome, requested), number in seen.items():
             if number > FULL_LINES:
-                log.warning(
+                log.log(
+                    logging.INFO if requested and outcome is Outcome.RETRIED else logging.WARNING,
                     "%s: %d more calls %s within %g s: %s%s",
                     self._function_name,
                     number - FULL_LINES,
@@ -204,3 +224,15 @@ class FailureLog:
                     error,
                     f" ({where})" if where else "",
                 )
+
+
+def _level(settlement: Settlement) -> int:
+    if settlement.outcome is Outcome.LAPSED:
+        return logging.WARNING
+    if settlement.outcome is not Outcome.RETRIED:
+        return logging.ERROR
+    if settlement.failure is not None and settlement.failure.requested:
+        return logging.INFO
+    # A call that ended with its process has logged nothing.
+    is_repeated = settlement.entry.deliveries > 1 and not settlement.entry.died_alone
+    return logging.WARNING if is_repeated else logging.ERROR

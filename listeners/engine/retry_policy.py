@@ -42,9 +42,9 @@ def died_too_often(trigger: Trigger, suspect: Entry) -> Settlement | None:
         return None
     calls = suspect.deliveries - 1
     reason = f"called {calls} times, the last time alone in its process, which died or hung during the call"
-    return Settlement(suspect, Outcome.DEAD_LETTERED, failure=Failure(reason))
+    return Settlement(suspect, Outcome.DEAD_LETTERED, failure=Failure(reason), called=False)
 
 
 def lease_lapsed(entry: Entry) -> Settlement:
     """Return the settlement of an entry whose lease expired before its call started."""
-    return Settlement(entry, Outcome.LAPSED, failure=Failure("its lease expired before its call started"))
+    return Settlement(entry, Outcome.LAPSED, failure=Failure("its lease expired before its call started"), called=False)

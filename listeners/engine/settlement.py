@@ -30,12 +30,14 @@ class Failure:
         where: The line of the user's code that raised it; empty if none did.
         traceback: The traceback with its chain, of bounded length; empty if there is none.
         exception: What the call raised, for error trackers.
+        requested: Whether the function itself asked for the retry.
     """
 
     error: str
     where: str = ""
     traceback: str = ""
     exception: BaseException | None = None
+    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,19 @@ class Settlement:
     """An entry and the outcome of its delivery.
 
     `delay_ms` is the delay before the next delivery (retried), `failure` the reason of any outcome but succeeded.
+    `called`: whether this delivery led to a call.
     """
 
     entry: Entry
     outcome: Outcome
     delay_ms: int = 0
     failure: Failure | None = None
+    called: bool = True
+
+    @property
+    def calls(self) -> int:
+        """How many calls with the entry have counted."""
+        return self.entry.deliveries if self.called else self.entry.deliveries - 1
 
     @property
     def error(self) -> str:

@@ -18,6 +18,7 @@ from listeners.host.instance import instance_name
 from listeners.host.sources import MAX_BYTES, source_for
 from listeners.host.supervisor import Supervisor
 from listeners.host.watchdog import Watchdog
+from listeners.runtime.child_processes import send_heartbeat
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from listeners.settings import HostSettings
@@ -57,6 +58,7 @@ class Host:
         self._metrics = HostMetrics(self.registry)
         self._isolation = Isolation()
         self._owns_process = False
+        self._heartbeat: int | None = None
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         connections = connections or Connections()
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
@@ -105,6 +107,8 @@ class Host:
     def _watch(self, supervisor: Supervisor, watchdog: Watchdog) -> None:
         watchdog.start()
         supervisor.add(watchdog.watch)
+        if self._heartbeat is not None:
+            supervisor.add(functools.partial(send_heartbeat, self._heartbeat, watchdog.is_hung))
         for listener in self.listeners:
             if listener.keeper is not None:
                 supervisor.add(functools.partial(listener.keeper.run, watchdog.is_hung))
@@ -113,12 +117,14 @@ class Host:
         longest = max((listener.function.trigger.call_timeout_seconds for listener in self.listeners), default=0.0)
         return longest + HUNG_MARGIN_SECONDS
 
-    async def run_until_signalled(self) -> None:
+    async def run_until_signalled(self, heartbeat: int | None = None) -> None:
         """Run until drained. SIGTERM or SIGINT drains the host, and another one a second later, or more, exits at once.
 
-        After an immediate exit, entries in progress become available again when their leases end.
+        After an immediate exit, entries in progress become available again when their leases end. `heartbeat` is the
+        descriptor of a pipe to which the host writes while it is not hung.
         """
         self._owns_process = True
+        self._heartbeat = heartbeat
         with on_termination(self._signalled):
             await self.run()
 

@@ -62,7 +62,7 @@ class _AppMetrics:
             return await asyncio.wait_for(asyncio.wrap_future(collecting), APP_METRICS_SECONDS)
         except TimeoutError:
             log.warning("the app's own metrics are left out: a collector took longer than %g s", APP_METRICS_SECONDS)
-        except Exception:  # a collector is the app's code
+        except RuntimeError:
             log.exception("the app's own metrics are left out: a collector failed")
         return b""
 
@@ -72,8 +72,10 @@ def _collect(result: "Future[bytes]", taken: set[str]) -> None:
     result.set_running_or_notify_cancel()
     try:
         result.set_result(_exposition(taken))
-    except Exception as error:  # noqa: BLE001  (a collector is the app's code)
-        result.set_exception(error)
+    except BaseException as error:  # noqa: BLE001  (a collector is the app's code, and may even raise SystemExit)
+        failed = RuntimeError("a collector raised an exception")
+        failed.__cause__ = error
+        result.set_exception(failed)
 
 
 def _exposition(taken: set[str]) -> bytes:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done
 
 __all__ = ["Supervisor"]
+
+log = steady_logger("triggerfish.host")
 
 Result = TypeVar("Result")
 STOP_SECONDS = 5.0
@@ -27,8 +30,8 @@ class Supervisor:
         self._thread.start()
 
     def add(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a task until stop(). It ends by itself only with an error, which stop() raises."""
-        self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(task())))
+        """Run a task until stop(). It ends by itself only with an error, which is logged."""
+        self._loop.call_soon_threadsafe(self._start_task, task)
 
     async def call(self, step: Coroutine[Any, Any, Result]) -> Result:
         """Run one step there and return its result."""
@@ -41,6 +44,11 @@ class Supervisor:
         self._loop.call_soon_threadsafe(self._loop.stop)
         await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
+    def _start_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        started = self._loop.create_task(task())
+        started.add_done_callback(_log_error)
+        self._tasks.append(started)
+
     async def _cancel_tasks(self) -> None:
         await cancel_until_done(self._tasks, STOP_SECONDS)
 
@@ -50,3 +58,8 @@ class Supervisor:
             self._loop.run_forever()
         finally:
             self._loop.close()
+
+
+def _log_error(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a task of the supervisor ended with an unexpected error", exc_info=error)

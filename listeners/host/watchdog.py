@@ -1,6 +1,7 @@
 """Notices when a function blocks the host's event loop."""
 
 import asyncio
+import contextlib
 import faulthandler
 import threading
 import time
@@ -20,6 +21,8 @@ BEAT_SECONDS = 0.5
 BLOCKED_SECONDS = 2.0
 #: When the stacks of all threads are written to stderr, if not even the watchdog can run: something holds the GIL.
 HELD_GIL_SECONDS = 10.0
+#: The file descriptor of the standard error output: an app may replace sys.stderr by an object that has none.
+STDERR = 2
 
 
 class Watchdog:
@@ -36,11 +39,14 @@ class Watchdog:
         self._beat_at = time.monotonic()
         self._thread_id = threading.get_ident()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_blocked = False
+        #: Each block is reported once: by the other thread, or at its end if that could not run.
+        self._lock = threading.Lock()
+        self._is_reported = False
 
     def start(self) -> None:
         """Begin on the event loop to watch, on its thread."""
         self._thread_id = threading.get_ident()
+        self._beat_at = time.monotonic()
         self._beat(asyncio.get_running_loop())
 
     def stop(self) -> None:
@@ -61,7 +67,8 @@ class Watchdog:
         try:
             while True:
                 if self._dump_stacks:
-                    faulthandler.dump_traceback_later(HELD_GIL_SECONDS)
+                    with contextlib.suppress(OSError, RuntimeError):  # no thread can be started
+                        faulthandler.dump_traceback_later(HELD_GIL_SECONDS, file=STDERR)
                 self._look()
                 await asyncio.sleep(BEAT_SECONDS)
         finally:
@@ -69,20 +76,31 @@ class Watchdog:
                 faulthandler.cancel_dump_traceback_later()
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._beat_at = time.monotonic()
+        with self._lock:
+            seconds = self.blocked_seconds()
+            was_reported, self._is_reported = self._is_reported, False
+            self._beat_at = time.monotonic()
+        if was_reported:
+            log.warning("the event loop runs again")
+        elif seconds > BLOCKED_SECONDS:
+            self._blocks.inc()
+            log.error(
+                "the event loop was blocked for %.1f s, as was the thread that reports the line: code held the GIL, or "
+                "the process was suspended. Bound the input of regular expressions and of other code written in C",
+                seconds,
+            )
         self._timer = loop.call_later(BEAT_SECONDS, self._beat, loop)
 
     def _look(self) -> None:
-        seconds = self.blocked_seconds()
-        if seconds > BLOCKED_SECONDS and not self._is_blocked:
-            self._is_blocked = True
-            self._blocks.inc()
-            log.error(
-                "the event loop has been blocked for %.1f s, by %s: no other call runs meanwhile. "
-                "Await what takes long, or declare the function with def, so that it runs on a thread",
-                seconds,
-                busy_at(self._thread_id) or "code outside of the app",
-            )
-        elif seconds == 0 and self._is_blocked:
-            self._is_blocked = False
-            log.warning("the event loop runs again")
+        with self._lock:
+            seconds = self.blocked_seconds()
+            if seconds <= BLOCKED_SECONDS or self._is_reported:
+                return
+            self._is_reported = True
+        self._blocks.inc()
+        log.error(
+            "the event loop has been blocked for %.1f s, by %s: no other call runs meanwhile. "
+            "Await what takes long, or declare the function with def, so that it runs on a thread",
+            seconds,
+            busy_at(self._thread_id) or "code outside of the app",
+        )

@@ -2,7 +2,7 @@
 
 - `backoff`: exponential back-off with jitter
 - `bounded_yaml`: YAML whose aliases are bounded
-- `child_processes`: child processes that do not outlive their parent
+- `child_processes`: child processes that do not outlive their parent, and tell it that they run
 - `clock`: the clock for leases
 - `code_locations`: the line of user code where something happened
 - `deadlines`: many deadlines with one timer

@@ -1,13 +1,19 @@
-"""Child processes that do not outlive this one."""
+"""Child processes that do not outlive this one, and whose parent notices when they hang."""
 
+import asyncio
+import contextlib
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ["die_with_parent"]
+__all__ = ["HEARTBEAT_VARIABLE", "die_with_parent", "inherited_heartbeat", "send_heartbeat"]
 
 PR_SET_PDEATHSIG = 1
+#: Holds the file descriptor of a pipe from a child process to its parent.
+HEARTBEAT_VARIABLE = "TRIGGERFISH_HEARTBEAT"
+BEAT_SECONDS = 1.0
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
@@ -24,3 +30,19 @@ def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], Non
         libc.prctl(PR_SET_PDEATHSIG, number)
 
     return request_signal
+
+
+def inherited_heartbeat() -> int | None:
+    """Return the descriptor that HEARTBEAT_VARIABLE names, and remove it from the environment."""
+    descriptor = os.environ.pop(HEARTBEAT_VARIABLE, None)
+    return int(descriptor) if descriptor is not None else None
+
+
+async def send_heartbeat(descriptor: int, is_hung: Callable[[], bool]) -> None:
+    """Write a byte to the pipe every BEAT_SECONDS until cancelled, but not while `is_hung()`."""
+    os.set_blocking(descriptor, False)
+    while True:
+        if not is_hung():
+            with contextlib.suppress(OSError):  # the pipe is full, or nothing reads it any more
+                os.write(descriptor, b".")
+        await asyncio.sleep(BEAT_SECONDS)

@@ -28,7 +28,7 @@ def steady_logger(name: str) -> logging.Logger:
     """Return the logger `triggerfish` or one below it, whose lines appear whatever the app does to logging.
 
     `logging.config.dictConfig` and `fileConfig` disable every existing logger by default, and may leave no handler.
-    Text in arguments is escaped, since it may come from a producer and be written by a handler of the app.
+    Text in arguments and tracebacks is escaped: it may come from a producer, and a handler of the app may write it.
     """
     logger = logging.getLogger(name)
     # The logger may exist already, and logging has one object for each name.
@@ -75,6 +75,8 @@ class _SteadyLogger(logging.Logger):
         record = super().makeRecord(*arguments, **keywords)
         if record.args and not isinstance(record.args, Mapping):
             record.args = tuple(_escaped(argument) for argument in record.args)
+        if record.exc_info:
+            record.exc_text = _escaped_traceback(record.exc_info)  # formatters write it in place of their own
         return record
 
 
@@ -92,11 +94,16 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 class _TextFormatter(logging.Formatter):
     """One line for each record, and an indented traceback, so that no text looks like another record."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info:
+            record.exc_text = None  # a handler of the app may have left a traceback that is not escaped
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
         return escape(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  (its name in logging)
-        return _escaped_lines(super().formatException(ei))
+        return _escaped_traceback(ei)
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802  (its name in logging)
         return _escaped_lines(stack_info)
@@ -133,6 +140,13 @@ def _escaped(argument: object) -> object:
         return escape(str(argument))
     except BaseException as error:  # noqa: BLE001  (the __str__ of a user's exception may raise anything)
         return f"<{type(argument).__name__}, whose text raised {type(error).__name__}>"
+
+
+def _escaped_traceback(exc_info: Any) -> str:
+    try:
+        return _escaped_lines(logging.Formatter().formatException(exc_info))
+    except BaseException as error:  # noqa: BLE001  (formatting calls the user's code)
+        return f"  <a traceback whose formatting raised {type(error).__name__}>"
 
 
 def _escaped_lines(text: str) -> str:

@@ -1,11 +1,13 @@
 """SIGTERM and SIGINT: the first drains, a later one exits at once."""
 
+import _thread
 import asyncio
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from listeners.runtime.logs import steady_logger
 
@@ -16,6 +18,8 @@ log = steady_logger("triggerfish")
 TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Signals within this time are one request: a supervisor may signal a process and then its whole group.
 SAME_REQUEST_SECONDS = 1.0
+#: How long the last line of the log may take.
+LAST_LINE_SECONDS = 1.0
 
 
 def exit_on_termination() -> None:
@@ -33,30 +37,41 @@ def on_termination(drain: Callable[[signal.Signals], object]) -> Iterator[None]:
     """Call `drain` at the first SIGTERM or SIGINT that arrives while the block runs.
 
     A signal that arrives SAME_REQUEST_SECONDS after the first, or later, exits the process at once, also after the
-    block. An earlier one is ignored.
+    block. An earlier one is ignored. `drain` runs on the event loop, but nothing else does: a call may block the loop.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     first_at: float | None = None
 
-    def signalled(number: signal.Signals) -> None:
+    def signalled(number: int, _: object) -> None:
         nonlocal first_at
         now = time.monotonic()
         if first_at is None:
             first_at = now
-            drain(number)
+            loop.call_soon_threadsafe(drain, signal.Signals(number))
         elif now - first_at >= SAME_REQUEST_SECONDS:
-            log.warning("%s again: exiting now", number.name)
-            os._exit(128 + number)
+            _exit_now(signal.Signals(number))
 
     for number in TERMINATION_SIGNALS:
-        loop.add_signal_handler(number, signalled, number)
+        signal.signal(number, signalled)
     try:
         yield
     finally:
-        for number in TERMINATION_SIGNALS:
-            loop.remove_signal_handler(number)
-            if first_at is None:
+        if first_at is None:  # otherwise the process is ending, and the same request must not kill it now
+            for number in TERMINATION_SIGNALS:
                 signal.signal(number, before[number])
-            else:  # the process is ending, and the same request must not kill it now
-                signal.signal(number, lambda received, _: signalled(signal.Signals(received)))
+
+
+def _exit_now(number: signal.Signals) -> NoReturn:
+    """Exit from a signal handler, which may have interrupted code that holds a lock of logging."""
+    status = 128 + number
+    try:
+        _thread.start_new_thread(_exit_later, (status,))  # threading.Thread would take a lock
+        log.warning("%s again: exiting now", number.name)
+    finally:
+        os._exit(status)
+
+
+def _exit_later(status: int) -> None:
+    time.sleep(LAST_LINE_SECONDS)
+    os._exit(status)

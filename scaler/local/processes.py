@@ -1,4 +1,4 @@
-"""The processes of an app on this machine: starts, drains, kills and, after a crash, restarts them."""
+"""The processes of an app on this machine: starts and drains them, and replaces those that crash or hang."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from listeners.runtime.backoff import Backoff
-from listeners.runtime.child_processes import die_with_parent
+from listeners.runtime.child_processes import HEARTBEAT_VARIABLE, die_with_parent
 from listeners.runtime.logs import steady_logger
 from scaler.local.child_output import ChildOutput
+from scaler.local.heartbeat import Heartbeat
 
 __all__ = ["Instance", "Instances", "instance_command"]
 
@@ -35,6 +36,7 @@ class Instance:
 
     name: str
     process: asyncio.subprocess.Process
+    heartbeat: Heartbeat
     started_at: float
     kill_at: float | None = None
 
@@ -67,6 +69,7 @@ class Instances:
         self._numbers = itertools.count(1)
         self._restart = Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         self._start_after = 0.0
+        self._reaped_at = time.monotonic()
         self._ending = False
         self.crashes = 0
         self.peak = 0
@@ -82,15 +85,16 @@ class Instances:
         return [instance for instance in self._instances if instance.draining]
 
     def reap(self, now: float) -> None:
-        """Remove processes that have exited, and kill those that drain too long. An exit without SIGTERM is a crash."""
+        """Remove processes that have exited, and kill those that hang or drain too long. An exit without SIGTERM is a
+        crash.
+        """
+        elapsed, self._reaped_at = now - self._reaped_at, now
         for instance in list(self._instances):
             code = instance.process.returncode
             if code is None:
-                if instance.kill_at is not None and now > instance.kill_at:
-                    log.warning("%s did not exit in time, killing it", instance.name)
-                    _signal(instance, signal.SIGKILL)
+                self._kill_if_stuck(instance, now, elapsed)
                 continue
-            self._instances.remove(instance)
+            self._remove(instance)
             if not instance.draining:
                 self._crashed(instance, code, now)
 
@@ -126,23 +130,40 @@ class Instances:
             await asyncio.wait(waits, timeout=KILL_MARGIN_SECONDS)
         if self._output is not None:
             await self._output.finish()
-        self._instances.clear()
+        for instance in list(self._instances):
+            self._remove(instance)
 
     async def _start(self, now: float) -> Instance:
         name = f"{self._name}-{next(self._numbers)}"
         pipe = asyncio.subprocess.PIPE if self._output is not None else None
+        heartbeat = Heartbeat()
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdout=pipe,
             stderr=pipe,
-            env={**self._environment, "TRIGGERFISH_INSTANCE": name},
-            preexec_fn=die_with_parent(),
+            env={**self._environment, "TRIGGERFISH_INSTANCE": name, HEARTBEAT_VARIABLE: str(heartbeat.writer)},
+            pass_fds=[heartbeat.writer],
+            preexec_fn=die_with_parent(signal.SIGKILL),  # one that hangs ends at no other signal
             start_new_session=True,  # Ctrl-C must reach only this process, which then drains the instances
         )
+        heartbeat.started()
         if self._output is not None:
             self._output.follow(name, process)
         log.info("started %s (process %d)", name, process.pid)
-        return Instance(name, process, now)
+        return Instance(name, process, heartbeat, now)
+
+    def _kill_if_stuck(self, instance: Instance, now: float, elapsed: float) -> None:
+        if instance.kill_at is not None:
+            if now > instance.kill_at:
+                log.warning("%s did not exit in time, killing it", instance.name)
+                _signal(instance, signal.SIGKILL)
+        elif instance.heartbeat.has_stopped(elapsed):
+            log.error("%s hangs, killing it: its event loop is blocked, or code holds the GIL", instance.name)
+            _signal(instance, signal.SIGKILL)
+
+    def _remove(self, instance: Instance) -> None:
+        self._instances.remove(instance)
+        instance.heartbeat.close()
 
     def _drain(self, instance: Instance, now: float) -> None:
         log.info("draining %s", instance.name)

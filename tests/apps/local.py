@@ -1,9 +1,10 @@
 """Apps whose instances a local scaler starts. Each call adds a line "instance payload" to the list `handled`.
 
-Calls do not end while the key `hold` exists.
+Calls do not end while the key `hold` exists. The job `hang` hangs its process for good: nothing else gets the GIL.
 """
 
 import asyncio
+import ctypes
 import os
 
 import redis.asyncio
@@ -22,6 +23,11 @@ _client = redis.asyncio.Redis.from_url(f"redis://{os.environ.get('TRIGGERFISH_CO
 @jobs.list_trigger(keys="jobs", batch_size=10, messages_per_worker=10, polling_interval_ms=50)
 async def on_job(job: str) -> None:
     """Handle an element of the list."""
+    if job == "hang":
+        await _client.incr("hanging")
+        libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+        libc.pthread_mutex_lock(mutex)
+        libc.pthread_mutex_lock(mutex)
     await _record(job)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from listeners.host.instance import instance_name
+from listeners.runtime.child_processes import inherited_heartbeat
 from listeners.runtime.process_exit import exit_process
 from triggerfish.cli.options import (
     AppArgument,
@@ -38,7 +39,7 @@ def run(
     This is the command for containers. SIGTERM or Ctrl-C drains: running calls finish, then other entries are released.
     Another signal after a second exits at once.
     """
-    instance = instance_name()
+    instance, heartbeat = instance_name(), inherited_heartbeat()
     start_serving(log_level, log_format, instance)
     from listeners.functions.loading import load_app
     from listeners.host.host import Host
@@ -46,7 +47,7 @@ def run(
     settings = load_settings_with(config, connection, host={"http_port": http_port})
     host = Host(load_app(app), settings.redis_connections(), settings.host, instance=instance)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run_and_exit(host))
+        runner.run(_run_and_exit(host, heartbeat))
 
 
 def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
@@ -58,10 +59,10 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
     return uvloop.new_event_loop
 
 
-async def _run_and_exit(host: "Host") -> NoReturn:
+async def _run_and_exit(host: "Host", heartbeat: int | None) -> NoReturn:
     """Run until signalled, then exit without waiting for functions that never return. Their entries were released.
 
     Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
     """
-    await host.run_until_signalled()
+    await host.run_until_signalled(heartbeat)
     exit_process(0)

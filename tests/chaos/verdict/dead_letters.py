@@ -41,7 +41,7 @@ def judge_dead_letters(evidence: Evidence, verdict: Verdict) -> None:
 def _is_valid(evidence: Evidence, letter: Letter) -> bool:
     if REJECTION in letter.error:
         return fate(evidence.seed, letter.payload) is Fate.IS_REJECTED
-    return DEATHS in letter.error and letter.deliveries > MAX_DELIVERIES
+    return DEATHS in letter.error and letter.deliveries >= MAX_DELIVERIES
 
 
 def _reason(evidence: Evidence, letter: Letter) -> str:
@@ -64,7 +64,7 @@ def _not_alone(evidence: Evidence, verdict: Verdict) -> list[str]:
             calls = evidence.records.calls(letter.payload)
             failed = sum(call.failed for call in calls)
             alone = sum(_is_alone(call, by_instance[call.start.instance]) for call in calls if not call.failed)
-            unexplained = max(0, letter.deliveries - 1 - failed - alone)
+            unexplained = max(0, letter.deliveries - failed - alone)
             if unexplained > _interrupted_begins(evidence, letter, calls, by_instance):
                 wrong.append(f"{letter}: {failed} calls failed, {alone} were alone in their process")
             else:

@@ -35,7 +35,7 @@ def ended(*instances: str) -> list[Ending]:
 def test_a_poison_entry(tmp_path: Path) -> None:
     """A poison entry is dead-lettered after one death in company and three that are counted."""
     record(tmp_path, POISONED)
-    letters = [REJECTION, Letter(POISON, 4, DIED)]
+    letters = [REJECTION, Letter(POISON, 3, DIED)]
     confirmed = [GOOD, REJECTED, POISON]
     found = evidence(
         tmp_path, {GOOD: CALLED}, confirmed=confirmed, dead_letters=letters, endings=ended("h1", "h2", "h3", "h4")
@@ -55,7 +55,7 @@ def test_a_poison_entry(tmp_path: Path) -> None:
 def test_deaths_that_must_not_count(tmp_path: Path, last_death: str) -> None:
     """A death counts only against an entry that was being called and was alone in its process."""
     record(tmp_path, POISONED.replace(f"h4 S {POISON}", last_death))
-    letters = [REJECTION, Letter(POISON, 4, DIED)]
+    letters = [REJECTION, Letter(POISON, 3, DIED)]
     found = evidence(tmp_path, {GOOD: CALLED}, dead_letters=letters, endings=ended("h1", "h2", "h3"))
     assert violations(found) == [NOT_ALONE]
 
@@ -64,15 +64,15 @@ def test_deaths_from_outside(tmp_path: Path) -> None:
     """Calls that fail, processes killed during a call alone, and calls alone that were not settled are counted."""
     record(tmp_path, f"h1 S {GOOD}\nh1 F {GOOD}\nh2 S {GOOD}\nh3 S {GOOD}\nh3 H {GOOD}")
     endings = [Ending("h2", signal.SIGKILL, -9, 0.0)]
-    assert violations(evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 4, DIED)], endings=endings)) == []
-    found = evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 5, DIED)], endings=endings)
+    assert violations(evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 3, DIED)], endings=endings)) == []
+    found = evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 4, DIED)], endings=endings)
     assert violations(found) == [NOT_ALONE]
 
 
 def test_a_process_that_is_killed_before_the_call_begins(tmp_path: Path) -> None:
     """A counted call that did not begin is explained by a kill while nothing ran, later than the entry's first call."""
     record(tmp_path, f"{POISONED.replace(f'h4 S {POISON}', '')}\nquiet S {OTHER}\nquiet H {OTHER}\nbusy S {OTHER}")
-    letters = [REJECTION, Letter(POISON, 4, DIED)]
+    letters = [REJECTION, Letter(POISON, 3, DIED)]
 
     def found(instance: str, signalled_ns: int) -> list[str]:
         kill = Ending(instance, signal.SIGKILL, -9, 0.0, signalled_ns)
@@ -96,7 +96,7 @@ def test_a_process_that_is_killed_before_the_call_begins(tmp_path: Path) -> None
 def test_an_answer_that_is_lost_or_late(tmp_path: Path, line: str, explains: bool) -> None:
     """A counted call that did not begin is explained by a log line about this entry."""
     record(tmp_path, POISONED.replace(f"h4 S {POISON}", ""))
-    letters = [REJECTION, Letter(POISON, 4, DIED, "'k' 1-2")]
+    letters = [REJECTION, Letter(POISON, 3, DIED, "'k' 1-2")]
     endings = ended("h1", "h2", "h3")
     found = evidence(tmp_path, {GOOD: CALLED}, dead_letters=letters, endings=endings, interrupted_begins=[line])
     assert violations(found) == ([] if explains else [NOT_ALONE])
@@ -105,7 +105,7 @@ def test_an_answer_that_is_lost_or_late(tmp_path: Path, line: str, explains: boo
 @pytest.mark.parametrize(
     "letter",
     [
-        Letter(GOOD, 3, DIED),  # one more call is allowed
+        Letter(GOOD, 2, DIED),  # one more call is allowed
         Letter(GOOD, 4, "RuntimeError: raised once"),
         Letter(GOOD, 1, "Reject: never handled"),
     ],
@@ -119,7 +119,7 @@ def test_no_valid_reason(tmp_path: Path, letter: Letter) -> None:
 
 def test_an_entry_that_was_never_called(tmp_path: Path) -> None:
     """No entry is dead-lettered without a call."""
-    found = evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 4, DIED)])
+    found = evidence(tmp_path, {}, dead_letters=[REJECTION, Letter(GOOD, 3, DIED)])
     assert "entries dead-lettered uncalled" in violations(found)
 
 
@@ -138,7 +138,7 @@ def test_a_poison_entry_that_ends_too_many_processes(tmp_path: Path) -> None:
     endings = ended("h1", "h2", "h3", "h4", "h5")
     faults = Counter({"primary: SIGKILL, failover": 1})
     too_many = ["poison entries that ended more than 4 processes"]
-    letters = [REJECTION, Letter(POISON, 4, DIED)]
+    letters = [REJECTION, Letter(POISON, 3, DIED)]
     found = evidence(tmp_path, {GOOD: CALLED}, dead_letters=letters, endings=endings, faults=faults)
     assert violations(found) == too_many
     found.durable = False

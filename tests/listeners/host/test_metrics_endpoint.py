@@ -22,14 +22,14 @@ class AppCollector(Collector):
 
     def __init__(self) -> None:
         self.families: list[Metric] = []
-        self.fails = False
+        self.error: BaseException | None = None
         self.may_return = threading.Event()
         self.may_return.set()
 
     def collect(self) -> Iterable[Metric]:
         self.may_return.wait()
-        if self.fails:
-            raise RuntimeError("the app's mistake")
+        if self.error is not None:
+            raise self.error
         return self.families
 
 
@@ -91,9 +91,11 @@ async def test_a_collector_that_raises_or_hangs(
     collector.families = [Metric("shop_open", "x", "gauge")]
     port = free_port()
     async with run_host(an_app(), http_port=port, http_host="127.0.0.1"):
-        collector.fails = True
-        assert await _only_the_host(port)
-        collector.fails = False
+        for error in (RuntimeError("the app's mistake"), SystemExit(1), StopIteration()):
+            collector.error = error
+            assert await _only_the_host(port)
+        collector.error = None
+        await eventually(lambda: _served(port, "shop_open"))
         collector.may_return.clear()
         assert await _only_the_host(port)
         assert await _only_the_host(port)

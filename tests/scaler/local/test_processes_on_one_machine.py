@@ -20,6 +20,7 @@ from listeners.keys import lease_key
 from listeners.runtime.child_processes import die_with_parent
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluator
+from scaler.local import heartbeat
 from scaler.local.autoscaler import LocalAutoscaler
 from scaler.local.processes import Instances, instance_command
 from scaler.measuring.samplers import Samplers
@@ -178,6 +179,22 @@ async def test_a_killed_process_is_replaced(server: Server, client: redis.asynci
         await eventually(lambda: client.lrange("handled", 0, -1), seconds=30)
 
 
+async def test_a_process_that_hangs_is_replaced(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process whose heartbeat stops is killed and replaced, so that the entries after it are handled."""
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 4.0)
+    await client.rpush("jobs", "hang")
+    async with scaling(server, local.jobs, min_instances=1, max_instances=1) as app:
+        await eventually(lambda: app.running == 1)
+        [first] = app.scaler.instances.running
+        await eventually(lambda: app.scaler.instances.crashes, seconds=60)
+        assert first.process.returncode == -signal.SIGKILL
+        assert f"{first.name} hangs, killing it: its event loop is blocked, or code holds the GIL" in caplog.messages
+        await client.rpush("jobs", "x")
+        await eventually(lambda: client.lrange("handled", 0, -1), seconds=60)
+
+
 async def test_the_pause_grows_with_each_crash() -> None:
     """The pause before the next start doubles with each crash in a row, and a healthy process resets it."""
     instances = Instances(["false"], os.environ, 0.0)
@@ -252,8 +269,12 @@ async def test_redis_down_holds_the_count(own_server: Server, caplog: pytest.Log
         await eventually(lambda: "all triggers can be measured again" in caplog.messages)
 
 
-async def test_children_die_with_their_parent(server: Server) -> None:
-    """When `triggerfish up` is killed, its instances exit."""
+async def _connected(client: redis.asyncio.Redis, name: str, wanted: int) -> bool:
+    return len([one for one in await client.client_list() if name in one["name"]]) >= wanted
+
+
+async def test_children_die_with_their_parent(server: Server, client: redis.asyncio.Redis) -> None:
+    """When `triggerfish up` is killed, its instances end, also one that hangs."""
     ports = ["--grpc-port", "0", "--http-port", "0"]
     parent = subprocess.Popen(
         [sys.executable, "-m", "triggerfish", "up", f"{APPS}:jobs", "--min-instances", "2", *ports],
@@ -264,8 +285,9 @@ async def test_children_die_with_their_parent(server: Server) -> None:
     try:
         await eventually(lambda: len(children.read_text().split()) == 2, seconds=30)
         processes = [int(child) for child in children.read_text().split()]
-        with server.client() as client:
-            await eventually(lambda: len([c for c in client.client_list() if "jobs" in c["name"]]) >= 2, seconds=30)
+        await eventually(lambda: _connected(client, "jobs", 2), seconds=30)
+        await client.rpush("jobs", "hang")
+        await eventually(lambda: client.exists("hanging"))
         parent.kill()
         parent.wait()
         await eventually(lambda: not any(alive(process) for process in processes))

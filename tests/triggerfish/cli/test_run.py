@@ -92,13 +92,35 @@ async def test_the_text_format(server: Server, client: redis.asyncio.Redis, app:
 
 
 async def test_the_text_in_a_format_of_the_app(server: Server, client: redis.asyncio.Redis, app: Path) -> None:
-    """A payload is escaped in the log even if the app's own handler writes it."""
+    """A payload is escaped in the log, traceback included, even if the app's own handler writes it."""
     app.write_text(SILENCED["dictConfig with handlers"] + APP)
     with running_command(app.parent, "run", app.name, CONNECTION=server.address) as command:
         await failing_on(command, client, UGLY)
-    lines = [line for line in command.errors.splitlines() if line.startswith("OWN")]
-    assert any(r"\x1b]0;owned" in line for line in lines)
+    lines = command.errors.split("\n")
+    for start in ("OWN ", "  ValueError: "):
+        assert any(line.startswith(start) and r"\x1b]0;owned\x07\u202e" in line for line in lines), command.errors
     assert all(line.isprintable() for line in lines)
+    assert [line for line in lines if line and not line.startswith(("OWN ", "  "))] == []
+
+
+async def test_a_traceback_that_an_app_has_formatted(server: Server, app: Path) -> None:
+    """A traceback that a handler of the app has formatted first is escaped in the text format, too."""
+    app.write_text(
+        f"""{APP}
+import logging
+logger = logging.getLogger("shop")
+logger.addHandler(logging.StreamHandler(open("own", "w")))
+try:
+    raise ValueError({UGLY!r})
+except ValueError:
+    logger.exception("failed")
+"""
+    )
+    with running_command(app.parent, "run", app.name, CONNECTION=server.address) as command:
+        await command.logged("shop runs as")
+        assert await command.terminate() == 0
+    assert r"  ValueError: \x1b]0;owned\x07\u202e" in command.errors
+    assert all(re.match(r"\d{4}-\d\d-\d\d .* (triggerfish|shop)|  ", line) for line in command.errors.splitlines())
 
 
 async def test_the_json_format(server: Server, client: redis.asyncio.Redis, app: Path) -> None:
@@ -195,6 +217,26 @@ async def test_a_later_signal_exits_at_once(server: Server, client: redis.asynci
         await eventually(lambda: client.exists("triggerfish:{orders}:elements"))
         await command.logged("shop runs as")
         assert await again(command) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["time.sleep(600)", "logging.getLogger().handlers[0].lock = lock; lock.acquire(); lock.acquire()"],
+    ids=["blocked", "in a lock of logging"],
+)
+async def test_a_later_signal_exits_while_the_loop_is_blocked(
+    server: Server, client: redis.asyncio.Redis, app: Path, call: str
+) -> None:
+    """A later signal exits at once although a call blocks the event loop, or the log."""
+    called = f"sys.stderr.write('called '); {call}"
+    app.write_text(
+        "import logging, sys, threading, time; lock = threading.Lock()" + APP.replace("raise ValueError(order)", called)
+    )
+    await client.rpush("orders", "x")
+    with running_command(app.parent, "run", app.name, CONNECTION=server.address) as command:
+        await command.logged("called ")
+        assert await again(command) == 128 + signal.SIGTERM
+    assert ("SIGTERM again: exiting now" in command.errors) == (call == "time.sleep(600)")
 
 
 async def again(command: Command) -> int:

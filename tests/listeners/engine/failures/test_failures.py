@@ -6,9 +6,12 @@ import traceback
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from listeners.dead_letters.letters import description_fields
 from listeners.engine import failures
 from listeners.engine.failures import MAX_REASON_CHARACTERS, MAX_TRACEBACK_CHARACTERS, FailureLog, failure_of
+from listeners.engine.retry_policy import died_too_often
 from listeners.engine.settlement import Failure, Outcome, Settlement
+from listeners.errors import Retry
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger
 from tests.support.waiting import eventually
@@ -24,7 +27,7 @@ def raise_with_cause(text: str = "no stock") -> None:
         raise ValueError(text) from error
 
 
-def caught(text: str = "no stock") -> BaseException:
+def caught(text: str = "no stock") -> ValueError:
     """Return what raise_with_cause raises."""
     try:
         raise_with_cause(text)
@@ -75,11 +78,38 @@ def test_many_validation_errors_are_counted_and_not_described(monkeypatch: pytes
         Order.model_validate({"numbers": ["x"] * 1_000})
     with pytest.raises(ValueError, match="invalid") as wrapped:
         raise ValueError("invalid") from raised.value
+    with pytest.raises(ExceptionGroup) as grouped:
+        raise ExceptionGroup("in a TaskGroup", [ExceptionGroup("inner", [KeyError("sku"), wrapped.value])])
     assert failure_of(raised.value, raise_with_cause).error == "ValidationError: 1000 validation errors for Order"
-    for each in (raised.value, wrapped.value):
+    for each in (raised.value, wrapped.value, grouped.value):
         failure = failure_of(each, raise_with_cause)
         assert "1000 validation errors for Order" in failure.traceback
+        assert "type=int_parsing" not in failure.traceback
         assert type(failure.exception).__name__ == type(each).__name__
+
+
+def test_a_group_that_is_too_long_to_log_keeps_its_first_members() -> None:
+    """Of a group with many members, or with long texts, the first are kept with their frames, and the number."""
+    with pytest.raises(ExceptionGroup) as raised:
+        raise ExceptionGroup("many", [caught(f"number {number}") for number in range(1_000)])
+    failure = failure_of(raised.value, raise_with_cause)
+    assert failure.error == "ExceptionGroup: many (1000 sub-exceptions)"
+    assert "ExceptionGroup: many (1000 sub-exceptions)\n" in failure.traceback
+    assert "ValueError: number 0" in failure.traceback
+    assert "in raise_with_cause" in failure.traceback
+    assert len(failure.traceback) <= MAX_TRACEBACK_CHARACTERS + 100
+    assert isinstance(failure.exception, BaseExceptionGroup)
+    assert 0 < len(failure.exception.exceptions) <= failures.MAX_KEPT
+
+
+def test_a_short_group_is_kept_as_it_is() -> None:
+    """The traceback of a group has those of its members, and error trackers get the group itself."""
+    with pytest.raises(ExceptionGroup) as raised:
+        raise ExceptionGroup("in a TaskGroup", [caught("first"), caught("second")])
+    failure = failure_of(raised.value, raise_with_cause)
+    assert failure.exception is raised.value
+    assert "ValueError: first" in failure.traceback
+    assert "ValueError: second" in failure.traceback
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "no stock"], ids=["long text", "deep"])
@@ -136,6 +166,35 @@ async def test_the_line_of_a_failure(
     assert record.levelno == level
     assert record.getMessage().startswith(line)
     assert bool(record.exc_info) is (level == logging.ERROR)
+
+
+@pytest.mark.parametrize("reason", ["later", "x" * 50_000])
+async def test_a_requested_retry_is_no_error(caplog: pytest.LogCaptureFixture, reason: str) -> None:
+    """A function raises Retry on purpose: it is logged without a traceback, and error trackers do not see it."""
+    caplog.set_level(logging.INFO)
+    failure = failure_of(Retry(reason, after_seconds=7), raise_with_cause)
+    log = FailureLog("f", TRIGGER)
+    for _ in range(failures.FULL_LINES + 1):
+        log.log([settlement(failure=failure)])
+    log.log([settlement(Outcome.DEAD_LETTERED, deliveries=5, failure=failure)])
+    log.close()
+    assert caplog.records[0].getMessage().startswith("f: 'q' failed (try 1 of 5, next in 1.0 s): Retry: ")
+    *requested, dead, summary = caplog.records
+    assert {(record.levelno, record.exc_info) for record in (*requested, summary)} == {(logging.INFO, None)}
+    assert (dead.levelno, bool(dead.exc_info)) == (logging.ERROR, True)
+
+
+async def test_the_tries_of_a_suspect(caplog: pytest.LogCaptureFixture) -> None:
+    """A suspect that is dead-lettered instead of called has one try less than deliveries, in its letter too."""
+    suspect = Entry("q", payload=b"x", deliveries=TRIGGER.max_deliveries + 1, suspect=True, died_alone=True)
+    dead = died_too_often(TRIGGER, suspect)
+    assert dead is not None
+    log = FailureLog("f", TRIGGER)
+    log.log([dead])
+    log.close()
+    assert caplog.messages[0].startswith("f: 'q' dead-lettered (try 5 of 5): called 5 times, ")
+    fields = description_fields(dead, "f")
+    assert fields[fields.index(b"deliveries") + 1] == b"5"
 
 
 async def test_a_failed_batch_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
