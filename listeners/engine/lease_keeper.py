@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from listeners.engine.in_progress import InProgress
-from listeners.engine.resilient_loop import ResilientLoop
+from listeners.engine.resilient_loop import LAST_PAUSE_SECONDS, ResilientLoop
 from listeners.engine.source import LeaseRenewal
 
 __all__ = ["RENEWALS_PER_LEASE", "LeaseKeeper"]
@@ -33,7 +33,14 @@ class LeaseKeeper:
         self._renewal = renewal
         self._pause_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._is_hung: Callable[[], bool] = lambda: False
-        self._loop = ResilientLoop(f"{name}: renewing", self._renew, on_error=on_error, on_state=on_state)
+        self._loop = ResilientLoop(
+            f"{name}: renewing",
+            self._renew,
+            on_error=on_error,
+            on_state=on_state,
+            # Redis may refuse the leases of one key only; those of the others must be renewed in time.
+            max_pause_seconds=min(LAST_PAUSE_SECONDS, self._pause_seconds),
+        )
 
     async def run(self, is_hung: Callable[[], bool]) -> None:
         """Renew until cancelled, but not while `is_hung()`: a host that hangs must not hold its entries for ever."""

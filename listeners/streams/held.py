@@ -50,38 +50,41 @@ class HeldEntries:
         # An entry that was settled or released before may have been given to another holder since.
         own = [settlement for settlement in settlements if settlement.entry in self._entries]
         refusals: list[Refusal] = []
+
+        async def settle_in(key: str) -> None:
+            of_key = [settlement for settlement in own if settlement.entry.key == key]
+            refusals.extend(await self._settle_in(key, of_key))
+
         with self.noting_outages():
-            for key, group in _grouped(own, Outcome.SUCCEEDED):
-                entries = [settlement.entry for settlement in group]
-                refusals += await self._unless_refused(group, self._acknowledge(key, entries))
-            for _, group in _grouped(own, Outcome.DEAD_LETTERED):
-                for settlement in group:
-                    dead_letter = self._consumer.dead_letter(settlement, gone=_is_gone(settlement.entry))
-                    refusals += await self._unless_refused([settlement], dead_letter)
-            for key, group in _grouped(own, Outcome.RETRIED):
-                refusals += await self._unless_refused(group, self._keep_for_retry(key, group))
-        self.remove(settlement.entry for settlement in own if settlement.outcome is Outcome.LAPSED)
+            keys = dict.fromkeys(settlement.entry.key for settlement in own)
+            await self._consumer.client.for_each_key(keys, settle_in)
         return refusals
 
     async def acknowledge(self, entries: Sequence[Entry]) -> None:
         """Settle entries whose calls succeeded."""
-        own = [entry for entry in entries if entry in self._entries]
+        groups = dict(by_key(entry for entry in entries if entry in self._entries))
+
+        async def acknowledge_in(key: str) -> None:
+            await self._acknowledge(key, groups[key])
+            self.remove(groups[key])
+
         with self.noting_outages():
-            for key, group in by_key(own):
-                await self._acknowledge(key, group)
-                self.remove(group)
+            await self._consumer.client.for_each_key(groups, acknowledge_in)
 
     async def release(self, entries: Sequence[Entry]) -> None:
         """Make entries available to every instance at once (XCLAIM IDLE, with the length of a lease)."""
-        own = [entry for entry in entries if entry in self._entries]
+        groups = dict(by_key(entry for entry in entries if entry in self._entries))
+
+        async def release_in(key: str) -> None:
+            await self._release(key, groups[key])
+            self.remove(groups[key])
+
         try:
             with self.noting_outages():
-                for key, group in by_key(own):
-                    await self._release(key, group)
-                    self.remove(group)
+                await self._consumer.client.for_each_key(groups, release_in)
         except SourceError:
             # Their leases are renewed no more. They must be found again by this instance too.
-            self.remove(entry for entry in own if entry.is_uncalled_suspect)
+            self.remove(entry for group in groups.values() for entry in group if entry.is_uncalled_suspect)
             raise
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
@@ -105,6 +108,25 @@ class HeldEntries:
         entry.flat_fields = found[0].flat_fields
         entry.lease_ends_at = max(entry.lease_ends_at, found[0].lease_ends_at)
         return True
+
+    async def _settle_in(self, key: str, settlements: Sequence[Settlement]) -> list[Refusal]:
+        """Settle entries of one stream."""
+        refusals: list[Refusal] = []
+        succeeded, retried = (
+            [settlement for settlement in settlements if settlement.outcome is outcome]
+            for outcome in (Outcome.SUCCEEDED, Outcome.RETRIED)
+        )
+        if succeeded:
+            entries = [settlement.entry for settlement in succeeded]
+            refusals += await self._unless_refused(succeeded, self._acknowledge(key, entries))
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                dead_letter = self._consumer.dead_letter(settlement, gone=_is_gone(settlement.entry))
+                refusals += await self._unless_refused([settlement], dead_letter)
+        if retried:
+            refusals += await self._unless_refused(retried, self._keep_for_retry(key, retried))
+        self.remove(settlement.entry for settlement in settlements if settlement.outcome is Outcome.LAPSED)
+        return refusals
 
     async def _acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
         """Acknowledge entries of one stream; those that others may have claimed, only if they have not."""
@@ -174,15 +196,6 @@ class HeldEntries:
         except (SourceUnavailableError, SourceTimeoutError):
             self._uncertain |= self._entries
             raise
-
-
-def _grouped(settlements: Sequence[Settlement], outcome: Outcome) -> list[tuple[str, list[Settlement]]]:
-    """Return the settlements with an outcome, by stream."""
-    groups: dict[str, list[Settlement]] = {}
-    for settlement in settlements:
-        if settlement.outcome is outcome:
-            groups.setdefault(settlement.entry.key, []).append(settlement)
-    return list(groups.items())
 
 
 def _is_gone(entry: Entry) -> bool:

@@ -3,7 +3,6 @@
 import heapq
 import itertools
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -42,7 +41,7 @@ class Retries:
 
     def ids(self, key: str) -> set[str]:
         """Return the IDs of those in one stream."""
-        return {waiting.id for waiting in self._heap if waiting.key == key}
+        return {waiting.id for waiting in self._of(key)}
 
     def seconds_to_next(self) -> float | None:
         """Return in how many seconds the next one is due, 0 or less if it is; None if there is none."""
@@ -73,32 +72,36 @@ class Retries:
 
     async def renew(self) -> None:
         """Renew the leases, and forget entries that are gone or that another instance has claimed."""
-        for key, waiting in self._by_key():
-            names = self._consumer.claims.names
-            ids: dict[str, int | None] = {each.id: None for each in waiting}
-            # Those that became due in between are with the other consumer.
-            moved = await self._consumer.claims.move(key, ids, held_by=(names.waiting, names.taken), to=None)
-            self._remove(each for each in waiting if each.id not in moved.ids)
+        await self._consumer.client.for_each_key(self._keys(), self._renew_stream)
+
+    async def _renew_stream(self, key: str) -> None:
+        waiting, names = self._of(key), self._consumer.claims.names
+        ids: dict[str, int | None] = {each.id: None for each in waiting}
+        # Those that became due in between are with the other consumer.
+        moved = await self._consumer.claims.move(key, ids, held_by=(names.waiting, names.taken), to=None)
+        self._remove(each for each in waiting if each.id not in moved.ids)
 
     async def release(self) -> None:
         """Make all of them available to every instance at once."""
-        names = self._consumer.claims.names
-        for key, waiting in self._by_key():
-            ids: dict[str, int | None] = {each.id: None for each in waiting}
-            await self._consumer.claims.move(
-                key, ids, held_by=(names.waiting, names.taken), to=names.waiting, idle_ms=self._consumer.lease_ms
-            )
-            self._remove(waiting)
+        await self._consumer.client.for_each_key(self._keys(), self._release_stream)
+
+    async def _release_stream(self, key: str) -> None:
+        waiting, names = self._of(key), self._consumer.claims.names
+        ids: dict[str, int | None] = {each.id: None for each in waiting}
+        await self._consumer.claims.move(
+            key, ids, held_by=(names.waiting, names.taken), to=names.waiting, idle_ms=self._consumer.lease_ms
+        )
+        self._remove(waiting)
 
     def forget(self, key: str) -> None:
-        """Forget the entries of one stream: its group was recreated, so nothing is pending."""
-        self._remove([waiting for waiting in self._heap if waiting.key == key])
+        """Forget the entries of one stream: its group was recreated, or Redis refuses it."""
+        self._remove(self._of(key))
 
-    def _by_key(self) -> list[tuple[str, list[Waiting]]]:
-        groups: defaultdict[str, list[Waiting]] = defaultdict(list)
-        for waiting in self._heap:
-            groups[waiting.key].append(waiting)
-        return list(groups.items())
+    def _keys(self) -> set[str]:
+        return {waiting.key for waiting in self._heap}
+
+    def _of(self, key: str) -> list[Waiting]:
+        return [waiting for waiting in self._heap if waiting.key == key]
 
     def _remove(self, removed: Iterable[Waiting]) -> None:
         gone = set(removed)

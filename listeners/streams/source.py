@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.engine.source import LeasedSource, LeaseRenewal
-from listeners.errors import GroupMissingError, SourceError
+from listeners.errors import AccessDeniedError, GroupMissingError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
@@ -83,13 +83,18 @@ class StreamSource(LeasedSource):
         #: Entries that were read and not returned by take() yet.
         self._buffer: list[Entry] = []
         self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
+        #: The streams that Redis refuses to read, with the error. The others are read without them.
+        self._refused: dict[str, SourceError] = {}
         self._interrupted = False
         self._renew_at = 0.0
         self._tidy_at = 0.0
 
     async def open(self) -> None:
         self._server = await self._client.server()
-        await self._consumer.create_groups()
+        self._refused.clear()
+        for key in self._trigger.keys:
+            with self._noting_refusal(key):
+                await self._consumer.create_group(key)
 
     async def describe(self) -> str:
         self._server = await self._client.server()
@@ -99,23 +104,21 @@ class StreamSource(LeasedSource):
 
     async def maintain(self) -> None:
         """Find entries whose lease is over, renew those that wait, and periodically remove dead consumers."""
+        self._consumer.lost.report()
+        tidies = time.monotonic() >= self._tidy_at
+        if tidies:
+            self._tidy_at = time.monotonic() + TIDY_SECONDS
         with self._held.noting_outages():
             if time.monotonic() >= self._renew_at:
                 await self._leases.renew(self._buffer)
                 await self._retries.renew()
                 self._renew_at = time.monotonic() + self._lease_ms / 1000 / RENEWALS_PER_LEASE
-            for key in self._trigger.keys if not self._interrupted else ():
-                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
-            if time.monotonic() >= self._tidy_at:
-                self._tidy_at = time.monotonic() + TIDY_SECONDS
-                with contextlib.suppress(GroupMissingError):  # take() recreates it
-                    await self._consumer.remove_dead_consumers(TIDY_LEASES * self._lease_ms)
-        self._consumer.lost.report()
+            await self._client.for_each_key(self._trigger.keys, lambda key: self._maintain_stream(key, tidies=tidies))
         await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         number = min(count, MAX_READ)
-        with self._held.noting_outages():
+        async with self._finding_refused():
             while len(self._buffer) < number and not self._interrupted and self._has_available():
                 room = number - len(self._buffer)
                 self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
@@ -129,20 +132,20 @@ class StreamSource(LeasedSource):
         return await self._held.settle(settlements)
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        groups = self._client.group_by_slot(self._trigger.keys)
+        groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._reads or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
         if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
-        with self._held.noting_outages():
+        async with self._finding_refused():
             self._add(await self._consumer.settle_and_read(succeeded, groups[0], number))
         self._held.remove(succeeded)
         return self._pop_buffered(count)
 
     async def take_suspect(self) -> Entry | None:
-        with self._held.noting_outages():
+        async with self._finding_refused():
             suspect = await self._reclaiming.take_suspect()
         if suspect is not None:
             self._held.add([suspect])
@@ -217,7 +220,7 @@ class StreamSource(LeasedSource):
         A blocking read may outlast this call. Its entries are in progress as soon as it returns them.
         """
         per_stream = self._per_stream(count)
-        for keys in self._client.group_by_slot(self._trigger.keys):
+        for keys in self._client.group_by_slot(self._readable_keys()):
             if keys not in self._reads:
                 self._reads[keys] = asyncio.create_task(self._read_together(keys, per_stream), name=f"reading {keys}")
         # Each ends by itself after its BLOCK or the connection's timeout. No reply yet does not count as success.
@@ -235,12 +238,55 @@ class StreamSource(LeasedSource):
         except GroupMissingError as error:
             await self._recreate_groups(error)
 
+    async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
+        if not self._interrupted:
+            with self._noting_refusal(key):
+                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
+        if tidies:
+            with contextlib.suppress(GroupMissingError):  # take() recreates it
+                await self._consumer.remove_dead_consumers(key, TIDY_LEASES * self._lease_ms)
+        if key in self._refused:
+            raise self._refused[key]
+
+    def _readable_keys(self) -> Sequence[str]:
+        """Return the streams that Redis does not refuse to read. If it refuses all, a read has to tell why."""
+        return [key for key in self._trigger.keys if key not in self._refused] or self._trigger.keys
+
+    @contextlib.asynccontextmanager
+    async def _finding_refused(self) -> AsyncIterator[None]:
+        """After a refusal, find the streams that Redis refuses, so that the next step does without them."""
+        with self._held.noting_outages():
+            try:
+                yield
+            except (WrongTypeError, AccessDeniedError):
+                self._refused.clear()
+                for key in self._trigger.keys:
+                    with self._noting_refusal(key):
+                        await self._consumer.pending(key, "-", "+", 1)
+                raise
+
+    @contextlib.contextmanager
+    def _noting_refusal(self, key: str) -> Iterator[None]:
+        """Note that Redis refuses one stream. Raise the error only if it refuses all of them."""
+        try:
+            yield
+        except (WrongTypeError, AccessDeniedError) as error:
+            self._refused[key] = error
+            self._retries.forget(key)
+            self._reclaiming.forget(key)
+            if len(self._refused) == len(self._trigger.keys):
+                raise
+        else:
+            self._refused.pop(key, None)
+
     async def _recreate_groups(self, error: GroupMissingError) -> None:
         """Recreate missing groups, and forget what was held in them: the new groups deliver it again."""
-        for key in await self._consumer.create_groups():
-            self._retries.forget(key)
-            self._held.forget(key)
-            self._buffer = [entry for entry in self._buffer if entry.key != key]
+        for key in self._trigger.keys:
+            with self._noting_refusal(key):
+                if await self._consumer.create_group(key):
+                    self._retries.forget(key)
+                    self._held.forget(key)
+                    self._buffer = [entry for entry in self._buffer if entry.key != key]
         log.warning(
             "%s: %s; recreated group %r, so entries still in the stream are delivered again",
             self._function_name,
