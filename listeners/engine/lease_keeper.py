@@ -1,4 +1,4 @@
-"""Renews the leases of a function's entries in progress, on a thread of its own."""
+"""Renews the leases of a function's entries, on a thread of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,6 +15,8 @@ RENEWALS_PER_LEASE = 3
 
 class LeaseKeeper:
     """Renews leases on another event loop than the host's, so that a call that blocks that loop does not lose them.
+
+    They are those of the entries in progress, and of those that the source keeps.
 
     `lease_seconds`: how long a lease lasts without a renewal.
     """
@@ -53,6 +55,6 @@ class LeaseKeeper:
     async def _renew(self) -> None:
         # The pause comes last, so that it does not delay the retry of a failed renewal.
         entries = list(self._in_progress.entries)
-        if entries and not self._is_hung():
+        if not self._is_hung():
             await self._renewal.renew(entries)
         await asyncio.sleep(self._pause_seconds)

@@ -64,14 +64,11 @@ class StreamSource(LeasedSource):
     ) -> None:
         self._trigger = trigger
         self._function_name = function_name
+        self._instance = instance
         self._lease_ms = int(lease_seconds * 1000)
         self._new_client = functools.partial(Client, spec, client_name)
         # One connection for each blocking read, in addition to those for claiming and settling.
         self._client = self._new_client(max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
-        self._new_leases = functools.partial(
-            StreamLeases, group=trigger.consumer_group, instance=instance, lease_ms=self._lease_ms
-        )
-        self._leases = self._new_leases(self._client)
         self._consumer = Consumer(
             trigger, function_name, self._client, instance=instance, lease_ms=self._lease_ms, metrics=metrics
         )
@@ -86,7 +83,6 @@ class StreamSource(LeasedSource):
         #: The streams that Redis refuses to read, with the error. The others are read without them.
         self._refused: dict[str, SourceError] = {}
         self._interrupted = False
-        self._renew_at = 0.0
         self._tidy_at = 0.0
 
     async def open(self) -> None:
@@ -103,16 +99,13 @@ class StreamSource(LeasedSource):
         )
 
     async def maintain(self) -> None:
-        """Find entries whose lease is over, renew those that wait, and periodically remove dead consumers."""
+        """Find entries whose lease is over, and periodically remove dead consumers."""
+        self._retries.forget_gone()
         self._consumer.lost.report()
         tidies = time.monotonic() >= self._tidy_at
         if tidies:
             self._tidy_at = time.monotonic() + TIDY_SECONDS
         with self._held.noting_outages():
-            if time.monotonic() >= self._renew_at:
-                await self._leases.renew(self._buffer)
-                await self._retries.renew()
-                self._renew_at = time.monotonic() + self._lease_ms / 1000 / RENEWALS_PER_LEASE
             await self._client.for_each_key(self._trigger.keys, lambda key: self._maintain_stream(key, tidies=tidies))
         await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
 
@@ -155,7 +148,14 @@ class StreamSource(LeasedSource):
         return await self._held.begin(entry, counts=counts)
 
     def renewal(self) -> LeaseRenewal:
-        return self._new_leases(self._new_client(max_connections=1))
+        return StreamLeases(
+            self._new_client(max_connections=2),  # one for the script, and in a cluster one to look up its nodes
+            self._trigger.consumer_group,
+            self._instance,
+            self._lease_ms,
+            queued=lambda: list(self._buffer),
+            retries=self._retries,
+        )
 
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
