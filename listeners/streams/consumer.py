@@ -77,17 +77,21 @@ class Consumer:
         reply = await self.client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
         return self._read_entries(reply, sent_at)
 
-    async def settle_and_read(self, succeeded: Sequence[Entry], keys: Sequence[str], count: int) -> list[Entry]:
+    async def settle_and_read(
+        self, succeeded: Sequence[Entry], keys: Sequence[str], count: int
+    ) -> tuple[list[Entry], list[str]]:
         """Acknowledge entries and read up to `count` new ones of each stream, without waiting, in one step (MULTI).
 
-        All streams must be in one slot. If one command is denied, none is executed.
+        All streams must be in one slot. If one command is denied, none is executed. Return the new entries, and the
+        streams where not all acknowledged entries were pending.
         """
         sent_at = boot_seconds()
         acknowledging = [command for key, group in by_key(succeeded) for command in self._settle_commands(key, group)]
         commands = (*acknowledging, self._read_command(keys, count, ()))
         doing = f"acknowledging entries and reading stream {' '.join(keys)!r}"
         replies = await self.client.transaction(keys[0], commands, doing=doing)
-        return self._read_entries(replies[-1], sent_at)
+        gaps = [command[1] for command, reply in zip(acknowledging, replies, strict=False) if _lacks(command, reply)]
+        return self._read_entries(replies[-1], sent_at), gaps
 
     async def with_content(self, key: str, deliveries: Mapping[str, int], sent_at: float) -> list[Entry]:
         """Fetch entries that were claimed by a command sent at `sent_at`, given their delivery counts by ID.
@@ -113,21 +117,23 @@ class Consumer:
         return entries
 
     async def pending(self, key: str, *arguments: object) -> list[Any]:
-        """Read a range of pending entries (XPENDING). Without the group, nothing is pending."""
-        rows: list[Any] = []
-        with contextlib.suppress(GroupMissingError):
-            rows = await self.client.command(
-                key, "XPENDING", key, self.group, *arguments, doing=f"listing pending entries of stream {key!r}"
-            )
+        """Read a range of pending entries (XPENDING)."""
+        rows: list[Any] = await self.client.command(
+            key, "XPENDING", key, self.group, *arguments, doing=f"listing pending entries of stream {key!r}"
+        )
         return rows
 
-    async def acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
-        """Acknowledge entries of one stream (XACK), and delete them if the trigger requests it (XDEL)."""
+    async def acknowledge(self, key: str, entries: Sequence[Entry]) -> bool:
+        """Acknowledge entries of one stream (XACK), and delete them if the trigger requests it (XDEL).
+
+        Return whether all were pending.
+        """
         commands, doing = self._settle_commands(key, entries), f"acknowledging entries of stream {key!r}"
         if len(commands) > 1:
-            await self.client.transaction(key, commands, doing=doing)
+            reply, *_ = await self.client.transaction(key, commands, doing=doing)
         else:
-            await self.client.command(key, *commands[0], doing=doing)
+            reply = await self.client.command(key, *commands[0], doing=doing)
+        return not _lacks(commands[0], reply)
 
     async def acknowledge_held(self, key: str, entries: Sequence[Entry]) -> None:
         """Acknowledge entries of one stream that may have been claimed by others: only those that were not."""
@@ -203,6 +209,11 @@ class Consumer:
         """Return the entries of one stream's reply: [ID, [name, value, name, value, ...]] for each."""
         ends_at = lease_end(sent_at, self.lease_ms / 1000)
         return [Entry(key, flat_fields=flat, id=entry_id.decode(), lease_ends_at=ends_at) for entry_id, flat in raws]
+
+
+def _lacks(command: Sequence[Any], reply: int) -> bool:
+    """Return whether an XACK has found fewer entries than it names."""
+    return bool(command[0] == "XACK" and reply < len(command) - 3)
 
 
 def id_of(entry: Entry) -> str:

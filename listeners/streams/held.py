@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.functions.entries import Entry, by_key
+from listeners.redis.entry_id import EntryId
 from listeners.runtime.clock import boot_seconds
 from listeners.streams.consumer import Consumer, id_of
 from listeners.streams.retries import Retries
@@ -21,8 +22,10 @@ class HeldEntries:
         self._consumer = consumer
         self._retries = retries
         self._entries: set[Entry] = set()
-        #: Those that were taken before Redis was unreachable. It may have lost data meanwhile.
+        #: Those that were taken before Redis was unreachable, or before it turned out to have lost data.
         self._uncertain: set[Entry] = set()
+        #: The last ID that was read from each stream.
+        self._last_read: dict[str, EntryId] = {}
 
     def __contains__(self, entry: Entry) -> bool:
         return entry in self._entries
@@ -34,6 +37,25 @@ class HeldEntries:
     def add(self, entries: Iterable[Entry]) -> None:
         """Add entries that were taken."""
         self._entries.update(entries)
+
+    def add_read(self, entries: Sequence[Entry]) -> None:
+        """Add entries that were read for the first time, in order.
+
+        If their IDs do not follow those of the last read, the group lost data or was set back. It delivers entries from
+        the first ID on again, so those that were held before are forgotten.
+        """
+        for key, group in by_key(entries):
+            first = _parsed(group[0])
+            if key in self._last_read and first <= self._last_read[key]:
+                self.doubt(key)
+                self._retries.forget(key)
+                self.remove([entry for entry in self._entries if entry.key == key and _parsed(entry) >= first])
+            self._last_read[key] = _parsed(group[-1])
+        self.add(entries)
+
+    def doubt(self, key: str) -> None:
+        """Note that Redis has lost data of a stream, so that others may hold the entries that this process holds."""
+        self._uncertain.update(entry for entry in self._entries if entry.key == key)
 
     def remove(self, entries: Iterable[Entry]) -> None:
         """Remove entries that were settled, or that turned out to be gone."""
@@ -131,12 +153,16 @@ class HeldEntries:
     async def _acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
         """Acknowledge entries of one stream; those that others may have claimed, only if they have not."""
         if self.surely(entries):
-            await self._consumer.acknowledge(key, entries)
+            await self._acknowledge_sure(key, entries)
             return
         sure = {entry for entry in entries if self.surely([entry])}
         if sure:
-            await self._consumer.acknowledge(key, list(sure))
+            await self._acknowledge_sure(key, list(sure))
         await self._consumer.acknowledge_held(key, [entry for entry in entries if entry not in sure])
+
+    async def _acknowledge_sure(self, key: str, entries: Sequence[Entry]) -> None:
+        if not await self._consumer.acknowledge(key, entries):
+            self.doubt(key)
 
     async def _keep_for_retry(self, key: str, settlements: Sequence[Settlement]) -> None:
         """Move entries of one stream to the waiting consumer, with the call that failed in their delivery count."""
@@ -196,6 +222,10 @@ class HeldEntries:
         except (SourceUnavailableError, SourceTimeoutError):
             self._uncertain |= self._entries
             raise
+
+
+def _parsed(entry: Entry) -> EntryId:
+    return EntryId.parse(id_of(entry).encode())
 
 
 def _is_gone(entry: Entry) -> bool:

@@ -133,7 +133,10 @@ class StreamSource(LeasedSource):
             return []
         number = self._per_stream(min(count, MAX_READ))
         async with self._finding_refused():
-            self._add(await self._consumer.settle_and_read(succeeded, groups[0], number))
+            entries, gaps = await self._consumer.settle_and_read(succeeded, groups[0], number)
+        for key in gaps:
+            self._held.doubt(key)
+        self._add_read(entries)
         self._held.remove(succeeded)
         return self._pop_buffered(count)
 
@@ -193,6 +196,11 @@ class StreamSource(LeasedSource):
         self._held.add(entries)
         self._buffer = [*self._buffer, *entries]
 
+    def _add_read(self, entries: Sequence[Entry]) -> None:
+        """Buffer entries that were read for the first time."""
+        self._held.add_read(entries)
+        self._buffer = [*(entry for entry in self._buffer if entry in self._held), *entries]
+
     def _has_available(self) -> bool:
         """Return whether entries that were delivered before can be taken."""
         return self._retries.is_due() or self._reclaiming.has_ordinary()
@@ -221,7 +229,7 @@ class StreamSource(LeasedSource):
         """
         per_stream = self._per_stream(count)
         for keys in self._client.group_by_slot(self._readable_keys()):
-            if keys not in self._reads:
+            if not any(set(keys) & set(running) for running in self._reads):  # else their replies could change places
                 self._reads[keys] = asyncio.create_task(self._read_together(keys, per_stream), name=f"reading {keys}")
         # Each ends by itself after its BLOCK or the connection's timeout. No reply yet does not count as success.
         await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -234,17 +242,20 @@ class StreamSource(LeasedSource):
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
         try:
-            self._add(await self._consumer.read(keys, count, self._block_ms()))
+            self._add_read(await self._consumer.read(keys, count, self._block_ms()))
         except GroupMissingError as error:
             await self._recreate_groups(error)
 
     async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
-        if not self._interrupted:
-            with self._noting_refusal(key):
+        if self._interrupted:
+            return
+        with self._noting_refusal(key):
+            try:
                 await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
-        if tidies:
-            with contextlib.suppress(GroupMissingError):  # take() recreates it
-                await self._consumer.remove_dead_consumers(key, TIDY_LEASES * self._lease_ms)
+                if tidies:
+                    await self._consumer.remove_dead_consumers(key, TIDY_LEASES * self._lease_ms)
+            except GroupMissingError:  # take() or another instance recreates it
+                self._held.doubt(key)
         if key in self._refused:
             raise self._refused[key]
 
@@ -261,7 +272,7 @@ class StreamSource(LeasedSource):
             except (WrongTypeError, AccessDeniedError):
                 self._refused.clear()
                 for key in self._trigger.keys:
-                    with self._noting_refusal(key):
+                    with self._noting_refusal(key), contextlib.suppress(GroupMissingError):
                         await self._consumer.pending(key, "-", "+", 1)
                 raise
 
@@ -280,9 +291,10 @@ class StreamSource(LeasedSource):
             self._refused.pop(key, None)
 
     async def _recreate_groups(self, error: GroupMissingError) -> None:
-        """Recreate missing groups, and forget what was held in them: the new groups deliver it again."""
+        """Recreate missing groups, and forget what was held in them. Another instance may have been faster."""
         for key in self._trigger.keys:
             with self._noting_refusal(key):
+                self._held.doubt(key)
                 if await self._consumer.create_group(key):
                     self._retries.forget(key)
                     self._held.forget(key)
