@@ -122,9 +122,10 @@ class Listener:
         self._suspects: SuspectCaller | None = None
         if isinstance(source, LeasedSource):
             self._lease(source, settings.lease_seconds)
+        isolation.join(self)
 
     def _lease(self, source: LeasedSource, lease_seconds: float) -> None:
-        """Prepare what entries with a lease need. Members of the isolation are asked by others."""
+        """Prepare what entries with a lease need."""
         self.keeper = LeaseKeeper(
             self.function.name,
             self._in_progress,
@@ -142,7 +143,6 @@ class Listener:
             on_taken=self._count_suspect,
             on_free=self.resume,
         )
-        self._isolation.join(self)
 
     @property
     def idle(self) -> asyncio.Event:
@@ -252,8 +252,7 @@ class Listener:
         return self._in_progress.free_slots() if self._may_take() else 0
 
     def _may_take(self) -> bool:
-        is_open = self._isolation.is_open or not self._is_leased
-        return is_open and not self._waiting and not self._executor.blocked
+        return self._isolation.is_open and not self._waiting and not self._executor.blocked
 
     def _accept(self, entries: list[Entry]) -> None:
         """Start calls for entries that were taken, or let them wait for a slot."""
@@ -274,7 +273,7 @@ class Listener:
 
     def _start_waiting(self) -> None:
         executor, waiting = self._executor, self._waiting
-        if not waiting or executor.blocked or (self._is_leased and not self._isolation.is_open):
+        if not waiting or executor.blocked or not self._isolation.is_open:
             return
         for _ in range(min(len(waiting), self._concurrency - executor.running_calls)):
             executor.start(waiting.popleft())

@@ -9,7 +9,7 @@ from listeners.runtime.backoff import Backoff
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 
-__all__ = ["ResilientLoop"]
+__all__ = ["LAST_PAUSE_SECONDS", "ResilientLoop"]
 
 log = steady_logger("triggerfish.host")
 
@@ -22,11 +22,12 @@ class ResilientLoop:
 
     A step that raises is counted, logged once per change of state, and retried after a capped, jittered pause. An error
     never ends the activity. `on_error` is called with the reason, `on_state` with the name and whether it works.
+    `max_pause_seconds` bounds the pause.
     """
 
     def __init__(
         self, name: str, step: Callable[[], Awaitable[object]], *, on_error: Callable[[str], object],
-        on_state: Callable[[str, bool], object],
+        on_state: Callable[[str, bool], object], max_pause_seconds: float = LAST_PAUSE_SECONDS,
     ) -> None:  # fmt: skip
         self.name = name
         self._step = step
@@ -34,7 +35,7 @@ class ResilientLoop:
         self._on_state = on_state
         self._failing_reason: str | None = None
         self._failing_since = 0.0
-        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, max_pause_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Repeat the step until `stop` is set. It is checked between steps, and ends a pause."""

@@ -93,7 +93,10 @@ class LeaseRenewal(Protocol):
     """Renews leases with a connection of its own, so that it can run on the event loop of another thread."""
 
     async def renew(self, entries: Sequence[Entry]) -> None:
-        """Extend the leases of entries. Sets `lease_ends_at`: 0 for an entry that is no longer held."""
+        """Extend the leases of entries in progress, and of those that the source keeps, queued or for a retry.
+
+        Sets `lease_ends_at`: 0 for an entry that is no longer held.
+        """
         ...
 
     async def close(self) -> None:

@@ -33,7 +33,7 @@ BLOCKED_PAUSE_SECONDS = 1.0
 
 
 class Member(Protocol):
-    """A function whose entries are leased."""
+    """A function of the process."""
 
     @property
     def idle(self) -> asyncio.Event:
@@ -51,7 +51,7 @@ class Member(Protocol):
 
 
 class Isolation:
-    """Shared by the functions of a process that read lists and streams: while one suspect runs, no other call starts.
+    """Shared by all functions of a process: while one suspect runs, no other call starts.
 
     One suspect at a time has the `turn`. Calls may start while `is_open`.
     """

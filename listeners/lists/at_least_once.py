@@ -14,7 +14,7 @@ from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableE
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, elements_key, inflight_key
-from listeners.lists.delivery import Delivery, Taken, for_each_list
+from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
@@ -232,7 +232,7 @@ class ListLeases(LeaseRenewal):
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         groups = dict(by_key(entries))
-        await for_each_list(self._client, groups, lambda key: self._renew_list(key, groups[key]))
+        await self._client.for_each_key(groups, lambda key: self._renew_list(key, groups[key]))
 
     async def _renew_list(self, key: str, entries: Sequence[Entry]) -> None:
         sent_at = boot_seconds()

@@ -1,15 +1,13 @@
 """The protocol of a list's delivery: how elements are taken and settled."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from listeners.engine.settlement import Refusal, Settlement
-from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.functions.entries import Entry
-from listeners.redis.client import Client
 
-__all__ = ["Delivery", "Taken", "for_each_list"]
+__all__ = ["Delivery", "Taken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +58,3 @@ class Delivery(Protocol):
     async def correct_clock(self, key: str) -> None:
         """End the leases that last longer than their length, as the server's clock has stepped back."""
         ...
-
-
-async def for_each_list(client: Client, keys: Iterable[str], act: Callable[[str], Awaitable[None]]) -> None:
-    """Act on every list, although it may fail for some. Raises the last SourceError."""
-    failure: SourceError | None = None
-    for key in keys:
-        try:
-            await act(key)
-        except SourceError as error:
-            failure = error
-            # In a cluster, the other lists may be on other nodes.
-            if isinstance(error, SourceUnavailableError | SourceTimeoutError) and not client.is_cluster:
-                break
-    if failure is not None:
-        raise failure

@@ -17,7 +17,7 @@ from listeners.functions.triggers import ListTrigger, keys_read
 from listeners.keys import check_key
 from listeners.lists.at_least_once import AtLeastOnce, ListLeases
 from listeners.lists.at_most_once import AtMostOnce, NoLeases
-from listeners.lists.delivery import Delivery, Taken, for_each_list
+from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
 from listeners.redis.error_translation import is_command_refused
 from listeners.redis.server_info import ServerInfo
@@ -90,7 +90,7 @@ class ListSource(LeasedSource):
 
     async def maintain(self) -> None:
         """End leases that last too long because the server's clock has stepped back. take() ends all others."""
-        await for_each_list(self._client, self._keys, self._opened().correct_clock)
+        await self._client.for_each_key(self._keys, self._opened().correct_clock)
         await asyncio.sleep(self._lease_seconds / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
@@ -129,7 +129,7 @@ class ListSource(LeasedSource):
             refusals.extend(await self._opened().settle(key, of_key))
 
         keys = dict.fromkeys(settlement.entry.key for settlement in settlements)
-        await for_each_list(self._client, keys, settle_in)
+        await self._client.for_each_key(keys, settle_in)
         if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
             self._wake.set()
         return refusals
@@ -157,7 +157,7 @@ class ListSource(LeasedSource):
 
     async def release(self, entries: Sequence[Entry]) -> None:
         groups = dict(by_key(entries))
-        await for_each_list(self._client, groups, lambda key: self._opened().release(key, groups[key]))
+        await self._client.for_each_key(groups, lambda key: self._opened().release(key, groups[key]))
 
     async def close(self) -> None:
         for peek in self._peeks.values():

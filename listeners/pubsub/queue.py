@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 
 from listeners.functions.entries import Entry
 from listeners.pubsub.drops import DropReason, Drops
@@ -62,6 +63,13 @@ class MessageQueue:
             size += next_size
         self._bytes -= size
         return taken
+
+    def put_back(self, entries: Iterable[Entry]) -> None:
+        """Add messages that were taken and not called. Their receipts are numbers in order of arrival."""
+        returned = list(entries)
+        self._entries = deque(sorted([*returned, *self._entries], key=lambda entry: entry.receipt))
+        self._bytes += sum(map(_size, returned))
+        self._wake.set()
 
     def take_all(self) -> list[Entry]:
         """Remove and return all messages."""

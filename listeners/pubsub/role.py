@@ -140,8 +140,9 @@ class Role:
             held = await lease.acquire()
         finally:
             self._on_lease(lease.held)
-        if held and self._states.is_holder and lease.epoch != epoch:
-            await self._lose()  # it expired unnoticed, and another instance may have held it in the meantime
+        # It may have expired unnoticed. The next epoch tells that no other instance has held it in the meantime.
+        if held and self._states.is_holder and lease.epoch not in {epoch, epoch + 1}:
+            await self._lose()
         return held
 
     async def _hold(self) -> None:

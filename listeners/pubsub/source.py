@@ -71,6 +71,12 @@ class PubSubSource(Source):
         #: Serializes changes of the lease and of the subscription.
         self._change_lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        #: The numbers of the next message, and of the first one that no other instance can have received.
+        self._next_number = self._first_number = 0
+        #: Messages that were not called because the lease had ended, until they are back in the queue.
+        self._returning: set[Entry] = set()
+        #: Ends the wait of take() for the next renewal.
+        self._renewed = asyncio.Event()
         self._lease_end: asyncio.TimerHandle | None = None
         self._receiver, self._role = self._connect_parts()
 
@@ -96,13 +102,23 @@ class PubSubSource(Source):
                 self._watch_lease()
                 raise
             self._stop_watching()
+            self._renewed.set()
         await wait_for_event(self._wake, self._role.update_seconds)
         self._wake.clear()
         self._receiver.raise_if_ended()
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
-        """Take messages from the queue if the lease is held. No call may start after the lease ends."""
+        """Take messages from the queue if the lease is held. No call may start after the lease ends.
+
+        If the lease ended because this process was blocked or suspended, they wait for the next renewal, which tells
+        whether another instance has held it.
+        """
         await self._queue.wait(MAX_WAIT_SECONDS)
+        if self._lease and self._states.is_holder and (self._returning or not self._lease.held):
+            self._renewed.clear()
+            self._wake.set()
+            await wait_for_event(self._renewed, MAX_WAIT_SECONDS)
+            return []
         entries = self._queue.take(count, max_bytes)
         if self._lease and not self._lease.held:
             self._drops.add(len(entries), DropReason.LEASE_ENDED)
@@ -110,20 +126,33 @@ class PubSubSource(Source):
         return entries
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
-        """Count messages that lapsed without a call as dropped. Redis keeps no messages that could be settled."""
-        lapsed = [settlement for settlement in settlements if settlement.outcome is Outcome.LAPSED]
-        self._drops.add(len(lapsed), DropReason.LEASE_ENDED)
+        """Queue messages that lapsed without a call again, or count them as dropped if another instance has them."""
+        lapsed = [settlement.entry for settlement in settlements if settlement.outcome is Outcome.LAPSED]
+        own = [entry for entry in lapsed if entry in self._returning and not self._is_lost(entry)]
+        self._drops.add(len(lapsed) - len(own), DropReason.LEASE_ENDED)
+        self._returning.difference_update(lapsed)
+        self._queue.put_back(own)
+        if not self._returning:
+            self._renewed.set()
         return []
 
     def may_start(self, entry: Entry) -> bool:
-        """Return whether the lease under which the message arrived is still held, or no other instance gets it."""
+        """Return whether the lease is held, and no other instance has held it since the message arrived."""
+        if self._is_lost(entry):
+            return False
         if self._lease is None or self._states.drains:
             return self._states.owns_messages
-        return self._lease.held and self._lease.epoch == entry.epoch
+        # One that overtakes those on their way back to the queue would break the order.
+        if self._returning or not self._lease.held:
+            self._returning.add(entry)
+            return False
+        entry.epoch = self._lease.epoch  # the token of the lease under which the call runs
+        return True
 
     def stop_waiting(self) -> None:
         """End waits and stop acquiring the lease. A current holder keeps it until stop()."""
         self._queue.wake()
+        self._renewed.set()
         self._role.stop_waiting()
 
     async def stop(self) -> list[Entry]:
@@ -172,10 +201,19 @@ class PubSubSource(Source):
             handover=self._handover,
             renew_seconds=self._renew_seconds,
             on_lease=self._on_lease,
-            on_lost=lambda: self._queue.drop(DropReason.LEASE_ENDED),
+            on_lost=self._lost,
             wake=self._wake.set,
         )
         return receiver, role
+
+    def _is_lost(self, entry: Entry) -> bool:
+        """Return whether another instance may have received the message."""
+        return bool(entry.receipt < self._first_number)
+
+    def _lost(self) -> None:
+        self._first_number = self._next_number
+        self._queue.drop(DropReason.LEASE_ENDED)
+        self._renewed.set()
 
     def _watch_lease(self) -> None:
         """After a renewal that failed, act on the end of the lease when it comes: the next attempt may be later."""
@@ -199,7 +237,10 @@ class PubSubSource(Source):
         if self._states.accepts and not is_own_message(channel, message.data):
             pattern = decode(message.pattern) if message.pattern is not None else None
             epoch = self._lease.epoch if self._lease else None
-            self._queue.put(Entry(channel, payload=message.data, pattern=pattern, epoch=epoch))
+            self._queue.put(
+                Entry(channel, payload=message.data, pattern=pattern, epoch=epoch, receipt=self._next_number)
+            )
+            self._next_number += 1
         return len(self._queue) > YIELD_ABOVE_LENGTH
 
     def _disconnected(self) -> None:

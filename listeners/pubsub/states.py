@@ -43,7 +43,7 @@ class StateMachine:
     | take_over | WAITING | TAKING_OVER | the holder drains |
     | give_up | TAKING_OVER | WAITING | another instance was faster |
     | marked | TAKING_OVER | HOLDING | the marker of this instance has arrived |
-    | lost | SUBSCRIBING, HOLDING | WAITING | the lease ended, or was granted again after it had ended |
+    | lost | SUBSCRIBING, HOLDING | WAITING | the lease ended, or another instance has held it |
     | hand_over | SUBSCRIBING, HOLDING | HANDING_OVER | this instance drains |
     | released | HANDING_OVER | RELEASED | the lease was released |
     | passed_on | HANDING_OVER, RELEASED | ENDED | the next marker, or the notice of the release, has arrived |

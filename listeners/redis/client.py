@@ -11,7 +11,13 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
-from listeners.errors import AccessDeniedError, CommandRefusedError, SourceTimeoutError, SourceUnavailableError
+from listeners.errors import (
+    AccessDeniedError,
+    CommandRefusedError,
+    SourceError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+)
 from listeners.keys import key_slot
 from listeners.redis.dialer import HandshakeError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
@@ -173,6 +179,20 @@ class Client:
         for key in keys:
             groups.setdefault(key_slot(key) if self.is_cluster else 0, []).append(key)
         return [tuple(group) for group in groups.values()]
+
+    async def for_each_key(self, keys: Iterable[str], act: Callable[[str], Awaitable[None]]) -> None:
+        """Act on every key, although it may fail for some. Raises the last SourceError."""
+        failure: SourceError | None = None
+        for key in keys:
+            try:
+                await act(key)
+            except SourceError as error:
+                failure = error
+                # In a cluster, the other keys may be on other nodes.
+                if isinstance(error, SourceUnavailableError | SourceTimeoutError) and not self.is_cluster:
+                    break
+        if failure is not None:
+            raise failure
 
     async def on_every_primary(self, *command: Any, doing: str) -> list[Any]:
         """Run one command without a key on every node that has slots, or without a cluster on the only node."""

@@ -46,7 +46,7 @@ class Consumer:
         self._names = self.claims.names
         self._trigger = trigger
         self._function_name = function_name
-        self._client = client
+        self.client = client
         self._dead_letters_dropped = metrics.dead_letters_dropped
         self._acknowledge = Script("listeners.streams", "pending", "acknowledge")
         self._dead_letter = Script(
@@ -54,43 +54,44 @@ class Consumer:
         )
         self._remove_consumer = Script("listeners.streams", "remove_consumer")
 
-    async def create_groups(self) -> list[str]:
-        """Create the groups at ID 0, so that entries added before the first start are delivered.
+    async def create_group(self, key: str) -> bool:
+        """Create the group of a stream at ID 0, so that entries added before the first start are delivered.
 
-        Return the streams where a group was missing.
+        Return whether it was missing.
         """
-        created = []
-        for key in self._trigger.keys:
-            try:
-                await self._client.command(
-                    key, "XGROUP", "CREATE", key, self.group, "0", "MKSTREAM",
-                    doing=f"creating group {self.group!r} of stream {key!r}",
-                )  # fmt: skip
-            except CommandRefusedError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-            else:
-                created.append(key)
-        return created
+        try:
+            await self.client.command(
+                key, "XGROUP", "CREATE", key, self.group, "0", "MKSTREAM",
+                doing=f"creating group {self.group!r} of stream {key!r}",
+            )  # fmt: skip
+        except CommandRefusedError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+            return False
+        return True
 
     async def read(self, keys: Sequence[str], count: int, block_ms: int) -> list[Entry]:
         """Read up to `count` new entries of each stream (XREADGROUP). Wait at most `block_ms` for the first."""
         sent_at = boot_seconds()
         command = self._read_command(keys, count, ("BLOCK", block_ms))
-        reply = await self._client.blocking_command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
+        reply = await self.client.blocking_command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
         return self._read_entries(reply, sent_at)
 
-    async def settle_and_read(self, succeeded: Sequence[Entry], keys: Sequence[str], count: int) -> list[Entry]:
+    async def settle_and_read(
+        self, succeeded: Sequence[Entry], keys: Sequence[str], count: int
+    ) -> tuple[list[Entry], list[str]]:
         """Acknowledge entries and read up to `count` new ones of each stream, without waiting, in one step (MULTI).
 
-        All streams must be in one slot. If one command is denied, none is executed.
+        All streams must be in one slot. If one command is denied, none is executed. Return the new entries, and the
+        streams where not all acknowledged entries were pending.
         """
         sent_at = boot_seconds()
         acknowledging = [command for key, group in by_key(succeeded) for command in self._settle_commands(key, group)]
         commands = (*acknowledging, self._read_command(keys, count, ()))
         doing = f"acknowledging entries and reading stream {' '.join(keys)!r}"
-        replies = await self._client.transaction(keys[0], commands, doing=doing)
-        return self._read_entries(replies[-1], sent_at)
+        replies = await self.client.transaction(keys[0], commands, doing=doing)
+        gaps = [command[1] for command, reply in zip(acknowledging, replies, strict=False) if _lacks(command, reply)]
+        return self._read_entries(replies[-1], sent_at), gaps
 
     async def with_content(self, key: str, deliveries: Mapping[str, int], sent_at: float) -> list[Entry]:
         """Fetch entries that were claimed by a command sent at `sent_at`, given their delivery counts by ID.
@@ -103,12 +104,12 @@ class Consumer:
         doing = f"fetching entries of stream {key!r}"
         commands = [("XRANGE", key, entry_id, entry_id) for entry_id in ids]
         if len(commands) == 1:
-            replies = [await self._client.command(key, *commands[0], doing=doing)]
+            replies = [await self.client.command(key, *commands[0], doing=doing)]
         else:
-            replies = await self._client.transaction(key, commands, doing=doing)
+            replies = await self.client.transaction(key, commands, doing=doing)
         gone = [entry_id for entry_id, reply in zip(ids, replies, strict=True) if not reply]
         if gone:
-            await self._client.command(key, "XACK", key, self.group, *gone, doing=f"acknowledging entries of {key!r}")
+            await self.client.command(key, "XACK", key, self.group, *gone, doing=f"acknowledging entries of {key!r}")
             self.lost.add(len(gone))
         entries = self._entries(key, [raw for reply in replies for raw in reply], sent_at)
         for entry in entries:
@@ -116,21 +117,23 @@ class Consumer:
         return entries
 
     async def pending(self, key: str, *arguments: object) -> list[Any]:
-        """Read a range of pending entries (XPENDING). Without the group, nothing is pending."""
-        rows: list[Any] = []
-        with contextlib.suppress(GroupMissingError):
-            rows = await self._client.command(
-                key, "XPENDING", key, self.group, *arguments, doing=f"listing pending entries of stream {key!r}"
-            )
+        """Read a range of pending entries (XPENDING)."""
+        rows: list[Any] = await self.client.command(
+            key, "XPENDING", key, self.group, *arguments, doing=f"listing pending entries of stream {key!r}"
+        )
         return rows
 
-    async def acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
-        """Acknowledge entries of one stream (XACK), and delete them if the trigger requests it (XDEL)."""
+    async def acknowledge(self, key: str, entries: Sequence[Entry]) -> bool:
+        """Acknowledge entries of one stream (XACK), and delete them if the trigger requests it (XDEL).
+
+        Return whether all were pending.
+        """
         commands, doing = self._settle_commands(key, entries), f"acknowledging entries of stream {key!r}"
         if len(commands) > 1:
-            await self._client.transaction(key, commands, doing=doing)
+            reply, *_ = await self.client.transaction(key, commands, doing=doing)
         else:
-            await self._client.command(key, *commands[0], doing=doing)
+            reply = await self.client.command(key, *commands[0], doing=doing)
+        return not _lacks(commands[0], reply)
 
     async def acknowledge_held(self, key: str, entries: Sequence[Entry]) -> None:
         """Acknowledge entries of one stream that may have been claimed by others: only those that were not."""
@@ -138,7 +141,7 @@ class Consumer:
             ids = [id_of(entry) for entry in entries[at : at + ACKNOWLEDGE_PAGE]]
             arguments = [self.group, self._names.taken, self._names.alone, self._delete, *ids]
             with contextlib.suppress(GroupMissingError):  # without the group, nothing is pending
-                await self._client.run_script(
+                await self.client.run_script(
                     self._acknowledge, [key], arguments, doing=f"acknowledging entries of stream {key!r}"
                 )
 
@@ -154,7 +157,7 @@ class Consumer:
         held_by = (self._names.taken, self._names.alone)
         # Without the group the entry is no longer pending. The recreated group delivers it again.
         with contextlib.suppress(GroupMissingError):
-            dropped = await self._client.run_script(
+            dropped = await self.client.run_script(
                 self._dead_letter,
                 [entry.key, dead_letters_key(entry.key)],
                 [self.group, *held_by, id_of(entry), self._delete, int(gone), *fields],
@@ -162,27 +165,28 @@ class Consumer:
             )
             self._dead_letters_dropped.inc(dropped)
 
-    async def remove_dead_consumers(self, idle_ms: int) -> None:
+    async def remove_dead_consumers(self, key: str, idle_ms: int) -> None:
         """Remove consumers of other instances that hold no entry and have been idle for more than `idle_ms`."""
-        for key in self._trigger.keys:
-            doing = f"listing consumers of stream {key!r}"
-            consumers = await self._client.command(key, "XINFO", "CONSUMERS", key, self.group, doing=doing)
-            for flat in consumers:
-                consumer = dict(zip(flat[::2], flat[1::2], strict=True))
-                name = decode(consumer[b"name"])
-                dead = consumer[b"pending"] == 0 and consumer[b"idle"] > idle_ms
-                if dead and is_consumer_name(name) and name not in self._names:
-                    await self._remove(key, name)
+        doing = f"listing consumers of stream {key!r}"
+        consumers = await self.client.command(key, "XINFO", "CONSUMERS", key, self.group, doing=doing)
+        for flat in consumers:
+            consumer = dict(zip(flat[::2], flat[1::2], strict=True))
+            name = decode(consumer[b"name"])
+            dead = consumer[b"pending"] == 0 and consumer[b"idle"] > idle_ms
+            if dead and is_consumer_name(name) and name not in self._names:
+                await self._remove(key, name)
 
     async def retire(self) -> None:
         """Remove the consumers of this instance that hold no entry."""
-        for key in self._trigger.keys:
-            for name in self._names:
-                await self._remove(key, name)
+        await self.client.for_each_key(self._trigger.keys, self._retire_from)
+
+    async def _retire_from(self, key: str) -> None:
+        for name in self._names:
+            await self._remove(key, name)
 
     async def _remove(self, key: str, consumer: str) -> None:
         doing = f"removing consumer {consumer} of stream {key!r}"
-        await self._client.run_script(self._remove_consumer, [key], [self.group, consumer], doing=doing)
+        await self.client.run_script(self._remove_consumer, [key], [self.group, consumer], doing=doing)
 
     @property
     def _delete(self) -> int:
@@ -205,6 +209,11 @@ class Consumer:
         """Return the entries of one stream's reply: [ID, [name, value, name, value, ...]] for each."""
         ends_at = lease_end(sent_at, self.lease_ms / 1000)
         return [Entry(key, flat_fields=flat, id=entry_id.decode(), lease_ends_at=ends_at) for entry_id, flat in raws]
+
+
+def _lacks(command: Sequence[Any], reply: int) -> bool:
+    """Return whether an XACK has found fewer entries than it names."""
+    return bool(command[0] == "XACK" and reply < len(command) - 3)
 
 
 def id_of(entry: Entry) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.functions.entries import Entry, by_key
+from listeners.redis.entry_id import EntryId
 from listeners.runtime.clock import boot_seconds
 from listeners.streams.consumer import Consumer, id_of
 from listeners.streams.retries import Retries
@@ -21,8 +22,10 @@ class HeldEntries:
         self._consumer = consumer
         self._retries = retries
         self._entries: set[Entry] = set()
-        #: Those that were taken before Redis was unreachable. It may have lost data meanwhile.
+        #: Those that were taken before Redis was unreachable, or before it turned out to have lost data.
         self._uncertain: set[Entry] = set()
+        #: The last ID that was read from each stream.
+        self._last_read: dict[str, EntryId] = {}
 
     def __contains__(self, entry: Entry) -> bool:
         return entry in self._entries
@@ -34,6 +37,25 @@ class HeldEntries:
     def add(self, entries: Iterable[Entry]) -> None:
         """Add entries that were taken."""
         self._entries.update(entries)
+
+    def add_read(self, entries: Sequence[Entry]) -> None:
+        """Add entries that were read for the first time, in order.
+
+        If their IDs do not follow those of the last read, the group lost data or was set back. It delivers entries from
+        the first ID on again, so those that were held before are forgotten.
+        """
+        for key, group in by_key(entries):
+            first = _parsed(group[0])
+            if key in self._last_read and first <= self._last_read[key]:
+                self.doubt(key)
+                self._retries.forget(key)
+                self.remove([entry for entry in self._entries if entry.key == key and _parsed(entry) >= first])
+            self._last_read[key] = _parsed(group[-1])
+        self.add(entries)
+
+    def doubt(self, key: str) -> None:
+        """Note that Redis has lost data of a stream, so that others may hold the entries that this process holds."""
+        self._uncertain.update(entry for entry in self._entries if entry.key == key)
 
     def remove(self, entries: Iterable[Entry]) -> None:
         """Remove entries that were settled, or that turned out to be gone."""
@@ -50,38 +72,41 @@ class HeldEntries:
         # An entry that was settled or released before may have been given to another holder since.
         own = [settlement for settlement in settlements if settlement.entry in self._entries]
         refusals: list[Refusal] = []
+
+        async def settle_in(key: str) -> None:
+            of_key = [settlement for settlement in own if settlement.entry.key == key]
+            refusals.extend(await self._settle_in(key, of_key))
+
         with self.noting_outages():
-            for key, group in _grouped(own, Outcome.SUCCEEDED):
-                entries = [settlement.entry for settlement in group]
-                refusals += await self._unless_refused(group, self._acknowledge(key, entries))
-            for _, group in _grouped(own, Outcome.DEAD_LETTERED):
-                for settlement in group:
-                    dead_letter = self._consumer.dead_letter(settlement, gone=_is_gone(settlement.entry))
-                    refusals += await self._unless_refused([settlement], dead_letter)
-            for key, group in _grouped(own, Outcome.RETRIED):
-                refusals += await self._unless_refused(group, self._keep_for_retry(key, group))
-        self.remove(settlement.entry for settlement in own if settlement.outcome is Outcome.LAPSED)
+            keys = dict.fromkeys(settlement.entry.key for settlement in own)
+            await self._consumer.client.for_each_key(keys, settle_in)
         return refusals
 
     async def acknowledge(self, entries: Sequence[Entry]) -> None:
         """Settle entries whose calls succeeded."""
-        own = [entry for entry in entries if entry in self._entries]
+        groups = dict(by_key(entry for entry in entries if entry in self._entries))
+
+        async def acknowledge_in(key: str) -> None:
+            await self._acknowledge(key, groups[key])
+            self.remove(groups[key])
+
         with self.noting_outages():
-            for key, group in by_key(own):
-                await self._acknowledge(key, group)
-                self.remove(group)
+            await self._consumer.client.for_each_key(groups, acknowledge_in)
 
     async def release(self, entries: Sequence[Entry]) -> None:
         """Make entries available to every instance at once (XCLAIM IDLE, with the length of a lease)."""
-        own = [entry for entry in entries if entry in self._entries]
+        groups = dict(by_key(entry for entry in entries if entry in self._entries))
+
+        async def release_in(key: str) -> None:
+            await self._release(key, groups[key])
+            self.remove(groups[key])
+
         try:
             with self.noting_outages():
-                for key, group in by_key(own):
-                    await self._release(key, group)
-                    self.remove(group)
+                await self._consumer.client.for_each_key(groups, release_in)
         except SourceError:
             # Their leases are renewed no more. They must be found again by this instance too.
-            self.remove(entry for entry in own if entry.is_uncalled_suspect)
+            self.remove(entry for group in groups.values() for entry in group if entry.is_uncalled_suspect)
             raise
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
@@ -106,15 +131,38 @@ class HeldEntries:
         entry.lease_ends_at = max(entry.lease_ends_at, found[0].lease_ends_at)
         return True
 
+    async def _settle_in(self, key: str, settlements: Sequence[Settlement]) -> list[Refusal]:
+        """Settle entries of one stream."""
+        refusals: list[Refusal] = []
+        succeeded, retried = (
+            [settlement for settlement in settlements if settlement.outcome is outcome]
+            for outcome in (Outcome.SUCCEEDED, Outcome.RETRIED)
+        )
+        if succeeded:
+            entries = [settlement.entry for settlement in succeeded]
+            refusals += await self._unless_refused(succeeded, self._acknowledge(key, entries))
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DEAD_LETTERED:
+                dead_letter = self._consumer.dead_letter(settlement, gone=_is_gone(settlement.entry))
+                refusals += await self._unless_refused([settlement], dead_letter)
+        if retried:
+            refusals += await self._unless_refused(retried, self._keep_for_retry(key, retried))
+        self.remove(settlement.entry for settlement in settlements if settlement.outcome is Outcome.LAPSED)
+        return refusals
+
     async def _acknowledge(self, key: str, entries: Sequence[Entry]) -> None:
         """Acknowledge entries of one stream; those that others may have claimed, only if they have not."""
         if self.surely(entries):
-            await self._consumer.acknowledge(key, entries)
+            await self._acknowledge_sure(key, entries)
             return
         sure = {entry for entry in entries if self.surely([entry])}
         if sure:
-            await self._consumer.acknowledge(key, list(sure))
+            await self._acknowledge_sure(key, list(sure))
         await self._consumer.acknowledge_held(key, [entry for entry in entries if entry not in sure])
+
+    async def _acknowledge_sure(self, key: str, entries: Sequence[Entry]) -> None:
+        if not await self._consumer.acknowledge(key, entries):
+            self.doubt(key)
 
     async def _keep_for_retry(self, key: str, settlements: Sequence[Settlement]) -> None:
         """Move entries of one stream to the waiting consumer, with the call that failed in their delivery count."""
@@ -176,13 +224,8 @@ class HeldEntries:
             raise
 
 
-def _grouped(settlements: Sequence[Settlement], outcome: Outcome) -> list[tuple[str, list[Settlement]]]:
-    """Return the settlements with an outcome, by stream."""
-    groups: dict[str, list[Settlement]] = {}
-    for settlement in settlements:
-        if settlement.outcome is outcome:
-            groups.setdefault(settlement.entry.key, []).append(settlement)
-    return list(groups.items())
+def _parsed(entry: Entry) -> EntryId:
+    return EntryId.parse(id_of(entry).encode())
 
 
 def _is_gone(entry: Entry) -> bool:

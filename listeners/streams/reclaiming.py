@@ -103,6 +103,12 @@ class Reclaiming:
         self.suspects.clear()
         return None
 
+    def forget(self, key: str) -> None:
+        """Forget what was found in one stream, which Redis refuses. A later scan finds it again."""
+        for remembered in (self._ordinary, self._suspects):
+            for found in [found for found in remembered if found[0] == key]:
+                del remembered[found]
+
     def _remember(self, overdue: Overdue, held: Collection[str]) -> None:
         if overdue.id in held:
             return

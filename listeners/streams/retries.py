@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from listeners.functions.entries import Entry
 from listeners.runtime.clock import boot_seconds
 from listeners.streams.consumer import Consumer
 
-__all__ = ["Retries"]
+__all__ = ["Retries", "Waiting"]
 
 
 class Waiting(NamedTuple):
@@ -25,12 +25,14 @@ class Waiting(NamedTuple):
 
 
 class Retries:
-    """The entries that this instance calls again later. Their leases are renewed, so that no other instance does."""
+    """The entries that this instance calls again later. StreamLeases renews their leases, so that no other does."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._heap: list[Waiting] = []
         self._numbers = itertools.count()
+        #: Entries that a renewal has found to be gone, each with whether it was deleted from its stream.
+        self._gone: deque[tuple[Waiting, bool]] = deque()
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -42,7 +44,7 @@ class Retries:
 
     def ids(self, key: str) -> set[str]:
         """Return the IDs of those in one stream."""
-        return {waiting.id for waiting in self._heap if waiting.key == key}
+        return {waiting.id for waiting in self._of(key)}
 
     def seconds_to_next(self) -> float | None:
         """Return in how many seconds the next one is due, 0 or less if it is; None if there is none."""
@@ -71,34 +73,48 @@ class Retries:
         self._remove(due)
         return entries
 
-    async def renew(self) -> None:
-        """Renew the leases, and forget entries that are gone or that another instance has claimed."""
-        for key, waiting in self._by_key():
-            names = self._consumer.claims.names
-            ids: dict[str, int | None] = {each.id: None for each in waiting}
-            # Those that became due in between are with the other consumer.
-            moved = await self._consumer.claims.move(key, ids, held_by=(names.waiting, names.taken), to=None)
-            self._remove(each for each in waiting if each.id not in moved.ids)
+    def by_key(self) -> dict[str, list[Waiting]]:
+        """Return those that wait now, by stream. May be called on any thread."""
+        groups: defaultdict[str, list[Waiting]] = defaultdict(list)
+        for waiting in list(self._heap):
+            groups[waiting.key].append(waiting)
+        return groups
+
+    def note_gone(self, waiting: Waiting, *, deleted: bool) -> None:
+        """Note that another instance has claimed an entry, or that it was deleted. May be called on any thread."""
+        self._gone.append((waiting, deleted))
+
+    def forget_gone(self) -> None:
+        """Forget the entries that are gone, and report those that were deleted."""
+        while self._gone:
+            waiting, deleted = self._gone.popleft()
+            if waiting in self._heap:
+                self._remove([waiting])
+                self._consumer.lost.add(int(deleted))
 
     async def release(self) -> None:
         """Make all of them available to every instance at once."""
-        names = self._consumer.claims.names
-        for key, waiting in self._by_key():
-            ids: dict[str, int | None] = {each.id: None for each in waiting}
+        await self._consumer.client.for_each_key(self.by_key(), self._release_stream)
+
+    async def _release_stream(self, key: str) -> None:
+        waiting, names = self._of(key), self._consumer.claims.names
+        ids: dict[str, int | None] = {each.id: None for each in waiting}
+        self._remove(waiting)  # before, because a renewal after the release would make others wait for the lease
+        try:
             await self._consumer.claims.move(
                 key, ids, held_by=(names.waiting, names.taken), to=names.waiting, idle_ms=self._consumer.lease_ms
             )
-            self._remove(waiting)
+        except BaseException:
+            for each in waiting:
+                heapq.heappush(self._heap, each)
+            raise
 
     def forget(self, key: str) -> None:
-        """Forget the entries of one stream: its group was recreated, so nothing is pending."""
-        self._remove([waiting for waiting in self._heap if waiting.key == key])
+        """Forget the entries of one stream: its group was recreated, or Redis refuses it."""
+        self._remove(self._of(key))
 
-    def _by_key(self) -> list[tuple[str, list[Waiting]]]:
-        groups: defaultdict[str, list[Waiting]] = defaultdict(list)
-        for waiting in self._heap:
-            groups[waiting.key].append(waiting)
-        return list(groups.items())
+    def _of(self, key: str) -> list[Waiting]:
+        return [waiting for waiting in self._heap if waiting.key == key]
 
     def _remove(self, removed: Iterable[Waiting]) -> None:
         gone = set(removed)

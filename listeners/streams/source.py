@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.engine.source import Description, LeasedSource, LeaseRenewal
-from listeners.errors import GroupMissingError, SourceError
+from listeners.errors import AccessDeniedError, GroupMissingError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
@@ -64,14 +64,11 @@ class StreamSource(LeasedSource):
     ) -> None:
         self._trigger = trigger
         self._function_name = function_name
+        self._instance = instance
         self._lease_ms = int(lease_seconds * 1000)
         self._new_client = functools.partial(Client, spec, client_name)
         # One connection for each blocking read, in addition to those for claiming and settling.
         self._client = self._new_client(max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
-        self._new_leases = functools.partial(
-            StreamLeases, group=trigger.consumer_group, instance=instance, lease_ms=self._lease_ms
-        )
-        self._leases = self._new_leases(self._client)
         self._consumer = Consumer(
             trigger, function_name, self._client, instance=instance, lease_ms=self._lease_ms, metrics=metrics
         )
@@ -84,14 +81,18 @@ class StreamSource(LeasedSource):
         self._buffer: list[Entry] = []
         self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._is_open = False
+        #: The streams that Redis refuses to read, with the error. The others are read without them.
+        self._refused: dict[str, SourceError] = {}
         self._interrupted = False
-        self._renew_at = 0.0
         self._tidy_at = 0.0
 
     async def open(self) -> None:
         self._server = await self._client.server()
         self._is_open = True
-        await self._consumer.create_groups()
+        self._refused.clear()
+        for key in self._trigger.keys:
+            with self._noting_refusal(key):
+                await self._consumer.create_group(key)
 
     async def describe(self) -> Description:
         self._server = await self._client.server()
@@ -99,24 +100,19 @@ class StreamSource(LeasedSource):
         return Description(f"{self._server}, XREADGROUP as group {group}, consumer {consumer}")
 
     async def maintain(self) -> None:
-        """Find entries whose lease is over, renew those that wait, and periodically remove dead consumers."""
-        with self._held.noting_outages():
-            if time.monotonic() >= self._renew_at:
-                await self._leases.renew(self._buffer)
-                await self._retries.renew()
-                self._renew_at = time.monotonic() + self._lease_ms / 1000 / RENEWALS_PER_LEASE
-            for key in self._trigger.keys if not self._interrupted else ():
-                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
-            if time.monotonic() >= self._tidy_at:
-                self._tidy_at = time.monotonic() + TIDY_SECONDS
-                with contextlib.suppress(GroupMissingError):  # take() recreates it
-                    await self._consumer.remove_dead_consumers(TIDY_LEASES * self._lease_ms)
+        """Find entries whose lease is over, and periodically remove dead consumers."""
+        self._retries.forget_gone()
         self._consumer.lost.report()
+        tidies = time.monotonic() >= self._tidy_at
+        if tidies:
+            self._tidy_at = time.monotonic() + TIDY_SECONDS
+        with self._held.noting_outages():
+            await self._client.for_each_key(self._trigger.keys, lambda key: self._maintain_stream(key, tidies=tidies))
         await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         number = min(count, MAX_READ)
-        with self._held.noting_outages():
+        async with self._finding_refused():
             while len(self._buffer) < number and not self._interrupted and self._has_available():
                 room = number - len(self._buffer)
                 self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
@@ -130,20 +126,23 @@ class StreamSource(LeasedSource):
         return await self._held.settle(settlements)
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        groups = self._client.group_by_slot(self._trigger.keys)
+        groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._reads or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
         if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
-        with self._held.noting_outages():
-            self._add(await self._consumer.settle_and_read(succeeded, groups[0], number))
+        async with self._finding_refused():
+            entries, gaps = await self._consumer.settle_and_read(succeeded, groups[0], number)
+        for key in gaps:
+            self._held.doubt(key)
+        self._add_read(entries)
         self._held.remove(succeeded)
         return self._pop_buffered(count)
 
     async def take_suspect(self) -> Entry | None:
-        with self._held.noting_outages():
+        async with self._finding_refused():
             suspect = await self._reclaiming.take_suspect()
         if suspect is not None:
             self._held.add([suspect])
@@ -153,7 +152,14 @@ class StreamSource(LeasedSource):
         return await self._held.begin(entry, counts=counts)
 
     def renewal(self) -> LeaseRenewal:
-        return self._new_leases(self._new_client(max_connections=1))
+        return StreamLeases(
+            self._new_client(max_connections=2),  # one for the script, and in a cluster one to look up its nodes
+            self._trigger.consumer_group,
+            self._instance,
+            self._lease_ms,
+            queued=lambda: list(self._buffer),
+            retries=self._retries,
+        )
 
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
@@ -192,6 +198,11 @@ class StreamSource(LeasedSource):
         self._held.add(entries)
         self._buffer = [*self._buffer, *entries]
 
+    def _add_read(self, entries: Sequence[Entry]) -> None:
+        """Buffer entries that were read for the first time."""
+        self._held.add_read(entries)
+        self._buffer = [*(entry for entry in self._buffer if entry in self._held), *entries]
+
     def _has_available(self) -> bool:
         """Return whether entries that were delivered before can be taken."""
         return self._retries.is_due() or self._reclaiming.has_ordinary()
@@ -219,8 +230,8 @@ class StreamSource(LeasedSource):
         A blocking read may outlast this call. Its entries are in progress as soon as it returns them.
         """
         per_stream = self._per_stream(count)
-        for keys in self._client.group_by_slot(self._trigger.keys):
-            if keys not in self._reads:
+        for keys in self._client.group_by_slot(self._readable_keys()):
+            if not any(set(keys) & set(running) for running in self._reads):  # else their replies could change places
                 self._reads[keys] = asyncio.create_task(self._read_together(keys, per_stream), name=f"reading {keys}")
         # Each ends by itself after its BLOCK or the connection's timeout. No reply yet does not count as success.
         await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -233,16 +244,63 @@ class StreamSource(LeasedSource):
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
         try:
-            self._add(await self._consumer.read(keys, count, self._block_ms()))
+            self._add_read(await self._consumer.read(keys, count, self._block_ms()))
         except GroupMissingError as error:
             await self._recreate_groups(error)
 
-    async def _recreate_groups(self, error: GroupMissingError) -> None:
-        """Recreate missing groups, and forget what was held in them: the new groups deliver it again."""
-        for key in await self._consumer.create_groups():
+    async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
+        if self._interrupted:
+            return
+        with self._noting_refusal(key):
+            try:
+                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
+                if tidies:
+                    await self._consumer.remove_dead_consumers(key, TIDY_LEASES * self._lease_ms)
+            except GroupMissingError:  # take() or another instance recreates it
+                self._held.doubt(key)
+        if key in self._refused:
+            raise self._refused[key]
+
+    def _readable_keys(self) -> Sequence[str]:
+        """Return the streams that Redis does not refuse to read. If it refuses all, a read has to tell why."""
+        return [key for key in self._trigger.keys if key not in self._refused] or self._trigger.keys
+
+    @contextlib.asynccontextmanager
+    async def _finding_refused(self) -> AsyncIterator[None]:
+        """After a refusal, find the streams that Redis refuses, so that the next step does without them."""
+        with self._held.noting_outages():
+            try:
+                yield
+            except (WrongTypeError, AccessDeniedError):
+                self._refused.clear()
+                for key in self._trigger.keys:
+                    with self._noting_refusal(key), contextlib.suppress(GroupMissingError):
+                        await self._consumer.pending(key, "-", "+", 1)
+                raise
+
+    @contextlib.contextmanager
+    def _noting_refusal(self, key: str) -> Iterator[None]:
+        """Note that Redis refuses one stream. Raise the error only if it refuses all of them."""
+        try:
+            yield
+        except (WrongTypeError, AccessDeniedError) as error:
+            self._refused[key] = error
             self._retries.forget(key)
-            self._held.forget(key)
-            self._buffer = [entry for entry in self._buffer if entry.key != key]
+            self._reclaiming.forget(key)
+            if len(self._refused) == len(self._trigger.keys):
+                raise
+        else:
+            self._refused.pop(key, None)
+
+    async def _recreate_groups(self, error: GroupMissingError) -> None:
+        """Recreate missing groups, and forget what was held in them. Another instance may have been faster."""
+        for key in self._trigger.keys:
+            with self._noting_refusal(key):
+                self._held.doubt(key)
+                if await self._consumer.create_group(key):
+                    self._retries.forget(key)
+                    self._held.forget(key)
+                    self._buffer = [entry for entry in self._buffer if entry.key != key]
         log.warning(
             "%s: %s; recreated group %r, so entries still in the stream are delivered again",
             self._function_name,

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from tests.servers.catalogue import Release
 from triggerfish.testing.server import Server
 
-__all__ = ["Cluster"]
+__all__ = ["PRIMARIES", "Cluster"]
 
 SLOTS = 16_384
 PRIMARIES = 3

@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
 from listeners.engine import resilient_loop
+from listeners.engine.in_progress import InProgress
+from listeners.engine.lease_keeper import RENEWALS_PER_LEASE, LeaseKeeper
 from listeners.engine.resilient_loop import ResilientLoop
+from listeners.engine.source import LeaseRenewal
 from listeners.errors import SourceTimeoutError, SourceUnavailableError
+from listeners.functions.entries import Entry
 
 DOWN, SLOW, BUG = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: no answer"), KeyError("k")
 
@@ -201,3 +207,35 @@ async def test_lost_cancellation(raised: Exception | None) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+class FailingRenewal(LeaseRenewal):
+    """Fails for one key each time, until it has ended its loop."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+
+    async def renew(self, entries: Sequence[Entry]) -> None:
+        self._left -= 1
+        task = asyncio.current_task()
+        if not self._left and task is not None:
+            task.cancel()
+        raise DOWN
+
+    async def close(self) -> None: ...
+
+
+async def test_renewals_that_fail_for_one_key_are_in_time_for_the_others(pauses: list[float]) -> None:
+    """Failures make the pauses between renewals no longer than they are without any."""
+    keeper = LeaseKeeper(
+        "function",
+        cast(InProgress, Mock(entries=[])),
+        FailingRenewal(20),
+        lease_seconds=1.0,
+        on_error=lambda _: None,
+        on_state=lambda *_: None,
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(keeper.run(lambda: False))
+    assert len(pauses) > 10
+    assert max(pauses) <= 1.0 / RENEWALS_PER_LEASE

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import redis.asyncio
 
-from tests.support.commands import Command, running_command
+from tests.support.programs.commands import Command, running_command
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

@@ -1,9 +1,13 @@
 """What Redis records about an entry of a stream, from taking to settling."""
 
+import asyncio
+import threading
+
 import pytest
 import redis.asyncio
 
 from listeners.engine.settlement import Outcome
+from listeners.streams.source import StreamSource
 from tests.listeners.streams.sources import (
     GROUP,
     KEY,
@@ -13,6 +17,7 @@ from tests.listeners.streams.sources import (
     idle_ms,
     lapse,
     maintained,
+    metrics,
     opened,
     recorded,
     settle,
@@ -138,6 +143,19 @@ async def test_a_former_holder_changes_nothing(server: Server, client: redis.asy
         await renewal.close()
 
 
+def renew_on_a_thread(source: StreamSource) -> None:
+    """Renew what the source keeps while its event loop is blocked."""
+
+    async def renew() -> None:
+        renewal = source.renewal()
+        await renewal.renew([])
+        await renewal.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(renew()))
+    thread.start()
+    thread.join()
+
+
 async def test_renewal(server: Server, client: redis.asyncio.Redis) -> None:
     """A renewal resets the idle time of taken and begun entries, and of none that wait or were released."""
     async with opened(server) as source:
@@ -166,13 +184,45 @@ async def test_a_waiting_entry_is_renewed(server: Server, client: redis.asyncio.
         (entry,) = await take(source)
         await settle(source, Outcome.RETRIED, entry, delay_ms=600_000)
         await lapse(client, entry_id)
-
-        async def renewed() -> bool:
-            return max(await idle_ms(client)) < 3_000_000
-
-        async with maintained(source):
-            await eventually(renewed)
+        renew_on_a_thread(source)
+        assert max(await idle_ms(client)) < 3_000_000
         assert await recorded(client) == [(entry_id, WAITING, 2)]
+
+
+async def test_a_queued_entry_is_renewed(server: Server, client: redis.asyncio.Redis) -> None:
+    """An entry that was read and not taken yet stays with its instance."""
+    async with opened(server, keys=(KEY, "other")) as source:
+        await add(client, "1", key="other")
+        await add(client, "1")
+        (entry,) = await take(source)  # a read returns one of each stream
+        queued = KEY if entry.key == "other" else "other"
+        ((queued_id, _, _),) = await recorded(client, key=queued)
+        await lapse(client, queued_id, key=queued)
+        renew_on_a_thread(source)
+        assert max(await idle_ms(client, key=queued)) < 3_000_000
+
+
+@pytest.mark.parametrize("how", ["claimed by another", "deleted"])
+async def test_a_waiting_entry_that_is_gone(
+    server: Server, client: redis.asyncio.Redis, version: tuple[int, ...], how: str
+) -> None:
+    """A renewal finds that an entry that waits for a retry is gone. A deleted one is counted once.
+
+    Before Redis 7.0 a deleted entry can still be claimed, so this is found when the retry is due.
+    """
+    measured = metrics()
+    async with opened(server, measured=measured) as source:
+        gone_id, kept_id = await add(client, "gone", "kept")
+        await settle(source, Outcome.RETRIED, *await take(source, 2), delay_ms=600_000)
+        if how == "deleted":
+            await client.xdel(KEY, gone_id)
+        else:
+            await claim(client, "theirs", gone_id)
+        for _ in range(2):
+            renew_on_a_thread(source)
+            await source.maintain()
+        assert measured.entries_lost._value.get() == int(how == "deleted" and version >= (7,))
+        assert (kept_id, WAITING, 2) in await recorded(client)
 
 
 async def test_the_fast_path_costs_no_more_commands(server: Server, client: redis.asyncio.Redis) -> None:

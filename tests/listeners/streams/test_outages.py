@@ -85,25 +85,39 @@ async def test_entries_of_the_living_after_a_step_back(stepped: Server, clock: S
         assert (renewed, "triggerfish-a", 1) in await recorded(client)
 
 
-@pytest.mark.parametrize("recreated_by", ["the former holder", "another instance"])
-async def test_all_data_is_lost(server: Server, client: redis.asyncio.Redis, recreated_by: str) -> None:
+async def add_with_ids(client: redis.asyncio.Redis, *numbers: int) -> None:
+    """Add entries with these numbers in their IDs."""
+    for number in numbers:
+        await client.xadd(KEY, {"payload": "x"}, id=f"1-{number}")
+
+
+@pytest.mark.parametrize("noticed_by", ["a read", "a read, after another instance", "a check", "a renewal"])
+async def test_all_data_is_lost(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch, noticed_by: str
+) -> None:
     """After FLUSHALL, what was held before touches no new entry, even if the new one has the same ID."""
-
-    async def add_with_ids() -> None:
-        for number in (1, 2, 3, 4):
-            await client.xadd(KEY, {"payload": "x"}, id=f"1-{number}")
-
     async with opened(server, delete_after_process=True) as former:
-        await add_with_ids()
+        await add_with_ids(client, 1, 2, 3, 4)
         entries = await take(former, 4)
         await client.flushall()
-        if recreated_by == "the former holder":
+        if noticed_by == "a read":
             assert await former.take(4, MAX_BYTES) == []
             assert await client.exists(KEY)
+        elif noticed_by == "a check":
+            await former.maintain()
+        elif noticed_by == "a read, after another instance":
+            create_group = former._consumer.create_group
+
+            async def create_group_too_late(key: str) -> bool:
+                await client.xgroup_create(KEY, GROUP, "0", mkstream=True)
+                return await create_group(key)
+
+            monkeypatch.setattr(former._consumer, "create_group", create_group_too_late)
+            assert await former.take(4, MAX_BYTES) == []
         async with opened(server, "b") as holder:
-            await add_with_ids()
+            await add_with_ids(client, 1, 2, 3, 4)
             await take(holder, 4)
-            if recreated_by == "another instance":
+            if noticed_by == "a renewal":
                 renewal = former.renewal()
                 await renewal.renew(entries)
                 await renewal.close()
@@ -117,6 +131,44 @@ async def test_all_data_is_lost(server: Server, client: redis.asyncio.Redis, rec
             assert [consumer for _, consumer, _ in state] == ["triggerfish-b"] * 4
             assert await client.xlen(KEY) == 4
             assert await dead_letters(client) == []
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+async def test_an_acknowledgement_finds_nothing(server: Server, client: redis.asyncio.Redis, *, exchange: bool) -> None:
+    """After an acknowledgement of an entry that is not pending, others are acknowledged only if they are held."""
+    async with opened(server) as former:
+        await add_with_ids(client, 1, 2)
+        first, second = await take(former, 2)
+        await client.flushall()
+        async with opened(server, "b") as holder:
+            if exchange:
+                assert await former.settle_and_take([first], 1, MAX_BYTES) == []
+            else:
+                await settle(former, Outcome.SUCCEEDED, first)
+            await add_with_ids(client, 1, 2)
+            await take(holder, 2)
+            await settle(former, Outcome.SUCCEEDED, second)
+            assert [consumer for _, consumer, _ in await recorded(client)] == ["triggerfish-b"] * 2
+
+
+async def test_the_same_ids_are_read_again(server: Server, client: redis.asyncio.Redis) -> None:
+    """A new entry with the ID of one that is held is not settled by the call with the old one."""
+    async with opened(server) as source, opened(server, "b") as other:
+        await add_with_ids(client, 1, 2, 3, 4)
+        (waiting, *old) = await take(source, 4)
+        await settle(source, Outcome.RETRIED, waiting, delay_ms=1)
+        await client.flushall()
+        await client.xgroup_create(KEY, GROUP, "0", mkstream=True)
+        await add_with_ids(client, 2)
+        (again,) = await take(source)
+        await add_with_ids(client, 3, 4)
+        await take(other)
+        await settle(source, Outcome.SUCCEEDED, *old[:2])
+        await settle(source, Outcome.RETRIED, old[2])
+        assert await recorded(client) == [("1-2", "triggerfish-a", 1), ("1-3", "triggerfish-b", 1)]
+        (last,) = await take(source)
+        await settle(source, Outcome.SUCCEEDED, again, last)
+        assert await recorded(client) == [("1-3", "triggerfish-b", 1)]
 
 
 async def test_retries_of_lost_data(server: Server, client: redis.asyncio.Redis) -> None:
