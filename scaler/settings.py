@@ -260,7 +260,9 @@ def _may_be_shown(name: str, problem: str, value: object) -> bool:
     may anything that resembles a connection string.
     """
     secret = "connection" in name or name.startswith("triggers") or problem == "extra_forbidden"
-    return not secret and isinstance(value, str | int | float) and not re.search(r"[@=]|://", str(value))
+    if isinstance(value, str):
+        return not secret and not re.search(r"[@=]|://", value)
+    return not secret and isinstance(value, int | float)
 
 
 def _with_valid_connections(settings: Settings) -> Settings:
