@@ -124,6 +124,9 @@ APPS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda app: app.list_trigger(lambda message: None), r"^invalid list_trigger '<lambda>': .*\(keys=\.\.\.\)"),
     (lambda app: app.pubsub_trigger(lambda message: None), r"@app\.pubsub_trigger\(channel=\.\.\.\)"),
     (lambda app: app.stream_trigger("orders"), r"^stream_trigger: Name each parameter: .*\(keys=\.\.\.\)\.$"),
+    (lambda app: type(app).list_trigger(keys="q"), r"^list_trigger: .* @app\.list_trigger\(keys=\.\.\.\)"),
+    (lambda app: type(app).pubsub_trigger(lambda message: None), r"^pubsub_trigger: .*@app\.pubsub_trigger\(channel="),
+    (lambda app: app.list_trigger(keys="q")(5), r"^invalid function 5: It is not a function"),
     (lambda app: app.stream_trigger(), r"^keys: A RedisStreamTrigger needs it"),
 ]  # fmt: skip
 
