@@ -202,7 +202,9 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
     try:
         return _with_valid_connections(FromFile(**flags))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False)[0]
+        problems = error.errors(include_url=False, include_context=False)
+        # A misspelt setting may be why another one is missing.
+        problem = min(problems, key=lambda one: one["type"] != "extra_forbidden")
         name = ".".join(str(part) for part in problem["loc"])
         hint = did_you_mean(name, _names(Settings)) if problem["type"] == "extra_forbidden" else ""
         raise ConfigurationError(
