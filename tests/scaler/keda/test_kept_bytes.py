@@ -98,7 +98,7 @@ async def test_requests_of_open_streams_are_bounded(scaler: RunningScaler, monke
 async def test_connection_strings_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A namespace with its part of the connection strings gets an error without a connection, and displaces no other.
 
-    A namespace with fewer gets room from the one with the most.
+    A namespace with fewer gets room from the one with the most. Databases of one server count separately.
     """
     monkeypatch.setattr("scaler.measuring.samplers.MAX_UNTRUSTED_SERVERS", 3)
     measured: list[ConnectionSpec] = []
