@@ -62,8 +62,19 @@ MAX_SHOWN_CHARACTERS = 120
 NOT_SHOWN = "(not shown, because it may contain a password)"
 #: How many further mistakes the text of an error names.
 MAX_OTHERS = 20
+
+
+class _ShortRepr(reprlib.Repr):
+    def repr_int(self, number: int, level: int) -> str:
+        """Return a number as text. Python refuses to show very large ones."""
+        try:
+            return super().repr_int(number, level)
+        except ValueError:
+            return f"(a number of {number.bit_length()} bits)"
+
+
 #: Beyond these numbers of levels, items and characters nothing would be shown.
-_SHORT_REPR = reprlib.Repr()
+_SHORT_REPR = _ShortRepr()
 _SHORT_REPR.maxlevel = 3
 _SHORT_REPR.maxlist = _SHORT_REPR.maxtuple = _SHORT_REPR.maxdict = _SHORT_REPR.maxset = 30
 _SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 3 * MAX_SHOWN_CHARACTERS

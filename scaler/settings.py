@@ -202,7 +202,9 @@ def load_settings(file: Path | None, **flags: Any) -> Settings:
     try:
         return _with_valid_connections(FromFile(**flags))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False)[0]
+        problems = error.errors(include_url=False, include_context=False)
+        # A misspelt setting may be why another one is missing.
+        problem = min(problems, key=lambda one: one["type"] != "extra_forbidden")
         name = ".".join(str(part) for part in problem["loc"])
         hint = did_you_mean(name, _names(Settings)) if problem["type"] == "extra_forbidden" else ""
         raise ConfigurationError(
@@ -260,7 +262,9 @@ def _may_be_shown(name: str, problem: str, value: object) -> bool:
     may anything that resembles a connection string.
     """
     secret = "connection" in name or name.startswith("triggers") or problem == "extra_forbidden"
-    return not secret and isinstance(value, str | int | float) and not re.search(r"[@=]|://", str(value))
+    if isinstance(value, str):
+        return not secret and not re.search(r"[@=]|://", value)
+    return not secret and isinstance(value, int | float)
 
 
 def _with_valid_connections(settings: Settings) -> Settings:

@@ -20,6 +20,8 @@ from listeners.runtime.files import FileStamp, file_stamp, read_file
 __all__ = ["folder_stamp", "read_folder"]
 
 MAX_FILES = 1_000
+#: The values in one file. Far more namespaces than any connection has, and read within a second.
+MAX_VALUES = 5_000
 FIELD = "connections_dir"
 
 
@@ -73,7 +75,7 @@ def _read(file: Path, field: str) -> ConnectionSettings:
         return ConnectionSettings.model_validate(text)
     neither = ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.")
     try:
-        mapping = load_yaml(text)
+        mapping = load_yaml(text, MAX_VALUES)
     except yaml.YAMLError:  # without the reason, which may quote a password
         raise neither from None
     try:

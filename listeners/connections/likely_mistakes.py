@@ -5,6 +5,8 @@ import re
 __all__ = ["likely_mistake"]
 
 _Fixes = tuple[tuple[str, str], ...]
+#: How hiredis quotes the first byte of an alert of TLS.
+_TLS_ALERT = r'Protocol error, got "\\x15"'
 _CLOSED = r"Connection reset by peer|Connection closed by server|Connection lost|Broken pipe|EOF"
 
 #: For all connections, and for those without and with TLS: a pattern in the error's text, and the fix.
@@ -13,6 +15,19 @@ _ALWAYS: _Fixes = (
         r"without any password configured|no password is set",
         "The server asks this user for no password. Drop it; give its user; or if a Sentinel is there, add "
         "serviceName=... and sentinelPassword=...",
+    ),
+    (
+        r"Authentication required",
+        "The server asks for a password. Add password=..., or for a Sentinel sentinelPassword=...; or set "
+        "password_file in the connection's settings",
+    ),
+    (
+        r"invalid username-password pair|invalid password|WRONGPASS",
+        "Check the password and the user. Drop the user if the server has only a password",
+    ),
+    (
+        r"Name or service not known|No address associated|nodename nor servname|name resolution|getaddrinfo failed",
+        "Check the host. In Kubernetes a Service of another namespace is NAME.NAMESPACE",
     ),
     (
         r"unknown command ['`]SELECT",
@@ -24,7 +39,7 @@ _ALWAYS: _Fixes = (
 )
 _PLAIN: _Fixes = (
     (
-        rf"{_CLOSED}|Protocol error",
+        rf"{_CLOSED}|{_TLS_ALERT}",
         "The server sent no reply to the first command. If it expects TLS there, add ssl=True, or write rediss:// in a "
         "URL",
     ),
@@ -50,10 +65,13 @@ _TLS: _Fixes = (
     ),
 )
 
+#: What no other pattern explains.
+_LAST: _Fixes = ((r"Protocol error", "Its reply is not Redis's. Check the host and the port"),)
+
 
 def likely_mistake(problem: str, *, tls: bool) -> str:
     """Return the fix of the mistake that the text of an error during the handshake shows; empty if none is likely."""
-    for pattern, fix in _ALWAYS + (_TLS if tls else _PLAIN):
+    for pattern, fix in _ALWAYS + (_TLS if tls else _PLAIN) + _LAST:
         if re.search(pattern, problem):
             return fix
     return ""

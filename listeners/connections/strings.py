@@ -39,8 +39,11 @@ def _parse_stackexchange(connection_string: str) -> ConnectionSpec:
     check_options(options)
     endpoints = [_endpoint(place) for place in places]
     password = _secret(options.get("password"))
-    if password is None:
-        _check_ports(endpoints[1:] if options else endpoints)  # what options follow is a host
+    options_first = "=" in connection_string.lstrip(" ,").partition(",")[0]
+    if options_first or not options:
+        _check_ports(endpoints)
+    elif password is None:
+        _check_ports(endpoints[1:])  # what options follow is a host
     tls = any(is_azure(host) and port != PLAIN_PORT for host, port in endpoints)
     if "ssl" in options:
         tls = is_true("ssl", options["ssl"])
@@ -97,7 +100,8 @@ def _split(connection_string: str) -> tuple[list[str], dict[str, str]]:
 def _check_ports(endpoints: list[tuple[str, int | None]]) -> None:
     """Raise ConnectionStringError for an endpoint that may be a password: a name without a port.
 
-    It may lack its `password=`, or be all that a Secret holds. Errors and pages show hosts.
+    It may lack its `password=`, be what follows a comma in a password, or be all that a Secret holds. Errors and pages
+    show hosts.
     """
     for host, port in endpoints:
         if port is None and not (is_address(host) or host.lower() == "localhost" or is_azure(host)):

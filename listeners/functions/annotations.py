@@ -65,11 +65,21 @@ def members(annotation: Any) -> Iterator[Any]:
         yield inner
 
 
-def parts(annotation: Any) -> Iterator[Any]:
-    """Yield the type, its arguments, theirs, and the metadata of Annotated."""
+def parts(annotation: Any, *, within: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """Yield the type, its arguments, what aliases and NewType stand for, their parts, and the metadata of Annotated.
+
+    `within`: the aliases whose parts these are. An alias may contain itself.
+    """
     yield annotation
-    if typing.get_origin(annotation) is Annotated:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
         yield from annotation.__metadata__
-    if typing.get_origin(annotation) is not typing.Literal:
-        for argument in typing.get_args(annotation)[: 1 if typing.get_origin(annotation) is Annotated else None]:
-            yield from parts(argument)
+        arguments = arguments[:1]
+    alias = annotation if origin is None else origin
+    if hasattr(alias, "__value__") and alias not in within:
+        yield from parts(alias.__value__, within=(*within, alias))
+    if isinstance(annotation, typing.NewType):
+        yield from parts(annotation.__supertype__, within=within)
+    if origin is not typing.Literal:
+        for argument in arguments:
+            yield from parts(argument, within=within)

@@ -53,7 +53,10 @@ def _declares(cls: type[Trigger]) -> Callable[[Callable[Parameters, Returned]], 
         first = next(field for field, info in cls.model_fields.items() if info.is_required())
 
         @functools.wraps(documented)
-        def decorator(app: "App", *unnamed: object, **given: object) -> object:
+        def decorator(app: object = None, /, *unnamed: object, **given: object) -> object:
+            if not isinstance(app, App):
+                fix = f"It is called on the class. Make an app, app = App(), and write @app.{name}({first}=...)."
+                raise ConfigurationError(name, None, fix)
             if unnamed and callable(unnamed[0]):
                 fix = f"It needs parameters: @app.{name}({first}=...)."
                 raise ConfigurationError(name, function_name(unnamed[0]), fix)
@@ -227,6 +230,8 @@ class App:
         Raises:
             BindingError: The function cannot be called with what the trigger delivers, or the name is already in use.
         """
+        if not callable(handler):
+            raise BindingError("function", handler, "It is not a function. Write the decorator above a `def`.")
         name = name or function_name(handler)
         if name in self.functions:
             fix = "Another function in this app has this name. Rename one of them."

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Json, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from listeners.errors import BindingError, Reject
-from listeners.functions.annotations import FromField, members, parts, type_name, unwrapped
+from listeners.functions.annotations import FromField, is_union, members, parts, type_name, unwrapped
 from listeners.functions.entries import Entry, RedisMessage
 
 __all__ = ["MAX_DESCRIBED_ERRORS", "Conversion", "Converter", "conversion"]
@@ -18,8 +18,8 @@ __all__ = ["MAX_DESCRIBED_ERRORS", "Conversion", "Converter", "conversion"]
 MAX_DESCRIBED_ERRORS = 20
 #: Types that stand for the entry itself.
 MESSAGES = (RedisMessage, Any, object)
-#: How text begins that is JSON and nothing else.
 JSON_TYPE: Any = Json  # which type checkers take for Annotated
+#: How text begins that is JSON and nothing else.
 JSON_BEGINNINGS = (b"{", b"[", b'"')
 
 Converter = Callable[[Entry], Any]
@@ -44,6 +44,8 @@ def conversion(annotation: Any, place: str) -> Conversion:
     """
     inner, metadata = unwrapped(annotation)
     fields = [one.name for one in metadata if isinstance(one, FromField)]
+    if len(fields) > 1:
+        raise BindingError(place, type_name(annotation), f"It has {len(fields)} FromField. Keep one.")
     field = fields[0] if fields else None
     if len(metadata) == len(fields) and (plain := _without_validation(inner, field)) is not None:
         return Conversion(plain, validates=False, field=field)
@@ -69,20 +71,27 @@ def _without_validation(inner: Any, field: str | None) -> Converter | None:
 
 def _validated(annotation: Any, checked: "_Checked", field: str | None) -> Converter:
     """Return a converter that gives pydantic the form of an entry that the type is made from."""
-    leaves = [leaf for leaf in members(annotation) if leaf is not types.NoneType]
-    if any(leaf in MESSAGES for leaf in leaves):
+    if _takes_message(annotation):
         return lambda entry: checked.python(entry.message())
+    read = _reader(annotation, checked, field)
+    if read is None:
+        return _of_structure(checked, needs_no_check=annotation in (dict[str, Any], dict[str, str]))
     raw = Entry.body if field is None else _value_of(field)
+    return lambda entry: read(raw(entry))
+
+
+def _reader(annotation: Any, checked: "_Checked", field: str | None) -> Callable[[bytes], Any] | None:
+    """Return how the bytes of an entry or a field are validated, or None if its structure decides."""
+    leaves = [leaf for leaf in members(annotation) if leaf is not types.NoneType]
+    if _is_json_in_text(annotation):
+        return checked.text_or_json
     if leaves and all(leaf is bytes for leaf in leaves):
-        return lambda entry: checked.python(raw(entry))
-    json_in_text = any(one is JSON_TYPE or isinstance(one, JSON_TYPE) for one in unwrapped(annotation)[1])
-    if json_in_text or (leaves and all(leaf is str for leaf in leaves)):
-        return lambda entry: checked.text(_decoded(raw(entry)))
+        return checked.python
+    if leaves and all(leaf is str for leaf in leaves):
+        return lambda raw: checked.text(_decoded(raw))
     if leaves and all(leaf in (str, bytes) for leaf in leaves):
-        return lambda entry: checked.text_or_bytes(raw(entry))
-    if field is not None:
-        return lambda entry: checked.json_or_text(raw(entry))
-    return _of_structure(checked, needs_no_check=annotation in (dict[str, Any], dict[str, str]))
+        return checked.text_or_bytes
+    return checked.json_or_text if field is not None else None
 
 
 class _Checked:
@@ -117,7 +126,7 @@ class _Checked:
         Text that cannot be anything but JSON is taken as such first; other text, such as digits, keeps them all.
         """
         if raw.lstrip()[:1] not in JSON_BEGINNINGS and raw != b"null":
-            return self._text_or_json(raw)
+            return self.text_or_json(raw)
         try:
             return self._adapter.validate_json(raw)
         except ValidationError as error:
@@ -128,6 +137,17 @@ class _Checked:
             return self.text_or_bytes(raw)
         except Exception:  # noqa: BLE001  (a validator that expects an object may raise anything when it gets text)
             raise self._reject(malformed) from None
+
+    def text_or_json(self, raw: bytes) -> Any:
+        """Validate the text as it is, or else as JSON, so that digits keep them all."""
+        try:
+            return self.text_or_bytes(raw)
+        except Reject as error:
+            rejected = error
+        try:
+            return self._adapter.validate_json(raw)
+        except ValidationError:
+            raise rejected from None
 
     def fields(self, entry: Entry) -> Any:
         """Validate the fields of a stream entry: as strings, which strict types accept, or else as bytes."""
@@ -143,16 +163,6 @@ class _Checked:
                 hint = f". Annotated[{self._name}, FromField(NAME)] takes the value of the entry's only field"
             raise self._reject(error, hint) from None
 
-    def _text_or_json(self, raw: bytes) -> Any:
-        try:
-            return self.text_or_bytes(raw)
-        except Reject as error:
-            rejected = error
-        try:
-            return self._adapter.validate_json(raw)
-        except ValidationError:
-            raise rejected from None
-
     def _reject(self, error: ValidationError, hint: str = "") -> Reject:
         """Describe the first problem, without the payload, which may contain what must not be logged.
 
@@ -163,6 +173,20 @@ class _Checked:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in problem["loc"]) or "the entry"
         return Reject(f"not a valid {self._name}: {place}: {problem['msg']} (errors: {error.error_count()}){hint}")
+
+
+def _takes_message(annotation: Any) -> bool:
+    """Return whether a type stands for the entry itself. In Json[Any] it does not."""
+    return not _is_json_in_text(annotation) and any(leaf in MESSAGES for leaf in members(annotation))
+
+
+def _is_json_in_text(annotation: Any) -> bool:
+    """Return whether a type is Json or Json[TYPE], or one of them or None. They take text that is JSON."""
+    inner, metadata = unwrapped(annotation)
+    if any(one is JSON_TYPE or isinstance(one, JSON_TYPE) for one in (inner, *metadata)):
+        return True
+    alternatives = [one for one in typing.get_args(inner) if one is not types.NoneType] if is_union(inner) else []
+    return bool(alternatives) and all(map(_is_json_in_text, alternatives))
 
 
 def _of_structure(checked: _Checked, *, needs_no_check: bool) -> Converter:
@@ -199,7 +223,7 @@ def _check_nested(annotation: Any, place: str) -> None:
     if RedisMessage in inside and RedisMessage not in leaves:
         fix = "An entry is one RedisMessage. A batch is list[RedisMessage]."
         raise BindingError(place, type_name(annotation), fix)
-    if any(leaf in MESSAGES for leaf in leaves) and any(isinstance(one, FromField) for one in metadata):
+    if _takes_message(annotation) and any(isinstance(one, FromField) for one in metadata):
         fix = "A RedisMessage has all fields of an entry. Use message.fields, or annotate the type of one field."
         raise BindingError(place, type_name(annotation), fix)
 

@@ -183,9 +183,13 @@ def _invalid_value(
     if problem["type"] == "missing":
         return ConfigurationError(spell(name), None, f"A {cls.type_name} needs it: {meaning}.")
     # A rejected connection name may be a misplaced connection string.
-    rejected_name = name == "connection" and bool(problem["loc"]) and str(values.get(name)).strip() != ""
+    value = values.get(name)
+    is_blank = isinstance(value, str) and not value.strip()
+    rejected_name = name == "connection" and bool(problem["loc"]) and not is_blank
     secret = name == "connection_string" or rejected_name
-    shown = "***" if secret else values.get(name)
+    shown = "***" if secret else value
     reason = problem["msg"].removeprefix("Value error, ").replace("connection_string", spell("connection_string"))
-    hint = did_you_mean(str(shown), get_args(field.annotation)) if problem["type"] == "literal_error" else ""
+    hint = ""
+    if isinstance(shown, str) and problem["type"] == "literal_error":
+        hint = did_you_mean(shown, get_args(field.annotation))
     return ConfigurationError(spell(name), shown, f"{hint}{reason[:1].upper()}{reason[1:]} ({meaning}).")

@@ -39,19 +39,19 @@ OUR_PACKAGES = ("listeners", "scaler", "triggerfish")
 def load_app(reference: str) -> App:
     """Load an app from `file.py[:name]`, `package.module[:name]`, `file.yaml` or `file.json`.
 
-    A name may be that of an app, or of a function that returns one.
+    A name may be that of an app, or of a function that returns one, with or without `()`.
 
     An app without a name is named after its file or module. A declaration file has `functions`: for each name a
     `handler` (module:function), a `type` and the trigger's parameters, in any spelling that Azure Functions uses.
 
     Raises AppLoadError or another ConfigurationError with the field, the value and the fix.
     """
-    place, _, attribute = reference.partition(":")
+    place, _, attribute = reference.rstrip(":").partition(":")
     path = Path(place)
     if path.suffix in DECLARATIONS:
         app = _declared_app(path)
     else:
-        app = _app_in(_import(lambda: _module(place), reference), attribute, reference)
+        app = _app_in(_import(lambda: _module(place), reference), attribute.removesuffix("()"), place, reference)
     if not app.functions:
         raise AppLoadError("app", reference, "It has no functions. Decorate one with @app.list_trigger(...).")
     app.set_default_name(path.stem if path.suffix in FILES else place.rpartition(".")[2])
@@ -61,6 +61,9 @@ def load_app(reference: str) -> App:
 def _module(place: str) -> ModuleType:
     path = Path(place)
     if path.suffix != ".py":
+        if not place or place.startswith(".") or "/" in place:
+            fix = "It is neither a file that ends in .py, .yaml, .yml or .json, nor a module such as package.module."
+            raise AppLoadError("app", place, fix)
         sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(place)
     if not path.is_file():
@@ -182,32 +185,41 @@ def _provides(package: Path, submodules: list[str], error: ImportError) -> bool:
     return any(source.is_file() and definition.search(source.read_bytes()) for source in sources)
 
 
-def _app_in(module: ModuleType, attribute: str, reference: str) -> App:
+def _app_in(module: ModuleType, attribute: str, place: str, reference: str) -> App:
     if attribute:
-        found = getattr(module, attribute, None)
-        app = _import(found, reference) if inspect.isfunction(found) and _needs_nothing(found) else found
-        if isinstance(app, App):
-            return app
-        if inspect.iscoroutine(app):
-            app.close()
-        if inspect.isfunction(found):
-            fix = f"{attribute!r} is a function. One that makes the app takes no arguments and returns an App."
-            raise AppLoadError("app", reference, fix)
-        raise AppLoadError("app", reference, f"{attribute!r} is not an App. Define it as {attribute} = App().")
+        return _named_app(getattr(module, attribute, None), attribute, reference)
     apps = list({id(value): value for value in vars(module).values() if isinstance(value, App)}.values())
     if len(apps) == 1:
         return apps[0]
     makers = [name for name, value in vars(module).items() if _makes_an_app(module, value)]
     if not apps and makers:
-        fix = f"It has no app, but a function that makes one. Select it as {reference}:{makers[0]}."
+        fix = f"It has no app, but a function that makes one. Select it as {place}:{makers[0]}."
         raise AppLoadError("app", reference, fix)
-    raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {reference}:NAME.")
+    raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {place}:NAME.")
+
+
+def _named_app(found: object, attribute: str, reference: str) -> App:
+    """Return the app that a name stands for, or that the function returns for which it stands."""
+    if isinstance(found, App):
+        return found
+    if not callable(found) or isinstance(found, type):
+        raise AppLoadError("app", reference, f"{attribute!r} is not an App. Define it as {attribute} = App().")
+    app = _import(found, reference) if _needs_nothing(found) else None
+    if isinstance(app, App):
+        return app
+    if inspect.iscoroutine(app):
+        app.close()
+    fix = f"{attribute!r} is a function. One that makes the app takes no arguments and returns an App."
+    raise AppLoadError("app", reference, fix)
 
 
 def _needs_nothing(function: Callable[..., Any]) -> bool:
-    """Return whether a function can be called without arguments."""
+    """Return whether something can be called without arguments."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it is not written in Python
+        return False
     return all(one.default is not one.empty or one.kind in variable for one in parameters)
 
 

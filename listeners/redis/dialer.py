@@ -218,7 +218,9 @@ class DialedConnection(Connection):
         """Return the text of a failed handshake's error, with its address and with the fix of a likely mistake."""
         problem = str(error)
         if isinstance(error, RedisTimeoutError) and hasattr(self, "host"):
-            problem = f"{problem.removesuffix(' to server')} to {Endpoint(self.host, self.port)}"
+            address = str(Endpoint(self.host, self.port))
+            if address not in problem:
+                problem = f"{problem.removesuffix(' to server')} to {address}"
         fix = likely_mistake(problem, tls=isinstance(self, SSLConnection))
         if fix and fix not in problem:
             problem = f"{problem.rstrip('.,? ')}. {fix}"

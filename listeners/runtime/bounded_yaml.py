@@ -1,10 +1,11 @@
-"""YAML whose aliases are bounded: nine levels of nine aliases are a kilobyte of text and 400 million values."""
+"""YAML that is bounded: nine levels of nine aliases are a kilobyte of text and 400 million values."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 from yaml.error import Mark
 from yaml.events import AliasEvent, Event
 from yaml.nodes import Node
@@ -13,13 +14,18 @@ __all__ = ["load_documents", "load_yaml"]
 
 #: The number of values in a file, with every alias counted as a copy.
 MAX_VALUES = 200_000
+#: More than any setting needs. Python cannot show numbers of more than 4,300 digits.
+MAX_NUMBER_CHARACTERS = 100
+_TEXT = "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _BoundedLoader(yaml.SafeLoader):
     """Counts values before it builds any, because merge keys already copy what aliases refer to."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, max_values: int) -> None:
         super().__init__(text)
+        self._max_values = max_values
         self._values = 0
         self._values_of: dict[Node, int] = {}
 
@@ -32,12 +38,25 @@ class _BoundedLoader(yaml.SafeLoader):
             self._values += copied
         before = self._values
         self._values += 1
-        if self._values > MAX_VALUES:
-            raise _problem(f"there are more than {MAX_VALUES:,} values, with aliases counted as copies", event)
+        if self._values > self._max_values:
+            raise _problem(f"there are more than {self._max_values:,} values, with aliases counted as copies", event)
         node = super().compose_node(parent, index)
         if node is not None and not isinstance(event, AliasEvent):
             self._values_of[node] = self._values - before
         return node
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        """Return the tag of a value. 1:30 is text, as it is for Kubernetes, and not a sexagesimal number."""
+        tag = str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+        return _TEXT if tag in _NUMBERS and isinstance(value, str) and ":" in value else tag
+
+    def construct_scalar(self, node: Any) -> Any:
+        """Return the text of a value. Raises ConstructorError for a number that takes long to convert or to show."""
+        text = super().construct_scalar(node)
+        if node.tag in _NUMBERS and (":" in text or len(text) > MAX_NUMBER_CHARACTERS):
+            problem = f"a number has more than {MAX_NUMBER_CHARACTERS} characters, or a colon"
+            raise ConstructorError(None, None, problem, node.start_mark)
+        return text
 
 
 def _problem(text: str, event: Event) -> ComposerError:
@@ -45,18 +64,20 @@ def _problem(text: str, event: Event) -> ComposerError:
     return ComposerError(None, None, text, mark if isinstance(mark, Mark) else None)
 
 
-def load_yaml(text: str) -> Any:
+def load_yaml(text: str, max_values: int = MAX_VALUES) -> Any:
     """Return the only document in a text, None without one. Raises YAMLError."""
-    documents = list(load_documents(text))
+    documents = list(load_documents(text, max_values))
     if len(documents) > 1:
         raise yaml.YAMLError("there is more than one document")
     return documents[0] if documents else None
 
 
-def load_documents(text: str) -> Iterator[Any]:
+def load_documents(text: str, max_values: int = MAX_VALUES) -> Iterator[Any]:
     """Yield the documents in a text. Raises YAMLError, and nothing else, for any text."""
     try:
-        yield from yaml.load_all(text, _BoundedLoader)
+        loader = _BoundedLoader(text, max_values)
+        while loader.check_data():  # type: ignore[no-untyped-call]
+            yield loader.get_data()
     except yaml.YAMLError:
         raise
     except RecursionError:

@@ -35,6 +35,8 @@ class ConnectionFiles:
         self._settings = settings
         self._on_broken = on_broken
         self._logged: dict[str, str] = {}
+        #: Whether a connection is unusable for a reason that may end without a change to the folder.
+        self._may_recover = False
         self._seen: dict[Path, FileStamp] = {}
         self._folder = FileWatch(self._folder_stamp)
         if settings.connection is not None:
@@ -50,7 +52,9 @@ class ConnectionFiles:
     def changed(self) -> bool:
         """Return whether a file changed, or an unusable connection may work by now. Blocks while checking."""
         return bool(
-            self._logged or self._folder.changed() or any(file_stamp(file) != seen for file, seen in self._seen.items())
+            self._may_recover
+            or self._folder.changed()
+            or any(file_stamp(file) != seen for file, seen in self._seen.items())
         )
 
     def read(self) -> Access:
@@ -59,7 +63,9 @@ class ConnectionFiles:
         limits: dict[str, ConnectionLimits] = {}
         specs: dict[str, Connection] = {}
         default = self._default(problems)
-        for name, (field, connection) in self._defined(problems).items():
+        defined = self._defined(problems)
+        unreadable = problems.keys() - {FOLDER, DEFAULT}
+        for name, (field, connection) in defined.items():
             spec = spec_or_error(connection, field)
             if isinstance(spec, ConfigurationError):
                 problems[name] = spec
@@ -71,6 +77,7 @@ class ConnectionFiles:
                     limits[name] = limited
             except ConfigurationError as error:
                 problems[name] = error
+        self._may_recover = bool(problems.keys() - unreadable)
         self._log_changes(problems)
         for key in (FOLDER, DEFAULT):
             problems.pop(key, None)

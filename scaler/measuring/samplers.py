@@ -18,7 +18,8 @@ log = steady_logger("triggerfish.scaler")
 
 #: The maximum number of Redis servers with a sampler. Beyond it, the least recently used one is disconnected.
 MAX_SERVERS = 1_000
-#: The maximum number of servers from connection strings. Each may take a mebibyte of memory for its replies.
+#: The maximum number of servers from connection strings. Each may take a mebibyte of memory for its replies. Databases
+#: of one server count separately, because a connection selects its database once.
 MAX_UNTRUSTED_SERVERS = 64
 #: Idle servers from connection strings are disconnected after this time. It is longer than KEDA's usual polling
 #: interval (30 s).

@@ -19,6 +19,7 @@ from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutErro
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.logs import steady_logger
+from listeners.text import printable
 from scaler.measuring.backlog import KeyBacklog, KeySample
 from scaler.measuring.counting import STEP_SECONDS, StreamMeasurement
 from scaler.measuring.known_streams import KnownStreams
@@ -197,7 +198,8 @@ def _source_error(job: _Job, error: Exception) -> SourceError:
     if isinstance(error, SourceError):
         return error
     if isinstance(error, TimeoutError):
-        return SourceTimeoutError(f"measuring stream {job.query.key!r}: no reply within {STEP_LIMIT_SECONDS:g} s")
+        stream = printable(job.query.key)
+        return SourceTimeoutError(f"measuring stream '{stream}': no reply within {STEP_LIMIT_SECONDS:g} s")
     log.exception("unexpected error while measuring stream %r", job.query.key)
     return CommandRefusedError(f"measuring stream {job.query.key!r}: unreadable reply: {type(error).__name__}")
 

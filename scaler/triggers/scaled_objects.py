@@ -71,7 +71,10 @@ def triggers_in(
         hpa = _hpa_name(scaled_object)
         for where, trigger in triggers:
             found = _trigger(trigger, names, address, more, where)
-            yield replace(found, hpa=hpa) if isinstance(found, RequestedTrigger) else found
+            if isinstance(found, RequestedTrigger):
+                _check_metric_types(scaled_object, trigger, where)
+                found = replace(found, hpa=hpa)
+            yield found
 
 
 def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -83,7 +86,7 @@ def external_triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, d
         if str(trigger.get("type")) in EXTERNAL:
             metadata = _mapping(trigger.get("metadata"), f"{where}.metadata")
             if _is_for_this_scaler(metadata, None):
-                _check_metric_type(trigger, where)
+                _check_metric_types(scaled_object, trigger, where)
                 for key, value in metadata.items():
                     _check_text(f"{where}.metadata.{key}", value)
                 yield where, trigger
@@ -98,11 +101,18 @@ def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str,
         yield where, _mapping(trigger, where)
 
 
-def _check_metric_type(trigger: Mapping[str, Any], where: str) -> None:
-    metric_type = trigger.get("metricType", "AverageValue")
-    if metric_type != "AverageValue":
-        fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
-        raise ConfigurationError(f"{where}.metricType", metric_type, fix)
+def _check_metric_types(scaled_object: Mapping[str, Any], trigger: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigurationError if KEDA would give the HPA another type of metric than the target is meant for.
+
+    The type of a formula over several triggers takes the place of theirs.
+    """
+    modifiers = "spec.advanced.scalingModifiers"
+    advanced = _mapping(scaled_object["spec"].get("advanced") or {}, "spec.advanced")
+    for place, section in ((where, trigger), (modifiers, _mapping(advanced.get("scalingModifiers") or {}, modifiers))):
+        metric_type = section.get("metricType")
+        if metric_type not in (None, "", "AverageValue"):
+            fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
+            raise ConfigurationError(f"{place}.metricType", metric_type, fix)
 
 
 def _hpa_name(scaled_object: Mapping[str, Any]) -> str | None:
@@ -123,7 +133,6 @@ def _trigger(
     metadata = {str(key): value for key, value in _mapping(trigger.get("metadata"), f"{where}.metadata").items()}
     if not _is_for_this_scaler(metadata, address):
         return SkippedTrigger(f"{where}: {kind} at {metadata.get('scalerAddress')}, without a Triggerfish type")
-    _check_metric_type(trigger, where)
     return RequestedTrigger(*names, _as_sent(metadata, more, where))
 
 

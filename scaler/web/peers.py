@@ -5,6 +5,7 @@ They are asked at the moment of a question, and nothing is stored.
 
 import asyncio
 import itertools
+import json
 import secrets
 import socket
 import time
@@ -66,18 +67,27 @@ class Peers:
         return await asyncio.shield(self._asking)
 
     async def find(self, path: str) -> tuple[int, bytes] | None:
-        """Return the status and the body of the first scaler that knows the trigger at a path below /api/."""
+        """Return the status and the body of the first answer of a scaler that knows the trigger at a path below /api/.
+
+        None: no scaler knows it. If one of them did not answer, that is not known: the status is 503.
+        """
         if self._address is None:
             return None
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._session() as session:
-                for url in await self._urls(self._address):
-                    async with session.get(f"{url}{path}") as response:
-                        if response.status != 404:
-                            return response.status, await response.content.read(MAX_LINE_BYTES)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            return None
-        return None
+        urls, problems, seconds = await self._urls(self._address)
+        async with self._session() as session:
+            asked = [asyncio.create_task(_find_at(session, url, path, seconds)) for url in urls]
+            try:
+                for answer in asyncio.as_completed(asked):
+                    found = await answer
+                    if isinstance(found, str):
+                        problems.append(found)
+                    elif found is not None:
+                        return found
+            finally:
+                for task in asked:
+                    task.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
+        return (503, json.dumps({"error": " ".join(problems)}).encode()) if problems else None
 
     async def close(self) -> None:
         """Stop asking."""
@@ -87,27 +97,21 @@ class Peers:
         self._resolver.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, address: str) -> Answers:
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                urls = await self._urls(address)
-        except TimeoutError:
-            return _unresolved(address, "no answer in time")
-        except (OSError, ValueError) as error:
-            return _unresolved(address, str(error))
-        left = max(ANSWER_SECONDS - (time.monotonic() - began), 0)
+        urls, problems, seconds = await self._urls(address)
         triggers: list[TrackedTrigger] = []
         async with self._session() as session:
-            problems = await asyncio.gather(*(self._ask_one(session, url, left, triggers) for url in urls))
+            asked = await asyncio.gather(*(self._ask_one(session, url, seconds, triggers) for url in urls))
+        problems += [
+            f"{problem} Triggers that KEDA asks only there are missing or old here." for problem in asked if problem
+        ]
         if len(triggers) >= MAX_TRACKED:
             problems.append(f"The other scalers track more than {MAX_TRACKED} triggers. Some are missing here.")
-        return Answers(triggers, [problem for problem in problems if problem])
+        return Answers(triggers, problems)
 
     async def _ask_one(
         self, session: aiohttp.ClientSession, url: str, seconds: float, triggers: list[TrackedTrigger]
     ) -> str | None:
         """Add a scaler's triggers to `triggers`, up to MAX_TRACKED in all. Return what went wrong, if anything did."""
-        name = url.removeprefix("http://")
         try:
             async with asyncio.timeout(seconds), session.get(f"{url}{PEER_PATH}") as response:
                 if response.headers.get(IDENTITY_HEADER) == self.identity:
@@ -118,27 +122,48 @@ class Peers:
                         break
                     triggers.append(PeerTrigger.model_validate_json(line).tracked())
                 return None
-        except TimeoutError:
-            problem = f"did not answer within {ANSWER_SECONDS:g} s"
-        except (aiohttp.ClientError, OSError) as error:
-            problem = f"cannot be asked ({error})"
-        except ValueError:
-            problem = "sent an answer that cannot be read, perhaps of another version"
-        return f"The scaler at {name} {problem}. Triggers that KEDA asks only there are missing or old here."
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return _problem(url, error)
 
-    async def _urls(self, address: str) -> list[str]:
-        """Return the base URL of each scaler, this one included. Raises OSError."""
+    async def _urls(self, address: str) -> tuple[list[str], list[str], float]:
+        """Return the base URL of each scaler, this one included, what went wrong, and the seconds left to ask them."""
+        began = time.monotonic()
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._resolver, _resolve, host.strip("[]"), int(port))
-        return [f"http://{f'[{ip}]' if ':' in ip else ip}:{port}" for ip in found[:MAX_PEERS]]
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = await loop.run_in_executor(self._resolver, _resolve, host.strip("[]"), int(port))
+        except (OSError, ValueError) as error:
+            reason = "no answer in time" if isinstance(error, TimeoutError) else error
+            return [], [f"The other scalers are unknown: {address} does not resolve ({reason})."], 0
+        urls = [f"http://{f'[{ip}]' if ':' in ip else ip}:{port}" for ip in found[:MAX_PEERS]]
+        return urls, [], max(ANSWER_SECONDS - (time.monotonic() - began), 0)
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(headers={IDENTITY_HEADER: self.identity}, read_bufsize=MAX_LINE_BYTES)
 
 
-def _unresolved(address: str, reason: str) -> Answers:
-    return Answers(problems=(f"The other scalers are unknown: {address} does not resolve ({reason}).",))
+async def _find_at(
+    session: aiohttp.ClientSession, url: str, path: str, seconds: float
+) -> tuple[int, bytes] | str | None:
+    """Return what a scaler answers about a trigger, None if it does not know it, or what went wrong."""
+    try:
+        async with asyncio.timeout(seconds), session.get(f"{url}{path}") as response:
+            known = response.status != 404
+            return (response.status, await response.content.read(MAX_LINE_BYTES)) if known else None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return _problem(url, error)
+
+
+def _problem(url: str, error: Exception) -> str:
+    """Return a sentence about a scaler that did not answer."""
+    if isinstance(error, TimeoutError):
+        problem = f"did not answer within {ANSWER_SECONDS:g} s"
+    elif isinstance(error, aiohttp.ClientError | OSError):
+        problem = f"cannot be asked ({error})"
+    else:
+        problem = "sent an answer that cannot be read, perhaps of another version"
+    return f"The scaler at {url.removeprefix('http://')} {problem}."
 
 
 def own_lines(tracked: Iterable[TrackedTrigger]) -> Iterator[str]:

@@ -15,8 +15,11 @@ SHA = "sha256:" + "0" * 64
 
 
 @contextlib.asynccontextmanager
-async def api_server(*images: str) -> AsyncIterator[str]:
-    """Serve the API that Helm's `lookup` uses, with a Deployment for each image, and yield a kubeconfig."""
+async def api_server(*images: str, forbidden: bool = False) -> AsyncIterator[str]:
+    """Serve the API that Helm's `lookup` uses, with a Deployment for each image, and yield a kubeconfig.
+
+    `forbidden`: reading KEDA's namespace is denied.
+    """
 
     async def answer(request: web.Request) -> web.Response:
         deployments = [
@@ -38,6 +41,11 @@ async def api_server(*images: str) -> AsyncIterator[str]:
             "/version": {"major": "1", "minor": "36", "gitVersion": "v1.36.3"},
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
             "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": core},
+            "/api/v1/namespaces/triggerfish": {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": "triggerfish"},
+            },
             "/apis": {
                 "kind": "APIGroupList",
                 "apiVersion": "v1",
@@ -50,9 +58,12 @@ async def api_server(*images: str) -> AsyncIterator[str]:
                 "items": deployments,
             },
         }
-        missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
-        found = answers.get(request.path)
-        return web.json_response(found or missing, status=200 if found else 404)
+        denied = forbidden and "/namespaces/keda" in request.path
+        if request.path in answers and not denied:
+            return web.json_response(answers[request.path])
+        reason, code = ("Forbidden", 403) if denied else ("NotFound", 404)
+        status = {"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": code}
+        return web.json_response(status, status=code)
 
     app = web.Application()
     app.add_routes([web.get("/{path:.*}", answer)])
@@ -101,6 +112,17 @@ async def test_values_override_what_the_cluster_has(override: dict[str, object])
     values = merged(chart_values("one-app"), {"keda": override})
     async with api_server("ghcr.io/kedacore/keda:2.16.1") as kubeconfig:
         assert (await asyncio.to_thread(render_in_cluster, values, kubeconfig)).one("ScaledObject")
+
+
+@pytest.mark.parametrize("override", [{"version": "2.21.0"}, {"allowOlder": True}])
+async def test_an_installer_that_may_not_read_kedas_namespace(override: dict[str, object]) -> None:
+    """Helm fails with the reason. With a given version, or any version accepted, nothing of KEDA is read."""
+    values = chart_values("one-app")
+    async with api_server("ghcr.io/kedacore/keda:2.21.0", forbidden=True) as kubeconfig:
+        with pytest.raises(Refused, match=r"(?i)forbidden"):
+            await asyncio.to_thread(render_in_cluster, values, kubeconfig)
+        rendered = await asyncio.to_thread(render_in_cluster, merged(values, {"keda": override}), kubeconfig)
+    assert rendered.one("ScaledObject")
 
 
 def test_a_release_without_apps_accepts_an_older_keda() -> None:

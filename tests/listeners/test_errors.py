@@ -202,6 +202,12 @@ def test_long_values_are_truncated() -> None:
     assert len(str(ConfigurationError("keys", "x" * 1_000_000, "Shorten it."))) < 200
 
 
+def test_a_number_that_python_refuses_to_show() -> None:
+    """Its size is shown, also of one in a list."""
+    for value in (10**5_000, [10**5_000]):
+        assert "a number of 16610 bits" in str(ConfigurationError("batch_size", value, "Lower it."))
+
+
 def test_a_value_that_is_larger_than_its_parts() -> None:
     """A value of nested lists that contain each other is shown in part, without making the text of all."""
     value: list[object] = ["x"]

@@ -131,6 +131,13 @@ def test_invalid_settings_are_named(write_file: WriteFile, text: str, field: str
     assert f"TRIGGERFISH_{field.replace('.', '__').upper()}" in str(caught.value)
 
 
+def test_a_misspelt_option_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, rather than the option that is missing beside it."""
+    monkeypatch.setenv("TRIGGERFISH_CONNECTION__SSL", "x")
+    with pytest.raises(ConfigurationError, match=r"^connection\.ssl: "):
+        load_settings(None)
+
+
 def test_an_invalid_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown name or an invalid value in the environment is a ConfigurationError that names the setting."""
     monkeypatch.setenv("TRIGGERFISH_SCALER__GRPC_PORT", "abc")

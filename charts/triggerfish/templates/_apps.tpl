@@ -19,6 +19,11 @@ has no pub/sub triggers. */}}
 {{- if eq $pubsub 0 -}}queues{{- else if eq $pubsub (len .app.triggers) -}}pubsub{{- else -}}mixed{{- end -}}
 {{- end -}}
 
+{{/* "true" if an app keeps leases in Kubernetes, for which it needs a Role and a token: (dict "app" APP). */}}
+{{- define "triggerfish.app.kubernetesLeases" -}}
+{{- if and (eq .app.pubsubLease "kubernetes") (ne (include "triggerfish.app.kind" .) "queues") }}true{{ end -}}
+{{- end -}}
+
 {{- define "triggerfish.app.minReplicas" -}}
 {{- $given := .app.scaling.minReplicas -}}
 {{- if eq (include "triggerfish.app.kind" .) "queues" }}{{ default 0 $given | int }}{{ else }}{{ max 1 (default 1 $given | int) }}{{ end -}}

@@ -1,8 +1,8 @@
 {{/* KEDA's version, from keda.version or else the image of its operator; empty where it is unknown, such as in
-`helm template`. */}}
+`helm template`. With keda.allowOlder nothing is read: a template cannot catch that the installer may not. */}}
 {{- define "triggerfish.keda.version" -}}
 {{- $version := .Values.keda.version -}}
-{{- if not $version -}}
+{{- if not (or $version .Values.keda.allowOlder) -}}
 {{- range (lookup "apps/v1" "Deployment" .Values.networkPolicy.kedaNamespace "").items -}}
 {{- range .spec.template.spec.containers -}}
 {{- with regexFind "(^|/)keda:v?[0-9]+[.][0-9]+[.][0-9]+" .image -}}

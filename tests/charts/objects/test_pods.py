@@ -64,6 +64,15 @@ def test_only_leases_in_kubernetes_add_a_token_and_a_role(name: str) -> None:
         assert account["automountServiceAccountToken"] is False
 
 
+def test_an_app_without_pubsub_triggers_gets_no_role() -> None:
+    """Leases in Kubernetes by default concern apps with pub/sub triggers. The others get no Role and no token."""
+    rendered = render(merged(chart_values("one-app"), {"appDefaults": {"pubsubLease": "kubernetes"}}))
+    assert not rendered.of("Role") + rendered.of("RoleBinding")
+    shop = rendered.one("Deployment", "shop")["spec"]["template"]["spec"]
+    check = rendered.one("Pod", "shop-test")["spec"]
+    assert [pod["automountServiceAccountToken"] for pod in (shop, check)] == [False, False]
+
+
 @pytest.mark.parametrize("app", ["", "Shop_1", "a" * 80])
 def test_an_app_may_update_only_its_own_leases(app: str) -> None:
     """The Role names the Leases of the app's pub/sub functions. Only `create` cannot be limited to names."""

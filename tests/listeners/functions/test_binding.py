@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from listeners.errors import BindingError, Reject
 from listeners.functions.annotations import FromField
@@ -45,6 +45,12 @@ class UnfinishedParcel:
 
 class Unsupported:
     """A type that pydantic does not support."""
+
+
+T = typing.TypeVar("T")
+FieldAlias = TypeAliasType("FieldAlias", typing.Annotated[Order, FromField("a")])
+FieldPair = TypeAliasType("FieldPair", tuple[typing.Annotated[T, FromField("a")], T], type_params=(T,))
+Tree = TypeAliasType("Tree", "dict[str, Tree] | int")
 
 
 def function_with(annotation: Any) -> Callable[..., None]:
@@ -186,6 +192,10 @@ def test_the_reason_of_a_rejection() -> None:
         list[list[RedisMessage]],
         typing.Annotated[RedisMessage, FromField("a")],
         typing.Annotated[Order, FromField("a")] | None,
+        FieldAlias | None,
+        typing.NewType("FieldType", FieldAlias) | None,
+        FieldPair[int] | None,
+        typing.Annotated[typing.Annotated[str, FromField("a")], FromField("b")],
         typing.Annotated[list[Order], Field(max_length=3)],
         typing.Annotated[list[Order], FromField("a")],
         Unfinished,
@@ -206,11 +216,17 @@ def test_unsupported_annotations(annotation: Any) -> None:
             "It cannot be resolved",
             "pydantic cannot validate",
             "FromField has no effect",
+            "It has 2 FromField.",
             "An entry is one RedisMessage",
             "A RedisMessage has all fields",
             "A list is a batch",
         )
     )
+
+
+def test_an_alias_that_contains_itself() -> None:
+    """Its parts are examined once."""
+    assert bind(function_with(Tree)).convert(element(b'{"a": {"b": 1}}')) == {"a": {"b": 1}}
 
 
 def test_typed_dict_before_python_3_12() -> None:

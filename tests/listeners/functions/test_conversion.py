@@ -29,6 +29,7 @@ from typing_extensions import TypeAliasType
 from listeners.errors import Reject
 from listeners.functions.annotations import FromField
 from listeners.functions.binding import bind
+from listeners.functions.conversion import JSON_TYPE
 from listeners.functions.entries import Entry, Fields, RedisMessage
 from tests.listeners.functions.test_binding import Order, Parcel, Receipt, element, entry, function_with
 
@@ -163,6 +164,11 @@ PAYLOADS: list[tuple[Any, bytes, object]] = [
     (Mapping[str, int], b'{"a": 1}', {"a": 1}),
     (dict[int, list[Order]], b'{"1": [{"number": 5}]}', {1: [ORDER]}),
     (Json[Order], JSON, ORDER),
+    (Json[Order] | None, JSON, ORDER),
+    (Json[Order] | None, b"null", None),
+    (Annotated[Any, JSON_TYPE()], JSON, {"number": 5}),
+    (JSON_TYPE, JSON, {"number": 5}),
+    (JSON_TYPE | None, JSON, {"number": 5}),
     (Exact, b'{"number": 5, "on": "2024-02-29"}', Exact(number=5, on=date(2024, 2, 29))),
 ]
 NUMBER = (b"number", b"5")
@@ -179,6 +185,7 @@ ENTRIES: list[tuple[Any, list[tuple[bytes, bytes]], object]] = [
     (Mapping[str, int], [NUMBER], {"number": 5}),
     (dict[str, bytes], [(b"a", b"\xff")], {"a": b"\xff"}),
     (Blob, [(b"name", b"a"), (b"content", b"\xff")], Blob(name="a", content=b"\xff")),
+    (Annotated[Any, JSON_TYPE(), FromField("data")], [IN_FIELD], {"number": 5}),
     (Envelope, [IN_FIELD], Envelope.model_validate({"data": JSON})),
     (Annotated[str, AfterValidator(str.upper)], [(b"a", b"b")], '{"A":"B"}'),
     (Annotated[bytes, AfterValidator(bytes.upper)], [(b"a", b"b")], b'{"A":"B"}'),

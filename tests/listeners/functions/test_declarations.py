@@ -118,9 +118,15 @@ APPS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda app: app.list_trigger(keys="q", colour="red"), r"^colour: .*Use one of connection_string, connection"),
     (lambda app: app.list_trigger(keys="q", batchsiz=5), r"^batchsiz: .*Did you mean batch_size\?"),
     (lambda app: app.list_trigger(key="q", colour=1, batch_size=0), r"^key: .*Also, colour: .*Also, invalid batch_s"),
+    (lambda app: app.list_trigger(keys="q", batch_size=10**5_000), r"^invalid batch_size \(a number of 16610 bits\)"),
+    (lambda app: app.list_trigger(keys="q", delivery=10**5_000), r"^invalid delivery \(a number of 16610 bits\)"),
+    (lambda app: app.list_trigger(keys="q", connection=10**5_000), r"^invalid connection '\*\*\*'"),
     (lambda app: app.list_trigger(lambda message: None), r"^invalid list_trigger '<lambda>': .*\(keys=\.\.\.\)"),
     (lambda app: app.pubsub_trigger(lambda message: None), r"@app\.pubsub_trigger\(channel=\.\.\.\)"),
     (lambda app: app.stream_trigger("orders"), r"^stream_trigger: Name each parameter: .*\(keys=\.\.\.\)\.$"),
+    (lambda app: type(app).list_trigger(keys="q"), r"^list_trigger: .* @app\.list_trigger\(keys=\.\.\.\)"),
+    (lambda app: type(app).pubsub_trigger(lambda message: None), r"^pubsub_trigger: .*@app\.pubsub_trigger\(channel="),
+    (lambda app: app.list_trigger(keys="q")(5), r"^invalid function 5: It is not a function"),
     (lambda app: app.stream_trigger(), r"^keys: A RedisStreamTrigger needs it"),
 ]  # fmt: skip
 

@@ -25,8 +25,27 @@ RELATIVE = "from .{models} import Order\n" + APP.format(name="", key="q")
 def test_a_factory(parameters: str) -> None:
     """A function that returns an app is called, and the app has the name of its file."""
     write("factory_ok.py", FACTORY.format(parameters=parameters, returned="app"))
-    app = load_app("factory_ok.py:create_app")
-    assert (app.name, list(app.functions)) == ("factory_ok", ["handle"])
+    for reference in ("factory_ok.py:create_app", "factory_ok.py:create_app()"):
+        app = load_app(reference)
+        assert (app.name, list(app.functions)) == ("factory_ok", ["handle"])
+
+
+MAKERS = """
+import functools
+
+class Maker:
+    def __call__(self):
+        return create_app(1)
+
+partial, instance = functools.partial(create_app, 1), Maker()
+"""
+
+
+@pytest.mark.parametrize("name", ["partial", "instance", "instance()"])
+def test_a_factory_that_is_no_function(name: str) -> None:
+    """Anything that can be called without arguments may make the app."""
+    write("factory_more.py", FACTORY.format(parameters="number", returned="app") + MAKERS)
+    assert list(load_app(f"factory_more.py:{name}").functions) == ["handle"]
 
 
 @pytest.mark.parametrize(
@@ -35,8 +54,14 @@ def test_a_factory(parameters: str) -> None:
         (
             "factory_a",
             FACTORY.format(parameters="", returned="app"),
-            "It has no app, but a function that makes one. Sel",
+            "It has no app, but a function that makes one. Select it as factory_a:create_app.",
         ),
+        (
+            "factory_f:",
+            FACTORY.format(parameters="", returned="app"),
+            "It has no app, but a function that makes one. Select it as factory_f:create_app.",
+        ),
+        ("factory_g:App", FACTORY.format(parameters="", returned="app"), "'App' is not an App"),
         ("factory_b:create_app", FACTORY.format(parameters="", returned="5"), "'create_app' is a function"),
         ("factory_c:create_app", FACTORY.format(parameters="debug", returned="app"), "'create_app' is a function"),
         ("factory_d:create_app", "async def create_app(): ...", "'create_app' is a function"),

@@ -1,6 +1,7 @@
 """Connections that fail by a likely mistake: the error has the fix."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,60 @@ async def test_a_replica() -> None:
 async def test_a_password_that_is_not_needed(server: Server) -> None:
     """The error suggests to drop the password."""
     assert "Drop it" in await failure(f"{server.address},password={SECRET}")
+
+
+async def test_a_password_that_is_missing_or_wrong() -> None:
+    """The error asks for a password, or to check the one that is given."""
+    with RELEASES["valkey-9.1"].start() as server:
+        with server.client() as client:
+            client.config_set("requirepass", "right")
+        assert "Add password=..." in await failure(server.address)
+        assert "Add password=..." in await failure(server.address, "LLEN", "key")
+        assert "Add password=..." in await failure(f"{server.address},defaultDatabase=1", "LLEN", "key")
+        for options in (f"password={SECRET}", f"user=ann,password={SECRET}"):
+            assert "Check the password" in await failure(f"{server.address},{options}")
+
+
+async def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the host, and how a Service of another namespace is written."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("listeners.connections.resolver.socket.getaddrinfo", unknown)
+    error = await failure("cache.example:6379")
+    assert "cache.example:6379" in error
+    assert "NAME.NAMESPACE" in error
+
+
+@pytest.mark.parametrize(
+    ("reply", "fix"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "Check the host and the port"),
+        (b"ERROR\r\n", "Check the host and the port"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "add ssl=True"),
+    ],
+)
+async def test_a_server_that_is_not_redis(reply: bytes, fix: str) -> None:
+    """The error suggests TLS only if the reply is one of TLS."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(reply)
+        await writer.drain()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        error = await failure(f"127.0.0.1:{port}", "LLEN", "key")
+    assert fix in error
+    assert ("ssl=True" in error) == ("ssl=True" in fix)
+
+
+async def test_a_server_that_is_silent() -> None:
+    """The error names the address once."""
+    async with await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0) as listening:
+        address = "{}:{}".format(*listening.sockets[0].getsockname())
+        assert (await failure(address)).count(address) == 1
 
 
 async def test_a_database_that_does_not_exist(server: Server) -> None:

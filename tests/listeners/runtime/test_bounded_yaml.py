@@ -22,7 +22,10 @@ def bomb(line: str, levels: int = 9) -> str:
         ("!!bool 5", "cannot be converted"),
         ("!!timestamp x", "cannot be converted"),
         ("2024-99-99", "cannot be converted"),
-        ("9" * 5_000, "cannot be converted"),
+        ("9" * 5_000, "a number has more than 100 characters"),
+        ("a: -0x" + "f" * 5_000, "a number has more than 100 characters"),
+        ("a: 1." + "0" * 5_000, "a number has more than 100 characters"),
+        ("!!int 1:30", "or a colon"),
         ("a: 1\n---\nb: 2", "more than one document"),
     ],
 )
@@ -40,3 +43,16 @@ def test_ordinary_aliases() -> None:
     assert load_yaml(text) == expected
     assert list(load_documents(f"{text}---\n{text}")) == [expected, expected]
     assert load_yaml("") is None
+
+
+@pytest.mark.parametrize("text", ["1:30", "1" + ":0" * 200_000, "1:30.5"])
+def test_no_number_is_sexagesimal(text: str) -> None:
+    """Digits with colons are text, however many, and are not converted, which takes quadratic time."""
+    assert load_yaml(text) == text
+
+
+def test_a_lower_bound() -> None:
+    """A caller may allow fewer values than usual."""
+    assert load_yaml("[a, b]", 3) == ["a", "b"]
+    with pytest.raises(yaml.YAMLError, match="more than 2 values"):
+        load_yaml("[a, b]", 2)

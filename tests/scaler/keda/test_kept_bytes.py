@@ -1,17 +1,21 @@
 """What the scaler remembers for triggers and streams is bounded in bytes, and one namespace cannot displace others."""
 
 import contextlib
+import tracemalloc
 
 import pytest
 from grpc import StatusCode
 
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
-from listeners.errors import LimitReachedError
+from listeners.errors import LimitReachedError, SourceTimeoutError
 from listeners.functions.triggers import ListTrigger
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import MAX_TRACKED_BYTES, Evaluator
 from scaler.keda import open_streams
+from scaler.measuring.backlog import KeyBacklog, KeySample
+from scaler.measuring.known_streams import KnownStreams
+from scaler.measuring.queries import StreamQuery
 from scaler.measuring.samplers import GuardedSamplers, Samplers
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from scaler.triggers.metadata import MAX_METADATA_CHARACTERS, read_metadata
@@ -37,6 +41,32 @@ def test_large_metadata_displaces_only_its_own_namespace() -> None:
     sizes = [one.size for one in tracked]
     assert MAX_TRACKED_BYTES / 2 < sum(sizes) <= MAX_TRACKED_BYTES
     assert min(one.size for one in tracked if one.owner.namespace == "evil") > 2 * len(large["app"])
+
+
+def test_known_streams_keep_no_keys() -> None:
+    """A thousand streams with the longest keys take less than a kilobyte each. Each result has its key again."""
+
+    def query(number: int) -> StreamQuery:
+        return StreamQuery(f"{number:04}" + "x" * MAX_METADATA_CHARACTERS, "g", 10_000)
+
+    known = KnownStreams()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1_000):
+            one = query(number)
+            known.record(one, KeySample(KeyBacklog(one.key, number), 0.0), 0.5, needs_pages=True)
+            if number % 2:
+                known.record_timeout(one, SourceTimeoutError("no reply"), 0.5)
+        del one
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000
+    kept = known.kept(query(42))
+    assert isinstance(kept, KeySample)
+    assert kept.backlog == KeyBacklog(query(42).key, 42)
+    assert isinstance(known.kept(query(43)), SourceTimeoutError)
 
 
 async def test_requests_of_open_streams_are_bounded(scaler: RunningScaler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +98,7 @@ async def test_requests_of_open_streams_are_bounded(scaler: RunningScaler, monke
 async def test_connection_strings_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A namespace with its part of the connection strings gets an error without a connection, and displaces no other.
 
-    A namespace with fewer gets room from the one with the most.
+    A namespace with fewer gets room from the one with the most. Databases of one server count separately.
     """
     monkeypatch.setattr("scaler.measuring.samplers.MAX_UNTRUSTED_SERVERS", 3)
     measured: list[ConnectionSpec] = []

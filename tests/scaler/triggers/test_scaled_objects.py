@@ -18,10 +18,10 @@ def read(tmp_path: Path, text: str, **more: str) -> list[RequestedTrigger | Skip
     return list(triggers_in(file, "scaler:6000", more, "default"))
 
 
-def scaled_object(metadata: str, kind: str = "external-push") -> str:
-    """Return a ScaledObject with one trigger."""
+def scaled_object(metadata: str, kind: str = "external-push", more: str = "") -> str:
+    """Return a ScaledObject with one trigger, and more in its spec."""
     trigger = f"{{type: {kind}, metadata: {metadata}}}"
-    return f"{{kind: ScaledObject, metadata: {{name: shop}}, spec: {{triggers: [{trigger}]}}}}"
+    return f"{{kind: ScaledObject, metadata: {{name: shop}}, spec: {{triggers: [{trigger}]{more}}}}}"
 
 
 def test_several_documents_and_lists(tmp_path: Path) -> None:
@@ -60,6 +60,16 @@ def test_values_that_keda_would_resolve(tmp_path: Path) -> None:
             scaled_object("{type: redisListTrigger, keys: a}, metricType: Value"),
             r"spec\.triggers\[0\]\.metricType 'Value': .*Remove it",
         ),
+        (
+            scaled_object(
+                "{type: redisListTrigger, keys: a}", more=", advanced: {scalingModifiers: {metricType: Value}}"
+            ),
+            r"spec\.advanced\.scalingModifiers\.metricType 'Value': .*Remove it",
+        ),
+        (
+            scaled_object("{type: redisListTrigger, keys: a}, metricType: 0x" + "f" * 5_000),
+            r"--file.*a number has more than",
+        ),
         (scaled_object(f"{{type: redisListTrigger, keys: {ALIASES}}}"), r"more than 200,000 values"),
     ],
 )
@@ -67,6 +77,17 @@ def test_unusable_files(tmp_path: Path, text: str, message: str) -> None:
     """A file that Kubernetes or KEDA would reject is a ConfigurationError that names the problem."""
     with pytest.raises(ConfigurationError, match=message):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("empty", ["", "''", "null", "AverageValue"])
+def test_the_default_metric_type(tmp_path: Path, empty: str) -> None:
+    """KEDA takes an empty metricType for its default, which is accepted in both places."""
+    text = scaled_object(
+        f"{{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}}, metricType: {empty}",
+        more=f", advanced: {{scalingModifiers: {{metricType: {empty}}}}}",
+    )
+    [trigger] = read(tmp_path, text)
+    assert isinstance(trigger, RequestedTrigger)
 
 
 def test_metadata_from_pairs() -> None:

@@ -96,6 +96,24 @@ async def test_one_trigger_of_another_scaler(server: Server, client: redis.async
         assert status == 404
 
 
+@pytest.mark.parametrize("problem", ["cannot be asked", "did not answer within 1 s"])
+async def test_one_trigger_while_a_scaler_does_not_answer(
+    server: Server, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """Another scaler that knows the trigger answers. Whether one exists that none of these knows is an error."""
+    monkeypatch.setattr("scaler.web.peers._resolve", lambda host, port: [SILENT, *ADDRESSES])
+    async with two_scalers(server) as (one, other), contextlib.AsyncExitStack() as silent:
+        if "within" in problem:
+            port = one.server.http_port
+            await silent.enter_async_context(await asyncio.start_server(lambda reader, writer: None, SILENT, port))
+        await other.keda.target(LIST)
+        status, text = await one.get(f"/api/v1/triggers/shop/worker/{read_metadata(LIST).metric_name}")
+        assert (status, json.loads(text)["function"]) == (200, "handle")
+        status, text = await one.get("/api/v1/triggers/shop/worker/other")
+        assert status == 503
+        assert f"The scaler at {SILENT}:{one.server.http_port} {problem}" in json.loads(text)["error"]
+
+
 @pytest.mark.usefixtures("_resolved")
 async def test_nothing_is_stored(server: Server) -> None:
     """The triggers of a scaler that has ended are not shown, and it is named."""
