@@ -28,10 +28,9 @@ Only `listeners.redis.error_translation` turns errors of redis-py into SourceErr
 
 import math
 import re
-import reprlib
 from typing import Self
 
-from listeners.text import may_hold_connection_string
+from listeners.text import may_hold_connection_string, short_repr
 
 __all__ = [
     "AccessDeniedError",
@@ -62,22 +61,6 @@ MAX_SHOWN_CHARACTERS = 120
 NOT_SHOWN = "(not shown, because it may contain a password)"
 #: How many further mistakes the text of an error names.
 MAX_OTHERS = 20
-
-
-class _ShortRepr(reprlib.Repr):
-    def repr_int(self, number: int, level: int) -> str:
-        """Return a number as text. Python refuses to show very large ones."""
-        try:
-            return super().repr_int(number, level)
-        except ValueError:
-            return f"(a number of {number.bit_length()} bits)"
-
-
-#: Beyond these numbers of levels, items and characters nothing would be shown.
-_SHORT_REPR = _ShortRepr()
-_SHORT_REPR.maxlevel = 3
-_SHORT_REPR.maxlist = _SHORT_REPR.maxtuple = _SHORT_REPR.maxdict = _SHORT_REPR.maxset = 30
-_SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 3 * MAX_SHOWN_CHARACTERS
 
 
 class TriggerfishError(Exception):
@@ -138,11 +121,8 @@ class ConfigurationError(TriggerfishError):
 
 
 def _shown(value: object) -> str:
-    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log.
-
-    Not even its making may grow with the value, as a few nested lists that contain each other are millions of values.
-    """
-    shown = _SHORT_REPR.repr(value)
+    """Return the value's repr, truncated: a megabyte of metadata must not become a megabyte of log."""
+    shown = short_repr(value)
     if may_hold_connection_string(shown):
         return NOT_SHOWN
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."

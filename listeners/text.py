@@ -1,6 +1,7 @@
 """Decoding of bytes, escaping of untrusted text for display, and suggestions for misspelt names."""
 
 import re
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,6 +13,7 @@ __all__ = [
     "escape",
     "may_hold_connection_string",
     "printable",
+    "short_repr",
     "shortened",
     "syntax_problem",
 ]
@@ -19,6 +21,24 @@ __all__ = [
 _CONNECTION_STRING = re.compile(
     r"""(redis|valkey)s?(\+\w+)?://|://[^/\s]*@|password["']?\s*[=:]|\S@\S+:\d|:\d+\s*,\s*\w""", re.IGNORECASE
 )
+
+
+class _ShortRepr(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 30
+        self.maxstring = self.maxother = self.maxlong = 360
+
+    def repr_int(self, number: int, level: int) -> str:
+        """Return a number as text. Python refuses to show very large ones."""
+        try:
+            return super().repr_int(number, level)
+        except ValueError:
+            return f"(a number of {number.bit_length()} bits)"
+
+
+_SHORT_REPR = _ShortRepr()
 
 
 def decode(raw: bytes) -> str:
@@ -47,6 +67,15 @@ def printable(text: str, max_characters: int = 120) -> str:
 def shortened(text: str, max_characters: int) -> str:
     """Return the text, truncated to `max_characters` with an ellipsis if it is longer."""
     return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"
+
+
+def short_repr(value: object) -> str:
+    """Return the beginning of a value's repr.
+
+    Making it does not take longer the larger the value is: a few nested lists that contain each other are millions of
+    values.
+    """
+    return _SHORT_REPR.repr(value)
 
 
 def describe_exception(error: BaseException, max_characters: int | None = None) -> str:
