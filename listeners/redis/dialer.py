@@ -177,10 +177,15 @@ class _DialedConnection(Connection):
         self._reconnect_at = math.inf
         super().__init__(parser_class=_Parser, **options)
 
+    @property
+    def expired(self) -> bool:
+        """Whether its credentials are to be renewed, for which it must connect again."""
+        return time.monotonic() >= self._reconnect_at
+
     async def connect(self) -> None:
         """Connect unless connected with current credentials. The pool calls this before it hands out a connection."""
         if self.is_connected:
-            if time.monotonic() < self._reconnect_at:
+            if not self.expired:
                 return
             await self.disconnect()
         try:
