@@ -22,6 +22,8 @@ log = steady_logger("triggerfish.tracking")
 #: How long tracking is not tried again: where it is denied or absent, and after a change that was not reported.
 DENIED_SECONDS = 600.0
 UNTOLD_SECONDS = 3_600.0
+#: How long a key is not tried again that could not be read: it is denied, or is moving.
+UNREADABLE_SECONDS = 30.0
 #: The pause after a connection is lost.
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 10.0
@@ -45,6 +47,7 @@ class Watch:
         self._nodes: dict[Endpoint | None, Node] = {}
         self._following: dict[Endpoint | None, asyncio.Task[None]] = {}
         self._pauses: dict[Endpoint | None, tuple[Backoff, float]] = {}
+        self._unreadable: dict[str, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._off_until = 0.0
         self._logged: str | None = None
@@ -57,6 +60,8 @@ class Watch:
         by_node: dict[Node, dict[str, None]] = {}
         for at, keys in enumerate(groups):
             nodes = [self._node_of(key) for key in keys]
+            if self._unreadable and not self._readable(keys):
+                continue
             if len(self._by_key) < MAX_KEYS and (present := [node for node in nodes if node]) and None not in nodes:
                 armed[at] = self._begin(keys, present)
                 for key, node in zip(keys, present, strict=True):
@@ -110,9 +115,20 @@ class Watch:
         if not node.probed:
             node.probed = True
             self._start(self._probe(node, next(iter(keys))), "probing tracking")
-        with contextlib.suppress(SourceError):
-            return await node.arm(keys)
-        return set()
+        try:
+            readable = await node.arm(keys)
+        except SourceError:
+            return set()
+        for key in keys.keys() - readable:
+            self._unreadable[key] = time.monotonic() + UNREADABLE_SECONDS
+        return readable
+
+    def _readable(self, keys: Sequence[str]) -> bool:
+        """Return whether no key was refused lately: a denied key would be refused again and again."""
+        now = time.monotonic()
+        if len(self._unreadable) > MAX_KEYS:
+            self._unreadable.clear()
+        return all(self._unreadable.get(key, now) <= now for key in keys)
 
     async def _probe(self, node: Node, key: str) -> None:
         """Let the server prove itself: set a key of Triggerfish's own over another connection."""
