@@ -8,7 +8,7 @@ from typing import Any
 
 from listeners.connections.spec import Endpoint
 from listeners.errors import AccessDeniedError, CommandRefusedError, SourceError
-from listeners.keys import derived_key_prefix
+from listeners.keys import probe_key
 from listeners.redis.client import Client
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.logs import steady_logger
@@ -132,7 +132,7 @@ class Watch:
 
     async def _probe(self, node: Node, key: str) -> None:
         """Let the server prove itself: set a key of Triggerfish's own over another connection."""
-        probe = derived_key_prefix(key) + "probe"
+        probe = probe_key(key)
         try:
             await node.arm([probe])
             await self._client.command(probe, "SET", probe, "1", "PX", "1", doing="probing tracking")
