@@ -94,8 +94,10 @@ async def measure(
     results = await _still_missing(client, [query for query in queries if query.measured in idle_lists])
     remaining = (query for query in queries if query not in results)
     fast = [query for query in remaining if query.stream is None or slow_lane.known.is_fast(query.stream)]
+    began = time.monotonic()  # a late reply is as old as its request
     replies = await run(client, server, [query.commands(server) for query in fast]) if fast else []
-    results.update((query, _read(query, reply, server, slow_lane)) for query, reply in zip(fast, replies, strict=True))
+    for query, reply in zip(fast, replies, strict=True):
+        results[query] = _read(query, reply, server, slow_lane, began)
     measurements = {measured: Measurement([]) for measured in read}
     for query in queries:
         result = results.get(query)
@@ -113,18 +115,18 @@ async def _still_missing(client: Client, queries: Sequence[_Query]) -> dict[_Que
     commands: list[CommandGroup] = [
         (keys[0], [("EXISTS", *(name for key in keys for name in (key, inflight_key(key))))]) for keys in slots
     ]
+    began = time.monotonic()
     replies = await client.transactions(commands, doing="measuring") if commands else []
     missing = {key for keys, reply in zip(slots, replies, strict=True) if reply == [0] for key in keys}
-    now = time.monotonic()
-    return {query: KeySample(KeyBacklog(query.key, 0), now) for query in queries if query.key in missing}
+    return {query: KeySample(KeyBacklog(query.key, 0), began) for query in queries if query.key in missing}
 
 
-def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane) -> KeyResult | None:
+def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane, began: float) -> KeyResult | None:
     """Read the reply for one key. Return None if more has to be known about a stream."""
     stream = query.stream
     try:
         if stream is None:
-            return KeySample(read_list(query.key, reply), time.monotonic())
+            return KeySample(read_list(query.key, reply), began)
         state = read_state(stream, reply)
     except SourceError as error:
         return error
@@ -132,6 +134,6 @@ def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane) 
     if lag is None:
         return None
     pending = state.group.pending if state.group is not None else 0
-    sample = KeySample(KeyBacklog(query.key, state.length, pending=pending, lag=lag), time.monotonic())
+    sample = KeySample(KeyBacklog(query.key, state.length, pending=pending, lag=lag), began)
     slow_lane.known.record(stream, sample, reply.seconds, needs_pages=False)
     return sample

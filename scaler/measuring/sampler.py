@@ -78,7 +78,7 @@ class Sampler:
         self._slow_lane = SlowLane(self._client, self._record_slow_step)
         self._watched = WatchedSamples(self._client, spec.address, on_untold)
         self._outage = Outage()
-        self._samples: OrderedDict[MeasuredTrigger, tuple[float, Backlog | SourceError]] = OrderedDict()
+        self._samples: OrderedDict[MeasuredTrigger, tuple[float, Sample | SourceError]] = OrderedDict()
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
         self._in_slow_lane: set[asyncio.Future[Sample]] = set()
         self._skip_gathering = False
@@ -94,11 +94,11 @@ class Sampler:
         """
         if not fresh and (watched := self._watched.find(trigger)) is not None:
             return self._sample(trigger, watched.backlog, watched.taken_at, watched.armed if watched.rests else None)
-        taken_at, result = self._samples.get(trigger, (0.0, None))
-        if not fresh and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+        kept_at, result = self._samples.get(trigger, (0.0, None))
+        if not fresh and result is not None and time.monotonic() - kept_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
-            return self._sample(trigger, result, taken_at)
+            return result
         if (error := self._outage.error) is not None:
             raise error.with_traceback(None)
         self._skip_gathering = self._skip_gathering or fresh
@@ -177,15 +177,15 @@ class Sampler:
         self._in_slow_lane.discard(future)
         result = readable(measurement.result()) if isinstance(measurement, Measurement) else measurement
         if isinstance(result, SourceError):
-            self._keep(trigger, time.monotonic(), result)
+            self._keep(trigger, result)
             self._watched.drop(trigger)
             _fail(future, result)
         else:
             backlog, taken_at = result
-            armed = self._watched.keep(trigger, armed, backlog, taken_at)
-            self._keep(trigger, taken_at, backlog)
+            sample = self._sample(trigger, backlog, taken_at, self._watched.keep(trigger, armed, backlog, taken_at))
+            self._keep(trigger, sample)
             if not future.done():
-                future.set_result(self._sample(trigger, backlog, taken_at, armed))
+                future.set_result(sample)
 
     def _sample(
         self, trigger: MeasuredTrigger, backlog: Backlog, taken_at: float, armed: Armed | None = None
@@ -268,12 +268,12 @@ class Sampler:
         if unanswered:
             self._server = None  # another server may respond next time
 
-    def _keep(self, trigger: MeasuredTrigger, taken_at: float, result: Backlog | SourceError) -> None:
+    def _keep(self, trigger: MeasuredTrigger, result: Sample | SourceError) -> None:
         """Cache a result, and drop expired ones."""
         now = time.monotonic()
         while self._samples and now - next(iter(self._samples.values()))[0] >= FRESH_SECONDS:
             self._samples.popitem(last=False)
-        self._samples[trigger] = (taken_at, result)
+        self._samples[trigger] = (now, result)
         self._samples.move_to_end(trigger)
 
     def _failure(self, error: Exception) -> SourceError:
