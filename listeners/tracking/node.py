@@ -56,9 +56,9 @@ class Node:
         self._slots_text = ""
         self._slots: set[int] = set()
         self._proved_at: float | None = None
-        #: Whether it has reported a change, and whether it was given one to report.
+        #: Whether it has reported a change, and when to give it one to report.
         self.told = False
-        self.probed = False
+        self.probe_at = 0.0
 
     @property
     def proved_at(self) -> float | None:

@@ -22,6 +22,8 @@ log = steady_logger("triggerfish.tracking")
 #: How long tracking is not tried again: where it is denied or absent, and after a change that was not reported.
 DENIED_SECONDS = 600.0
 UNTOLD_SECONDS = 3_600.0
+#: The time between two attempts to let a server prove that it reports changes.
+PROBE_SECONDS = 5.0
 #: How long a key is not tried again that could not be read: it is denied, or is moving.
 UNREADABLE_SECONDS = 30.0
 #: The pause after a connection is lost.
@@ -112,8 +114,8 @@ class Watch:
         return armed
 
     async def _arm_at(self, node: Node, keys: dict[str, None]) -> set[str]:
-        if not node.probed:
-            node.probed = True
+        if not node.told and time.monotonic() >= node.probe_at:
+            node.probe_at = time.monotonic() + PROBE_SECONDS
             self._start(self._probe(node, next(iter(keys))), "probing tracking")
         try:
             readable = await node.arm(keys)
@@ -136,8 +138,11 @@ class Watch:
         try:
             await node.arm([probe])
             await self._client.command(probe, "SET", probe, "1", "PX", "1", doing="probing tracking")
+        except (AccessDeniedError, CommandRefusedError):
+            node.probe_at = float("inf")  # the first change is the proof
+            return
         except SourceError:
-            return  # the user may not set it, or the server is a replica or full: the first change is the proof
+            return  # late, a replica, or full
         with contextlib.suppress(SourceError):
             await node.prove()
             if not node.told:
@@ -181,13 +186,13 @@ class Watch:
         self._release_all(lambda armed: node in armed.provers)
 
     def _changed(self, node: Node, key: str | None) -> None:
-        if key is None:
-            self._release_all(lambda armed: node in armed.provers)
-            return
         if not node.told:
             node.told = True
             self._pauses[node.endpoint][0].reset()
             self._log_state("")
+        if key is None:
+            self._release_all(lambda armed: node in armed.provers)
+            return
         for armed in list(self._by_key.get(key, ())):
             self.release(armed)
 

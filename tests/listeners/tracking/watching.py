@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from listeners.connections.strings import parse_connection_string
+from listeners.errors import SourceError
 from listeners.redis.client import Client
 from listeners.tracking.armed import Armed
 from listeners.tracking.watch import Watch
@@ -37,7 +38,11 @@ class Watching:
 
         async def arm() -> Armed | None:
             [found] = await self.watch.arm([keys])
-            return found if found is not None and found.proved_at is not None else None
+            if found is not None and found.proved_at is not None:
+                return found
+            with contextlib.suppress(SourceError):  # as every reader does, which finds out where the key is
+                await self.client.command(keys[0], "LLEN", keys[0], doing="reading")
+            return None
 
         found = await eventually(arm)
         assert isinstance(found, Armed)
