@@ -29,7 +29,7 @@ TURN_SECONDS = 0.1
 #: The time between two checks of a trigger at rest of which no change is reported, and how finely they are spread: a
 #: burst would delay those with a change.
 REST_SECONDS = 55.0
-REST_TICK_SECONDS = 0.05
+REST_TICK_SECONDS = 0.1
 #: The minimum time between two checks of a trigger at rest, which bounds the cost of a busy key.
 BUSY_SECONDS = 0.25
 #: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
