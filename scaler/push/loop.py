@@ -30,7 +30,7 @@ TURN_SECONDS = 0.1
 #: burst would delay those with a change.
 REST_SECONDS = 55.0
 REST_TICK_SECONDS = 0.1
-#: The minimum time between two checks of a trigger at rest, which bounds the cost of a busy key.
+#: The minimum time between two checks that reports lead to, which bounds the cost of a busy key.
 BUSY_SECONDS = 0.25
 #: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
@@ -170,7 +170,6 @@ class PushLoop:
     async def _evaluate(self, trigger: PushedTrigger, fresh: bool) -> None:
         fresh = fresh or trigger in self._out_of_turn
         self._out_of_turn.pop(trigger, None)
-        trigger.checked_at = time.monotonic()
         evaluation: Evaluation | None = None
         try:
             evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=fresh)
@@ -209,9 +208,11 @@ class PushLoop:
             self._commands += trigger.commands
 
     def _changed(self, trigger: PushedTrigger) -> None:
-        """Check a trigger at once, unless it was just checked."""
-        due = trigger.checked_at + BUSY_SECONDS
-        if due <= time.monotonic():
+        """Check a trigger at once, unless another change has just led to a check."""
+        now = time.monotonic()
+        due = max(now, trigger.changed_at + BUSY_SECONDS)
+        trigger.changed_at = due
+        if due == now:
             self.check_soon(trigger)
         else:
             trigger.check_at(due, partial(self.check_soon, trigger))

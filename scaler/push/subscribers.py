@@ -55,7 +55,8 @@ class PushedTrigger:
         self.owner = owner
         self.scaled = scaled
         self.subscribers: set[Subscriber] = set()
-        self.checked_at = 0.0
+        #: When a reported change led to a check.
+        self.changed_at = float("-inf")
         #: What its armed keys call when they change, and the timer of the next check.
         self.on_change: Callable[[], object] | None = None
         self._timer: asyncio.TimerHandle | None = None
