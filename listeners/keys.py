@@ -8,6 +8,7 @@ The names never change between releases, as entries recorded under old names wou
 | `triggerfish:{KEY}:elements` | hash | their records, `1:PAYLOAD`, by ID |
 | `triggerfish:{KEY}:dead` | stream | the dead letters of a list or stream |
 | `triggerfish:{KEY}:check-TOKEN` | list or stream | made by `triggerfish check`, with derived keys, and removed |
+| `triggerfish:{KEY}:probe` | string | set to find out whether Redis reports changes; expires after 1 ms |
 | `triggerfish:{APP:FUNCTION}:lease` | string | the instance that holds the lease of a pub/sub function |
 | `triggerfish:{APP:FUNCTION}:lease:epoch` | string | how many times the lease has been acquired: its fencing token |
 | `triggerfish:{APP:FUNCTION}:lease:length` | string | for how long the holder acquires or renews the lease, in ms |
@@ -47,12 +48,12 @@ __all__ = [
     "is_own_name",
     "is_waiting_consumer",
     "key_slot",
-    "keyspace_channel",
     "lease_draining_key",
     "lease_epoch_key",
     "lease_key",
     "lease_length_key",
     "lease_notices_channel",
+    "probe_key",
 ]
 
 PREFIX = "triggerfish"
@@ -77,6 +78,11 @@ def elements_key(key: str) -> str:
 def dead_letters_key(key: str) -> str:
     """The key of the stream with the dead letters of a list or stream."""
     return derived_key_prefix(key) + "dead"
+
+
+def probe_key(key: str) -> str:
+    """The key that is set to find out whether the server of a key reports changes."""
+    return derived_key_prefix(key) + "probe"
 
 
 def derived_key_prefix(key: str) -> str:
@@ -154,11 +160,6 @@ def is_alone_consumer(name: str) -> bool:
 def is_waiting_consumer(name: str) -> bool:
     """Return whether a consumer holds entries whose last outcome is known."""
     return is_consumer_name(name) and name.endswith(WAITING_SUFFIX)
-
-
-def keyspace_channel(database: int, key: str) -> str:
-    """The channel on which Redis publishes changes to a key (keyspace notifications)."""
-    return f"__keyspace@{database}__:{key}"
 
 
 def is_keyspace_channel(channel: str) -> bool:

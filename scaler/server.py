@@ -52,7 +52,9 @@ class ScalerServer:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         bound_seconds = settings.scaler.bound_seconds
-        self._samplers = GuardedSamplers(bound_seconds=bound_seconds, on_measured=self.metrics.measured)
+        self._samplers = GuardedSamplers(
+            bound_seconds=bound_seconds, on_measured=self.metrics.measured, on_untold=self.metrics.untold_changes.inc
+        )
         self._files: ConnectionFiles | None = None
         if access is None:
             self._files = ConnectionFiles(settings, self._reload_error_counter("connection"))

@@ -70,14 +70,17 @@ class ScalerSettings(BaseModel):
         default=2.0, gt=0, le=30, description="maximum time to answer a request; KEDA sets no deadline"
     )
     push_interval_seconds: float = Field(
-        default=0.1, gt=0, le=60, description="time between two checks of a trigger with an open StreamIsActive"
+        default=0.1,
+        gt=0,
+        le=60,
+        description="time between two checks of a trigger with an open StreamIsActive that is polled",
     )
     sampling_commands_per_second: int = Field(
         default=20_000,
         ge=1,
         le=10_000_000,
-        description="command budget per Redis for checking triggers with an open StreamIsActive; if they need more, "
-        "they are checked less often than push_interval_seconds",
+        description="command budget per Redis for checking triggers with an open StreamIsActive; if those that are "
+        "polled need more, they are checked less often than push_interval_seconds",
     )
     grace_period_seconds: float = Field(
         default=5.0, ge=0, le=300, description="time for requests in progress to finish after SIGTERM"

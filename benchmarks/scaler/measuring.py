@@ -9,6 +9,7 @@ import redis.asyncio
 
 from benchmarks.host.quantiles import quantiles
 from benchmarks.scaler.activation import idle_triggers
+from benchmarks.scaler.bare_client import bare_latencies
 from benchmarks.scaler.keda import Keda, Polls, connect
 from benchmarks.scaler.meter import Meter
 from benchmarks.scaler.polling import Polling
@@ -26,11 +27,11 @@ POLLS_MEANWHILE = 200
 POLLS_MEANWHILE_IN_FLIGHT = 4
 #: The share of `seconds` for which idling is measured.
 IDLE_SHARE = 0.3
-#: Values of `notify-keyspace-events`: none, and the events of lists and streams.
-NOTIFICATIONS = {False: "", True: "Klt"}
+#: Number of changes that the bare client waits for.
+BARE_SAMPLES = 100
 #: The steps of measuring one number of ScaledObjects.
-STEPS = ("polls", "KEDA's own scalers", "all polled at once", "activation", "activation with notifications")
-#: Time limit of the polls, and of each kind of activation, for one number of ScaledObjects.
+STEPS = ("polls", "KEDA's own scalers", "all polled at once", "activation")
+#: Time limit of the polls, and of activation, for one number of ScaledObjects.
 LIMIT_SECONDS = 90.0
 
 
@@ -59,9 +60,7 @@ class Measuring:
     async def measure(self, count: int, *, by_kind: bool) -> None:
         """Measure `count` ScaledObjects; with `by_kind`, also measure lists and streams separately."""
         await self._within_limit(self._polls(count, by_kind=by_kind), f"polls of {count:,} ScaledObjects")
-        for on in NOTIFICATIONS:
-            what = f"{STEPS[3 + on]} of {count:,} ScaledObjects"
-            await self._within_limit(self._activation(count, notifications=on), what)
+        await self._within_limit(self._activation(count), f"activation of {count:,} ScaledObjects")
 
     async def _within_limit(self, measurement: Awaitable[None], what: str) -> None:
         """Measure, or record that the measurement took too long; the others go on."""
@@ -105,15 +104,16 @@ class Measuring:
             costs.append(RedisCost(reads, ours, await polls.by_keda_scalers(selected)))
         return costs
 
-    async def _activation(self, count: int, *, notifications: bool) -> None:
+    async def _activation(self, count: int) -> None:
         """Measure activation latency, and the cost of watching idle triggers."""
-        self._begin(STEPS[3 + notifications])
-        await self._client.config_set("notify-keyspace-events", NOTIFICATIONS[notifications])
+        self._begin(STEPS[3])
+        bare = await bare_latencies(
+            self._server.port, self._client, [one.key for one in scaled_objects(count, "bare")], BARE_SAMPLES
+        )
         async with self._fresh_scaler() as (scaler, keda), idle_triggers(self._client, keda) as triggers:
             at_rest = scaler.resident_bytes()
             await triggers.open(scaled_objects(count, "idle"))
-            if not notifications:
-                self._results.memory.append(Memory(count, True, at_rest, scaler.resident_bytes()))
+            self._results.memory.append(Memory(count, True, at_rest, scaler.resident_bytes()))
             meter = Meter(self._client, scaler)
             idling = await meter.calibrate(IDLE_SHARE * self._seconds)
             meanwhile = await self._polls_meanwhile(keda, triggers.objects)
@@ -121,10 +121,10 @@ class Measuring:
             self._results.activation.append(
                 Activation(
                     scaled_objects=count,
-                    notifications=notifications,
                     samples=len(triggers.latencies),
                     missed=triggers.missed,
                     quantiles=quantiles(triggers.latencies) if triggers.latencies else None,
+                    bare=quantiles(bare),
                     polls_meanwhile=meanwhile,
                     opening_seconds=triggers.opening_seconds,
                     idle_redis_commands_per_second=idling.commands / idling.seconds,

@@ -46,11 +46,11 @@ def _draw_answers(axes: Axes, results: Results) -> None:
 
 def _draw_activation(axes: Axes, results: Results) -> None:
     axes.set(title="Activation latency", ylabel="latency, ms")
-    for notified, color in ((False, "C0"), (True, "C2")):
-        for quantile, (place, style) in LINES.items():
-            found = [one for one in results.activation if one.notifications == notified and one.quantiles is not None]
-            points = [(one.scaled_objects, one.quantiles[place]) for one in found if one.quantiles is not None]
-            _line(axes, points, f"{'with' if notified else 'without'} notifications, {quantile}", color, style)
+    for quantile, (place, style) in LINES.items():
+        points = [(one.scaled_objects, one.quantiles[place]) for one in results.activation if one.quantiles is not None]
+        _line(axes, points, f"scaler, {quantile}", "C0", style)
+        bare = [(one.scaled_objects, one.bare[place]) for one in results.activation]
+        _line(axes, bare, f"bare client, {quantile}", "C2", style)
 
 
 def _draw_cost(axes: Axes, results: Results) -> None:

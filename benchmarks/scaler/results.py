@@ -59,15 +59,15 @@ class RedisCost:
 class Activation:
     """Activation latency, and what is spent while all triggers are idle.
 
-    `quantiles` is None if every activation was missed. `polls_meanwhile` are the p50 and p99 of GetMetrics while the
-    streams are open, or None if every poll failed.
+    `quantiles` is None if every activation was missed, and `bare` are those of a bare client with tracking.
+    `polls_meanwhile` are the p50 and p99 of GetMetrics while the streams are open, or None if every poll failed.
     """
 
     scaled_objects: int
-    notifications: bool
     samples: int
     missed: int
     quantiles: tuple[float, float] | None
+    bare: tuple[float, float]
     polls_meanwhile: tuple[float, float] | None
     opening_seconds: float
     idle_redis_commands_per_second: float

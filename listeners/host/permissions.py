@@ -49,6 +49,8 @@ def _host_calls(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[Samp
 
 
 def _measuring_calls(trigger: ListTrigger | StreamTrigger, key: str, server: ServerInfo) -> Iterator[SampleCommand]:
+    if server.supports(6):
+        yield from (("HELLO", "3"), ("CLIENT", "TRACKING", "ON"), ("EXISTS", key))
     if isinstance(trigger, ListTrigger):
         yield from (("MULTI",), ("EXEC",), ("LLEN", key), ("ZCARD", inflight_key(key)))
         return

@@ -50,7 +50,7 @@ def acl_setuser(
     needs = list(permissions)
     calls = {call for need in needs for call in (*need.host, *need.more)} | set(CONNECTION)
     if server.cluster:
-        calls.add(("CLUSTER", "SLOTS"))
+        calls |= {("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")}
     commands = {_rule(call) for call in calls}
     if server.supports(7, 2) or not server.supports(7):  # 7.0 does not have this subcommand and refuses the rule
         commands.add("client|setinfo")

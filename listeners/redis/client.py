@@ -9,6 +9,7 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.errors import (
@@ -216,6 +217,22 @@ class Client:
     def subscription_at(self, primary: Endpoint) -> PubSub:
         """Return an empty subscription at this node of a cluster."""
         return self._topology.node_at(primary).pubsub()
+
+    def primary_of(self, key: str) -> Endpoint | None:
+        """Return the node of a cluster that has a key, as far as is known now; None without a cluster."""
+        return self._topology.primary_of(key)
+
+    def watch_connection(self, primary: Endpoint | None) -> AbstractConnection:
+        """Return a connection that speaks RESP3, to this node of a cluster, or without a cluster to the only server.
+
+        It is not connected, and belongs to the caller.
+        """
+        return self._topology.watch_connection(primary)
+
+    async def is_primary(self, host: str, port: int) -> bool:
+        """Return whether the Sentinels report this primary; True without Sentinels."""
+        with translated("asking the Sentinels"):
+            return await self._topology.sentinel_answer() in (None, (host, port))
 
     async def invalidate_routes(self, unresponsive: Redis | None = None) -> None:
         """Refresh the routes before the next command, because a connection was lost.

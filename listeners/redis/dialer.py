@@ -195,10 +195,15 @@ class DialedConnection(Connection):
             raise RedisConnectionError("the connection is closed")
         return self._writer.transport
 
+    @property
+    def expired(self) -> bool:
+        """Whether its credentials are to be renewed, for which it must connect again."""
+        return time.monotonic() >= self.reconnect_at
+
     async def connect(self) -> None:
         """Connect unless connected with current credentials. The pool calls this before it hands out a connection."""
         if self.is_connected:
-            if time.monotonic() < self.reconnect_at:
+            if not self.expired:
                 return
             await self.disconnect()
         try:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-__all__ = ["keyspace_problem", "merge_suggestions", "missing_flags", "publishes_new_entries"]
+__all__ = ["keyspace_problem", "merge_suggestions", "missing_flags"]
 
 #: Flags of notify-keyspace-events and the events that each enables. An unlisted event needs any of them.
 _EVENT_FLAGS = {
@@ -66,11 +66,3 @@ def keyspace_problem(channel: str, configured: Sequence[str]) -> str:
         "the server does not publish these notifications, so no message will arrive. Enable them: "
         f"{_SUGGESTION}{lacking}{missing_flags(channel, lacking)}"
     )
-
-
-def publishes_new_entries(configured: str) -> bool:
-    """Return whether a server announces new entries of lists or streams on keyspace channels: with `l` those of lists,
-    with `t` those of streams.
-    """
-    present = set(configured.replace("A", _ALL))
-    return "K" in present and bool(present & set("lt"))

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError, ResponseError
 
@@ -89,6 +91,24 @@ class Topology:
         if client is None:
             client = self._clients[endpoint] = _with_raw_replies(self._open(endpoint, self._options))
         return client
+
+    def primary_of(self, key: str) -> Endpoint | None:
+        """Return the node of a cluster that has a key, as of the last refresh; None without a cluster."""
+        return self._slots[key_slot(key)] if self._slots else None
+
+    def watch_connection(self, primary: Endpoint | None) -> AbstractConnection:
+        """Return a new connection that speaks RESP3; see Client.watch_connection."""
+        pool = (self.first_node if primary is None else self.node_at(primary)).connection_pool
+        name = f"{self._options['client_name']}:tracking"
+        connection: AbstractConnection = pool.connection_class(
+            **{**pool.connection_kwargs, "protocol": 3, "client_name": name}
+        )
+        return connection
+
+    async def sentinel_answer(self) -> tuple[str, int] | None:
+        """Return the primary that a Sentinel reports now; None without Sentinels."""
+        pool = self.first_node.connection_pool
+        return await pool.get_master_address() if isinstance(pool, SentinelConnectionPool) else None
 
     async def invalidate(self, unresponsive: Redis | None = None) -> None:
         """Refresh the slots before the next command, because a node failed to answer.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError, TriggerfishError
 from listeners.functions.triggers import PolledTrigger
+from listeners.tracking.armed import Armed
 from scaler.access.access import Access
 from scaler.evaluation.history import History
 from scaler.evaluation.target import PUBSUB_TARGET, instances_for
@@ -35,18 +36,25 @@ MAX_ERROR_CHARACTERS = 500
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The state of a trigger at one moment. Pub/sub has no backlog, and its target is always one instance."""
+    """The state of a trigger at one moment. Pub/sub has no backlog, and its target is always one instance.
+
+    `armed`: Redis will report any change of the backlog; None if it has to be polled.
+    """
 
     target: int
     active: bool
     backlog: Backlog | None
     taken_at: float
     dead_letters: DeadLetterCount | None = None
+    armed: Armed | None = None
 
     @property
     def age_seconds(self) -> float:
-        """The age of the sample that it is based on."""
-        return time.monotonic() - self.taken_at
+        """The age of the sample that it is based on. That of a list was still true at the last proof of its Redis."""
+        true_at = self.taken_at
+        if self.armed is not None and self.backlog is not None and self.backlog.is_list:
+            true_at = max(true_at, self.armed.proved_at or true_at)
+        return time.monotonic() - true_at
 
 
 @dataclass
@@ -100,7 +108,7 @@ class Evaluator:
         self._size = 0
 
     async def evaluate(self, owner: Owner, scaled: ScaledTrigger, *, fresh: bool = False) -> Evaluation:
-        """Evaluate a trigger now. With `fresh`, no cached sample is used.
+        """Evaluate a trigger now. With `fresh`, it is measured now.
 
         Raises ConfigurationError, or SourceError if the backlog is unknown, which is never reported as 0.
         """
@@ -194,4 +202,4 @@ def _evaluation_of(scaled: ScaledTrigger, sample: Sample) -> Evaluation:
     if scaled.max_instances is not None:
         target = min(target, scaled.max_instances)
     active = backlog.entries > scaled.activation
-    return Evaluation(target, active, backlog, sample.taken_at, sample.dead_letters)
+    return Evaluation(target, active, backlog, sample.taken_at, sample.dead_letters, sample.armed)

@@ -43,6 +43,11 @@ class Backlog:
         return sum(key.entries for key in self.keys)
 
     @property
+    def is_list(self) -> bool:
+        """Whether it is the backlog of lists. Redis reports every change of a list, but not what a group has done."""
+        return all(key.lag is None for key in self.keys)
+
+    @property
     def capped(self) -> bool:
         """Whether counting was cut short for any key: `entries` is then a lower bound."""
         return any(key.lag is not None and key.lag.capped for key in self.keys)

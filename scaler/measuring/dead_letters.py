@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,6 +16,8 @@ __all__ = ["DeadLetterCount", "DeadLetterCounter"]
 
 #: How long a count is used. Alerts about dead letters are a matter of hours.
 COUNT_EVERY_SECONDS = 30.0
+#: The same where Redis would have reported a change; shorter than FORGET_SECONDS.
+COUNT_UNCHANGED_SECONDS = 500.0
 #: A trigger that is no longer measured is forgotten after this time, and the oldest of more than this number.
 FORGET_SECONDS = 600.0
 MAX_COUNTED = 10_000
@@ -53,11 +55,21 @@ class DeadLetterCounter:
         """Return the last count of a trigger, or None if it is unknown."""
         return self._counted.get(hash(trigger.trigger.keys), (0.0, None))[1]
 
-    def due(self, triggers: Iterable[MeasuredTrigger]) -> list[MeasuredTrigger]:
-        """Return the triggers that are to be counted again."""
-        counted_before = time.monotonic() - COUNT_EVERY_SECONDS
-        never = float("-inf"), None
-        return [each for each in triggers if self._counted.get(hash(each.trigger.keys), never)[0] < counted_before]
+    def due(
+        self, triggers: Iterable[MeasuredTrigger], unchanged_since: Callable[[MeasuredTrigger], float | None]
+    ) -> list[MeasuredTrigger]:
+        """Return the triggers that are to be counted again. `unchanged_since` returns since when no change was reported
+        of a trigger's dead letters; None if it is not known.
+        """
+        now, never = time.monotonic(), (float("-inf"), None)
+        due: list[MeasuredTrigger] = []
+        for each in triggers:
+            counted_at = self._counted.get(hash(each.trigger.keys), never)[0]
+            since = unchanged_since(each)
+            unchanged = since is not None and since < counted_at
+            if now - counted_at > (COUNT_UNCHANGED_SECONDS if unchanged else COUNT_EVERY_SECONDS):
+                due.append(each)
+        return due
 
     async def refresh(self, triggers: Iterable[MeasuredTrigger]) -> None:
         """Count the dead letters of triggers, in round trips of about ROUND_SECONDS. Never raises SourceError."""

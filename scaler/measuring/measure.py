@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from listeners.errors import SourceError
 from listeners.functions.triggers import keys_read
+from listeners.keys import inflight_key
 from listeners.redis.client import Client, CommandGroup
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog, KeyBacklog, KeySample
@@ -74,19 +75,29 @@ class _Query:
 
 
 async def measure(
-    client: Client, server: ServerInfo, triggers: Iterable[MeasuredTrigger], slow_lane: SlowLane
+    client: Client,
+    server: ServerInfo,
+    triggers: Iterable[MeasuredTrigger],
+    slow_lane: SlowLane,
+    *,
+    idle_lists: Collection[MeasuredTrigger] = (),
 ) -> dict[MeasuredTrigger, Measurement]:
     """Measure triggers in one round trip. What may take longer is then requested from the slow lane.
 
-    A trigger that cannot be measured has its error as its result, and does not affect the others. Raises SourceError if
-    Redis could not be reached at all.
+    Of `idle_lists` no key is expected to exist, which one command finds out for all of them. A trigger that cannot be
+    measured has its error as its result, and does not affect the others. Raises SourceError if Redis could not be
+    reached at all.
     """
     # Only the keys that a host reads on this server count.
     read = {measured: keys_read(measured.trigger, multi_pop=server.supports(7)) for measured in triggers}
     queries = [_Query(measured, key, stream_query(measured, key)) for measured, keys in read.items() for key in keys]
-    fast = [query for query in queries if query.stream is None or slow_lane.known.is_fast(query.stream)]
+    results = await _still_missing(client, [query for query in queries if query.measured in idle_lists])
+    remaining = (query for query in queries if query not in results)
+    fast = [query for query in remaining if query.stream is None or slow_lane.known.is_fast(query.stream)]
+    began = time.monotonic()  # a late reply is as old as its request
     replies = await run(client, server, [query.commands(server) for query in fast]) if fast else []
-    results = {query: _read(query, reply, server, slow_lane) for query, reply in zip(fast, replies, strict=True)}
+    for query, reply in zip(fast, replies, strict=True):
+        results[query] = _read(query, reply, server, slow_lane, began)
     measurements = {measured: Measurement([]) for measured in read}
     for query in queries:
         result = results.get(query)
@@ -98,12 +109,24 @@ async def measure(
     return measurements
 
 
-def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane) -> KeyResult | None:
+async def _still_missing(client: Client, queries: Sequence[_Query]) -> dict[_Query, KeyResult | None]:
+    """Return the samples of lists of which no key exists, with one command for all in a slot."""
+    slots = client.group_by_slot([query.key for query in queries])
+    commands: list[CommandGroup] = [
+        (keys[0], [("EXISTS", *(name for key in keys for name in (key, inflight_key(key))))]) for keys in slots
+    ]
+    began = time.monotonic()
+    replies = await client.transactions(commands, doing="measuring") if commands else []
+    missing = {key for keys, reply in zip(slots, replies, strict=True) if reply == [0] for key in keys}
+    return {query: KeySample(KeyBacklog(query.key, 0), began) for query in queries if query.key in missing}
+
+
+def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane, began: float) -> KeyResult | None:
     """Read the reply for one key. Return None if more has to be known about a stream."""
     stream = query.stream
     try:
         if stream is None:
-            return KeySample(read_list(query.key, reply), time.monotonic())
+            return KeySample(read_list(query.key, reply), began)
         state = read_state(stream, reply)
     except SourceError as error:
         return error
@@ -111,6 +134,6 @@ def _read(query: _Query, reply: Reply, server: ServerInfo, slow_lane: SlowLane) 
     if lag is None:
         return None
     pending = state.group.pending if state.group is not None else 0
-    sample = KeySample(KeyBacklog(query.key, state.length, pending=pending, lag=lag), time.monotonic())
+    sample = KeySample(KeyBacklog(query.key, state.length, pending=pending, lag=lag), began)
     slow_lane.known.record(stream, sample, reply.seconds, needs_pages=False)
     return sample

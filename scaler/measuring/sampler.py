@@ -14,6 +14,7 @@ from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutErro
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.logs import steady_logger
+from listeners.tracking.armed import Armed
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import Measurement, measure
@@ -21,6 +22,7 @@ from scaler.measuring.outage import Outage
 from scaler.measuring.queries import stream_query
 from scaler.measuring.readable import readable
 from scaler.measuring.slow_lane import SlowLane
+from scaler.measuring.watched_samples import WatchedSamples
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["Sample", "Sampler"]
@@ -42,26 +44,31 @@ NODE_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Sample:
-    """A backlog, and when it was measured (time.monotonic). `dead_letters` may be older, or unknown."""
+    """A backlog, and when it was measured (time.monotonic). `dead_letters` may be older, or unknown.
+
+    `armed`: Redis will report any change of it; None if it has to be polled.
+    """
 
     backlog: Backlog
     taken_at: float
     dead_letters: DeadLetterCount | None = None
-
-    @property
-    def age_seconds(self) -> float:
-        """The age of the sample."""
-        return time.monotonic() - self.taken_at
+    armed: Armed | None = None
 
 
 class Sampler:
     """Measures one Redis. Each request gets a sample within `bound_seconds`, or a SourceError.
 
-    A Redis that does not respond is tried again after a pause. Requests during the pause fail at once.
+    A Redis that does not respond is tried again after a pause. Requests during the pause fail at once. `on_untold`: see
+    WatchedSamples.
     """
 
     def __init__(
-        self, spec: ConnectionSpec, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]
+        self,
+        spec: ConnectionSpec,
+        *,
+        bound_seconds: float,
+        on_measured: Callable[[float, str | None], object],
+        on_untold: Callable[[], object] | None = None,
     ) -> None:
         self._address = spec.address
         self._bound_seconds = bound_seconds
@@ -69,8 +76,9 @@ class Sampler:
         self._client = Client(spec, "triggerfish:scaler", timeout_seconds=bound_seconds * NODE_SHARE)
         self._server: ServerInfo | None = None
         self._slow_lane = SlowLane(self._client, self._record_slow_step)
+        self._watched = WatchedSamples(self._client, spec.address, on_untold)
         self._outage = Outage()
-        self._samples: OrderedDict[MeasuredTrigger, tuple[float, Backlog | SourceError]] = OrderedDict()
+        self._samples: OrderedDict[MeasuredTrigger, tuple[float, Sample | SourceError]] = OrderedDict()
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
         self._in_slow_lane: set[asyncio.Future[Sample]] = set()
         self._skip_gathering = False
@@ -80,14 +88,17 @@ class Sampler:
         self.used_at = time.monotonic()
 
     async def sample(self, trigger: MeasuredTrigger, *, fresh: bool = False) -> Sample:
-        """Return a sample that is at most FRESH_SECONDS old. With `fresh`, measure after this call, so that the sample
-        includes all changes before it. Raises SourceError for an unknown value, which is never reported as 0.
+        """Return a sample that is at most FRESH_SECONDS old, or that no change was reported of. With `fresh`, measure
+        after this call, so that the sample includes all changes before it. Raises SourceError for an unknown value,
+        which is never reported as 0.
         """
-        taken_at, result = self._samples.get(trigger, (0.0, None))
-        if not fresh and result is not None and time.monotonic() - taken_at < FRESH_SECONDS:
+        if not fresh and (watched := self._watched.find(trigger)) is not None:
+            return self._sample(trigger, watched.backlog, watched.taken_at, watched.armed if watched.rests else None)
+        kept_at, result = self._samples.get(trigger, (0.0, None))
+        if not fresh and result is not None and time.monotonic() - kept_at < FRESH_SECONDS:
             if isinstance(result, SourceError):
                 raise result.with_traceback(None)
-            return Sample(result, taken_at, self._dead_letters.count(trigger))
+            return result
         if (error := self._outage.error) is not None:
             raise error.with_traceback(None)
         self._skip_gathering = self._skip_gathering or fresh
@@ -117,7 +128,7 @@ class Sampler:
         tasks = [task for task in (self._measuring, self._counting) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, self._slow_lane.close(), return_exceptions=True)
+        await asyncio.gather(*tasks, self._slow_lane.close(), self._watched.close(), return_exceptions=True)
         await self._client.aclose()
 
     async def _measure_requested(self) -> None:
@@ -125,15 +136,17 @@ class Sampler:
         while self._requested:
             await self._gather()
             current = self._next_round()
+            armed = await self._watched.arm(current, self._server)
             measured = await self._measure(list(current))
             for trigger, future in current.items():
                 result = measured[trigger]
                 unfinished = result.unfinished if isinstance(result, Measurement) else []
                 if unfinished:
                     self._in_slow_lane.add(future)
-                    asyncio.gather(*unfinished).add_done_callback(partial(self._finish, trigger, future, result))
+                    finish = partial(self._finish, trigger, future, result, armed.get(trigger))
+                    asyncio.gather(*unfinished).add_done_callback(finish)
                 else:
-                    self._finish(trigger, future, result)
+                    self._finish(trigger, future, result, armed.get(trigger))
             if (error := self._outage.error) is not None:
                 for future in self._requested.values():
                     _fail(future, error)
@@ -157,19 +170,27 @@ class Sampler:
         trigger: MeasuredTrigger,
         future: asyncio.Future[Sample],
         measurement: Measurement | SourceError,
+        armed: Armed | None,
         _: object = None,
     ) -> None:
         """Return the result of a trigger to its requests, and cache it."""
         self._in_slow_lane.discard(future)
         result = readable(measurement.result()) if isinstance(measurement, Measurement) else measurement
         if isinstance(result, SourceError):
-            self._keep(trigger, time.monotonic(), result)
+            self._keep(trigger, result)
+            self._watched.drop(trigger)
             _fail(future, result)
         else:
             backlog, taken_at = result
-            self._keep(trigger, taken_at, backlog)
+            sample = self._sample(trigger, backlog, taken_at, self._watched.keep(trigger, armed, backlog, taken_at))
+            self._keep(trigger, sample)
             if not future.done():
-                future.set_result(Sample(backlog, taken_at, self._dead_letters.count(trigger)))
+                future.set_result(sample)
+
+    def _sample(
+        self, trigger: MeasuredTrigger, backlog: Backlog, taken_at: float, armed: Armed | None = None
+    ) -> Sample:
+        return Sample(backlog, taken_at, self._dead_letters.count(trigger), armed)
 
     def _last_sample(self, trigger: MeasuredTrigger) -> Sample:
         """Return the last sample of a trigger that is measured too slowly. Raises SourceTimeoutError without one."""
@@ -182,7 +203,7 @@ class Sampler:
                 "result will be used for later requests. Delete or trim what is in the stream, or split it"
             )
         backlog = Backlog(tuple(sample.backlog for sample in known))
-        return Sample(backlog, min(sample.taken_at for sample in known), self._dead_letters.count(trigger))
+        return self._sample(trigger, backlog, min(sample.taken_at for sample in known))
 
     def _record_slow_step(self, seconds: float, error: SourceError | None) -> None:
         """Record a step of the slow lane. A timeout is no outage, since a stream may be the cause. The next round finds
@@ -198,7 +219,8 @@ class Sampler:
 
     def _count_dead_letters(self, triggers: Iterable[MeasuredTrigger]) -> None:
         """Start to count the dead letters of triggers that are due, without making the next round wait."""
-        if (self._counting is None or self._counting.done()) and (due := self._dead_letters.due(triggers)):
+        due = self._dead_letters.due(triggers, self._watched.armed_since)
+        if due and (self._counting is None or self._counting.done()):
             self._counting = asyncio.create_task(self._dead_letters.refresh(due), name=f"counting at {self._address}")
 
     async def _gather(self) -> None:
@@ -220,7 +242,8 @@ class Sampler:
             async with asyncio.timeout(self._bound_seconds):
                 if self._server is None:
                     self._server = await self._client.server()
-                results = await measure(self._client, self._server, triggers, self._slow_lane)
+                idle_lists = self._watched.idle_lists(triggers)
+                results = await measure(self._client, self._server, triggers, self._slow_lane, idle_lists=idle_lists)
         except Exception as error:  # noqa: BLE001  (every request must end)
             unanswered = [self._failure(error)] * len(triggers)
             results = dict(zip(triggers, unanswered, strict=True))
@@ -245,12 +268,12 @@ class Sampler:
         if unanswered:
             self._server = None  # another server may respond next time
 
-    def _keep(self, trigger: MeasuredTrigger, taken_at: float, result: Backlog | SourceError) -> None:
+    def _keep(self, trigger: MeasuredTrigger, result: Sample | SourceError) -> None:
         """Cache a result, and drop expired ones."""
         now = time.monotonic()
         while self._samples and now - next(iter(self._samples.values()))[0] >= FRESH_SECONDS:
             self._samples.popitem(last=False)
-        self._samples[trigger] = (taken_at, result)
+        self._samples[trigger] = (now, result)
         self._samples.move_to_end(trigger)
 
     def _failure(self, error: Exception) -> SourceError:

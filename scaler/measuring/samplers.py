@@ -36,11 +36,13 @@ class Samplers:
         *,
         bound_seconds: float,
         on_measured: Callable[[float, str | None], object],
+        on_untold: Callable[[], object] | None = None,
         max_servers: int = MAX_SERVERS,
     ) -> None:
         self._max_servers = max_servers
         self._bound_seconds = bound_seconds
         self._on_measured = on_measured
+        self._on_untold = on_untold
         self._samplers: OrderedDict[ConnectionSpec, Sampler] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -48,7 +50,9 @@ class Samplers:
         """Return a sample from this Redis; see Sampler.sample. Raises SourceError."""
         sampler = self._samplers.get(spec)
         if sampler is None:
-            sampler = Sampler(spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured)
+            sampler = Sampler(
+                spec, bound_seconds=self._bound_seconds, on_measured=self._on_measured, on_untold=self._on_untold
+            )
             self._samplers[spec] = sampler
             self._evict()
         self._samplers.move_to_end(spec)
@@ -83,10 +87,19 @@ class Samplers:
 
 
 class GuardedSamplers(Samplers):
-    """Samplers that keep the servers from requests' connection strings apart from the operator's connections."""
+    """Samplers that keep the servers from requests' connection strings apart from the operator's connections.
 
-    def __init__(self, *, bound_seconds: float, on_measured: Callable[[float, str | None], object]) -> None:
-        super().__init__(bound_seconds=bound_seconds, on_measured=on_measured)
+    They get no connection besides those for measuring, so that they are not tracked.
+    """
+
+    def __init__(
+        self,
+        *,
+        bound_seconds: float,
+        on_measured: Callable[[float, str | None], object],
+        on_untold: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(bound_seconds=bound_seconds, on_measured=on_measured, on_untold=on_untold)
 
         def conceal_reason(seconds: float, error: str | None) -> None:
             on_measured(seconds, SourceUnavailableError.reason if error is not None else None)

@@ -138,7 +138,7 @@ class SlowLane:
                 groups = [(job.query.key, [job.measurement.call()]) for job in jobs]
                 replies = await run(self._client, self._server, groups)
             for job, reply in zip(jobs, replies, strict=True):
-                self._take(job, reply)
+                self._take(job, reply, began)
         except asyncio.CancelledError:
             for job in jobs:
                 _resolve(job, _stopped(job))
@@ -152,9 +152,9 @@ class SlowLane:
             )
         self._finish(jobs, time.monotonic() - began)
 
-    def _take(self, job: _Job, reply: Reply) -> None:
+    def _take(self, job: _Job, reply: Reply, began: float) -> None:
         if not job.measurement.begun:
-            job.taken_at = time.monotonic()
+            job.taken_at = began
         job.measurement.take(reply)
         if job.measurement.result is None:
             job.known = job.measurement.begun

@@ -38,6 +38,11 @@ class ScalerMetrics:
             ("what",),
             registry=registry,
         )
+        self.untold_changes = Counter(
+            "triggerfish_untold_changes",
+            "Changes of keys that a Redis did not report although client tracking was on: it is polled for an hour.",
+            registry=registry,
+        )
         # rate() and increase() miss the first event of a series that starts with it.
         for reason in sorted(kind.reason for kind in SourceError.__subclasses__()):
             self._sample_errors.labels(reason)
@@ -53,7 +58,7 @@ class ScalerMetrics:
 
 
 class PushCollector(Collector):
-    """How often triggers with open streams are checked. A connection without open streams has no series."""
+    """How triggers with open streams are checked. A connection without open streams has no series."""
 
     def __init__(self, hub: ActivationHub) -> None:
         self._hub = hub
@@ -62,10 +67,19 @@ class PushCollector(Collector):
         """Make the series for one scrape."""
         family = GaugeMetricFamily(
             "triggerfish_push_interval_seconds",
-            "Time between two checks of a trigger with an open StreamIsActive, "
+            "Time between two checks of a polled trigger with an open StreamIsActive, "
             "by the name of its connection (empty: the default connection or a connection string).",
             labels=("connection",),
         )
         for connection, seconds in sorted(self._hub.intervals_seconds().items()):
             family.add_metric((bounded(connection),), seconds)
         yield family
+        polled = GaugeMetricFamily(
+            "triggerfish_push_polled_triggers",
+            "Triggers with an open StreamIsActive that are polled, because their Redis reports no changes of keys, or "
+            "because they read streams with a backlog; by the name of the connection.",
+            labels=("connection",),
+        )
+        for connection, triggers in sorted(self._hub.polled_triggers().items()):
+            polled.add_metric((bounded(connection),), triggers)
+        yield polled

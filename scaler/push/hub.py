@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from listeners.connections.spec import ConnectionSpec
@@ -59,6 +60,15 @@ class ActivationHub:
         for spec, loop in self._loops.items():
             for name in {trigger.connection for trigger in loop.triggers} if spec is not None else ():
                 found[name] = max(loop.interval_seconds, found.get(name, 0.0))
+        return found
+
+    def polled_triggers(self) -> dict[str, int]:
+        """Return how many triggers of each connection are polled, by its name; see PushedTrigger.connection."""
+        found: Counter[str] = Counter()
+        for spec, loop in self._loops.items():
+            if spec is not None:
+                for trigger in loop.triggers:
+                    found[trigger.connection] += trigger in loop.polled
         return found
 
     def stop(self) -> None:

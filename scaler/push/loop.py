@@ -1,17 +1,19 @@
-"""Checks the triggers of one Redis that have open streams: all in turn, and those that may have changed out of turn."""
+"""Checks the triggers of one Redis that have open streams: at rest when Redis reports a change, the others in turn."""
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import TriggerfishError
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done
-from scaler.evaluation.evaluator import Evaluator
-from scaler.push.keyspace_listener import KeyspaceListener
+from listeners.tracking.armed import Armed
+from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.push.subscribers import PushedTrigger
 
 __all__ = ["PushLoop", "PushPace"]
@@ -24,7 +26,13 @@ SLICE = 50
 WITHOUT_REDIS_SECONDS = 1.0
 #: How long a turn waits for its checks. One that takes longer goes on by itself, and is not started again meanwhile.
 TURN_SECONDS = 0.1
-#: The share of the command budget for checks out of turn, so that notifications never starve the other triggers.
+#: The time between two checks of a trigger at rest of which no change is reported, and how finely they are spread: a
+#: burst would delay those with a change.
+REST_SECONDS = 55.0
+REST_TICK_SECONDS = 0.1
+#: The minimum time between two checks that reports lead to, which bounds the cost of a busy key.
+BUSY_SECONDS = 0.25
+#: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
 #: Closing a loop takes at most this long.
 CLOSE_SECONDS = 5.0
@@ -32,7 +40,7 @@ CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class PushPace:
-    """How often to check: every `interval_seconds`, but with at most `commands_per_second` for each Redis."""
+    """How often to poll: every `interval_seconds`, but with at most `commands_per_second` for each Redis."""
 
     interval_seconds: float = 0.1
     commands_per_second: float = 20_000
@@ -41,7 +49,8 @@ class PushPace:
 class PushLoop:
     """Checks the triggers of one Redis; without a `spec`, those that read no Redis or have no usable connection now.
 
-    Each Redis has its own loop, so one that hangs delays only its own triggers.
+    Each Redis has its own loop, so one that hangs delays only its own triggers. A trigger is at rest while its Redis
+    would report any change (client tracking). It is checked when there is one, and the others are polled.
     """
 
     def __init__(self, spec: ConnectionSpec | None, evaluator: Evaluator, pace: PushPace) -> None:
@@ -49,64 +58,82 @@ class PushLoop:
         self._evaluator = evaluator
         self._min_interval_seconds = pace.interval_seconds if spec is not None else WITHOUT_REDIS_SECONDS
         self._commands_per_second = pace.commands_per_second
-        #: In the order in which they are checked.
-        self.triggers: dict[PushedTrigger, None] = {}
+        self.triggers: set[PushedTrigger] = set()
+        #: Each in the order in which they are checked.
+        self.polled: dict[PushedTrigger, None] = {}
+        self._resting: OrderedDict[PushedTrigger, Armed] = OrderedDict()
         self._commands = 0
         self._paid_until = 0.0
         self._out_of_turn: dict[PushedTrigger, None] = {}
         self._checking: dict[PushedTrigger, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._listener: KeyspaceListener[PushedTrigger] | None = None
-        # A Redis that a ScaledObject names by a connection string gets no connections beyond those for measuring.
-        if spec is not None and spec.allowed_hosts is None:
-            self._listener = KeyspaceListener(spec, self.check_soon)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def interval_seconds(self) -> float:
-        """The time between two checks of a trigger; longer than configured if the checks would exceed the budget."""
+        """The time between two checks of a polled trigger; longer than configured if they would exceed the budget."""
         return max(self._min_interval_seconds, self._commands / self._commands_per_second)
 
     def start(self) -> None:
         """Start checking."""
-        work = {"checks in turn": self._check_in_turn(), "checks out of turn": self._check_out_of_turn()}
-        if self._listener is not None:
-            work["keyspace notifications"] = self._listener.run()
+        work = {
+            "checks in turn": self._check_in_turn(),
+            "checks at rest": self._check_at_rest(),
+            "checks out of turn": self._check_out_of_turn(),
+        }
         self._tasks = [asyncio.create_task(one, name=f"{what}: {self._address}") for what, one in work.items()]
 
     async def close(self) -> None:
         """Stop checking."""
+        for trigger in list(self.triggers):
+            self.remove(trigger)
         await cancel_until_done([*self._tasks, *self._checking.values()], CLOSE_SECONDS)
 
     def add(self, trigger: PushedTrigger) -> None:
         """Add a trigger, and check it for the first time at once."""
-        self.triggers[trigger] = None
-        self._commands += trigger.commands
+        self.triggers.add(trigger)
+        self._poll(trigger)
         self.check_soon(trigger)
 
     def remove(self, trigger: PushedTrigger) -> None:
         """Stop checking a trigger."""
-        del self.triggers[trigger]
+        self._poll(trigger)
+        del self.polled[trigger]
         self._commands -= trigger.commands
+        self.triggers.remove(trigger)
         self._out_of_turn.pop(trigger, None)
-        if self._listener is not None:
-            self._listener.unwatch(trigger, trigger.keys)
+        trigger.forget_check()
 
     def check_soon(self, trigger: PushedTrigger) -> None:
         """Check a trigger out of turn, since it is new or may have changed."""
-        self._out_of_turn[trigger] = None
-        self._wake.set()
+        if trigger in self.triggers:
+            self._out_of_turn[trigger] = None
+            self._wake.set()
 
     async def _check_in_turn(self) -> None:
-        """Check all triggers, slice by slice, spread over the interval: a burst would delay other requests."""
+        """Check the polled triggers, slice by slice, spread over the interval: a burst would delay other requests."""
         while True:
-            for triggers in _slices(list(self.triggers)):
+            polled = list(self.polled)
+            for triggers in _slices(polled):
                 began = time.monotonic()
-                await self._check_together(triggers)
-                share = len(triggers) / max(len(triggers), len(self.triggers))
+                await self._check_together([trigger for trigger in triggers if trigger in self.polled])
+                share = len(triggers) / max(len(triggers), len(self.polled))
                 await _sleep_until(max(began + self.interval_seconds * share, self._paid_until))
-            if not self.triggers:
+            if not polled:
                 await asyncio.sleep(self._min_interval_seconds)
+
+    async def _check_at_rest(self) -> None:
+        """Check each trigger at rest within REST_SECONDS, whenever the others come and go."""
+        share = 0.0
+        while True:
+            await asyncio.sleep(REST_TICK_SECONDS)
+            share += len(self._resting) * REST_TICK_SECONDS / REST_SECONDS
+            triggers = list(islice(self._resting, int(share)))
+            share -= int(share)
+            for trigger in triggers:
+                self._resting.move_to_end(trigger)
+            for some in _slices(triggers):
+                await self._check_together(some, fresh=True)
 
     async def _check_out_of_turn(self) -> None:
         while True:
@@ -116,48 +143,79 @@ class PushLoop:
             triggers = list(islice((one for one in self._out_of_turn if one not in self._checking), SLICE))
             if not triggers:
                 continue  # those that are being checked follow when they are done
-            await self._check_together(triggers)
+            await self._check_together(triggers, fresh=True)
             if self._out_of_turn:
                 self._wake.set()
             commands = sum(trigger.commands for trigger in triggers)
             await _sleep_until(began + commands / (self._commands_per_second * OUT_OF_TURN_SHARE))
 
-    async def _check_together(self, triggers: Iterable[PushedTrigger]) -> None:
+    async def _check_together(self, triggers: Iterable[PushedTrigger], *, fresh: bool = False) -> None:
         """Check some triggers concurrently. The next turn waits until the budget has paid for them."""
         present = [trigger for trigger in triggers if trigger in self.triggers and trigger not in self._checking]
         commands = sum(trigger.commands for trigger in present)
         self._paid_until = max(self._paid_until, time.monotonic()) + commands / self._commands_per_second
         for trigger in present:
-            self._checking[trigger] = asyncio.create_task(self._check(trigger), name=f"check: {self._address}")
+            self._checking[trigger] = asyncio.create_task(self._check(trigger, fresh), name=f"check: {self._address}")
         if present:
             await asyncio.wait([self._checking[trigger] for trigger in present], timeout=TURN_SECONDS)
 
-    async def _check(self, trigger: PushedTrigger) -> None:
+    async def _check(self, trigger: PushedTrigger, fresh: bool) -> None:
         try:
-            await self._evaluate(trigger)
+            await self._evaluate(trigger, fresh)
         finally:
             del self._checking[trigger]
             if trigger in self._out_of_turn:  # it changed meanwhile
                 self._wake.set()
 
-    async def _evaluate(self, trigger: PushedTrigger) -> None:
-        out_of_turn = trigger in self._out_of_turn
+    async def _evaluate(self, trigger: PushedTrigger, fresh: bool) -> None:
+        fresh = fresh or trigger in self._out_of_turn
         self._out_of_turn.pop(trigger, None)
+        evaluation: Evaluation | None = None
         try:
-            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=out_of_turn)
+            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=fresh)
         except TriggerfishError:
-            return  # unknown, so no change; the evaluator has recorded the error
-        except Exception:
-            name = f"{trigger.owner.namespace}/{trigger.owner.name}"
-            log.exception("unexpected error while checking %s", name)
-            return  # one trigger must not end the loop for all
-        trigger.update(time.monotonic(), active=evaluation.active)
-        if self._listener is None or trigger not in self.triggers:
+            pass  # unknown, so no change; the evaluator has recorded the error
+        except Exception:  # one trigger must not end the loop for all
+            log.exception("unexpected error while checking %s/%s", trigger.owner.namespace, trigger.owner.name)
+        if trigger not in self.triggers:
             return
-        if evaluation.active:
-            self._listener.unwatch(trigger, trigger.keys)
+        if evaluation is not None:
+            trigger.update(time.monotonic(), active=evaluation.active)
+        if evaluation is None or evaluation.armed is None:
+            self._poll(trigger)
         else:
-            self._listener.watch(trigger, trigger.keys)
+            self._rest(trigger, evaluation.armed)
+
+    def _rest(self, trigger: PushedTrigger, armed: Armed) -> None:
+        """Let a trigger rest until a change is reported, or may get lost, or a stream is due a `true`."""
+        if self._resting.get(trigger) is not armed:
+            self._poll(trigger)
+            del self.polled[trigger]
+            self._commands -= trigger.commands
+            self._resting[trigger] = armed
+            trigger.on_change = partial(self._changed, trigger)
+            armed.on_end(trigger.on_change)
+        if (due := trigger.next_due(time.monotonic())) is not None:
+            trigger.check_at(due, partial(self.check_soon, trigger))
+
+    def _poll(self, trigger: PushedTrigger) -> None:
+        """Poll a trigger from now on."""
+        armed = self._resting.pop(trigger, None)
+        if armed is not None and trigger.on_change is not None:
+            armed.forget(trigger.on_change)
+        if trigger not in self.polled:
+            self.polled[trigger] = None
+            self._commands += trigger.commands
+
+    def _changed(self, trigger: PushedTrigger) -> None:
+        """Check a trigger at once, unless another change has just led to a check."""
+        now = time.monotonic()
+        due = max(now, trigger.changed_at + BUSY_SECONDS)
+        trigger.changed_at = due
+        if due == now:
+            self.check_soon(trigger)
+        else:
+            trigger.check_at(due, partial(self.check_soon, trigger))
 
 
 def _slices(triggers: Sequence[PushedTrigger]) -> Iterator[Sequence[PushedTrigger]]:

@@ -1,6 +1,8 @@
 """Triggers with open streams of KEDA, and what each stream was sent."""
 
 import asyncio
+import time
+from collections.abc import Callable
 
 from scaler.measuring.queries import commands_per_sample
 from scaler.triggers.metadata import ScaledTrigger
@@ -35,6 +37,10 @@ class Subscriber:
         if self._due and self._due[0] <= now:
             self.wake.set()
 
+    def next_due(self, now: float) -> float | None:
+        """Return when the next `true` after this time is due."""
+        return next((due for due in self._due if due > now), None)
+
     def mark_notified(self, now: float) -> None:
         """Record that the stream is being sent a `true`."""
         self.wake.clear()
@@ -49,8 +55,12 @@ class PushedTrigger:
         self.owner = owner
         self.scaled = scaled
         self.subscribers: set[Subscriber] = set()
+        #: When a reported change led to a check.
+        self.changed_at = float("-inf")
+        #: What its armed keys call when they change, and the timer of the next check.
+        self.on_change: Callable[[], object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         measured = scaled.measured
-        self.keys = measured.trigger.keys if measured is not None else ()
         self.commands = commands_per_sample(measured) if measured is not None else 0
 
     @property
@@ -62,3 +72,20 @@ class PushedTrigger:
         """Update each of its streams."""
         for subscriber in self.subscribers:
             subscriber.update(now, active=active)
+
+    def next_due(self, now: float) -> float | None:
+        """Return when the next `true` after this time is due on any of its streams."""
+        return min((due for one in self.subscribers if (due := one.next_due(now)) is not None), default=None)
+
+    def check_at(self, when: float, check: Callable[[], object]) -> None:
+        """Call this at the given time (time.monotonic), unless an earlier check is due."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(0.0, when - time.monotonic())
+        if self._timer is None or self._timer.cancelled() or not loop.time() < self._timer.when() <= at:
+            self.forget_check()
+            self._timer = loop.call_at(at, check)
+
+    def forget_check(self) -> None:
+        """Cancel the check that is due."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SIZE = 40
-#: The first two cells of every row.
-ROWS = {
+#: The first cells of every row.
+ROWS: dict[str, list[tuple[str, ...]]] = {
     "Answering KEDA": [("40", "32"), ("40", "40")],
     "Cost of one evaluation for Redis": [("40", "32"), ("40", "40"), ("20 (lists)", "20"), ("20 (streams)", "20")],
-    "Activation": [("40", "off"), ("40", "on")],
-    "Cost of watching idle triggers": [("40", "off"), ("40", "on")],
+    "Activation": [("40",)],
+    "Cost of watching idle triggers": [("40",)],
     "Memory of the scaler": [("40", "polls"), ("40", "open streams")],
 }
 
@@ -39,7 +40,9 @@ def test_the_benchmark_fills_every_table(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     check_results(json.loads((tmp_path / "scaler.json").read_text()))
     page = (tmp_path / "scaler.md").read_text()
-    assert {title: rows(page, title) for title in re.findall(r"^## (.*)$", page, re.MULTILINE)} == ROWS
+    assert {
+        title: rows(page, title, len(ROWS[title][0])) for title in re.findall(r"^## (.*)$", page, re.MULTILINE)
+    } == ROWS
     assert all(title in ran.stdout for title in ROWS)
     assert "</svg>" in (tmp_path / "scaler.svg").read_text()
 
@@ -53,11 +56,12 @@ def check_results(found: dict[str, Any]) -> None:
     assert all(one["samples"] > 0 and one["missed"] == 0 for one in found["activation"])
     assert all(one["then"] >= one["at_rest"] > 10e6 for one in found["memory"])
     sent = {cost["reads"]: cost["keda"]["commands"] for cost in found["redis"]}
-    assert sent == {"lists": pytest.approx(3), "streams": pytest.approx(2), "all": pytest.approx(2.5)}
+    near = partial(pytest.approx, rel=0.02)  # one command a second is no cost of an evaluation
+    assert sent == {"lists": near(3), "streams": near(2), "all": near(2.5)}
 
 
-def rows(page: str, title: str) -> list[tuple[str, ...]]:
-    """Return the first two cells of each row of a table."""
+def rows(page: str, title: str, cells: int) -> list[tuple[str, ...]]:
+    """Return the first cells of each row of a table."""
     table = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
-    return [tuple(line[:2]) for line in lines[2:]]
+    return [tuple(line[:cells]) for line in lines[2:]]

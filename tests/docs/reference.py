@@ -319,6 +319,9 @@ class _NoTriggers:
     def intervals_seconds(self) -> dict[str, float]:
         return {}
 
+    def polled_triggers(self) -> dict[str, int]:
+        return {}
+
 
 def _subclasses(error: type[errors.TriggerfishError]) -> Iterator[Any]:
     """Yield the errors of listeners.errors in the order of the tree."""

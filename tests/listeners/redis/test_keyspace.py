@@ -2,7 +2,7 @@
 
 import pytest
 
-from listeners.redis.keyspace import missing_flags, publishes_new_entries
+from listeners.redis.keyspace import missing_flags
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,3 @@ def test_flags_of_events(event: str, flag: str) -> None:
     everything_else = "Eg$lshztxednmoc".replace(flag, "")
     assert missing_flags(f"__keyevent@0__:{event}", everything_else) == flag
     assert missing_flags(f"__keyevent@0__:{event}", f"E{flag}") == ""
-
-
-@pytest.mark.parametrize(
-    ("configured", "published"),
-    [("", False), ("lt", False), ("El", False), ("Kg$", False), ("A", False), ("Kl", True), ("Kt", True), ("AK", True)],
-)
-def test_new_entries_are_published(configured: str, published: bool) -> None:
-    """New entries of lists or streams are published on keyspace channels only with K, and with l, t or A."""
-    assert publishes_new_entries(configured) is published

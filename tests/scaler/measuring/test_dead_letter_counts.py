@@ -32,13 +32,13 @@ async def test_dead_letters_are_counted_over_all_keys(client: redis.asyncio.Redi
     several = MeasuredTrigger(ListTrigger(keys=("a", "b", "none")))
     empty = MeasuredTrigger(StreamTrigger(keys=("none",)))
     counter = DeadLetterCounter(ours)
-    assert counter.due([several, empty]) == [several, empty]
+    assert counter.due([several, empty], lambda _: None) == [several, empty]
     before = await client.info("stats")
     await counter.refresh([several, empty])
     after = await client.info("stats")
     assert counter.count(several) == DeadLetterCount(3, int(first.partition("-")[0]))
     assert counter.count(empty) == DeadLetterCount(0, None)
-    assert counter.due([several, empty]) == []
+    assert counter.due([several, empty], lambda _: None) == []
     assert after["total_net_output_bytes"] - before["total_net_output_bytes"] < 20_000
 
 

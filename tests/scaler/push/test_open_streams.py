@@ -37,14 +37,24 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scaler.push.subscribers.REPEAT_AFTER_SECONDS", ())
 
 
-async def more_rounds(scaler: RunningScaler, number: int = 5) -> None:
-    """Wait until the scaler has measured Redis this many more times."""
-    before = await scaler.rounds()
+async def evaluated(scaler: RunningScaler, *, active: bool, backlog: int | None = None) -> None:
+    """Wait until the scaler knows that the only trigger is active or not, with this backlog."""
 
-    async def measured() -> bool:
-        return await scaler.rounds() >= before + number
+    async def is_known() -> bool:
+        samples = await scaler.samples()
+        known = list(samples.get("triggerfish_trigger_active", {}).values()) == [active]
+        return known and (backlog is None or list(samples["triggerfish_trigger_backlog"].values()) == [backlog])
 
-    await eventually(measured)
+    await eventually(is_known)
+
+
+async def unknown(scaler: RunningScaler) -> None:
+    """Wait until the scaler knows that it does not know the only trigger's backlog."""
+
+    async def is_unknown() -> bool:
+        return list((await scaler.samples()).get("triggerfish_trigger_known", {}).values()) == [0]
+
+    await eventually(is_unknown)
 
 
 @pytest.mark.usefixtures("_quick")
@@ -53,7 +63,8 @@ async def test_true_on_open_if_active(server: Server, client: redis.asyncio.Redi
     await client.rpush("orders", "x")
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
         await eventually(lambda: stream.received == [True])
-        await more_rounds(scaler)
+        await client.rpush("orders", "y")
+        await evaluated(scaler, active=True, backlog=2)
         assert stream.received == [True]
 
 
@@ -65,13 +76,13 @@ def _got_true(stream: Stream, times: int) -> bool:
 async def test_true_at_each_change_to_active(server: Server, client: redis.asyncio.Redis) -> None:
     """A stream gets `true` at each change to active, never `false`, and nothing while the trigger is inactive."""
     async with running_scaler(server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await more_rounds(scaler)
+        await evaluated(scaler, active=False)
         assert stream.received == []
         for times in (1, 2, 3):
             await client.rpush("orders", "x")
             await eventually(partial(_got_true, stream, times))
             await client.delete("orders")
-            await more_rounds(scaler)
+            await evaluated(scaler, active=False)
         assert stream.received == [True] * 3
 
 
@@ -90,7 +101,7 @@ async def test_the_first_true_is_repeated(
         await eventually(lambda: len(stream.received) == 3)
         assert loop.time() - began >= 0.25
         await client.delete("orders")
-        await more_rounds(scaler)
+        await evaluated(scaler, active=False)
         await client.rpush("orders", "x")
         await eventually(lambda: len(stream.received) == 4)
         again = loop.time()
@@ -125,7 +136,7 @@ async def test_the_minimum_gap(server: Server, client: redis.asyncio.Redis, monk
         await eventually(lambda: stream.received)
         began = loop.time()
         await client.delete("orders")
-        await more_rounds(scaler, 3)
+        await evaluated(scaler, active=False)
         await client.rpush("orders", "x")
         await eventually(lambda: stream.received == [True, True])
         assert loop.time() - began >= 0.4
@@ -143,10 +154,10 @@ async def test_pubsub_is_active_while_redis_is_down(own_server: Server) -> None:
 async def test_streams_survive_an_outage(own_server: Server) -> None:
     """While Redis is down a stream stays open and gets nothing; afterwards a new entry wakes the app."""
     async with running_scaler(own_server, scaler=QUICK) as scaler, scaler.keda.activity(LIST) as stream:
-        await more_rounds(scaler, 1)
+        await evaluated(scaler, active=False)
         own_server.process.kill()
         own_server.process.wait()
-        await more_rounds(scaler, 2)
+        await unknown(scaler)
         assert stream.received == []
         own_server.restart()
         with own_server.client() as client:

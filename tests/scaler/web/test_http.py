@@ -39,6 +39,8 @@ NAMES = {
     "triggerfish_open_streams",
     "triggerfish_reload_errors_total",
     "triggerfish_reload_errors_created",
+    "triggerfish_untold_changes_total",
+    "triggerfish_untold_changes_created",
     "triggerfish_sample_errors_total",
     "triggerfish_sample_errors_created",
     "triggerfish_sample_duration_seconds_bucket",
