@@ -25,8 +25,6 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 #: Less than the time limit for a Redis that hangs (2 s).
 QUICKLY_SECONDS = 1.0
 CHANNELS = 5
-#: It takes a second or two on an idle machine.
-PUSHED_SECONDS = 15.0
 
 
 def orders(connection: str) -> dict[str, str]:
@@ -263,10 +261,8 @@ async def test_many_streams(server: Server, client: redis.asyncio.Redis, monkeyp
         async with client.pipeline(transaction=False) as pipeline:
             for at in range(number):
                 pipeline.rpush(f"orders-{at}", "x")
-            began = time.monotonic()
             await pipeline.execute()
         await eventually(lambda: all(stream.received for stream in streams))
-        assert time.monotonic() - began < PUSHED_SECONDS
         await client.rpush("orders-0", "x")
         await eventually(lambda: _has_backlog(scaler, 2))
         assert Counter(tuple(stream.received) for stream in streams) == {(True,): number}
