@@ -21,7 +21,8 @@ CALLS_PER_WRITE = 4
 MAX_CALLS = 256
 #: How long a reply may take in all while bytes keep arriving, as over a slow link.
 MAX_REPLY_SECONDS = 60.0
-#: After a reply that came in more reads, the buffer is freed: hiredis keeps one as large as its largest reply.
+#: After a reply that came in more reads, the buffer is freed once no call is outstanding: hiredis keeps one as large as
+#: its largest reply.
 MAX_READS = 16
 #: How much of what has arrived is examined at once, before it is parsed, if the server is not trusted.
 BUDGETED_BYTES = 32 * 1024
@@ -137,7 +138,8 @@ class Pipeline(asyncio.Protocol):
         except RedisError as error:
             self.abort(error)
             return
-        if self._reads - self._reads_at_last_reply > MAX_READS and not self._reader.has_data():
+        # Only between replies: a reader that has part of an array may have no data left either.
+        if self._has_large_buffer and not self._calls:
             self._new_reader()
         if self._retired and not self._calls:
             self.abort()
@@ -182,6 +184,7 @@ class Pipeline(asyncio.Protocol):
             return
         self._calls.popleft()
         self._progress_at = time.monotonic()
+        self._has_large_buffer |= self._reads - self._reads_at_last_reply > MAX_READS
         self._reads_at_last_reply = self._reads
         if not call.future.done():
             call.future.set_result(call.replies)
@@ -200,7 +203,7 @@ class Pipeline(asyncio.Protocol):
         now = time.monotonic()
         due_at = self._progress_at + self._timeout_seconds
         if now >= due_at:
-            arriving = self._reads > self._reads_at_last_check and self._reader.has_data()
+            arriving = self._reads > self._reads_at_last_check
             if not arriving or now >= self._progress_at + MAX_REPLY_SECONDS:
                 self.abort(TimeoutError(f"no answer within {self._timeout_seconds:g} s"))
                 return
@@ -222,6 +225,7 @@ class Pipeline(asyncio.Protocol):
         self._room.set()
 
     def _new_reader(self) -> None:
+        self._has_large_buffer = False
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error, notEnoughData=NOTHING)
 
 

@@ -1,6 +1,8 @@
 """Connections that all callers of a client share: commands are pipelined, and each reply goes to the oldest call."""
 
 import asyncio
+import math
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +18,8 @@ __all__ = ["SharedConnections"]
 
 #: Connections to one server. With two, the client prepares commands while the server executes those before.
 CONNECTIONS = 2
+#: The pause after an attempt to open the second one has failed.
+PAUSE_SECONDS = 5.0
 #: The size of an argument from which on a command is packed with one copy of it, where hiredis makes three.
 LARGE_BYTES = 1024 * 1024
 
@@ -32,6 +36,8 @@ class SharedConnections:
         self._timeout_seconds = timeout_seconds
         self._pipelines: defaultdict[ConnectionPool, list[Pipeline]] = defaultdict(list)
         self._opening: dict[ConnectionPool, asyncio.Task[Pipeline]] = {}
+        #: When an attempt last failed (time.monotonic).
+        self._failed_at: dict[ConnectionPool, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self, pool: ConnectionPool, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -81,9 +87,13 @@ class SharedConnections:
         if not pipelines:
             return None
         least_busy = min(pipelines, key=lambda pipeline: pipeline.calls)
-        if least_busy.calls > 0 and len(pipelines) < CONNECTIONS and pool not in self._opening:
+        if least_busy.calls > 0 and len(pipelines) < CONNECTIONS and self._may_open_another(pool):
             self._start_opening(pool)
         return least_busy
+
+    def _may_open_another(self, pool: ConnectionPool) -> bool:
+        paused_until = self._failed_at.get(pool, -math.inf) + PAUSE_SECONDS
+        return pool not in self._opening and time.monotonic() >= paused_until
 
     async def _open(self, pool: ConnectionPool) -> Pipeline:
         """Open a connection; concurrent callers share the attempt."""
@@ -105,7 +115,11 @@ class SharedConnections:
 
     def _opened(self, pool: ConnectionPool, opening: "asyncio.Task[Pipeline]") -> None:
         del self._opening[pool]
-        if not opening.cancelled() and opening.exception() is None:
+        if opening.cancelled():
+            return
+        if opening.exception() is not None:
+            self._failed_at[pool] = time.monotonic()
+        else:
             self._pipelines[pool].append(opening.result())
 
     def _close(self, pool: ConnectionPool, connection: Any) -> None:

@@ -188,7 +188,7 @@ class Link:
 
     async def _copy(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            left = self._random.randrange(200, 20_000)
+            left = self._random.randrange(200, 5_000)
             while data := await source.read(self._random.randrange(1, 300)):
                 if self._random.random() < 0.05:
                     await asyncio.sleep(self._random.random() * 0.01)  # how late the link is
@@ -221,7 +221,7 @@ async def test_a_link_that_delays_and_cuts(server: Server) -> None:
     async with listening, connected(f"127.0.0.1:{listening.sockets[0].getsockname()[1]}") as ours:
         await asyncio.gather(*(call_often(ours, f"caller {number}") for number in range(20)))
     assert wrong == []
-    assert link.cuts > 10
+    assert link.cuts > 5
     assert answered > 100
 
 
@@ -260,6 +260,34 @@ async def test_a_reply_that_arrives_slowly(server: Server, client: redis.asyncio
         began = time.monotonic()
         assert await ours.command("long", "GET", "long", doing="reading") == b"x" * 3_000
         assert time.monotonic() - began > LIMIT_SECONDS
+
+
+async def test_an_array_that_arrives_element_by_element(server: Server, client: redis.asyncio.Redis) -> None:
+    """A reply in many reads, each of which ends between two elements, stays one reply."""
+    elements = [b"%03d" % number for number in range(60)]
+    await client.rpush("list", *elements)
+
+    async def by_element(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", server.port)
+
+        async def pass_requests() -> None:
+            while data := await reader.read(65536):
+                upstream_writer.write(data)
+            upstream_writer.close()
+
+        requests = asyncio.create_task(pass_requests())
+        while line := await upstream_reader.readline():
+            writer.write(line if line[:1] != b"$" else line + await upstream_reader.readline())
+            await writer.drain()
+            await asyncio.sleep(0.001)  # so that each element is a read of its own
+        await requests
+        writer.close()
+
+    listening = await asyncio.start_server(by_element, "127.0.0.1", 0)
+    async with listening, connected(f"127.0.0.1:{listening.sockets[0].getsockname()[1]}") as ours:
+        for _ in range(2):
+            calls = [ours.command("list", "LRANGE", "list", 0, -1, doing="reading") for _ in range(3)]
+            assert await asyncio.gather(*calls) == [elements] * 3
 
 
 async def test_a_reply_that_stops_arriving(server: Server, client: redis.asyncio.Redis) -> None:
