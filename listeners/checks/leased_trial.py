@@ -116,7 +116,9 @@ def _making(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[tuple[ob
     if isinstance(trigger, StreamTrigger):
         yield from [("XADD", key, "*", "check", "1")] * len(OUTCOMES)
     else:
-        yield ("RPUSH" if trigger.list_pop_from_beginning else "LPUSH", key, *["check"] * len(OUTCOMES))
+        # A list that is popped must not become empty either.
+        elements = len(OUTCOMES) + (2 if trigger.delivery == "at-most-once" else 0)
+        yield ("RPUSH" if trigger.list_pop_from_beginning else "LPUSH", key, *["check"] * elements)
         if trigger.delivery == "at-least-once":
             yield ("ZADD", inflight_key(key), NEVER_MS, f"{NEVER_ID}:w0:{NEVER_MS}")
             yield ("HSET", elements_key(key), NEVER_ID, "1:")

@@ -114,6 +114,7 @@ class Listener:
         )
         self._is_taking = False
         self._finishing = False
+        self._ignores_suspects = False
         self._room = asyncio.Event()
         self._draining = asyncio.Event()
         self._opened_or_draining = asyncio.Event()
@@ -140,7 +141,7 @@ class Listener:
             self._isolation,
             self._in_progress,
             self._executor,
-            on_taken=self._count_suspect,
+            on_taken=lambda suspect: self._in_progress.count_taken([suspect], 1),
             on_free=self.resume,
         )
 
@@ -252,7 +253,11 @@ class Listener:
         return self._in_progress.free_slots() if self._may_take() else 0
 
     def _may_take(self) -> bool:
-        return self._isolation.is_open and not self._waiting and not self._executor.blocked
+        return self._calls_may_start and not self._waiting and not self._executor.blocked
+
+    @property
+    def _calls_may_start(self) -> bool:
+        return self._isolation.is_open or self._ignores_suspects
 
     def _accept(self, entries: list[Entry]) -> None:
         """Start calls for entries that were taken, or let them wait for a slot."""
@@ -268,12 +273,9 @@ class Listener:
             self._waiting += [*([new] if new else []), *([entry] for entry in repeated)]
         self._start_waiting()
 
-    def _count_suspect(self, suspect: Entry) -> None:
-        self._in_progress.count_taken([suspect], 1)
-
     def _start_waiting(self) -> None:
         executor, waiting = self._executor, self._waiting
-        if not waiting or executor.blocked or not self._isolation.is_open:
+        if not waiting or executor.blocked or not self._calls_may_start:
             return
         for _ in range(min(len(waiting), self._concurrency - executor.running_calls)):
             executor.start(waiting.popleft())
@@ -285,7 +287,13 @@ class Listener:
             self._room.set()
 
     async def _finish(self, deadline: float) -> None:
-        """Finish entries in progress until the deadline, then cancel."""
+        """Finish entries in progress until the deadline, then cancel.
+
+        Messages wait for a suspect's call no longer than half of the time, as they would be lost.
+        """
+        if not self._is_leased:
+            half_seconds = max(0.0, deadline - time.monotonic()) / 2
+            asyncio.get_running_loop().call_later(half_seconds, self._ignore_suspects)
         stopped = await self._within_bound("stopping", self._source.stop())
         unread: list[Entry] = [] if stopped is FAILED else stopped
         while unread and time.monotonic() < deadline:
@@ -302,6 +310,10 @@ class Listener:
         self._waiting.clear()
         await wait_for_event(self._executor.idle, max(0.0, deadline - time.monotonic()))
         await self._executor.cancel(CLEAN_UP_SECONDS)
+
+    def _ignore_suspects(self) -> None:
+        self._ignores_suspects = True
+        self.resume()
 
     async def _settle_last(self) -> None:
         """Settle the last entries, and release those that have not finished."""

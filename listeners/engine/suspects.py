@@ -26,8 +26,10 @@ LAST_PAUSE_SECONDS = 5.0
 #: How long telling Redis of a call is tried, and how long no other call starts until the suspect is settled.
 BEGIN_SECONDS = 30.0
 SETTLE_SECONDS = 30.0
-#: How long further suspects are called before other calls have their turn.
-CLOSED_SECONDS = 10.0
+#: How long further suspects are called before other calls have their turn, and how long this lasts: as messages of
+#: pub/sub functions must not wait for long, about as long.
+CLOSED_SECONDS = 5.0
+OPEN_SECONDS = 5.0
 #: How often a function that is blocked by calls that do not end looks whether it may call a suspect.
 BLOCKED_PAUSE_SECONDS = 1.0
 
@@ -141,21 +143,29 @@ class SuspectCaller:
                 suspect = await self._take(stop)
                 if suspect is not None:
                     with self._isolation.closed():
-                        await self._call_alone(suspect, stop)
+                        others_wait = await self._call_alone(suspect, stop)
+                    if others_wait:
+                        await wait_for_event(stop, OPEN_SECONDS)
             finally:
                 self._on_free()
 
-    async def _call_alone(self, first: Entry, stop: asyncio.Event) -> None:
-        """Call a suspect once no other call runs, and then further ones, for which nothing has to end."""
+    async def _call_alone(self, first: Entry, stop: asyncio.Event) -> bool:
+        """Call a suspect once no other call runs, and then further ones, for which nothing has to end.
+
+        Return whether it ended because other calls must have their turn.
+        """
         suspect: Entry | None = first
         if not await self._isolation.wait_until_quiet(stop):
-            return  # it is released with everything else that is in progress
+            return False  # it is released with everything else that is in progress
         until = time.monotonic() + CLOSED_SECONDS
         while suspect is not None:
             await self._call(suspect, stop)
-            if stop.is_set() or self._executor.blocked or time.monotonic() >= until:
-                return
+            if stop.is_set() or self._executor.blocked:
+                return False
+            if time.monotonic() >= until:
+                return True
             suspect = await self._take(stop)
+        return False
 
     async def _take(self, stop: asyncio.Event) -> Entry | None:
         """Take the next suspect to call. Those that may not be called again become dead letters."""

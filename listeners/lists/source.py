@@ -222,7 +222,8 @@ class ListSource(LeasedSource):
         """Return whether the server refuses BLMOVE: of a key that does not exist, which changes nothing."""
         key = check_key(self._trigger.keys[0])
         try:
-            await self._client.command(key, "BLMOVE", key, key, "LEFT", "LEFT", 0.001, doing="trying BLMOVE")
+            # Redis 6.2 rounds a timeout of 1 ms down to 0, which is for ever.
+            await self._client.blocking_command(key, "BLMOVE", key, key, "LEFT", "LEFT", 0.01, doing="trying BLMOVE")
         except SourceError as error:
             return is_command_refused(error)
         return False

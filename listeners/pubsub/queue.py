@@ -67,6 +67,8 @@ class MessageQueue:
     def put_back(self, entries: Iterable[Entry]) -> None:
         """Add messages that were taken and not called. Their receipts are numbers in order of arrival."""
         returned = list(entries)
+        if not returned:
+            return
         self._entries = deque(sorted([*returned, *self._entries], key=lambda entry: entry.receipt))
         self._bytes += sum(map(_size, returned))
         self._wake.set()

@@ -53,6 +53,8 @@ class Pipeline(asyncio.Protocol):
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._reconnect_at = connection.reconnect_at
+        #: The host and port that it leads to.
+        self.address = getattr(connection, "host", ""), getattr(connection, "port", 0)
         self._budget = connection.dialer.replies
         self._calls: deque[_Call] = deque()
         self._unsent: list[bytes] = []

@@ -79,9 +79,9 @@ class SharedConnections:
         pipelines = self._pipelines.get(pool)
         if not pipelines:
             return None
-        if len(pipelines) == 1 and pipelines[0].is_open and pipelines[0].calls == 0:
+        if len(pipelines) == 1 and pipelines[0].calls == 0 and _is_usable(pipelines[0], pool):
             return pipelines[0]
-        for pipeline in [pipeline for pipeline in pipelines if not pipeline.is_open]:
+        for pipeline in [pipeline for pipeline in pipelines if not _is_usable(pipeline, pool)]:
             pipelines.remove(pipeline)
             pipeline.retire()
         if not pipelines:
@@ -126,6 +126,12 @@ class SharedConnections:
         closing = asyncio.create_task(_release(pool, connection), name="closing a shared connection")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+
+def _is_usable(pipeline: Pipeline, pool: ConnectionPool) -> bool:
+    """Return whether calls can be sent. Behind Sentinels, a connection must lead to the primary last reported."""
+    primary = getattr(pool, "master_address", None)
+    return pipeline.is_open and (primary is None or pipeline.address == primary)
 
 
 async def _release(pool: ConnectionPool, connection: Any) -> None:

@@ -33,6 +33,8 @@ def test_it_renders_on_pypi() -> None:
 def test_the_app_is_checked_and_explained(server: Server, tmp_path: Path) -> None:
     """`triggerfish check` and `explain` accept the app and print a line for each of its functions."""
     (tmp_path / "shop.py").write_text(named_files(README)["shop.py"])
+    with server.client() as client:
+        client.config_set("notify-keyspace-events", "Ex")  # as the README says
     for command in ("check", "explain"):
         arguments = [sys.executable, "-m", "triggerfish", command, "shop.py", "--connection", server.address]
         ran = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)

@@ -183,8 +183,8 @@ async def test_a_thousand_polls_at_once(server: Server, client: redis.asyncio.Re
         # GetMetrics and IsActive of one poll share a sample, unless this machine was slow in between
         assert 1000 <= commands["cmdstat_llen"]["calls"] <= 2000
         assert await scaler.rounds() - rounds <= max_rounds
-        # Redis reads at most 16 KB at once.
-        assert after["total_reads_processed"] <= 2 * max_rounds + after["total_net_input_bytes"] / 16_384
+        # Each round may be followed by one that arms its keys. Redis reads at most 16 KB at once.
+        assert after["total_reads_processed"] <= 3 * max_rounds + after["total_net_input_bytes"] / 16_384
 
 
 async def test_the_calls_of_one_poll_share_a_sample(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
