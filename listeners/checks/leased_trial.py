@@ -67,6 +67,8 @@ async def try_lists_or_streams(
         await source.open()
         at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
         await _use(source, len(keys), retries=0 if at_most_once else len(keys))
+        for key in keys:  # a list that was empty in between has been made again
+            await client.command(key, *expiry(key), doing=f"letting {key!r} expire")
 
 
 async def _use(source: LeasedSource, keys: int, *, retries: int) -> None:
@@ -116,9 +118,7 @@ def _making(trigger: ListTrigger | StreamTrigger, key: str) -> Iterator[tuple[ob
     if isinstance(trigger, StreamTrigger):
         yield from [("XADD", key, "*", "check", "1")] * len(OUTCOMES)
     else:
-        # A list that is popped must not become empty either.
-        elements = len(OUTCOMES) + (2 if trigger.delivery == "at-most-once" else 0)
-        yield ("RPUSH" if trigger.list_pop_from_beginning else "LPUSH", key, *["check"] * elements)
+        yield ("RPUSH" if trigger.list_pop_from_beginning else "LPUSH", key, *["check"] * len(OUTCOMES))
         if trigger.delivery == "at-least-once":
             yield ("ZADD", inflight_key(key), NEVER_MS, f"{NEVER_ID}:w0:{NEVER_MS}")
             yield ("HSET", elements_key(key), NEVER_ID, "1:")
