@@ -38,7 +38,7 @@ async def test_replicaof(own_server: Server, server: Server) -> None:
         armed = await found.relied_on("orders")
         with own_server.client() as client:
             client.replicaof("127.0.0.1", server.port)
-        await eventually(lambda: armed.ended, seconds=10)
+        await eventually(lambda: armed.ended, seconds=60)
         assert not found.untold
 
 
@@ -54,7 +54,7 @@ async def test_a_takeover(release: str) -> None:
             [port] = [node.port for node in cluster.nodes if f":{node.port}@" in str(replicas)]
             with contextlib.closing(redis.Redis(port=port)) as client:
                 client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
-            await eventually(lambda: armed.ended, seconds=15)
+            await eventually(lambda: armed.ended, seconds=60)
             await reports_changes(found, cluster, "orders")
 
 
@@ -67,7 +67,7 @@ async def test_a_slot_that_moves_while_its_key_is_missing(release: str) -> None:
             source = cluster.node_of("orders")
             target = next(node for node in cluster.primaries() if node is not source)
             with cluster.migrating_slot_of("orders", source, target):
-                await eventually(lambda: armed.ended, seconds=10)
+                await eventually(lambda: armed.ended, seconds=60)
                 assert await found.watch.arm([("orders",)]) == [None]
             await found.client.command("orders", "LLEN", "orders", doing="following the slot")
             await reports_changes(found, cluster, "orders")
@@ -83,5 +83,5 @@ async def test_a_planned_failover(release: str) -> None:
             with contextlib.closing(sentinels.sentinels[0].client()) as client:
                 client.execute_command("SENTINEL", "FAILOVER", "main")
             sentinels.await_other_primary(former)
-            await eventually(lambda: armed.ended, seconds=10)
+            await eventually(lambda: armed.ended, seconds=60)
             await reports_changes(found, sentinels, "orders")
