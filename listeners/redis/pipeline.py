@@ -21,8 +21,7 @@ CALLS_PER_WRITE = 4
 MAX_CALLS = 256
 #: How long a reply may take in all while bytes keep arriving, as over a slow link.
 MAX_REPLY_SECONDS = 60.0
-#: After a reply that came in more reads, the buffer is freed once no call is outstanding: hiredis keeps one as large as
-#: its largest reply.
+#: After a reply that came in more reads, the buffer is freed: hiredis keeps one as large as its largest reply.
 MAX_READS = 16
 #: How much of what has arrived is examined at once, before it is parsed, if the server is not trusted.
 BUDGETED_BYTES = 32 * 1024
@@ -140,9 +139,6 @@ class Pipeline(asyncio.Protocol):
         except RedisError as error:
             self.abort(error)
             return
-        # Only between replies: a reader that has part of an array may have no data left either.
-        if self._has_large_buffer and not self._calls:
-            self._new_reader()
         if self._retired and not self._calls:
             self.abort()
 
@@ -175,6 +171,9 @@ class Pipeline(asyncio.Protocol):
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not NOTHING:
             self._answer(reply)
+            # Only right after a reply: a reader that has part of an array may have no data left either.
+            if self._has_large_buffer and not self._reader.has_data():
+                self._new_reader()
 
     def _answer(self, reply: Any) -> None:
         if not self._calls:

@@ -88,7 +88,7 @@ async def loading() -> AsyncIterator[str]:
     with start() as server:
         with server.client() as client:
             client.config_set("rdbcompression", "no")
-            client.mset({f"key-{number}": "x" * 1024 for number in range(6_000)})  # it replies every 1,024 bytes
+            client.mset({f"key-{number}": "x" * 1024 for number in range(30_000)})  # it replies every 1,024 bytes
             client.save()
         server.process.kill()
         server.process.wait()
