@@ -9,7 +9,6 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.connection import AbstractConnection
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.errors import (
@@ -20,7 +19,7 @@ from listeners.errors import (
     SourceUnavailableError,
 )
 from listeners.keys import key_slot
-from listeners.redis.dialer import HandshakeError
+from listeners.redis.dialer import DialedConnection, HandshakeError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
 from listeners.redis.scripts import Script, ScriptCall
 from listeners.redis.server_info import ServerInfo
@@ -222,7 +221,7 @@ class Client:
         """Return the node of a cluster that has a key, as far as is known now; None without a cluster."""
         return self._topology.primary_of(key)
 
-    def watch_connection(self, primary: Endpoint | None) -> AbstractConnection:
+    def watch_connection(self, primary: Endpoint | None) -> DialedConnection:
         """Return a connection that speaks RESP3, to this node of a cluster, or without a cluster to the only server.
 
         It is not connected, and belongs to the caller.

@@ -1,6 +1,7 @@
 """One connection with many outstanding calls, whose replies come in the order of the calls."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,8 +22,8 @@ CALLS_PER_WRITE = 4
 MAX_CALLS = 256
 #: How long a reply may take in all while bytes keep arriving, as over a slow link.
 MAX_REPLY_SECONDS = 60.0
-#: After a reply that came in more reads, the buffer is freed: hiredis keeps one as large as its largest reply.
-MAX_READS = 16
+#: After a larger reply, the buffer is freed: hiredis keeps one as large as its largest reply.
+LARGE_BYTES = 1024 * 1024
 #: How much of what has arrived is examined at once, before it is parsed, if the server is not trusted.
 BUDGETED_BYTES = 32 * 1024
 NOTHING = object()
@@ -40,16 +41,28 @@ class _Call:
 
 
 class Pipeline(asyncio.Protocol):
-    """Sends calls over an open connection whose handshake is complete. `on_close` is called once it is closed.
+    """Sends calls over an open connection whose handshake is complete.
 
-    If the server answers nothing for `timeout_seconds`, or something that is no reply, the connection is closed and
-    all outstanding calls fail.
+    The connection is closed and all outstanding calls fail if the server answers nothing for `timeout_seconds`, sends
+    something that is no reply, or a single reply of more than `max_reply_bytes`. `on_close` is then called with the
+    error. `on_push` receives what a server sends without being asked (RESP3), in the order of the replies; it raises
+    ValueError for what it cannot read.
     """
 
-    def __init__(self, connection: DialedConnection, timeout_seconds: float, on_close: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        connection: DialedConnection,
+        timeout_seconds: float,
+        on_close: Callable[[Exception], object],
+        *,
+        on_push: Callable[[list[Any]], object] | None = None,
+        max_reply_bytes: float = math.inf,
+    ) -> None:
         self._connection = connection
         self._timeout_seconds = timeout_seconds
         self._on_close = on_close
+        self._on_push = on_push
+        self._max_reply_bytes = max_reply_bytes
         self._loop = asyncio.get_running_loop()
         self._reconnect_at = connection.reconnect_at
         #: The host and port that it leads to.
@@ -65,7 +78,10 @@ class Pipeline(asyncio.Protocol):
         #: When the server last made progress: a call was sent to the idle connection, or its reply was complete.
         self._progress_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._reads = self._reads_at_last_check = self._reads_at_last_reply = 0
+        #: How many bytes have arrived: now, at the last check of progress, and when the last reply was complete.
+        self._received = self._received_at_check = self._received_at_reply = 0
+        #: How many commands have no reply yet.
+        self.missing_replies = 0
         self._new_reader()
         self._transport = connection.transport
         self._stream_protocol = self._transport.get_protocol()
@@ -75,6 +91,11 @@ class Pipeline(asyncio.Protocol):
     def calls(self) -> int:
         """How many calls are outstanding."""
         return len(self._calls)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """For how long the server has made no progress with the outstanding calls."""
+        return time.monotonic() - self._progress_at if self._calls else 0.0
 
     @property
     def is_open(self) -> bool:
@@ -97,6 +118,7 @@ class Pipeline(asyncio.Protocol):
             future.set_exception(_copy(self._lost))
             return future
         self._calls.append(_Call(number, future))
+        self.missing_replies += number
         self._unsent.append(packed)
         if len(self._calls) == 1:
             self._progress_at = time.monotonic()
@@ -127,7 +149,7 @@ class Pipeline(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Give replies to the calls that wait for them."""
-        self._reads += 1
+        self._received += len(data)
         try:
             if self._budget is None:
                 self._feed(data)
@@ -136,6 +158,8 @@ class Pipeline(asyncio.Protocol):
                     part = data[start : start + BUDGETED_BYTES]
                     self._budget.add(self._connection, part)
                     self._feed(part)
+            if self._received - self._received_at_reply > self._max_reply_bytes:
+                raise InvalidResponse(f"a reply of more than {self._max_reply_bytes} bytes")
         except RedisError as error:
             self.abort(error)
             return
@@ -150,7 +174,8 @@ class Pipeline(asyncio.Protocol):
         """Fail the outstanding calls, and release the connection."""
         self._fail(RedisConnectionError(f"the connection was lost: {error}" if error else "the connection was closed"))
         self._stream_protocol.connection_lost(error)  # redis-py may wait for it
-        self._on_close()
+        if self._lost is not None:
+            self._on_close(self._lost)
 
     def pause_writing(self) -> None:
         """Accept no calls while the server does not read."""
@@ -170,7 +195,15 @@ class Pipeline(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not NOTHING:
-            self._answer(reply)
+            self._has_large_buffer |= self._received - self._received_at_reply > LARGE_BYTES
+            self._received_at_reply = self._received
+            if isinstance(reply, hiredis.PushNotification) and self._on_push is not None:
+                try:
+                    self._on_push(reply)
+                except ValueError as error:
+                    raise InvalidResponse(str(error)) from error
+            else:
+                self._answer(reply)
             # Only right after a reply: a reader that has part of an array may have no data left either.
             if self._has_large_buffer and not self._reader.has_data():
                 self._new_reader()
@@ -181,12 +214,11 @@ class Pipeline(asyncio.Protocol):
         call = self._calls[0]
         call.replies.append(reply)
         call.missing -= 1
+        self.missing_replies -= 1
         if call.missing > 0:
             return
         self._calls.popleft()
         self._progress_at = time.monotonic()
-        self._has_large_buffer |= self._reads - self._reads_at_last_reply > MAX_READS
-        self._reads_at_last_reply = self._reads
         if not call.future.done():
             call.future.set_result(call.replies)
         if not self._room.is_set():
@@ -204,12 +236,12 @@ class Pipeline(asyncio.Protocol):
         now = time.monotonic()
         due_at = self._progress_at + self._timeout_seconds
         if now >= due_at:
-            arriving = self._reads > self._reads_at_last_check
+            arriving = self._received > self._received_at_check
             if not arriving or now >= self._progress_at + MAX_REPLY_SECONDS:
                 self.abort(TimeoutError(f"no answer within {self._timeout_seconds:g} s"))
                 return
             due_at = now + self._timeout_seconds
-        self._reads_at_last_check = self._reads
+        self._received_at_check = self._received
         self._timer = self._loop.call_later(max(due_at - now, 0.001), self._check_progress)
 
     def _fail(self, error: Exception) -> None:

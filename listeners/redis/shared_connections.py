@@ -28,7 +28,7 @@ class SharedConnections:
     """Sends commands over at most CONNECTIONS connections to each server, which it takes from the servers' pools.
 
     The pool counts them as in use, so its limit holds. `timeout_seconds` bounds the wait for the next reply on a
-    connection: one that answers nothing for so long is closed, and the outcome of all calls on it is unknown.
+    connection: after that long without an answer it is closed, and the outcome of every call on it is unknown.
     A call whose task is cancelled does not affect the others: its replies are dropped.
     """
 
@@ -111,7 +111,7 @@ class SharedConnections:
 
     async def _connect(self, pool: ConnectionPool) -> Pipeline:
         connection = await pool.get_connection()
-        return Pipeline(connection, self._timeout_seconds, on_close=lambda: self._close(pool, connection))
+        return Pipeline(connection, self._timeout_seconds, on_close=lambda _: self._close(pool, connection))
 
     def _opened(self, pool: ConnectionPool, opening: "asyncio.Task[Pipeline]") -> None:
         del self._opening[pool]

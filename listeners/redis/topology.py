@@ -3,10 +3,9 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -14,7 +13,7 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.keys import SLOTS, key_slot
-from listeners.redis.dialer import Dialer
+from listeners.redis.dialer import DialedConnection, Dialer
 from listeners.redis.sentinels import Sentinels
 from listeners.text import decode
 
@@ -96,14 +95,12 @@ class Topology:
         """Return the node of a cluster that has a key, as of the last refresh; None without a cluster."""
         return self._slots[key_slot(key)] if self._slots else None
 
-    def watch_connection(self, primary: Endpoint | None) -> AbstractConnection:
+    def watch_connection(self, primary: Endpoint | None) -> DialedConnection:
         """Return a new connection that speaks RESP3; see Client.watch_connection."""
         pool = (self.first_node if primary is None else self.node_at(primary)).connection_pool
         name = f"{self._options['client_name']}:tracking"
-        connection: AbstractConnection = pool.connection_class(
-            **{**pool.connection_kwargs, "protocol": 3, "client_name": name}
-        )
-        return connection
+        options = {**pool.connection_kwargs, "protocol": 3, "client_name": name}
+        return cast("DialedConnection", pool.connection_class(**options))
 
     async def sentinel_answer(self) -> tuple[str, int] | None:
         """Return the primary that a Sentinel reports now; None without Sentinels."""

@@ -48,7 +48,10 @@ class Node:
         self._on_moved = on_moved
         self._on_end = on_end
         self._connection = WatchConnection(
-            client.watch_connection(endpoint), lambda key: on_change(self, key), self._connection_ended
+            client.watch_connection(endpoint),
+            ANSWER_SECONDS,
+            lambda key: on_change(self, key),
+            self._connection_ended,
         )
         self._ended = asyncio.Event()
         self._error: SourceError | None = None
