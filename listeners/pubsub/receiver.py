@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import is_keyspace_channel
 from listeners.redis.client import Client
-from listeners.redis.cluster_subscription import ClusterSubscription
-from listeners.redis.node_subscription import NodeSubscription
-from listeners.redis.subscription import Message, Subscription
+from listeners.redis.subscriptions.cluster_subscription import ClusterSubscription
+from listeners.redis.subscriptions.node_subscription import NodeSubscription
+from listeners.redis.subscriptions.subscription import Message, Subscription
 
 __all__ = ["Receiver"]
 

@@ -20,7 +20,7 @@ from listeners.pubsub.role import Role
 from listeners.pubsub.states import StateMachine
 from listeners.redis.client import Client
 from listeners.redis.keyspace import keyspace_problem
-from listeners.redis.subscription import Message
+from listeners.redis.subscriptions.subscription import Message
 from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
 

@@ -11,7 +11,7 @@
 - `sentinels`: finds the primary
 - `server_info`: what a server is, and which commands it has
 - `shared_connections`: the connections to a server that all callers share
-- `subscription`, `node_subscription`, `cluster_subscription`: pub/sub, at one server and at every primary of a cluster
+- `subscriptions`: pub/sub, at one server and at every primary of a cluster
 - `topology`: the nodes of a cluster and their slots
 
 It may import `functions`, `connections`, `runtime` and the single modules of `listeners`.

@@ -8,7 +8,7 @@ import redis.asyncio
 from listeners.engine.in_progress import InProgress
 from listeners.keys import dead_letters_key
 from listeners.pubsub.source import PubSubSource
-from listeners.redis.subscription import Message
+from listeners.redis.subscriptions.subscription import Message
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, add, settled
 from tests.support.waiting import eventually

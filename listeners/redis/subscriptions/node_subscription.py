@@ -10,7 +10,7 @@ from redis.asyncio.client import PubSub
 
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.redis.error_translation import translated
-from listeners.redis.subscription import Message, Subscription
+from listeners.redis.subscriptions.subscription import Message, Subscription
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.tasks import cancel_until_done, raise_if_cancelled
 from listeners.text import decode

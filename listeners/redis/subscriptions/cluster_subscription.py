@@ -8,8 +8,8 @@ from operator import itemgetter
 from listeners.connections.spec import Endpoint
 from listeners.errors import SourceError
 from listeners.redis.client import Client
-from listeners.redis.node_subscription import NodeSubscription
-from listeners.redis.subscription import MAX_CHANNELS, Message, Subscription
+from listeners.redis.subscriptions.node_subscription import NodeSubscription
+from listeners.redis.subscriptions.subscription import MAX_CHANNELS, Message, Subscription
 from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["ClusterSubscription"]
