@@ -17,6 +17,7 @@ from listeners.redis.client import Client
 from listeners.redis.pipeline import MAX_CALLS
 from listeners.redis.scripts import Script
 from listeners.redis.shared_connections import CONNECTIONS
+from tests.support.network.forwarding import forwarding
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -171,40 +172,29 @@ async def _outcome(ours: Client) -> object:
         return error
 
 
-class Link:
-    """Forwards to a server, and holds back, delays and cuts connections at random."""
+class UnreliableWay:
+    """Passes on at most some bytes of a connection, in small parts, some of them late."""
 
-    def __init__(self, server: Server, seed: int) -> None:
-        self._server = server
+    def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self.cuts = 0
 
-    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
-        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server.port)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._copy(reader, to_server, writer))
-            group.create_task(self._copy(from_server, writer, to_server))
-
-    async def _copy(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            left = self._random.randrange(200, 5_000)
-            while data := await source.read(self._random.randrange(1, 300)):
-                if self._random.random() < 0.05:
-                    await asyncio.sleep(self._random.random() * 0.01)  # how late the link is
-                to.write(data[:left])
-                left -= len(data)
-                if left <= 0:
-                    self.cuts += 1
-                    break
-        for writer in (to, back):
-            writer.close()
+    async def __call__(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        """Pass on until the connection is to be cut."""
+        left = self._random.randrange(200, 5_000)
+        while data := await source.read(self._random.randrange(1, 300)):
+            if self._random.random() < 0.05:
+                await asyncio.sleep(self._random.random() * 0.01)  # how late the link is
+            to.write(data[:left])
+            left -= len(data)
+            if left <= 0:
+                self.cuts += 1
+                return
 
 
 async def test_a_link_that_delays_and_cuts(server: Server) -> None:
     """Whatever is cut where, an answer is never another call's."""
-    link = Link(server, seed=7)
-    listening = await asyncio.start_server(link.forward, "127.0.0.1", 0)
+    way = UnreliableWay(seed=7)
     wrong: list[tuple[str, bytes]] = []
     answered = 0
 
@@ -218,45 +208,34 @@ async def test_a_link_that_delays_and_cuts(server: Server) -> None:
                 if reply != text.encode():
                     wrong.append((text, reply))
 
-    async with listening, connected(f"127.0.0.1:{listening.sockets[0].getsockname()[1]}") as ours:
+    async with forwarding(server.port, requests=way, replies=way) as address, connected(address) as ours:
         await asyncio.gather(*(call_often(ours, f"caller {number}") for number in range(20)))
     assert wrong == []
-    assert link.cuts > 5
+    assert way.cuts > 5
     assert answered > 100
 
 
 @contextlib.asynccontextmanager
-async def slow_link(server: Server, *, stops_after: float = math.inf) -> AsyncIterator[int]:
-    """Forward to the server over a link that passes few bytes at a time; yields its port."""
+async def slow_link(server: Server, *, stops_after: float = math.inf) -> AsyncIterator[str]:
+    """Forward to the server over a link that passes few bytes at a time; yields its address."""
 
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", server.port)
-
-        async def pass_requests() -> None:
-            while data := await reader.read(65536):
-                upstream_writer.write(data)
-
-        requests = asyncio.create_task(pass_requests())
+    async def pass_slowly(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         passed = 0
-        with contextlib.suppress(ConnectionError):
-            while passed < stops_after and (data := await upstream_reader.read(200)):
-                writer.write(data)
-                await writer.drain()
-                passed += len(data)
-                await asyncio.sleep(LIMIT_SECONDS / 4)  # how slow the link is
-        await requests  # until the client gives up
-        upstream_writer.close()
-        writer.close()
+        while passed < stops_after and (data := await source.read(200)):
+            to.write(data)
+            await to.drain()
+            passed += len(data)
+            await asyncio.sleep(LIMIT_SECONDS / 4)  # how slow the link is
+        await asyncio.Event().wait()  # until the client gives up
 
-    listening = await asyncio.start_server(forward, "127.0.0.1", 0)
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
+    async with forwarding(server.port, replies=pass_slowly) as address:
+        yield address
 
 
 async def test_a_reply_that_arrives_slowly(server: Server, client: redis.asyncio.Redis) -> None:
     """A reply takes longer than the limit over a slow link; while its bytes arrive, it is awaited."""
     await client.set("long", b"x" * 3_000)
-    async with slow_link(server) as port, connected(f"127.0.0.1:{port}", LIMIT_SECONDS) as ours:
+    async with slow_link(server) as address, connected(address, LIMIT_SECONDS) as ours:
         began = time.monotonic()
         assert await ours.command("long", "GET", "long", doing="reading") == b"x" * 3_000
         assert time.monotonic() - began > LIMIT_SECONDS
@@ -267,24 +246,13 @@ async def test_an_array_that_arrives_element_by_element(server: Server, client: 
     elements = [b"%03d" % number for number in range(60)]
     await client.rpush("list", *elements)
 
-    async def by_element(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", server.port)
-
-        async def pass_requests() -> None:
-            while data := await reader.read(65536):
-                upstream_writer.write(data)
-            upstream_writer.close()
-
-        requests = asyncio.create_task(pass_requests())
-        while line := await upstream_reader.readline():
-            writer.write(line if line[:1] != b"$" else line + await upstream_reader.readline())
-            await writer.drain()
+    async def by_element(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        while line := await source.readline():
+            to.write(line if line[:1] != b"$" else line + await source.readline())
+            await to.drain()
             await asyncio.sleep(0.001)  # so that each element is a read of its own
-        await requests
-        writer.close()
 
-    listening = await asyncio.start_server(by_element, "127.0.0.1", 0)
-    async with listening, connected(f"127.0.0.1:{listening.sockets[0].getsockname()[1]}") as ours:
+    async with forwarding(server.port, replies=by_element) as address, connected(address) as ours:
         for _ in range(2):
             calls = [ours.command("list", "LRANGE", "list", 0, -1, doing="reading") for _ in range(3)]
             assert await asyncio.gather(*calls) == [elements] * 3
@@ -293,7 +261,7 @@ async def test_an_array_that_arrives_element_by_element(server: Server, client: 
 async def test_a_reply_that_stops_arriving(server: Server, client: redis.asyncio.Redis) -> None:
     """A reply of which nothing more arrives is awaited no longer than the limit."""
     await client.set("long", b"x" * 3_000_000)
-    async with slow_link(server, stops_after=2_000) as port, connected(f"127.0.0.1:{port}", LIMIT_SECONDS) as ours:
+    async with slow_link(server, stops_after=2_000) as address, connected(address, LIMIT_SECONDS) as ours:
         with pytest.raises(SourceTimeoutError):
             await ours.command("long", "GET", "long", doing="reading")
 

@@ -7,7 +7,7 @@ import redis.asyncio
 
 from listeners.tracking.armed import Armed
 from tests.listeners.tracking.watching import Watching, watching
-from tests.support.unruly_link import unruly_link
+from tests.support.network.unruly_link import unruly_link
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
@@ -111,8 +111,10 @@ async def test_a_change_whose_report_is_on_its_way(server: Server, client: redis
 
 
 @pytest.mark.releases("redis-5.0")
-async def test_a_server_without_tracking(server: Server) -> None:
-    """Redis 5 refuses RESP3: nothing is armed."""
+async def test_a_server_without_tracking(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Redis 5 refuses RESP3, which is logged: nothing is armed."""
+    caplog.set_level("INFO", "triggerfish.tracking")
     async with watching(server.address) as found:
         assert await found.watch.arm([("orders",)]) == [None]
+        await eventually(lambda: "unknown command" in caplog.text)
         assert await found.watch.arm([("orders",)]) == [None]

@@ -17,7 +17,7 @@ from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import inflight_key
 from scaler.measuring.sampler import Sample, Sampler
 from scaler.triggers.measured_trigger import MeasuredTrigger
-from tests.support.unruly_link import UnrulyLink, unruly_link
+from tests.support.network.unruly_link import UnrulyLink, unruly_link
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 import redis.asyncio
 
+from tests.listeners.engine.failures.raised import RAISED, ExitOnTextError, InterruptOnTextError
 from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
@@ -21,16 +22,6 @@ pytestmark = [
 ]
 
 word = contextvars.ContextVar("word", default="nothing")
-
-RAISED: list[type[BaseException]] = [
-    SystemExit,
-    KeyboardInterrupt,
-    GeneratorExit,
-    asyncio.CancelledError,
-    StopIteration,
-    StopAsyncIteration,
-    BaseException,
-]
 
 
 def other_triggers(app: App) -> set[str]:
@@ -97,9 +88,9 @@ async def test_any_exception_affects_only_its_entry(
         await wait_for_other_triggers(client, others)
 
 
-@pytest.mark.parametrize("raised", RAISED, ids=lambda raised: raised.__name__)
+@pytest.mark.parametrize("raised", [*RAISED, ExitOnTextError, InterruptOnTextError], ids=lambda raised: raised.__name__)
 async def test_any_exception_affects_only_its_message(
-    client: redis.asyncio.Redis, run_host: RunHost, raised: type[BaseException]
+    client: redis.asyncio.Redis, run_host: RunHost, raised: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A pub/sub function that raises a BaseException loses only its message."""
     app, handled = App(), []
@@ -119,6 +110,7 @@ async def test_any_exception_affects_only_its_message(
         await eventually(is_handled)
         labels = {"app": "test", "function": "on_message", "outcome": "dropped"}
         await eventually(lambda: host.registry.get_sample_value("triggerfish_entries_settled_total", labels))
+    assert any(f"failed and is lost, as Redis does not keep messages: {raised.__name__}" in x for x in caplog.messages)
 
 
 @both_kinds

@@ -7,6 +7,7 @@ import pytest
 import redis.asyncio
 from pydantic import BaseModel
 
+from tests.listeners.engine.failures.raised import ExitOnTextError, InterruptOnTextError
 from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import KEY, Kind, add, both_kinds, dead_letters, payload_of, settled, trigger
@@ -14,21 +15,6 @@ from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
 
 pytestmark = [pytest.mark.usefixtures("quick_retries", "quick_reclaims"), pytest.mark.releases(*REPRESENTATIVE)]
-
-
-class ExitOnTextError(Exception):
-    """An exception whose text cannot be read."""
-
-    raised: type[BaseException] = SystemExit
-
-    def __str__(self) -> str:
-        raise self.raised
-
-
-class InterruptOnTextError(ExitOnTextError):
-    """Another one."""
-
-    raised = KeyboardInterrupt
 
 
 class Node(BaseModel):
@@ -87,31 +73,6 @@ async def test_an_exception_whose_text_raises(
     assert handled == {"bad": 2, "good": 1}
     assert (letter[b"error"], letter[b"deliveries"]) == (raised.__name__.encode(), b"2")
     assert any(f"dead-lettered (try 2 of 2): {raised.__name__}" in line for line in caplog.messages)
-
-
-@pytest.mark.parametrize("raised", [ExitOnTextError, InterruptOnTextError])
-async def test_an_exception_of_a_message_whose_text_raises(
-    client: redis.asyncio.Redis, run_host: RunHost, raised: type[Exception], caplog: pytest.LogCaptureFixture
-) -> None:
-    """The message is counted as dropped, and the next one is handled."""
-    app, handled = App(), list[str]()
-
-    @app.pubsub_trigger(channel="c")
-    async def on_message(message: str) -> None:
-        if message == "bad":
-            raise raised
-        handled.append(message)
-
-    async def is_handled() -> bool:
-        await client.publish("c", "bad")
-        await client.publish("c", "good")
-        return bool(handled)
-
-    async with run_host(app) as host:
-        await eventually(is_handled)
-        labels = {"app": "test", "function": "on_message", "outcome": "dropped"}
-        await eventually(lambda: host.registry.get_sample_value("triggerfish_entries_settled_total", labels))
-    assert any(f"failed and is lost, as Redis does not keep messages: {raised.__name__}" in x for x in caplog.messages)
 
 
 @both_kinds
