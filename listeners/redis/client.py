@@ -99,9 +99,7 @@ class Client:
         """Run one command on the node that has `key`, or on any node if it is None."""
 
         async def run(node: Redis, asking: bool) -> Any:
-            if asking:
-                return (await _pipeline(node, [("ASKING",), command]))[1]
-            return (await self._round_trip(node, [command]))[0]
+            return (await self._round_trip(node, [*([("ASKING",)] if asking else []), command]))[-1]
 
         return await self._execute(key, run, doing)
 

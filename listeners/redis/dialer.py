@@ -136,13 +136,13 @@ class ReplyBudget:
 
 
 class _Parser(_AsyncHiredisParser):
-    """Counts its reads, which shows whether a late reply is arriving, and keeps no buffer that a large reply needed."""
+    """Bounds replies of a server that is not trusted, and keeps no buffer that a large reply needed."""
 
-    __slots__ = ("_budget", "_connection", "_read_at_last_reply", "reads")
+    __slots__ = ("_budget", "_connection", "_read_at_last_reply", "_reads")
 
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)
-        self.reads = 0
+        self._reads = 0
         self._read_at_last_reply = 0
 
     def on_connect(self, connection: Any) -> None:
@@ -153,7 +153,7 @@ class _Parser(_AsyncHiredisParser):
 
     async def read_from_socket(self) -> bool:
         """Read what has arrived."""
-        self.reads += 1
+        self._reads += 1
         if self._budget is None:
             return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
         received = await self._connection._reader.read(self._read_size)
@@ -170,11 +170,11 @@ class _Parser(_AsyncHiredisParser):
     async def read_response(self, *arguments: Any, **keywords: Any) -> Any:
         """Return the next reply."""
         reply = await super().read_response(*arguments, **keywords)
-        is_large = self.reads - self._read_at_last_reply > MAX_READS
+        is_large = self._reads - self._read_at_last_reply > MAX_READS
         if is_large and self._connected and self._reader is not None and not self._reader.has_data():
             # hiredis keeps a buffer as large as the reply until it reads again. Only a new reader has a small one.
             self.on_connect(self._connection)
-        self._read_at_last_reply = self.reads
+        self._read_at_last_reply = self._reads
         return reply
 
 
