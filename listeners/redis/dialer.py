@@ -196,6 +196,12 @@ class DialedConnection(Connection):
         return self._writer.transport
 
     @property
+    def has_ended(self) -> bool:
+        """Whether an open connection has been closed or lost, which redis-py notices at the next command only."""
+        reader: asyncio.StreamReader | None = self._reader
+        return reader is None or reader.at_eof() or reader.exception() is not None or self.transport.is_closing()
+
+    @property
     def expired(self) -> bool:
         """Whether its credentials are to be renewed, for which it must connect again."""
         return time.monotonic() >= self.reconnect_at

@@ -75,6 +75,7 @@ class Pipeline(asyncio.Protocol):
         self._can_write = True
         self._retired = False
         self._lost: Exception | None = None
+        self._is_closed = False
         #: When the server last made progress: a call was sent to the idle connection, or its reply was complete.
         self._progress_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -86,6 +87,10 @@ class Pipeline(asyncio.Protocol):
         self._transport = connection.transport
         self._stream_protocol = self._transport.get_protocol()
         self._transport.set_protocol(self)
+        if connection.has_ended:  # between the last reply of its handshake and now: this protocol is not told
+            self._fail(RedisConnectionError("the connection was lost"))
+            self._transport.abort()
+            self._loop.call_soon(self.connection_lost, None)
 
     @property
     def calls(self) -> int:
@@ -172,6 +177,9 @@ class Pipeline(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail the outstanding calls, and release the connection."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._fail(RedisConnectionError(f"the connection was lost: {error}" if error else "the connection was closed"))
         self._stream_protocol.connection_lost(error)  # redis-py may wait for it
         if self._lost is not None:

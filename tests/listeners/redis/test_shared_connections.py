@@ -6,15 +6,17 @@ import math
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+import hiredis
 import pytest
 import redis.asyncio
+import uvloop
 
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.redis.client import Client
-from listeners.redis.pipeline import MAX_CALLS
+from listeners.redis.pipeline import MAX_CALLS, Pipeline
 from listeners.redis.scripts import Script
 from listeners.redis.shared_connections import CONNECTIONS
 from tests.support.network.forwarding import forwarding
@@ -268,3 +270,33 @@ async def test_a_reply_that_stops_arriving(server: Server, client: redis.asyncio
 
 async def _none(client: redis.asyncio.Redis) -> bool:
     return not await connections(client)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_lost_right_after_its_handshake(
+    server: Server, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A connection that is lost before it is shared fails its calls as any lost connection, and is released."""
+
+    async def lose_it() -> None:
+        async with connected(server.address) as ours, redis.asyncio.Redis(port=server.port, protocol=2) as other:
+            connection = ours.watch_connection(None)
+            await connection.connect()
+            await other.client_kill_filter(_id=(await _client_id(other)))
+            await eventually(lambda: connection.has_ended)
+            closed: list[Exception] = []
+            pipeline = Pipeline(connection, LIMIT_SECONDS, closed.append)
+            with pytest.raises(redis.ConnectionError, match="connection"):
+                await pipeline.send(hiredis.pack_command(("PING",)), 1)
+            await eventually(lambda: bool(closed))
+            assert not pipeline.is_open
+            assert len(closed) == 1
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(lose_it())
+
+
+async def _client_id(client: redis.asyncio.Redis) -> str:
+    """Return the ID of the connection that speaks RESP3."""
+    [found] = [row["id"] for row in await client.client_list() if row["name"] == "shared:tracking"]
+    return str(found)
