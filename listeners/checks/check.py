@@ -21,6 +21,7 @@ from listeners.engine.source import Description
 from listeners.errors import SourceError
 from listeners.functions.app import App, Function
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger
+from listeners.host.clients import Clients
 from listeners.host.instance import instance_name
 from listeners.host.permissions import permissions_for
 from listeners.host.sources import source_for
@@ -169,11 +170,14 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
 
 async def _describe(function: Function, spec: ConnectionSpec, settings: HostSettings, app_name: str) -> Description:
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app_name, function.name)
-    source = source_for(function, spec, settings, app_name=app_name, instance=instance_name(), metrics=metrics)
+    clients = Clients(CLIENT_NAME, on_untold=lambda: None)
+    shared = clients.of(spec)
+    source = source_for(function, shared, settings, app_name=app_name, instance=instance_name(), metrics=metrics)
     try:
         return await source.describe()
     finally:
         await source.close()
+        await clients.aclose()
 
 
 async def _commands(function: Function, spec: ConnectionSpec, app_name: str) -> CommandReport:

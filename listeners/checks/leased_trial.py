@@ -19,6 +19,7 @@ from listeners.errors import CommandRefusedError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, StreamTrigger, keys_read
+from listeners.host.clients import Clients
 from listeners.host.sources import MAX_BYTES, source_for
 from listeners.keys import check_key, dead_letters_key, elements_key, inflight_key
 from listeners.redis.client import Client
@@ -48,9 +49,11 @@ async def try_lists_or_streams(
     server = await client.server()
     keys = tuple(check_key(key, token) for key in keys_read(trigger, multi_pop=server.supports(7)))
     instead = trigger.model_copy(update={"keys": keys})
+    clients = Clients(f"triggerfish:check:{token}", on_untold=lambda: None)
+    shared = clients.of(spec)
     source = source_for(
         replace(function, trigger=instead),
-        spec,
+        shared,
         settings,
         app_name="check",
         instance=f"check-{token}",
@@ -61,6 +64,8 @@ async def try_lists_or_streams(
         removed(client, (made for key in keys for made in _keys_made(key))),
         contextlib.AsyncExitStack() as stack,
     ):
+        stack.push_async_callback(clients.aclose)
+        stack.push_async_callback(shared.leases.aclose)
         stack.push_async_callback(source.close)
         for key in keys:
             await client.transaction(key, list(_making(instead, key)), doing=f"making {key!r}")
@@ -74,11 +79,7 @@ async def try_lists_or_streams(
 async def _use(source: LeasedSource, keys: int, *, retries: int) -> None:
     """Do with the entries what a host does. `retries`: how many come again."""
     entries = await _take(source, keys * len(OUTCOMES))
-    renewal = source.renewal()
-    try:
-        await renewal.renew(entries)
-    finally:
-        await renewal.close()
+    await source.renewal().renew(entries)
     released: list[Entry] = []
     settlements: list[Settlement] = []
     for _, of_key in by_key(entries):

@@ -47,10 +47,7 @@ class LeaseKeeper:
     async def run(self, is_hung: Callable[[], bool]) -> None:
         """Renew until cancelled, but not while `is_hung()`: a host that hangs must not hold its entries for ever."""
         self._is_hung = is_hung
-        try:
-            await self._loop.run(asyncio.Event())
-        finally:
-            await self._renewal.close()
+        await self._loop.run(asyncio.Event())
 
     async def _renew(self) -> None:
         # The pause comes last, so that it does not delay the retry of a failed renewal.

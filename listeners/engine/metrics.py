@@ -94,6 +94,17 @@ class HostMetrics:
         self.source_up = Gauge(
             "triggerfish_source_up", "1 if the trigger can be read from Redis.", LABELS, registry=registry
         )
+        self.polled = Gauge(
+            "triggerfish_source_polled",
+            "1 if Redis reports no changes of the trigger's keys, so that they are polled.",
+            LABELS,
+            registry=registry,
+        )
+        self.untold_changes = Counter(
+            "triggerfish_untold_changes",
+            "Changes that Redis did not report although client tracking was on.",
+            registry=registry,
+        )
         self.source_errors = Counter(
             "triggerfish_source_errors",
             "Errors from Redis, by reason.",
@@ -152,6 +163,10 @@ class FunctionMetrics:
     def settled(self, outcome: Outcome, number: int = 1) -> None:
         """Count entries whose call ended."""
         self._settled[outcome].inc(number)
+
+    def polled(self, polled: bool) -> None:
+        """Set whether the trigger's keys are polled."""
+        self._metrics.polled.labels(*self._labels).set(polled)
 
     def lease_held(self, held: bool) -> None:
         """Set whether this instance holds the lease. Call it only for a function with a lease.

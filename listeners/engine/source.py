@@ -35,7 +35,7 @@ class Source(Protocol):
 
     Only those of a LeasedSource are settled if their calls succeeded.
 
-    Every method may raise SourceError; the listener then waits and retries. No method waits longer than documented.
+    Every method may raise SourceError; the listener then waits and retries.
     """
 
     async def describe(self) -> Description:
@@ -53,7 +53,7 @@ class Source(Protocol):
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         """Take about `count` entries, of about `max_bytes` in all but at least one, if the size is known beforehand.
 
-        Wait for the first at most one second, or the polling interval if shorter. No suspect is among them.
+        Wait for the first, but after a failure look at least once before. May return none. No suspect is among them.
         """
         ...
 
@@ -85,22 +85,18 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release everything held in Redis and disconnect. Never raises SourceError."""
+        """Release everything held in Redis. Never raises SourceError."""
         ...
 
 
 class LeaseRenewal(Protocol):
-    """Renews leases with a connection of its own, so that it can run on the event loop of another thread."""
+    """Renews leases, on the event loop of another thread."""
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         """Extend the leases of entries in progress, and of those that the source keeps, queued or for a retry.
 
         Sets `lease_ends_at`: 0 for an entry that is no longer held.
         """
-        ...
-
-    async def close(self) -> None:
-        """Disconnect. Never raises SourceError."""
         ...
 
 

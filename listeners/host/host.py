@@ -14,6 +14,7 @@ from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.engine.suspects import Isolation
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
+from listeners.host.clients import Clients
 from listeners.host.instance import instance_name
 from listeners.host.sources import MAX_BYTES, source_for
 from listeners.host.supervisor import Supervisor
@@ -60,6 +61,7 @@ class Host:
         self._owns_process = False
         self._heartbeat: int | None = None
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
+        self._clients = Clients(f"triggerfish:host:{app.name}:{self.instance}", self._metrics.untold_changes.inc)
         connections = connections or Connections()
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
         specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
@@ -102,11 +104,13 @@ class Host:
             finally:
                 await supervisor.stop()
                 watchdog.stop()
+                await self._clients.aclose()
         log.info("%s has drained", self.instance)
 
     def _watch(self, supervisor: Supervisor, watchdog: Watchdog) -> None:
         watchdog.start()
         supervisor.add(watchdog.watch)
+        supervisor.add(self._clients.close_leases_at_end)
         if self._heartbeat is not None:
             supervisor.add(functools.partial(send_heartbeat, self._heartbeat, watchdog.is_hung))
         for listener in self.listeners:
@@ -153,7 +157,7 @@ class Host:
         metrics = FunctionMetrics(self._metrics, self.app_name, function.name)
         source = source_for(
             function,
-            spec,
+            self._clients.of(spec),
             self.settings,
             app_name=self.app_name,
             instance=self.instance,

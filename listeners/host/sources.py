@@ -1,10 +1,10 @@
 """Creates the source of each kind of trigger."""
 
-from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.source import Source
 from listeners.functions.app import Function
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger
+from listeners.host.clients import SharedClient
 from listeners.keys import lease_key
 from listeners.leases.handover import Handover
 from listeners.leases.kubernetes_lease import open_kubernetes_lease, wants_kubernetes
@@ -25,7 +25,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 def source_for(
     function: Function,
-    spec: ConnectionSpec,
+    shared: SharedClient,
     settings: HostSettings,
     *,
     app_name: str,
@@ -34,23 +34,28 @@ def source_for(
     max_bytes: int = MAX_BYTES,
 ) -> Source:
     """Return the source of a function's trigger. It connects on first use, and queues at most `max_bytes`."""
-    trigger, name = function.trigger, function.name
-    client_name = f"triggerfish:host:{app_name}:{name}:{instance}"
+    trigger, name, client = function.trigger, function.name, shared.commands
     if isinstance(trigger, ListTrigger):
         return ListSource(
-            trigger, name, spec, client_name=client_name, lease_seconds=settings.lease_seconds, metrics=metrics
+            trigger,
+            name,
+            client,
+            shared.leases,
+            shared.watch,
+            lease_seconds=settings.lease_seconds,
+            metrics=metrics,
         )
     if isinstance(trigger, StreamTrigger):
         return StreamSource(
             trigger,
             name,
-            spec,
-            client_name=client_name,
+            client,
+            shared.leases,
+            shared.watch,
             instance=instance,
             lease_seconds=settings.lease_seconds,
             metrics=metrics,
         )
-    client = Client(spec, client_name)
     if trigger.singleton:
         metrics.lease_held(False)  # from the start, to show if no instance ever acquires it
     lease, handover = _lease_for(trigger, client, settings, app_name=app_name, function_name=name, instance=instance)

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from listeners.connections.spec import ConnectionSpec
 from listeners.dead_letters.letters import description_fields
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Failure, Outcome, Refusal, Settlement
@@ -222,24 +221,23 @@ class AtLeastOnce(Delivery):
 
 
 class ListLeases(LeaseRenewal):
-    """Renews the leases of elements with a client of its own."""
+    """Renews the leases of elements."""
 
-    def __init__(self, spec: ConnectionSpec, client_name: str, lease_seconds: float) -> None:
-        # One connection for the script, and in a cluster one to look up its nodes.
-        self._client = Client(spec, client_name, max_connections=2)
+    def __init__(self, client: Client, lease_seconds: float) -> None:
+        self.client = client
         self._lease_ms = int(lease_seconds * 1000)
         self._renew = _script("renew")
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         groups = dict(by_key(entries))
-        await self._client.for_each_key(groups, lambda key: self._renew_list(key, groups[key]))
+        await self.client.for_each_key(groups, lambda key: self._renew_list(key, groups[key]))
 
     async def _renew_list(self, key: str, entries: Sequence[Entry]) -> None:
         sent_at = boot_seconds()
         known = [(entry.receipt, entry.lease_ends_at) for entry in entries]
         members = [member for member, _ in known]
         lost = set(
-            await self._client.run_script(
+            await self.client.run_script(
                 self._renew, _keys(key), [self._lease_ms, *members], doing=f"renewing leases of list {key!r}"
             )
         )
@@ -249,9 +247,6 @@ class ListLeases(LeaseRenewal):
                 entry.lease_ends_at = ends_at
             elif (entry.receipt, entry.lease_ends_at) == (member, lease_ends_at):  # begin() may have replaced them
                 entry.lease_ends_at = 0.0
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
 
 def _member(entry: Entry, state: str, calls: int, ms: int) -> str:

@@ -125,6 +125,3 @@ class NoLeases(LeaseRenewal):
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         """Do nothing."""
-
-    async def close(self) -> None:
-        """Do nothing."""

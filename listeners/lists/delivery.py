@@ -16,7 +16,8 @@ class Taken:
 
     Attributes:
         entries: The elements taken.
-        due_seconds: The time until one in flight becomes available; None if there is none, or if elements were taken.
+        due_seconds: The time until one in flight becomes available; None if there is none, or if no fewer were taken
+            than asked for.
         suspects: Whether the list has suspects.
     """
 

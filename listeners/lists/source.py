@@ -2,108 +2,83 @@
 
 import asyncio
 import logging
-import math
-import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.engine.source import Description, LeasedSource, LeaseRenewal
 from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
-from listeners.keys import check_key
+from listeners.keys import inflight_key
 from listeners.lists.at_least_once import AtLeastOnce, ListLeases
 from listeners.lists.at_most_once import AtMostOnce, NoLeases
 from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
-from listeners.redis.error_translation import is_command_refused
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
-from listeners.runtime.logs import steady_logger
+from listeners.tracking.lookout import Lookout
+from listeners.tracking.watch import Watch
 
 __all__ = ["ListSource"]
 
-log = steady_logger("triggerfish.host")
-
-#: The longest blocking read. A bound, so that a dead connection is noticed.
-MAX_BLOCK_SECONDS = 1.0
-#: Without BLMOVE (before Redis 6.2, denied or renamed) nothing can wake the listener. It polls, with pauses from this
-#: one up to the polling interval.
-FIRST_POLL_SECONDS = 0.01
-#: How long after a refusal of BLMOVE it is tried again, as the user's rights may have been changed.
-REFUSED_SECONDS = 60.0
-SPARE_CONNECTIONS = 4
-
 
 class ListSource(LeasedSource):
-    """Reads the lists of one trigger. `lease_seconds`: how long an element stays leased without a renewal."""
+    """Reads the lists of one trigger. `lease_seconds`: how long an element stays leased without a renewal.
+
+    `leases` is a client to be used on another event loop.
+    """
 
     def __init__(
         self,
         trigger: ListTrigger,
         function_name: str,
-        spec: ConnectionSpec,
+        client: Client,
+        leases: Client,
+        watch: Watch,
         *,
-        client_name: str,
         lease_seconds: float,
         metrics: FunctionMetrics,
     ) -> None:
         self.suspects = asyncio.Event()
         self._trigger = trigger
         self._function_name = function_name
-        self._spec = spec
-        self._client_name = client_name
+        self._client = client
+        self._leases = leases
+        self._watch = watch
         self._lease_seconds = lease_seconds
         self._metrics = metrics
-        # One connection for each key's blocking peek, in addition to those for taking and settling.
-        self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._delivery: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
         self._turn = 0
-        self._has_peek = False
-        self._refused_until = -math.inf
-        self._logged_refusal = False
-        self._peeks: dict[str, asyncio.Task[None]] = {}
-        self._poll_seconds = FIRST_POLL_SECONDS
-        #: Ends a wait. Set when a retry was scheduled, as it may be due first, and permanently at a drain.
-        self._wake = asyncio.Event()
-        self._interrupted = False
+        #: Whether an element was in flight at the last look, so that its lease may have to be corrected.
+        self._in_flight = True
+        self._lookout = self._new_lookout()
 
     async def open(self) -> None:
         server = await self._client.server()
         self._delivery = self._delivery_with(server)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
-        self._has_peek = server.supports(6, 2)
+        self._lookout = self._new_lookout()
 
     async def describe(self) -> Description:
         server = await self._client.server()
         delivery = self._delivery_with(server)
         ignored = self._trigger.keys[len(keys_read(self._trigger, multi_pop=server.supports(7))) :]
-        can_peek = server.supports(6, 2) and not await self._refuses_peek()
-        text = f"{server}, {delivery.describe()}, {'woken by BLMOVE' if can_peek else self._polled()}"
+        text = f"{server}, {delivery.describe()}, {await self._lookout.describe()}"
         if not ignored:
             return Description(text)
         return Description(text, f"{server} has no LMPOP, so keys {' '.join(ignored)} are not read", logging.WARNING)
 
     async def maintain(self) -> None:
         """End leases that last too long because the server's clock has stepped back. take() ends all others."""
-        await self._client.for_each_key(self._keys, self._opened().correct_clock)
+        if self._in_flight or not self._lookout.rests_wholly:
+            await self._client.for_each_key(self._keys, self._opened().correct_clock)
         await asyncio.sleep(self._lease_seconds / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
-        if not self._interrupted:
-            self._wake.clear()
-        knew_suspects = self.suspects.is_set()
-        taken = await self._take_round_robin(count, max_bytes)
-        if not taken.entries and (knew_suspects or not taken.suspects):
-            await self._wait(taken.due_seconds)
-            taken = await self._take_round_robin(count, max_bytes)
-        if taken.entries:
-            self._poll_seconds = FIRST_POLL_SECONDS
-        return taken.entries
+        await self._lookout.wait()
+        return (await self._look(count, max_bytes)).entries
 
     async def take_suspect(self) -> Entry | None:
         for key in self._keys:
@@ -119,7 +94,7 @@ class ListSource(LeasedSource):
     def renewal(self) -> LeaseRenewal:
         if self._trigger.delivery == "at-most-once":
             return NoLeases()
-        return ListLeases(self._spec, self._client_name, self._lease_seconds)
+        return ListLeases(self._leases, self._lease_seconds)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
         refusals: list[Refusal] = []
@@ -131,7 +106,7 @@ class ListSource(LeasedSource):
         keys = dict.fromkeys(settlement.entry.key for settlement in settlements)
         await self._client.for_each_key(keys, settle_in)
         if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
-            self._wake.set()
+            self._lookout.wake()
         return refusals
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
@@ -141,15 +116,14 @@ class ListSource(LeasedSource):
                 of_other = [Settlement(entry, Outcome.SUCCEEDED) for entry in group]
                 for refusal in await self._opened().settle(other, of_other):
                     raise refusal.error
-        taken = await self._take_round_robin(count, max_bytes, [entry for entry in succeeded if entry.key == key])
-        return taken.entries
+        of_key = [entry for entry in succeeded if entry.key == key]
+        return (await self._look(count, max_bytes, of_key)).entries
 
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
 
     def stop_waiting(self) -> None:
-        self._interrupted = True
-        self._wake.set()
+        self._lookout.stop()
 
     async def stop(self) -> list[Entry]:
         """Return nothing: no element is read ahead."""
@@ -160,10 +134,7 @@ class ListSource(LeasedSource):
         await self._client.for_each_key(groups, lambda key: self._opened().release(key, groups[key]))
 
     async def close(self) -> None:
-        for peek in self._peeks.values():
-            peek.cancel()
-        await asyncio.gather(*self._peeks.values(), return_exceptions=True)
-        await self._client.aclose()
+        self._lookout.close()
 
     def _opened(self) -> Delivery:
         if self._delivery is None:
@@ -175,6 +146,26 @@ class ListSource(LeasedSource):
         if self._trigger.delivery == "at-most-once":
             return AtMostOnce(self._trigger, self._function_name, self._client, server, self._metrics)
         return AtLeastOnce(self._trigger, self._function_name, self._client, self._lease_seconds, self._metrics)
+
+    def _new_lookout(self) -> Lookout:
+        at_least_once = self._trigger.delivery == "at-least-once"
+        return Lookout(
+            self._watch,
+            self._keys,
+            # Another instance may release an element before its lease ends.
+            not_urgent=[inflight_key(key) for key in self._keys] if at_least_once else (),
+            entries_exist=True,
+            polling_seconds=self._trigger.polling_interval_ms / 1000,
+            on_polled=self._metrics.polled,
+        )
+
+    async def _look(self, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
+        look = self._lookout.begin()
+        taken = await self._take_round_robin(count, max_bytes, succeeded)
+        self._in_flight = bool(taken.entries) or taken.due_seconds is not None or taken.suspects
+        found = len(taken.entries)
+        self._lookout.ended(look, found, more=found >= count, due_seconds=taken.due_seconds)
+        return taken
 
     async def _take_round_robin(self, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
         """Take up to `count` from the keys, starting with the next key each time, so that none starves.
@@ -210,63 +201,3 @@ class ListSource(LeasedSource):
         if failure is not None and not entries:
             raise failure
         return Taken(entries, next_due, suspects)
-
-    @property
-    def _can_peek(self) -> bool:
-        return self._has_peek and time.monotonic() >= self._refused_until
-
-    def _polled(self) -> str:
-        return f"polled at intervals of up to {self._trigger.polling_interval_ms} ms"
-
-    async def _refuses_peek(self) -> bool:
-        """Return whether the server refuses BLMOVE: of a key that does not exist, which changes nothing."""
-        key = check_key(self._trigger.keys[0])
-        try:
-            # Redis 6.2 rounds a timeout of 1 ms down to 0, which is for ever.
-            await self._client.blocking_command(key, "BLMOVE", key, key, "LEFT", "LEFT", 0.01, doing="trying BLMOVE")
-        except SourceError as error:
-            return is_command_refused(error)
-        return False
-
-    async def _wait(self, due_seconds: float | None) -> None:
-        """Wait until a key has an element, one in flight becomes available, `_wake` is set, or the next poll is due."""
-        max_seconds = min(self._trigger.polling_interval_ms / 1000, MAX_BLOCK_SECONDS)
-        if not self._can_peek:
-            self._poll_seconds = min(self._poll_seconds * 2, max_seconds)
-            max_seconds = self._poll_seconds
-        seconds = max_seconds if due_seconds is None else min(max_seconds, due_seconds)
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wake.wait()), *self._start_peeks()]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waits[0].cancel()
-        done = [peek for peek in self._peeks.values() if peek.done()]
-        self._peeks = {key: peek for key, peek in self._peeks.items() if peek not in done}
-        for peek in done:
-            self._end_peek(peek)
-
-    def _end_peek(self, peek: asyncio.Task[None]) -> None:
-        """Poll from now on if the server refused the blocking read. Raises SourceError for other failures."""
-        try:
-            peek.result()
-        except SourceError as error:
-            if not is_command_refused(error):
-                raise
-            self._refused_until = time.monotonic() + REFUSED_SECONDS
-            if not self._logged_refusal:
-                log.warning("%s: %s. Its lists are %s", self._function_name, error, self._polled())
-                self._logged_refusal = True
-
-    def _start_peeks(self) -> Iterable[asyncio.Future[None]]:
-        """Keep one blocking read per key, which may outlast many waits; none if the server does not support it."""
-        for key in self._keys if self._can_peek else ():
-            if key not in self._peeks:
-                self._peeks[key] = asyncio.create_task(self._peek(key), name=f"peek {key}")
-        return self._peeks.values()
-
-    async def _peek(self, key: str) -> None:
-        """Wait until the list has an element, and leave it there: BLMOVE from one end to the same end (Redis 6.2)."""
-        end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-        await self._client.blocking_command(
-            key, "BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS, doing=f"waiting for list {key!r}"
-        )

@@ -3,7 +3,7 @@
 -- 1 to take from the beginning; then the members of elements that are done.
 -- Returns {ms until the next element becomes available, or -1; 1 if there are suspects; members that cannot be read,
 -- leased so that the caller can set them aside; {member, calls, payload, member, ...}}. The first value is valid only
--- if nothing was taken.
+-- if fewer were taken than the maximum count.
 local token, number, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local count, room, beginning = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 
@@ -131,10 +131,8 @@ end
 if refusal and #taken == 0 then return refusal end
 
 local nearest = -1
-if #taken == 0 and lowest then
-  if lowest <= now then
-    lowest = tonumber(redis.call('ZRANGEBYSCORE', inflight, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
-  end
-  if lowest then nearest = lowest - now end
+if #taken / 3 < count and (lowest or #taken > 0) then
+  local due = tonumber(redis.call('ZRANGEBYSCORE', inflight, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+  if due then nearest = due - now end
 end
 return {nearest, (suspects or any_lapsed) and 1 or 0, unreadable, taken}

@@ -182,7 +182,6 @@ class PubSubSource(Source):
                 await self._lease.release()
             self._on_lease(False)
             await self._lease.close()
-        await self._client.aclose()
 
     def _connect_parts(self) -> tuple[Receiver, Role]:
         """Return the parts that subscribe and that hold the lease, with or without a handover."""

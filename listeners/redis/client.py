@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from redis import exceptions
+from redis._parsers.helpers import parse_info
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -28,8 +29,9 @@ from listeners.redis.topology import Topology
 
 __all__ = ["Client", "CommandGroup"]
 
-#: Longer than any blocking read, so that a blocking read is not mistaken for a server that hangs.
 SOCKET_TIMEOUT_SECONDS = 5.0
+#: With two connections to a node, the client prepares commands while the server executes those before.
+SHARED_CONNECTIONS = 2
 MAX_CONNECTIONS = 8
 #: How often one command is sent, following redirects, before it fails.
 MAX_REDIRECTIONS = 3
@@ -43,8 +45,9 @@ class Client:
 
     Connects at the first command. Never repeats a command unless a node refused it: when a reply is lost, the command
     may have been executed. Replies are as the server sends them (RESP2). `client_name` is shown by CLIENT LIST,
-    `timeout_seconds` bounds the wait for one reply, and `max_connections` is per node. Every method raises SourceError,
-    whose text begins with `doing`.
+    `timeout_seconds` bounds the wait for one reply. All callers share `shared_connections` to each node, and
+    `max_connections` also counts those of subscriptions. Every method raises SourceError, whose text begins with
+    `doing`.
     """
 
     def __init__(
@@ -53,11 +56,18 @@ class Client:
         client_name: str,
         *,
         timeout_seconds: float = SOCKET_TIMEOUT_SECONDS,
+        shared_connections: int = SHARED_CONNECTIONS,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._spec = spec
-        self._topology = Topology(spec, client_name, timeout_seconds=timeout_seconds, max_connections=max_connections)
-        self._shared = SharedConnections(timeout_seconds)
+        self._shared = SharedConnections(timeout_seconds, shared_connections)
+        self._topology = Topology(
+            spec,
+            client_name,
+            timeout_seconds=timeout_seconds,
+            max_connections=max_connections,
+            run=lambda node, command: self._round_trip(node, [command]),
+        )
         #: Whether EVALSHA_RO is denied or renamed. EVALSHA, which needs the right to write, takes its place.
         self._read_only_refused = False
 
@@ -72,11 +82,14 @@ class Client:
         Raises SourceError if the server cannot be reached or refuses the user or password.
         """
         try:
-            info = await self._execute(None, lambda node, _: node.info("server"), "INFO server")
+            reply = await self.command(None, "INFO", "server", doing="INFO server")
         except (AccessDeniedError, CommandRefusedError) as error:
             if isinstance(error.__cause__, exceptions.AuthenticationError | HandshakeError):
                 raise  # there is no connection, so that it was not INFO that was refused
             return ServerInfo()
+        if not isinstance(reply, bytes):
+            raise CommandRefusedError(f"INFO server: {self._spec.address} replied with something else than a text")
+        info = parse_info(reply)
         mode = info.get("redis_mode", info.get("server_mode"))
         if mode == "sentinel":
             raise CommandRefusedError(
@@ -100,14 +113,6 @@ class Client:
 
         async def run(node: Redis, asking: bool) -> Any:
             return (await self._round_trip(node, [*([("ASKING",)] if asking else []), command]))[-1]
-
-        return await self._execute(key, run, doing)
-
-    async def blocking_command(self, key: str, *command: Any, doing: str) -> Any:
-        """Run one command that may block the connection, on one that nothing else uses meanwhile."""
-
-        async def run(node: Redis, asking: bool) -> Any:
-            return (await _pipeline(node, [*([("ASKING",)] if asking else []), command]))[-1]
 
         return await self._execute(key, run, doing)
 
@@ -198,7 +203,7 @@ class Client:
             nodes = [self._topology.node_at(endpoint) for endpoint in self._topology.primaries()] or [
                 self._topology.first_node
             ]
-            return [await node.execute_command(*command) for node in nodes]
+            return [(await self._round_trip(node, [command]))[0] for node in nodes]
 
     async def subscription(self, channel: str) -> PubSub:
         """Return an empty subscription at a node where `channel` can be subscribed to; in a cluster, any node can."""

@@ -16,24 +16,23 @@ from listeners.runtime.tasks import raise_if_cancelled
 
 __all__ = ["SharedConnections"]
 
-#: Connections to one server. With two, the client prepares commands while the server executes those before.
-CONNECTIONS = 2
-#: The pause after an attempt to open the second one has failed.
+#: The pause after an attempt to open another one has failed.
 PAUSE_SECONDS = 5.0
 #: The size of an argument from which on a command is packed with one copy of it, where hiredis makes three.
 LARGE_BYTES = 1024 * 1024
 
 
 class SharedConnections:
-    """Sends commands over at most CONNECTIONS connections to each server, which it takes from the servers' pools.
+    """Sends commands over at most `number` connections to each server, which it takes from the servers' pools.
 
     The pool counts them as in use, so its limit holds. `timeout_seconds` bounds the wait for the next reply on a
     connection: after that long without an answer it is closed, and the outcome of every call on it is unknown.
     A call whose task is cancelled does not affect the others: its replies are dropped.
     """
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, number: int) -> None:
         self._timeout_seconds = timeout_seconds
+        self._number = number
         self._pipelines: defaultdict[ConnectionPool, list[Pipeline]] = defaultdict(list)
         self._opening: dict[ConnectionPool, asyncio.Task[Pipeline]] = {}
         #: When an attempt last failed (time.monotonic).
@@ -87,7 +86,7 @@ class SharedConnections:
         if not pipelines:
             return None
         least_busy = min(pipelines, key=lambda pipeline: pipeline.calls)
-        if least_busy.calls > 0 and len(pipelines) < CONNECTIONS and self._may_open_another(pool):
+        if least_busy.calls > 0 and len(pipelines) < self._number and self._may_open_another(pool):
             self._start_opening(pool)
         return least_busy
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import ConnectionPool, Redis
@@ -29,11 +29,21 @@ class Topology:
     """The servers of one connection, each with a separate client that connects at its first command.
 
     Starts with the servers in the connection: one server, the primary behind Sentinels, or nodes of a cluster. It
-    becomes a cluster once `refresh` has loaded which node has which slots.
+    becomes a cluster once `refresh` has loaded which node has which slots. `run` runs a command on a node and returns
+    its replies.
     """
 
-    def __init__(self, spec: ConnectionSpec, client_name: str, *, timeout_seconds: float, max_connections: int) -> None:
+    def __init__(
+        self,
+        spec: ConnectionSpec,
+        client_name: str,
+        *,
+        timeout_seconds: float,
+        max_connections: int,
+        run: Callable[[Redis, tuple[str, ...]], Awaitable[list[Any]]],
+    ) -> None:
         self._spec = spec
+        self._run = run
         self._dialer = Dialer(spec)
         self._options: dict[str, Any] = {
             "db": spec.database,
@@ -180,7 +190,7 @@ class Topology:
         known = dict.fromkeys((*self._responder, *self._slots, *self._spec.endpoints))
         for endpoint in sorted(known, key=self._is_unresponsive):
             try:
-                rows = await self.node_at(endpoint).execute_command("CLUSTER SLOTS")
+                [rows] = await self._run(self.node_at(endpoint), ("CLUSTER", "SLOTS"))
                 slots = self._read_slots(rows, endpoint)
             except ResponseError:
                 self._stale = True

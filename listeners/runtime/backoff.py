@@ -22,13 +22,13 @@ class Backoff:
 
     def __init__(self, first_seconds: float, last_seconds: float) -> None:
         self._first_seconds = first_seconds
-        self._last_seconds = last_seconds
+        self.last_seconds = last_seconds
         self._failures = 0
 
     def pause_seconds(self) -> float:
         """Count a failure and return the pause after it."""
         self._failures += 1
-        return backoff_seconds(self._failures, self._first_seconds, self._last_seconds)
+        return backoff_seconds(self._failures, self._first_seconds, self.last_seconds)
 
     def reset(self) -> None:
         """Start from the first pause again, after a success."""

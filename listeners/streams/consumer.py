@@ -1,6 +1,7 @@
 """The consumers of one instance in a group: the commands that read entries of streams and settle them."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.streams.claims import Claims, LostEntries
 from listeners.text import decode
+from listeners.tracking.armed import Armed
 
-__all__ = ["Consumer", "id_of"]
+__all__ = ["Consumer", "added_after", "id_of"]
 
 #: How many entries one run of acknowledge.lua covers.
 ACKNOWLEDGE_PAGE = 500
@@ -70,11 +72,11 @@ class Consumer:
             return False
         return True
 
-    async def read(self, keys: Sequence[str], count: int, block_ms: int) -> list[Entry]:
-        """Read up to `count` new entries of each stream (XREADGROUP). Wait at most `block_ms` for the first."""
+    async def read(self, keys: Sequence[str], count: int) -> list[Entry]:
+        """Read up to `count` new entries of each stream, without waiting (XREADGROUP)."""
         sent_at = boot_seconds()
-        command = self._read_command(keys, count, ("BLOCK", block_ms))
-        reply = await self.client.blocking_command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
+        command = self._read_command(keys, count)
+        reply = await self.client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
         return self._read_entries(reply, sent_at)
 
     async def settle_and_read(
@@ -87,7 +89,7 @@ class Consumer:
         """
         sent_at = boot_seconds()
         acknowledging = [command for key, group in by_key(succeeded) for command in self._settle_commands(key, group)]
-        commands = (*acknowledging, self._read_command(keys, count, ()))
+        commands = (*acknowledging, self._read_command(keys, count))
         doing = f"acknowledging entries and reading stream {' '.join(keys)!r}"
         replies = await self.client.transaction(keys[0], commands, doing=doing)
         gaps = [command[1] for command, reply in zip(acknowledging, replies, strict=False) if _lacks(command, reply)]
@@ -117,11 +119,16 @@ class Consumer:
         return entries
 
     async def pending(self, key: str, *arguments: object) -> list[Any]:
-        """Read a range of pending entries (XPENDING)."""
+        """Read a range of pending entries, or without a range their number and what else XPENDING tells of them all."""
         rows: list[Any] = await self.client.command(
             key, "XPENDING", key, self.group, *arguments, doing=f"listing pending entries of stream {key!r}"
         )
         return rows
+
+    async def count_pending(self, key: str) -> int:
+        """Return how many entries of a stream are pending in the group (XPENDING)."""
+        number, *_ = await self.pending(key)
+        return int(number)
 
     async def acknowledge(self, key: str, entries: Sequence[Entry]) -> bool:
         """Acknowledge entries of one stream (XACK), and delete them if the trigger requests it (XDEL).
@@ -192,9 +199,9 @@ class Consumer:
     def _delete(self) -> int:
         return int(self._trigger.delete_after_process)
 
-    def _read_command(self, keys: Sequence[str], count: int, options: tuple[object, ...]) -> tuple[Any, ...]:
+    def _read_command(self, keys: Sequence[str], count: int) -> tuple[Any, ...]:
         streams = ("STREAMS", *keys, *(">" for _ in keys))
-        return ("XREADGROUP", "GROUP", self.group, self._names.taken, "COUNT", count, *options, *streams)
+        return ("XREADGROUP", "GROUP", self.group, self._names.taken, "COUNT", count, *streams)
 
     def _settle_commands(self, key: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
         ids = [entry.id for entry in entries]
@@ -214,6 +221,12 @@ class Consumer:
 def _lacks(command: Sequence[Any], reply: int) -> bool:
     """Return whether an XACK has found fewer entries than it names."""
     return bool(command[0] == "XACK" and reply < len(command) - 3)
+
+
+def added_after(entry: Entry, armed: Armed) -> bool:
+    """Return whether a stream entry was added after its key was armed, if its ID has the time, as by default."""
+    armed_at = time.time() - (time.monotonic() - armed.since)
+    return int(id_of(entry).partition("-")[0]) / 1000 > armed_at
 
 
 def id_of(entry: Entry) -> str:

@@ -29,7 +29,7 @@ class StreamLeases(LeaseRenewal):
         queued: Callable[[], Sequence[Entry]],
         retries: Retries,
     ) -> None:
-        self._client = client
+        self.client = client
         self._claims = Claims(client, group, instance, lease_ms)
         self._lease_ms = lease_ms
         self._queued = queued
@@ -47,7 +47,7 @@ class StreamLeases(LeaseRenewal):
             if key in waiting:
                 await self._renew_waiting(key, waiting[key])
 
-        await self._client.for_each_key({**groups, **waiting}, renew_in)
+        await self.client.for_each_key({**groups, **waiting}, renew_in)
 
     async def _renew_held(self, key: str, entries: Sequence[Entry]) -> None:
         sent_at = boot_seconds()
@@ -69,6 +69,3 @@ class StreamLeases(LeaseRenewal):
         for each in waiting:
             if each.id not in moved.ids:
                 self._retries.note_gone(each, deleted=each.id in moved.deleted)
-
-    async def close(self) -> None:
-        await self._client.aclose()

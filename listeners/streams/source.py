@@ -2,62 +2,64 @@
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from listeners.connections.spec import ConnectionSpec
 from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
-from listeners.engine.settlement import Refusal, Settlement
+from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.engine.source import Description, LeasedSource, LeaseRenewal
 from listeners.errors import AccessDeniedError, GroupMissingError, SourceError, WrongTypeError
-from listeners.functions.entries import Entry
+from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.logs import steady_logger
-from listeners.runtime.tasks import cancel_until_done
-from listeners.streams.consumer import Consumer
+from listeners.runtime.tasks import wait_for_event
+from listeners.streams.consumer import Consumer, added_after
 from listeners.streams.held import HeldEntries
 from listeners.streams.leases import StreamLeases
 from listeners.streams.reclaiming import Reclaiming
 from listeners.streams.retries import Retries
+from listeners.tracking.armed import Armed
+from listeners.tracking.lookout import Look, Lookout
+from listeners.tracking.watch import Watch
 
 __all__ = ["StreamSource"]
 
 log = steady_logger("triggerfish.host")
 
-#: The longest blocking read. A bound, so that a dead connection is noticed.
-MAX_BLOCK_MS = 1000
 #: How often pending entries whose lease is over are looked for.
 RECLAIM_SECONDS = 1.0
+#: How often they are looked for in a stream where none was pending, and no entry was added since.
+QUIET_SECONDS = 50.0
 #: How often dead consumers that hold no entry are removed, and after how many idle lease periods.
 TIDY_SECONDS = 60.0
 TIDY_LEASES = 10
+#: A living consumer that has nothing to do reads once within a minute.
+MIN_DEAD_SECONDS = 300.0
 #: How many entries this process keeps waiting for a retry. From this number on, nothing new is read.
 MAX_WAITING = 1000
 #: How many entries are read in one step at most.
 MAX_READ = 1000
-#: How long a blocking read may still take at a drain: longer than it blocks.
-LAST_READ_SECONDS = 1.5
-SPARE_CONNECTIONS = 4
 
 
 class StreamSource(LeasedSource):
     """Reads the streams of one trigger.
 
     `instance` is unique to the process. `lease_seconds`: how long a consumer holds an entry without a renewal.
+    `leases` is a client to be used on another event loop.
     """
 
     def __init__(
         self,
         trigger: StreamTrigger,
         function_name: str,
-        spec: ConnectionSpec,
+        client: Client,
+        leases: Client,
+        watch: Watch,
         *,
-        client_name: str,
         instance: str,
         lease_seconds: float,
         metrics: FunctionMetrics,
@@ -66,9 +68,8 @@ class StreamSource(LeasedSource):
         self._function_name = function_name
         self._instance = instance
         self._lease_ms = int(lease_seconds * 1000)
-        self._new_client = functools.partial(Client, spec, client_name)
-        # One connection for each blocking read, in addition to those for claiming and settling.
-        self._client = self._new_client(max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
+        self._client = client
+        self._leases = leases
         self._consumer = Consumer(
             trigger, function_name, self._client, instance=instance, lease_ms=self._lease_ms, metrics=metrics
         )
@@ -79,7 +80,15 @@ class StreamSource(LeasedSource):
         self._server = ServerInfo()
         #: Entries that were read and not returned by take() yet.
         self._buffer: list[Entry] = []
-        self._reads: dict[tuple[str, ...], asyncio.Task[None]] = {}
+        self._lookout = Lookout(
+            watch,
+            trigger.keys,
+            entries_exist=False,
+            polling_seconds=trigger.polling_interval_ms / 1000,
+            on_polled=metrics.polled,
+        )
+        #: The streams in which nothing was pending: the keys that were armed then, and until when this is relied on.
+        self._quiet: dict[str, tuple[Armed, float]] = {}
         self._is_open = False
         #: The streams that Redis refuses to read, with the error. The others are read without them.
         self._refused: dict[str, SourceError] = {}
@@ -97,7 +106,8 @@ class StreamSource(LeasedSource):
     async def describe(self) -> Description:
         self._server = await self._client.server()
         group, consumer = self._consumer.group, self._consumer.claims.names.taken
-        return Description(f"{self._server}, XREADGROUP as group {group}, consumer {consumer}")
+        reading = f"XREADGROUP as group {group}, consumer {consumer}"
+        return Description(f"{self._server}, {reading}, {await self._lookout.describe()}")
 
     async def maintain(self) -> None:
         """Find entries whose lease is over, and periodically remove dead consumers."""
@@ -109,35 +119,47 @@ class StreamSource(LeasedSource):
         with self._held.noting_outages():
             await self._client.for_each_key(self._trigger.keys, lambda key: self._maintain_stream(key, tidies=tidies))
         await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
+        if all(self._is_quiet(key) for key in self._trigger.keys):
+            await wait_for_event(self._lookout.awake, QUIET_SECONDS / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         number = min(count, MAX_READ)
         async with self._finding_refused():
+            if not self._buffer:
+                await self._lookout.wait()
+            look = self._lookout.begin()
             while len(self._buffer) < number and not self._interrupted and self._has_available():
                 room = number - len(self._buffer)
                 self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
-            if not self._buffer and len(self._retries) >= MAX_WAITING:
-                await asyncio.sleep(self._block_ms() / 1000)
-            elif not self._buffer:
-                await self._read(number)
+            if self._buffer:
+                self._lookout.wake()  # new entries were not looked for
+            elif len(self._retries) < MAX_WAITING:
+                await self._read(look, number)
+            else:
+                self._looked(look, [], 1)
         return self._pop_buffered(count)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
-        return await self._held.settle(settlements)
+        refusals = await self._held.settle(settlements)
+        if any(settlement.outcome is Outcome.RETRIED for settlement in settlements):
+            self._lookout.wake()
+        return refusals
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
         groups = self._client.group_by_slot(self._readable_keys())
-        first_others = self._buffer or self._reads or self._has_available()
+        first_others = self._buffer or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
         if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
+        look = self._lookout.begin()
         async with self._finding_refused():
             entries, gaps = await self._consumer.settle_and_read(succeeded, groups[0], number)
         for key in gaps:
             self._held.doubt(key)
         self._add_read(entries)
+        self._looked(look, entries, number)
         self._held.remove(succeeded)
         return self._pop_buffered(count)
 
@@ -153,7 +175,7 @@ class StreamSource(LeasedSource):
 
     def renewal(self) -> LeaseRenewal:
         return StreamLeases(
-            self._new_client(max_connections=2),  # one for the script, and in a cluster one to look up its nodes
+            self._leases,
             self._trigger.consumer_group,
             self._instance,
             self._lease_ms,
@@ -165,13 +187,12 @@ class StreamSource(LeasedSource):
         return boot_seconds() < entry.lease_ends_at
 
     def stop_waiting(self) -> None:
-        """Stop claiming. A blocking XREADGROUP ends by itself; interrupting it could leave entries pending."""
+        """Stop claiming and waiting. A running read is not interrupted, as that could leave entries pending."""
         self._interrupted = True
+        self._lookout.stop()
 
     async def stop(self) -> list[Entry]:
-        """Wait for running reads. Their entries are released together with the others that were not taken."""
-        if self._reads:
-            await asyncio.wait(self._reads.values(), timeout=LAST_READ_SECONDS)
+        """Return nothing: entries that were not taken are released with the others."""
         return []
 
     async def release(self, entries: Sequence[Entry]) -> None:
@@ -186,12 +207,11 @@ class StreamSource(LeasedSource):
             await self._retries.release()
 
     async def close(self) -> None:
-        await cancel_until_done(self._reads.values(), LAST_READ_SECONDS)
+        self._lookout.close()
         if self._is_open:
             with contextlib.suppress(SourceError):  # other instances reclaim what this one still holds
                 await self._consumer.retire()
         self._consumer.lost.report(closing=True)
-        await self._client.aclose()
 
     def _add(self, entries: Sequence[Entry]) -> None:
         """Buffer entries that are held now, until take() returns them."""
@@ -216,50 +236,72 @@ class StreamSource(LeasedSource):
         """Return COUNT for each stream. With more keys than `count`, a read may return a few entries too many."""
         return max(1, count // len(self._trigger.keys))
 
-    def _block_ms(self) -> int:
-        """Return how long to wait: at most the polling interval, and no longer than until the next retry is due."""
-        max_ms = min(self._trigger.polling_interval_ms, MAX_BLOCK_MS)
-        next_seconds = self._retries.seconds_to_next()
-        if next_seconds is not None:
-            max_ms = min(max_ms, int(next_seconds * 1000))
-        return max(max_ms, 1)
-
-    async def _read(self, count: int) -> None:
-        """Read new entries: one XREADGROUP for all keys, or in a cluster one per slot.
-
-        A blocking read may outlast this call. Its entries are in progress as soon as it returns them.
-        """
+    async def _read(self, look: Look, count: int) -> None:
+        """Read new entries: one XREADGROUP for all keys, or in a cluster one per slot."""
         per_stream = self._per_stream(count)
-        for keys in self._client.group_by_slot(self._readable_keys()):
-            if not any(set(keys) & set(running) for running in self._reads):  # else their replies could change places
-                self._reads[keys] = asyncio.create_task(self._read_together(keys, per_stream), name=f"reading {keys}")
-        # Each ends by itself after its BLOCK or the connection's timeout. No reply yet does not count as success.
-        await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
-        done = {keys: read for keys, read in self._reads.items() if read.done()}
-        for keys in done:
-            del self._reads[keys]
-        errors = [error for read in done.values() if (error := read.exception()) is not None]
+        groups = self._client.group_by_slot(self._readable_keys())
+        if len(groups) == 1:
+            self._looked(look, await self._read_together(groups[0], per_stream), per_stream)
+            return
+        found = await asyncio.gather(
+            *(self._read_together(keys, per_stream) for keys in groups), return_exceptions=True
+        )
+        entries = [entry for each in found if not isinstance(each, BaseException) for entry in each]
+        errors = [each for each in found if isinstance(each, BaseException)]
         if errors:
             raise errors[0]
+        self._looked(look, entries, per_stream)
 
-    async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
+    async def _read_together(self, keys: tuple[str, ...], count: int) -> list[Entry]:
         try:
-            self._add_read(await self._consumer.read(keys, count, self._block_ms()))
+            entries = await self._consumer.read(keys, count)
         except GroupMissingError as error:
             await self._recreate_groups(error)
+            return []
+        self._add_read(entries)
+        return entries
+
+    def _looked(self, look: Look, entries: Sequence[Entry], per_stream: int) -> None:
+        """Note what a read of new entries has found."""
+        self._lookout.ended(
+            look,
+            len(entries),
+            more=any(len(of_key) >= per_stream for _, of_key in by_key(entries)),
+            due_seconds=self._retries.seconds_to_next(),
+            # Those that were added before were read again because the group was set back, of which nothing is reported.
+            untold=look.armed is not None and any(added_after(entry, look.armed) for entry in entries),
+        )
+
+    def _is_quiet(self, key: str) -> bool:
+        """Return whether nothing was pending in a stream, and nothing can have become pending since."""
+        armed, until = self._quiet.get(key, (None, 0.0))
+        return armed is not None and armed is self._lookout.resting and time.monotonic() < until
 
     async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
         if self._interrupted:
             return
         with self._noting_refusal(key):
             try:
-                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
+                await self._find_overdue(key)
                 if tidies:
-                    await self._consumer.remove_dead_consumers(key, TIDY_LEASES * self._lease_ms)
+                    dead_after_ms = max(TIDY_LEASES * self._lease_ms, int(MIN_DEAD_SECONDS * 1000))
+                    await self._consumer.remove_dead_consumers(key, dead_after_ms)
             except GroupMissingError:  # take() or another instance recreates it
                 self._held.doubt(key)
         if key in self._refused:
             raise self._refused[key]
+
+    async def _find_overdue(self, key: str) -> None:
+        """Look for entries whose lease is over, unless nothing is pending."""
+        if self._is_quiet(key):
+            return
+        armed = self._lookout.resting
+        if armed is not None and not await self._consumer.count_pending(key):
+            self._quiet[key] = armed, time.monotonic() + QUIET_SECONDS
+            return
+        await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
+        if self._reclaiming.has_ordinary():
+            self._lookout.wake()
 
     def _readable_keys(self) -> Sequence[str]:
         """Return the streams that Redis does not refuse to read. If it refuses all, a read has to tell why."""
@@ -290,7 +332,8 @@ class StreamSource(LeasedSource):
             if len(self._refused) == len(self._trigger.keys):
                 raise
         else:
-            self._refused.pop(key, None)
+            if self._refused.pop(key, None) is not None:
+                self._lookout.wake()
 
     async def _recreate_groups(self, error: GroupMissingError) -> None:
         """Recreate missing groups, and forget what was held in them. Another instance may have been faster."""
@@ -301,6 +344,7 @@ class StreamSource(LeasedSource):
                     self._retries.forget(key)
                     self._held.forget(key)
                     self._buffer = [entry for entry in self._buffer if entry.key != key]
+        self._lookout.wake()
         log.warning(
             "%s: %s; recreated group %r, so entries still in the stream are delivered again",
             self._function_name,

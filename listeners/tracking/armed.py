@@ -18,15 +18,16 @@ class Prover(Protocol):
 class Armed:
     """Keys of which Redis will report the next change. Ends with that report, or when reports may get lost.
 
-    What was read after `since`, and before the end, is still true.
+    What was read after `since`, and before the end, is still true. `missing`: none of the keys existed then.
     """
 
-    __slots__ = ("_on_end", "ended", "keys", "provers", "since")
+    __slots__ = ("_on_end", "ended", "keys", "missing", "provers", "since")
 
     def __init__(self, keys: Sequence[str], provers: Sequence[Prover], since: float) -> None:
         self.keys = tuple(keys)
         self.since = since
         self.ended = False
+        self.missing = False
         self.provers = tuple(provers)
         self._on_end: dict[Callable[[], object], None] = {}
 

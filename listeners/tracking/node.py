@@ -105,20 +105,23 @@ class Node:
             raise
         self._proved_at = max(sent_at, self._proved_at or sent_at)
 
-    async def arm(self, keys: Iterable[str]) -> set[str]:
-        """Read keys, so that their next change is reported. Return those that could be read. Raises SourceError."""
+    async def arm(self, keys: Iterable[str]) -> dict[str, bool]:
+        """Read keys, so that their next change is reported. Return whether each exists that could be read.
+
+        Raises SourceError.
+        """
         if self._connection.waiting_seconds > ARM_SECONDS:
             raise SourceUnavailableError("watching keys: the server is late")
         own = [key for key in keys if self.has(key)]
         with translated("watching keys"):
             async with asyncio.timeout(ARM_SECONDS):
                 replies = await self._connection.ask([("EXISTS", key) for key in own])
-        return {key for key, reply in zip(own, replies, strict=True) if type(reply) is int}
+        return {key: reply > 0 for key, reply in zip(own, replies, strict=True) if type(reply) is int}
 
     async def confirm(self, keys: Sequence[str]) -> bool:
         """Prove, and return whether the server still has these keys. Raises SourceError."""
         await self.prove()
-        return await self.arm(keys) == set(keys)
+        return (await self.arm(keys)).keys() == set(keys)
 
     def has(self, key: str) -> bool:
         """Return whether the server has the key's slot, and keeps it."""

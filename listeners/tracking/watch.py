@@ -13,7 +13,7 @@ from listeners.redis.client import Client
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.logs import steady_logger
 from listeners.tracking.armed import Armed
-from listeners.tracking.node import Node
+from listeners.tracking.node import ANSWER_SECONDS, Node
 
 __all__ = ["Watch"]
 
@@ -48,14 +48,20 @@ class Watch:
         self._by_key: dict[str, set[Armed]] = {}
         self._nodes: dict[Endpoint | None, Node] = {}
         self._following: dict[Endpoint | None, asyncio.Task[None]] = {}
+        #: For each server that is connected to, why it reports no changes, or "" once it is watched.
+        self._refusals: dict[Endpoint | None, asyncio.Future[str]] = {}
         self._pauses: dict[Endpoint | None, tuple[Backoff, float]] = {}
         self._unreadable: dict[str, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._off_until = 0.0
+        self._off_because = ""
         self._logged: str | None = None
 
     async def arm(self, groups: Sequence[Sequence[str]]) -> list[Armed | None]:
-        """Arm each group of keys. A group has None if not all of its keys can be armed now."""
+        """Arm each group of keys. A group has None if not all of its keys can be armed now.
+
+        A group may have ended already, if one of its keys has changed meanwhile.
+        """
         armed: list[Armed | None] = [None] * len(groups)
         if time.monotonic() < self._off_until:
             return armed
@@ -69,12 +75,32 @@ class Watch:
                 for key, node in zip(keys, present, strict=True):
                     by_node.setdefault(node, {})[key] = None
         reads = await asyncio.gather(*(self._arm_at(node, keys) for node, keys in by_node.items()))
-        readable = set[str]().union(*reads)
+        exists = {key: existed for read in reads for key, existed in read.items()}
         for at, one in enumerate(armed):
-            if one is not None and not (readable.issuperset(one.keys) and not one.ended):
+            if one is None or one.ended:
+                continue
+            if exists.keys() >= set(one.keys):
+                one.missing = not any(exists[key] for key in one.keys)
+            else:
                 self.release(one)
                 armed[at] = None
         return armed
+
+    def doubt(self, armed: Armed) -> None:
+        """Judge in the background."""
+        self._start(self.judge(armed), "judging tracking")
+
+    async def refusal(self, key: str) -> str:
+        """Connect to the server that has a key. Return why it reports no changes, or "" if it accepts to."""
+        if time.monotonic() < self._off_until:
+            return self._off_because
+        self._node_of(key)
+        refusal = self._refusals.get(self._client.primary_of(key))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.shield(refusal) if refusal is not None else "its server is not reached"
+        except TimeoutError:
+            return "no answer in time"
 
     async def judge(self, armed: Armed) -> None:
         """Decide about armed keys that were found changed. If no report of it arrives, the server is not relied on."""
@@ -113,15 +139,15 @@ class Watch:
             self._by_key.setdefault(key, set()).add(armed)
         return armed
 
-    async def _arm_at(self, node: Node, keys: dict[str, None]) -> set[str]:
+    async def _arm_at(self, node: Node, keys: dict[str, None]) -> dict[str, bool]:
         if not node.told and time.monotonic() >= node.probe_at:
             node.probe_at = time.monotonic() + PROBE_SECONDS
             self._start(self._probe(node, next(iter(keys))), "probing tracking")
         try:
             readable = await node.arm(keys)
         except SourceError:
-            return set()
-        for key in keys.keys() - readable:
+            return {}
+        for key in keys.keys() - readable.keys():
             self._unreadable[key] = time.monotonic() + UNREADABLE_SECONDS
         return readable
 
@@ -156,29 +182,40 @@ class Watch:
             backoff, until = self._pauses.get(endpoint) or (Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS), 0.0)
             if time.monotonic() >= until:
                 self._pauses[endpoint] = backoff, until
+                self._refusals[endpoint] = asyncio.get_running_loop().create_future()
                 self._following[endpoint] = asyncio.create_task(self._follow(endpoint), name="watching keys")
         return node if node is not None and node.has(key) else None
 
     async def _follow(self, endpoint: Endpoint | None) -> None:
         """Watch one server until it fails."""
+        refusal = "the connection was closed"
         try:
             node = Node(
                 self._client, endpoint, on_change=self._changed, on_moved=self._release_moved, on_end=self._node_ended
             )
             await node.follow(lambda: self._opened(node))
         except (AccessDeniedError, CommandRefusedError) as error:
-            self._turn_off(str(error), DENIED_SECONDS)
+            refusal = str(error)
+            self._turn_off(refusal, DENIED_SECONDS)
         except SourceError as error:
-            self._log_state(str(error))
+            refusal = str(error)
+            self._log_state(refusal)
         except Exception:
             log.exception("unexpected error while watching keys of Redis at %s", self._address)
         finally:
             backoff = self._pauses[endpoint][0]
             self._pauses[endpoint] = backoff, time.monotonic() + backoff.pause_seconds()
             self._following.pop(endpoint, None)
+            self._answer(endpoint, refusal)
 
     def _opened(self, node: Node) -> None:
         self._nodes[node.endpoint] = node
+        self._answer(node.endpoint, "")
+
+    def _answer(self, endpoint: Endpoint | None, refusal: str) -> None:
+        """Tell those who ask whether the server reports changes."""
+        if not self._refusals[endpoint].done():
+            self._refusals[endpoint].set_result(refusal)
 
     def _node_ended(self, node: Node) -> None:
         if self._nodes.get(node.endpoint) is node:
@@ -220,6 +257,7 @@ class Watch:
 
     def _turn_off(self, reason: str | None, seconds: float) -> None:
         self._off_until = time.monotonic() + seconds
+        self._off_because = reason or "it has left out a change"
         if reason is not None:
             self._log_state(reason)
         self._logged = None

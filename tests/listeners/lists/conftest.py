@@ -1,5 +1,6 @@
 """Sources of lists, without a host, and what the tests read from Redis beside them."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from listeners.connections.strings import parse_connection_string
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.functions.triggers import ListTrigger
 from listeners.lists.source import ListSource
+from tests.support.clients import shared_client
 from triggerfish.testing.server import Server
 
 OpenSource = Callable[..., Awaitable[ListSource]]
@@ -24,17 +26,25 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 async def open_source(server: Server, registry: CollectorRegistry) -> AsyncIterator[OpenSource]:
     """Opens sources, each of them another instance: `await open_source(keys="q", lease_seconds=30)`."""
-    opened: list[ListSource] = []
+    opened = contextlib.AsyncExitStack()
     metrics = FunctionMetrics(HostMetrics(registry), "test", "handle")
 
     async def open_one(*, lease_seconds: float = 30.0, login: str = "", **options: Any) -> ListSource:
         trigger = ListTrigger(**{"keys": "q", "polling_interval_ms": 20, **options})
         spec = parse_connection_string(server.address + login)
-        source = ListSource(trigger, "handle", spec, client_name="test", lease_seconds=lease_seconds, metrics=metrics)
-        opened.append(source)
+        shared = await opened.enter_async_context(shared_client(spec))
+        source = ListSource(
+            trigger,
+            "handle",
+            shared.commands,
+            shared.leases,
+            shared.watch,
+            lease_seconds=lease_seconds,
+            metrics=metrics,
+        )
+        opened.push_async_callback(source.close)
         await source.open()
         return source
 
-    yield open_one
-    for source in opened:
-        await source.close()
+    async with opened:
+        yield open_one

@@ -190,7 +190,6 @@ async def test_an_old_holder_touches_nothing(client: redis.asyncio.Redis, open_s
     assert await source.settle_and_take(old, 10, 100) == []
     assert (await in_flight(client), await records(client)) == (before, recorded)
     assert sorted(payloads(new)) == [b"a", b"b", b"c"]
-    await renewal.close()
 
 
 async def test_payloads_of_all_kinds(client: redis.asyncio.Redis, open_source: OpenSource) -> None:
@@ -210,7 +209,7 @@ async def test_a_payload_of_100_mb(
 ) -> None:
     """A payload far above the bytes asked for is taken alone, retried, and taken again."""
     patient = functools.partial(Client, timeout_seconds=60.0)  # a busy machine needs seconds to copy it
-    monkeypatch.setattr("listeners.lists.source.Client", patient)
+    monkeypatch.setattr("listeners.host.clients.Client", patient)
     source = await open_source()
     payload = b"p" * 100_000_000
     await client.rpush(KEY, payload, "small")

@@ -17,7 +17,6 @@ async def test_popped_elements(client: redis.asyncio.Redis, open_source: OpenSou
     await source.renewal().renew(entries)
     assert source.may_start(entries[0])
     assert await source.settle([succeeded(entries[0]), retried(entries[-1])]) == []
-    await source.renewal().close()
     assert not source.suspects.is_set()
     assert await source.take_suspect() is None
     await client.delete(KEY)

@@ -8,6 +8,7 @@ import redis.asyncio
 
 from listeners.errors import WrongTypeError
 from listeners.keys import inflight_key
+from listeners.lists.at_least_once import ListLeases
 from listeners.lists.source import ListSource
 from tests.listeners.lists.conftest import OpenSource
 from tests.listeners.lists.sources import KEY, end_leases, in_flight, retried, suspect, take
@@ -30,7 +31,6 @@ async def test_leases_are_renewed(client: redis.asyncio.Redis, open_source: Open
     later = [entry.lease_ends_at > ends_at for entry, ends_at in zip(entries, before, strict=True)]
     assert later.count(False) == 1
     await renewal.renew([])
-    await renewal.close()
 
 
 async def test_renewal_while_the_sources_loop_is_blocked(client: redis.asyncio.Redis, open_source: OpenSource) -> None:
@@ -40,10 +40,11 @@ async def test_renewal_while_the_sources_loop_is_blocked(client: redis.asyncio.R
     entries = await take(source)
     ((member, score),) = (await in_flight(client)).items()
     renewal = source.renewal()
+    assert isinstance(renewal, ListLeases)
 
     async def renew() -> None:
         await renewal.renew(entries)
-        await renewal.close()
+        await renewal.client.aclose()
 
     thread = threading.Thread(target=lambda: asyncio.run(renew()))
     thread.start()
@@ -65,7 +66,6 @@ async def test_renewal_of_a_suspect(client: redis.asyncio.Redis, open_source: Op
         entry.lease_ends_at = 0.0
         await renewal.renew([entry])
         assert source.may_start(entry)
-    await renewal.close()
 
 
 async def test_a_list_whose_leases_cannot_be_renewed(client: redis.asyncio.Redis, open_source: OpenSource) -> None:
@@ -80,4 +80,3 @@ async def test_a_list_whose_leases_cannot_be_renewed(client: redis.asyncio.Redis
     with pytest.raises(WrongTypeError):
         await renewal.renew([entries["q"], entries["r"]])
     assert entries["r"].lease_ends_at > before
-    await renewal.close()

@@ -241,11 +241,12 @@ async def test_two_functions_on_one_stream(
 
 
 async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunHost) -> None:
-    """The name of every host connection contains the app, the function and the instance."""
+    """The name of every host connection contains the app and the instance."""
     app = App("shop")
 
     @app.list_trigger(keys="q")
-    async def on_element(element: str) -> None: ...
+    async def on_element(element: str) -> None:
+        await asyncio.Event().wait()
 
     @app.stream_trigger(keys="s", polling_interval_ms=20)
     async def on_entry(fields: dict[str, str]) -> None: ...
@@ -254,7 +255,9 @@ async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunH
     async def on_message(message: str) -> None: ...
 
     own = await client.client_id()
-    expected = {f"triggerfish:host:shop:{function}:here" for function in app.functions}
+    name = "triggerfish:host:shop:here"
+    # Leases are renewed from the first entry on.
+    expected = {name, f"{name}:tracking", f"{name}:leases"}
 
     async def named() -> bool:
         others = [connection for connection in await client.client_list() if int(connection["id"]) != own]
@@ -264,8 +267,9 @@ async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunH
         ((_, number),) = await client.pubsub_numsub("c")
         return bool(number == 1)
 
-    async with run_host(app, instance="here"):
+    async with run_host(app, instance="here", lease_seconds=1):
         await eventually(subscribed)
+        await client.rpush("q", "x")
         await eventually(named)
 
 

@@ -14,23 +14,29 @@ from listeners.lists.source import ListSource
 from tests.listeners.lists.sources import dead, retried, succeeded, suspect, take
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import Cluster
+from tests.support.clients import shared_client
 
 
 async def test_lists_of_a_cluster(registry: CollectorRegistry) -> None:
     """Every script runs on lists of several nodes."""
     keys = ("a", "b", "c", "d", "e")
     with Cluster(RELEASES["valkey-9.1"]) as cluster:
-        source = ListSource(
-            ListTrigger(keys=keys, polling_interval_ms=20),
-            "handle",
-            ConnectionSpec(port=cluster.nodes[0].port),
-            client_name="test",
-            lease_seconds=30.0,
-            metrics=FunctionMetrics(HostMetrics(registry), "test", "handle"),
-        )
-        await source.open()
-        renewal = source.renewal()
-        async with redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port, protocol=2) as client:
+        spec = ConnectionSpec(port=cluster.nodes[0].port)
+        async with (
+            shared_client(spec) as shared,
+            redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port, protocol=2) as client,
+        ):
+            source = ListSource(
+                ListTrigger(keys=keys, polling_interval_ms=20),
+                "handle",
+                shared.commands,
+                shared.leases,
+                shared.watch,
+                lease_seconds=30.0,
+                metrics=FunctionMetrics(HostMetrics(registry), "test", "handle"),
+            )
+            await source.open()
+            renewal = source.renewal()
             for key in keys:
                 await client.rpush(key, f"{key}1", f"{key}2", f"{key}3")
             entries = await take(source, 15)
@@ -56,5 +62,4 @@ async def test_lists_of_a_cluster(registry: CollectorRegistry) -> None:
                 retries += await take(source, 15)
             maintaining.cancel()
             assert {entry.deliveries for entry in retries} == {2}
-        await renewal.close()
-        await source.close()
+            await source.close()

@@ -48,7 +48,6 @@ async def test_redis_loses_everything(client: redis.asyncio.Redis, open_source: 
     assert recorded == [b"1:w", b"1:x", b"1:y", b"1:z"]
     assert await dead_letters(client) == []
     assert payloads(new) == [b"w", b"x", b"y", b"z"]
-    await renewal.close()
 
 
 async def test_redis_returns_to_older_data(client: redis.asyncio.Redis, open_source: OpenSource) -> None:

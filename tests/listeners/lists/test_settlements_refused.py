@@ -117,7 +117,6 @@ async def test_the_permissions_suffice(
     await source.take(1, 100)
     entry = await suspect(source)
     assert await source.begin(entry, counts=True)
-    await renewal.close()
 
 
 @WITH_ACL

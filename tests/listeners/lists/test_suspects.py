@@ -90,7 +90,6 @@ async def test_a_late_holder_settles_while_nobody_has_it(client: redis.asyncio.R
     await source.settle([succeeded(first), retried(second)])
     (again,) = await take(source)
     assert (again.payload, again.deliveries, again.suspect) == (b"b", 2, False)
-    await renewal.close()
 
 
 async def test_a_call_that_began_alone_counts(client: redis.asyncio.Redis, open_source: OpenSource) -> None:

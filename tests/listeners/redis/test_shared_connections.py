@@ -15,10 +15,9 @@ import uvloop
 
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
-from listeners.redis.client import Client
+from listeners.redis.client import SHARED_CONNECTIONS, Client
 from listeners.redis.pipeline import MAX_CALLS, Pipeline
 from listeners.redis.scripts import Script
-from listeners.redis.shared_connections import CONNECTIONS
 from tests.support.network.forwarding import forwarding
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
@@ -55,7 +54,7 @@ async def test_callers_share_connections(server: Server, client: redis.asyncio.R
         for _ in range(3):
             texts = [str(number) for number in range(3 * MAX_CALLS)]
             assert await asyncio.gather(*(echo(ours, text) for text in texts)) == [text.encode() for text in texts]
-        assert 1 < len(await connections(client)) <= CONNECTIONS
+        assert 1 < len(await connections(client)) <= SHARED_CONNECTIONS
     await eventually(lambda: _none(client))
 
 

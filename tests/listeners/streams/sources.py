@@ -15,6 +15,7 @@ from listeners.functions.entries import Entry
 from listeners.functions.triggers import StreamTrigger
 from listeners.streams.source import StreamSource
 from listeners.text import decode
+from tests.support.clients import shared_client
 from tests.support.running_host import Addressed
 from tests.support.waiting import eventually
 
@@ -41,20 +42,22 @@ async def opened(
     **options: Any,
 ) -> AsyncIterator[StreamSource]:
     """An open source of one instance. Its background work is run by the test: see `maintained`."""
-    source = StreamSource(
-        StreamTrigger(keys=tuple(keys), consumer_group=GROUP, polling_interval_ms=20, **options),
-        "function",
-        parse_connection_string(server.address),
-        client_name="test",
-        instance=instance,
-        lease_seconds=lease_seconds,
-        metrics=measured or metrics(),
-    )
-    await source.open()
-    try:
-        yield source
-    finally:
-        await source.close()
+    async with shared_client(parse_connection_string(server.address)) as shared:
+        source = StreamSource(
+            StreamTrigger(keys=tuple(keys), consumer_group=GROUP, polling_interval_ms=20, **options),
+            "function",
+            shared.commands,
+            shared.leases,
+            shared.watch,
+            instance=instance,
+            lease_seconds=lease_seconds,
+            metrics=measured or metrics(),
+        )
+        await source.open()
+        try:
+            yield source
+        finally:
+            await source.close()
 
 
 @contextlib.asynccontextmanager

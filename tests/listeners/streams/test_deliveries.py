@@ -7,6 +7,7 @@ import pytest
 import redis.asyncio
 
 from listeners.engine.settlement import Outcome
+from listeners.streams.leases import StreamLeases
 from listeners.streams.source import StreamSource
 from tests.listeners.streams.sources import (
     GROUP,
@@ -140,7 +141,6 @@ async def test_a_former_holder_changes_nothing(server: Server, client: redis.asy
         assert await recorded(client) == state
         assert await client.xlen(KEY) == 5
         assert await dead_letters(client) == []
-        await renewal.close()
 
 
 def renew_on_a_thread(source: StreamSource) -> None:
@@ -148,8 +148,9 @@ def renew_on_a_thread(source: StreamSource) -> None:
 
     async def renew() -> None:
         renewal = source.renewal()
+        assert isinstance(renewal, StreamLeases)
         await renewal.renew([])
-        await renewal.close()
+        await renewal.client.aclose()
 
     thread = threading.Thread(target=lambda: asyncio.run(renew()))
     thread.start()
@@ -169,7 +170,6 @@ async def test_renewal(server: Server, client: redis.asyncio.Redis) -> None:
         for entry in (begun, taken, released):
             entry.lease_ends_at = 0.0
         await renewal.renew([begun, taken, released])
-        await renewal.close()
         assert source.may_start(begun)
         assert source.may_start(taken)
         assert not source.may_start(released)
@@ -249,6 +249,7 @@ async def test_consumers_of_dead_instances_are_removed(
 ) -> None:
     """All consumers of a dead instance are removed once they hold nothing, and those of an instance that closes."""
     monkeypatch.setattr("listeners.streams.source.TIDY_LEASES", 0)
+    monkeypatch.setattr("listeners.streams.source.MIN_DEAD_SECONDS", 0.0)
     monkeypatch.setattr("listeners.streams.source.TIDY_SECONDS", 0)
 
     async def consumers() -> set[str]:

@@ -87,7 +87,6 @@ async def test_an_entry_that_is_called(server: Server, client: redis.asyncio.Red
             await renewal.renew([succeeds, fails, retried, released])
             assert source.may_start(succeeds)
             assert source.may_start(fails)
-        await renewal.close()
         await settle(source, Outcome.SUCCEEDED, succeeds)
         await settle(source, Outcome.DEAD_LETTERED, fails)
         assert lost(measured) == 0
@@ -118,7 +117,6 @@ async def test_a_suspect_that_is_gone(server: Server, client: redis.asyncio.Redi
             await client.xdel(KEY, *ids)
             renewal = source.renewal()
             await renewal.renew([suspect])
-            await renewal.close()
             assert not await source.begin(suspect, counts=True)
             assert lost(measured) == 1
 

@@ -81,7 +81,6 @@ async def test_entries_of_the_living_after_a_step_back(stepped: Server, clock: S
 
         async with maintained(other):
             await eventually(other_finds_the_abandoned)
-        await renewal.close()
         assert (renewed, "triggerfish-a", 1) in await recorded(client)
 
 
@@ -120,7 +119,6 @@ async def test_all_data_is_lost(
             if noticed_by == "a renewal":
                 renewal = former.renewal()
                 await renewal.renew(entries)
-                await renewal.close()
             state = await recorded(client)
             await settle(former, Outcome.SUCCEEDED, entries[0])
             await settle(former, Outcome.RETRIED, entries[1])

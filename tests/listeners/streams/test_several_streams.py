@@ -98,7 +98,6 @@ async def test_leases_of_the_other_stream(server: Server, client: redis.asyncio.
         renewal = source.renewal()
         with pytest.raises(WrongTypeError):
             await renewal.renew(entries)
-        await renewal.close()
         assert (await idle_ms(client))[0] < 3_000_000
         with pytest.raises(WrongTypeError):
             await source.release(entries)
@@ -125,7 +124,6 @@ async def test_a_primary_that_is_down() -> None:
             before = [entry.lease_ends_at for entry in others]
             with pytest.raises(SourceError):
                 await renewal.renew(entries)
-            await renewal.close()
             assert all(entry.lease_ends_at > ends_at for entry, ends_at in zip(others, before, strict=True))
             with pytest.raises(SourceError):
                 await source.settle([settlement(entry, Outcome.SUCCEEDED) for entry in entries])

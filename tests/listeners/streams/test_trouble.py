@@ -65,7 +65,6 @@ async def test_many_entries_in_one_step(server: Server, client: redis.asyncio.Re
         entries = await take(source, 3000)
         renewal = source.renewal()
         await renewal.renew(entries)
-        await renewal.close()
         assert all(map(source.may_start, entries))
         await settle(source, Outcome.RETRIED, *entries[:1500], delay_ms=600_000)
         await source.release(entries[1500:])
@@ -140,7 +139,6 @@ async def test_the_listed_permissions_suffice(server: Server, client: redis.asyn
         failed, abandoned, retried, released, *succeeded = await take(source, 6)
         renewal = source.renewal()
         await renewal.renew([failed, retried])
-        await renewal.close()
         assert source.may_start(failed)
         await settle(source, Outcome.DEAD_LETTERED, failed)
         await settle(source, Outcome.LAPSED, abandoned)
@@ -173,7 +171,6 @@ async def test_a_cluster() -> None:
             entries = {entry.key: entry for entry in await take(source, 3)}
             renewal = source.renewal()
             await renewal.renew(list(entries.values()))
-            await renewal.close()
             assert all(map(source.may_start, entries.values()))
             await source.release([entries["three"]])
             await settle(source, Outcome.RETRIED, entries["one"])
