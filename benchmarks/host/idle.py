@@ -1,4 +1,4 @@
-"""Measures the cost of idle triggers: CPU time, connections and memory of one host with 1, 10 and 100 of them."""
+"""Measures the cost of idle triggers: CPU time, connections and memory of one host with up to 1,000."""
 
 import argparse
 import os
@@ -18,18 +18,22 @@ from triggerfish.testing.server import Server, embedded_binary
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("list", "stream", "pubsub")
-NUMBERS = (1, 10, 100)
+NUMBERS = (1, 10, 100, 1_000)
+#: Each pub/sub trigger renews a lease, so that not as many are of interest.
+PUBSUB_NUMBERS = (1, 10, 100)
 START_SECONDS = 30.0
-#: Pause after the start, for CPU use to settle.
-SETTLE_SECONDS = 3.0
+#: The host has started when the number of commands in a second has not changed by more than this for some seconds.
+SETTLED_COMMANDS = 2
+SETTLED_TIMES = 3
 SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class IdleCost:
-    """The cost of one idle host. CPU is in milliseconds per second."""
+    """The cost of one idle host. CPU is in milliseconds per second, and commands are per second."""
 
     connections: int
+    commands: float
     cpu_ms: float
     server_cpu_ms: float
     memory_mb: float
@@ -40,7 +44,7 @@ Costs = dict[tuple[str, int], IdleCost]
 
 def measure(seconds: float = SECONDS) -> Costs:
     """Measure each kind and number of triggers for `seconds`, with progress on the terminal."""
-    cases = [(kind, number) for kind in KINDS for number in NUMBERS]
+    cases = [(kind, number) for kind in KINDS for number in (PUBSUB_NUMBERS if kind == "pubsub" else NUMBERS)]
     with Server(embedded_binary()) as server:
         return {case: measure_host(server, *case, seconds) for case in track(cases, description="idle")}
 
@@ -59,25 +63,34 @@ def measure_host(server: Server, kind: str, number: int, seconds: float) -> Idle
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
         )
         try:
-            wait_until_connected(client, number)
+            wait_until_settled(client)
+            executed = commands(client)
             before = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
             time.sleep(seconds)
             after = [cpu_seconds(process.pid), cpu_seconds(server.process.pid)]
+            rate = (commands(client) - executed - 1) / seconds  # the one that reads the number
             host_ms, server_ms = ((late - early) / seconds * 1000 for early, late in zip(before, after, strict=True))
-            return IdleCost(len(connections(client)), host_ms, server_ms, memory_mb(process.pid))
+            return IdleCost(len(connections(client)), rate, host_ms, server_ms, memory_mb(process.pid))
         finally:
             process.kill()
             process.wait()
 
 
-def wait_until_connected(client: redis.Redis, number: int) -> None:
-    """Wait until each trigger has its connection and CPU use has settled."""
+def wait_until_settled(client: redis.Redis) -> None:
+    """Wait until the host has connected and sends the same number of commands in each second."""
     deadline = time.monotonic() + START_SECONDS
-    while len(connections(client)) < number:
+    rates: list[int] = []
+    while not connections(client) or len(rates) <= SETTLED_TIMES or max(rates) - min(rates) > SETTLED_COMMANDS:
         if time.monotonic() > deadline:
-            raise SystemExit(f"the host did not connect {number} triggers within {START_SECONDS:g} s")
-        time.sleep(0.1)
-    time.sleep(SETTLE_SECONDS)
+            raise SystemExit(f"the host did not settle within {START_SECONDS:g} s")
+        before = commands(client)
+        time.sleep(1.0)
+        rates = [*rates, commands(client) - before][-SETTLED_TIMES - 1 :]
+
+
+def commands(client: redis.Redis) -> int:
+    """Return how many commands the server has executed."""
+    return int(client.info("stats")["total_commands_processed"])
 
 
 def connections(client: redis.Redis) -> list[str]:
@@ -100,14 +113,14 @@ def table(costs: Costs) -> Table:
     """Return the costs as a table."""
     return Table(
         "Idle triggers",
-        "One host, connected to one server. A trigger never has more than one connection per key plus four. CPU is in "
-        "milliseconds per second.",
-        ("kind", "triggers", "connections", "host CPU ms", "server CPU ms", "host memory MB"),
+        "One host, connected to one server. CPU is in milliseconds per second.",
+        ("kind", "triggers", "connections", "commands/s", "host CPU ms", "server CPU ms", "host memory MB"),
         [
             (
                 kind,
                 str(number),
                 str(cost.connections),
+                f"{cost.commands:.1f}",
                 f"{cost.cpu_ms:.1f}",
                 f"{cost.server_cpu_ms:.1f}",
                 f"{cost.memory_mb:.0f}",

@@ -24,13 +24,15 @@ TRANSACTION = ("MULTI", "EXEC", "DISCARD")
 #: The error of a server that does not have a command, and the result of ACL DRYRUN for it.
 MISSING = re.compile(r"unknown command|Command '.*' not found", re.IGNORECASE)
 #: What follows if a command is denied that others replace, or that only `check` needs.
+POLLED = "its keys are polled by the host and by the scaler, so an entry may wait for polling_interval_ms"
 CONSEQUENCES = {
-    "BLMOVE": "its lists are polled, so an element may wait for polling_interval_ms",
+    "HELLO": POLLED,
+    "CLIENT TRACKING": POLLED,
     "LMPOP": "its keys are popped one after the other",
     "EVAL_RO": "streams are measured by EVAL",
     "EVALSHA_RO": "streams are measured by EVALSHA",
     "MEMORY": "dead letters are bounded in number but not in size",
-    "CLIENT": "CLIENT LIST does not show the names of its connections",
+    "CLIENT SETNAME": "CLIENT LIST does not show the names of its connections",
     "DEL": "`check` cannot remove keys that it makes",
     "PEXPIRE": "`check` cannot let keys that it makes expire",
 }
@@ -60,13 +62,19 @@ async def command_report(client: Redis, server: ServerInfo, function: str, needs
     more = [(call, refusal) for call, refusal in denied if call not in essential and call[0] not in reported]
     where = _where(needs)
     warnings: list[str] = []
-    if failing := [each for each in more if each[0][0] not in CONSEQUENCES]:
+    if failing := [each for each in more if not any(_is(each[0], command) for command in CONSEQUENCES)]:
         warnings.append(f"{function}: measuring or `triggerfish dead` will fail: {_denials(failing)}: {FIX}{where}")
     for command, consequence in CONSEQUENCES.items():
-        if denials := [each for each in more if each[0][0] == command]:
+        if denials := [each for each in more if _is(each[0], command)]:
             warnings.append(f"{function}: {consequence}: {_denials(denials)}: {FIX}{where}")
     broken = f"{_denials(host)}: {FIX}{where}" if host else ""
     return CommandReport(broken, tuple(warnings), may_try=not {call[0] for call, _ in denied} & set(TRIAL))
+
+
+def _is(call: SampleCommand, command: str) -> bool:
+    """Return whether a call is of a command, which may be a subcommand."""
+    words = command.split()
+    return list(call[: len(words)]) == words
 
 
 def _where(needs: Permissions) -> str:

@@ -137,7 +137,7 @@ class PolledTrigger(_BaseTrigger):
         default=DEFAULT_POLLING_INTERVAL_MS,
         ge=1,
         le=MAX_POLLING_INTERVAL_MS,
-        description="the longest wait of an idle listener between two polls, in milliseconds",
+        description="the longest pause between two polls where Redis does not report changes, in milliseconds",
     )
     messages_per_worker: WholeNumber = Field(
         default=DEFAULT_MESSAGES_PER_WORKER,

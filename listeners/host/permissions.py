@@ -27,7 +27,7 @@ def permissions_for(function: Function, app_name: str, server: ServerInfo) -> Pe
     more += [call for key in read for call in clean_up_commands(check_key(key))]
     if isinstance(trigger, ListTrigger):
         for key in read:
-            more += replaceable_commands(trigger, key, server, several=len(read) > 1)
+            more += replaceable_commands(trigger, key, several=len(read) > 1)
     patterns = [
         pattern for key in trigger.keys for pattern in (escape_glob(key), f"{escape_glob(derived_key_prefix(key))}*")
     ]

@@ -6,7 +6,6 @@ from listeners.dead_letters.permissions import add_commands
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, elements_key, inflight_key
 from listeners.redis.acl import EVAL, SHA, SampleCommand
-from listeners.redis.server_info import ServerInfo
 
 __all__ = ["at_least_once_commands", "at_most_once_commands", "replaceable_commands"]
 
@@ -29,12 +28,7 @@ def at_most_once_commands(trigger: ListTrigger, key: str) -> Iterator[SampleComm
     yield from (EVAL, ("EVALSHA", SHA, "1", dead_letters_key(key)), *add_commands(key))
 
 
-def replaceable_commands(
-    trigger: ListTrigger, key: str, server: ServerInfo, *, several: bool
-) -> Iterator[SampleCommand]:
+def replaceable_commands(trigger: ListTrigger, key: str, *, several: bool) -> Iterator[SampleCommand]:
     """Yield the commands without which the host reads lists in another way. `several`: the trigger has several keys."""
-    end = "LEFT" if trigger.list_pop_from_beginning else "RIGHT"
-    if server.supports(6, 2):
-        yield ("BLMOVE", key, key, end, end, "1")
     if several and trigger.delivery == "at-most-once":
-        yield ("LMPOP", "1", key, end)
+        yield ("LMPOP", "1", key, "LEFT" if trigger.list_pop_from_beginning else "RIGHT")

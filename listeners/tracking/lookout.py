@@ -16,6 +16,8 @@ __all__ = ["Look", "Lookout"]
 
 #: The first pause between two looks while Redis reports no changes. Doubles up to the polling interval.
 FIRST_POLL_SECONDS = 0.01
+#: How often it is tried whether Redis reports changes by now.
+ARM_AGAIN_SECONDS = 1.0
 #: The keys are looked at after this time even if no change was reported.
 VERIFY_SECONDS = 50.0
 #: How long after a change of the keys that are not urgent the keys are looked at.
@@ -76,8 +78,11 @@ class Lookout:
         self._reported = self._verifies = False
         #: How many reports in a row were for nothing.
         self._losses = 0
+        #: When the next entry is due, and when to look although nothing was reported: while Redis reports changes, and
+        #: while it does not.
         self._due_at = math.inf
         self._verify_at = math.inf
+        self._poll_at = 0.0
         #: Ends a wait.
         self._stirred = asyncio.Event()
 
@@ -135,6 +140,8 @@ class Lookout:
             self._losses += 1
         self._look_now |= more
         self._is_empty = not (found or more) and look.armed is not None and look.armed is self._armed
+        if look.armed is None or look.armed.proved_at is None:
+            self._poll_at = now + self._polling.pause_seconds()
         self._due_at = math.inf if due_seconds is None else now + due_seconds
         self._verify_at = now + VERIFY_SECONDS * random.uniform(0.75, 1.0)
 
@@ -162,14 +169,16 @@ class Lookout:
         if self._losses:
             most = min(FIRST_PAUSE_SECONDS * 2.0 ** (self._losses - 1), LAST_PAUSE_SECONDS)
             await wait_for_event(self._stirred, most * random.uniform(0.5, 1.0))
-        [self._armed] = await self._watch.arm([self._keys])
-        if self._armed is not None and self._armed.ended:
-            return True
-        if self._armed is None or self._armed.proved_at is None:
+        [armed] = await self._watch.arm([self._keys])
+        if armed is None:
             self._set_polled(True)
-            await self._pause(self._polling.pause_seconds())
+        while armed is None and time.monotonic() < min(self._poll_at, self._due_at) and not self._stirred.is_set():
+            await self._pause(min(self._poll_at - time.monotonic(), ARM_AGAIN_SECONDS))
+            [armed] = await self._watch.arm([self._keys])
+        self._armed = armed
+        if armed is None or armed.ended or armed.proved_at is None:
             return True
-        self._is_empty = self._entries_exist and self._armed.missing
+        self._is_empty = self._entries_exist and armed.missing
         if self._is_empty and self._reported:
             self._losses, self._reported = self._losses + 1, False
         return not self._is_empty
@@ -178,34 +187,34 @@ class Lookout:
         """Wait for a report, or the time of the next look. Return whether to look now."""
         relied_on = armed.proved_at is not None
         self._set_polled(not relied_on)
-        if not relied_on:
-            await self._pause(self._polling.pause_seconds())
-            return not armed.ended
         not_urgent_changed = bool(self._not_urgent_keys) and (self._not_urgent is None or self._not_urgent.ended)
         if not_urgent_changed and self._not_urgent_at == math.inf:
             self._not_urgent_at = time.monotonic() + NOT_URGENT_SECONDS
         armed.on_end(self._stir)
         if self._not_urgent is not None and not not_urgent_changed:
             self._not_urgent.on_end(self._stir)
-        self.awake.clear()
+        look_at = min(self._verify_at, self._not_urgent_at) if relied_on else self._poll_at
+        if relied_on:
+            self.awake.clear()
         try:
-            await self._pause(max(0.0, min(self._verify_at, self._not_urgent_at) - time.monotonic()))
+            seconds = look_at - time.monotonic()
+            await self._pause(seconds if relied_on else min(seconds, ARM_AGAIN_SECONDS))
         finally:
             self.awake.set()
             armed.forget(self._stir)
-        if armed.ended:
-            return False
         now = time.monotonic()
-        if now >= self._not_urgent_at:
+        if armed.ended or now < min(look_at, self._due_at):
+            return False
+        if relied_on and now >= self._not_urgent_at:
             [self._not_urgent] = await self._watch.arm([self._not_urgent_keys])
             self._not_urgent_at = math.inf
-            return True
-        self._verifies = now >= self._verify_at and now < self._due_at
-        return now >= min(self._verify_at, self._due_at)
+        elif relied_on:
+            self._verifies = now < self._due_at
+        return True
 
     async def _pause(self, seconds: float) -> None:
         """Wait for `seconds`, or until an entry is due or something stirs."""
-        await wait_for_event(self._stirred, min(seconds, max(0.0, self._due_at - time.monotonic())))
+        await wait_for_event(self._stirred, max(0.0, min(seconds, self._due_at - time.monotonic())))
 
     def _stir(self) -> None:
         self._stirred.set()

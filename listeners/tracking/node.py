@@ -59,9 +59,8 @@ class Node:
         self._slots_text = ""
         self._slots: set[int] = set()
         self._proved_at: float | None = None
-        #: Whether it has reported a change, and when to give it one to report.
-        self.told = False
-        self.probe_at = 0.0
+        #: Whether it has reported a change, and whether it is being given one to report.
+        self.told = self.probed = False
 
     @property
     def proved_at(self) -> float | None:

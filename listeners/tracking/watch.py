@@ -1,7 +1,6 @@
 """Arms keys of one Redis, and decides whether its word can be relied on."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -140,8 +139,8 @@ class Watch:
         return armed
 
     async def _arm_at(self, node: Node, keys: dict[str, None]) -> dict[str, bool]:
-        if not node.told and time.monotonic() >= node.probe_at:
-            node.probe_at = time.monotonic() + PROBE_SECONDS
+        if not node.probed:
+            node.probed = True
             self._start(self._probe(node, next(iter(keys))), "probing tracking")
         try:
             readable = await node.arm(keys)
@@ -159,18 +158,18 @@ class Watch:
         return all(self._unreadable.get(key, now) <= now for key in keys)
 
     async def _probe(self, node: Node, key: str) -> None:
-        """Let the server prove itself: set a key of Triggerfish's own over another connection."""
+        """Let the server prove itself: set a key of Triggerfish's own over another connection, until it has."""
         probe = probe_key(key)
-        try:
-            await node.arm([probe])
-            await self._client.command(probe, "SET", probe, "1", "PX", "1", doing="probing tracking")
-        except (AccessDeniedError, CommandRefusedError):
-            node.probe_at = float("inf")  # the first change is the proof
-            return
-        except SourceError:
-            return  # late, a replica, or full
-        with contextlib.suppress(SourceError):
-            await node.prove()
+        while not node.told and self._nodes.get(node.endpoint) is node:
+            try:
+                await node.arm([probe])
+                await self._client.command(probe, "SET", probe, "1", "PX", "1", doing="probing tracking")
+                await node.prove()
+            except (AccessDeniedError, CommandRefusedError):
+                return  # the first change is the proof
+            except SourceError:  # late, a replica, or full
+                await asyncio.sleep(PROBE_SECONDS)
+                continue
             if not node.told:
                 self._untold("a key was set")
 

@@ -109,14 +109,14 @@ async def test_a_group_that_does_not_exist(client: redis.asyncio.Redis, server: 
 
 
 @pytest.mark.parametrize("release", ["redis-6.2", "redis-7.2", "valkey-9.1"])
-async def test_a_server_without_blmove(release: str) -> None:
-    """A renamed command that another one replaces is a warning, and the result says that lists are polled."""
-    with RELEASES[release].start("--rename-command", "BLMOVE", "") as server:
+async def test_a_server_that_reports_no_changes(release: str) -> None:
+    """A renamed command that polling replaces is a warning, and the result says that keys are polled."""
+    with RELEASES[release].start("--rename-command", "HELLO", "") as server:
         found = await results(server.address, every_kind())
         assert all(one.works for one in found.values())
-        for name in ("on_element", "on_end", "on_popped"):
-            assert "polled at intervals of up to 1000 ms" in found[name].detail
-            [warning] = [warning for warning in found[name].warnings if "BLMOVE" in warning]
+        for name in ("on_element", "on_end", "on_popped", "on_entry"):
+            assert "polled at intervals of up to" in found[name].detail
+            [warning] = [warning for warning in found[name].warnings if "HELLO" in warning]
             assert "polled" in warning
         with server.client() as client:
             assert client.dbsize() == 0

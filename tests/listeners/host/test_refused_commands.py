@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -13,8 +14,8 @@ from tests.support.waiting import eventually
 from triggerfish import App, Host
 from triggerfish.testing.server import Server
 
-#: Those with BLMOVE, old and new.
-PEEKING = ("redis-6.2", "redis-7.2", "valkey-9.1")
+#: Those with client tracking, old and new.
+TRACKING = ("redis-6.0", "redis-7.2", "valkey-9.1")
 PASSWORD = "hidden-word"
 WAYS = ["denied", "renamed"]
 
@@ -36,12 +37,13 @@ async def refusing(server: Server, release: str, command: str, way: str) -> Asyn
 
 def errors(host: Host, function: str) -> float:
     """Return how many errors the host has counted, of whatever reason."""
+    return metric(host, "triggerfish_source_errors_total", function)
+
+
+def metric(host: Host, name: str, function: str) -> float:
+    """Return the sum of a function's series."""
     samples = [sample for metric in host.registry.collect() for sample in metric.samples]
-    return sum(
-        sample.value
-        for sample in samples
-        if sample.name == "triggerfish_source_errors_total" and sample.labels["function"] == function
-    )
+    return sum(sample.value for sample in samples if sample.name == name and sample.labels["function"] == function)
 
 
 @pytest.fixture
@@ -50,30 +52,38 @@ def release(request: pytest.FixtureRequest) -> str:
     return str(request.node.callspec.params["server"])
 
 
-@pytest.mark.releases(*PEEKING)
+@pytest.mark.releases(*TRACKING)
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_list_that_cannot_be_peeked(
+async def test_changes_that_are_not_reported(
     server: Server, release: str, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without BLMOVE the host polls, as before Redis 6.2: no error, and one warning."""
+    """Without client tracking the host polls, as before Redis 6.0, and says so: no error, no warning."""
     handled = list[str]()
-    async with refusing(server, release, "BLMOVE", way) as (refuser, login):
+    async with refusing(server, release, "HELLO", way) as (refuser, login):
         app = App()
+        options: dict[str, Any] = {"polling_interval_ms": 20, "connection_string": refuser.address + login}
 
-        @app.list_trigger(keys="q", polling_interval_ms=20, connection_string=refuser.address + login)
+        @app.list_trigger(keys="q", **options)
         async def on_element(element: str) -> None:
             handled.append(element)
 
-        with caplog.at_level(logging.INFO, "triggerfish.host"), refuser.client() as client:
+        @app.stream_trigger(keys="s", **options)
+        async def on_entry(fields: dict[str, str]) -> None:
+            handled.append(fields["number"])
+
+        with caplog.at_level(logging.INFO), refuser.client() as client:
             async with running_host(refuser, app) as host:
-                for number in range(5):
-                    client.rpush("q", str(number))
-                    await eventually(lambda: len(handled) == number + 1)  # noqa: B023
-                assert errors(host, "on_element") == 0
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1, warnings
-    assert "blmove" in warnings[0].lower()
-    assert "polled at intervals of up to 20 ms" in warnings[0]
+                for number in range(3):
+                    client.rpush("q", f"q{number}")
+                    client.xadd("s", {"number": f"s{number}"})
+                    await eventually(lambda: {f"q{number}", f"s{number}"} <= set(handled))  # noqa: B023
+                for function in ("on_element", "on_entry"):
+                    assert errors(host, function) == 0
+                    assert metric(host, "triggerfish_source_polled", function) == 1
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    descriptions = [text for text in caplog.messages if "polled at intervals of up to 20 ms" in text]
+    assert len(descriptions) == 2
+    assert all("hello" in text.lower() for text in descriptions)
 
 
 @pytest.mark.releases("redis-7.2", "valkey-9.1")
@@ -138,7 +148,7 @@ async def test_the_name_of_connections(server: Server, run_host: RunHost) -> Non
 
     with server.client() as client:
         async with run_host(app):
-            await eventually(lambda: all_named(client, "triggerfish:host:test:on_element:"))
+            await eventually(lambda: all_named(client, "triggerfish:host:test:"))
 
 
 def all_named(client: redis.Redis, prefix: str) -> bool:

@@ -96,14 +96,10 @@ async def deny(client: redis.asyncio.Redis, command: str) -> None:
 
 
 @pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))
-async def test_the_permissions_suffice(
-    client: redis.asyncio.Redis, open_source: OpenSource, limited: str, version: tuple[int, ...]
-) -> None:
+async def test_the_permissions_suffice(client: redis.asyncio.Redis, open_source: OpenSource, limited: str) -> None:
     """A user with the commands of permissions.py and no others can do everything with a list."""
     samples = [("INFO",), ("PING",), ("CLIENT",), *at_least_once_commands(KEY)]
     allowed = {f"+{sample[0].lower()}" for sample in samples}
-    if version >= (6, 2):
-        allowed.add("+blmove")
     await client.execute_command("ACL", "SETUSER", "limited", "-@all", *sorted(allowed))
     source = await open_source(login=limited, lease_seconds=0.1)
     await client.rpush(KEY, "a", "b", "c", "d")
