@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -92,9 +92,10 @@ class Source(Protocol):
 class LeaseRenewal(Protocol):
     """Renews leases with a connection of its own, so that it can run on the event loop of another thread."""
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
+    async def renew(self, entries: Collection[Entry]) -> None:
         """Extend the leases of entries in progress, and of those that the source keeps, queued or for a retry.
 
+        `entries` may change on another thread. They are read last, as those that the source keeps only move on to them.
         Sets `lease_ends_at`: 0 for an entry that is no longer held.
         """
         ...
