@@ -58,7 +58,8 @@ class Source(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
-        """Settle entries in Redis according to their outcome, and return what Redis refused for reasons of the entry.
+        """Settle entries in Redis according to their outcome, and return what Redis refused for reasons of the entry,
+        or of one key: in a cluster, its node may be down.
 
         A refusal does not keep the others from being settled. If Redis cannot be reached, it raises SourceError, and
         the settlements are passed again: settling an entry again has no effect.

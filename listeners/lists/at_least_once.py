@@ -225,8 +225,7 @@ class ListLeases(LeaseRenewal):
     """Renews the leases of elements with a client of its own."""
 
     def __init__(self, spec: ConnectionSpec, client_name: str, lease_seconds: float) -> None:
-        # One connection for the script, and in a cluster one to look up its nodes.
-        self._client = Client(spec, client_name, max_connections=2)
+        self._client = Client(spec, client_name)
         self._lease_ms = int(lease_seconds * 1000)
         self._renew = _script("renew")
 

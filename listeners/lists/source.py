@@ -11,7 +11,13 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.engine.source import Description, LeasedSource, LeaseRenewal
-from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
+from listeners.errors import (
+    AccessDeniedError,
+    SourceError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+    WrongTypeError,
+)
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
 from listeners.keys import check_key
@@ -21,8 +27,10 @@ from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
 from listeners.redis.error_translation import is_command_refused
 from listeners.redis.server_info import ServerInfo
+from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["ListSource"]
 
@@ -62,6 +70,7 @@ class ListSource(LeasedSource):
         self._client = Client(spec, client_name, max_connections=len(trigger.keys) + SPARE_CONNECTIONS)
         self._delivery: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
+        self._unreachable = UnreachableKeys(self._client, self._keys)
         self._turn = 0
         self._has_peek = False
         self._refused_until = -math.inf
@@ -76,6 +85,7 @@ class ListSource(LeasedSource):
         server = await self._client.server()
         self._delivery = self._delivery_with(server)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
+        self._unreachable = UnreachableKeys(self._client, self._keys)
         self._has_peek = server.supports(6, 2)
 
     async def describe(self) -> Description:
@@ -89,32 +99,41 @@ class ListSource(LeasedSource):
         return Description(text, f"{server} has no LMPOP, so keys {' '.join(ignored)} are not read", logging.WARNING)
 
     async def maintain(self) -> None:
-        """End leases that last too long because the server's clock has stepped back. take() ends all others."""
-        await self._client.for_each_key(self._keys, self._opened().correct_clock)
-        await asyncio.sleep(self._lease_seconds / 2)
+        """End leases that last too long because the server's clock has stepped back. take() ends all others.
+
+        Find lists that can be reached again.
+        """
+        found = self._unreachable.found
+        probes = found.is_set()
+        found.clear()
+        await self._client.for_each_key(self._keys, self._maintain_list)
+        if not probes:  # that they can be reached again is to be reported now
+            await wait_for_event(found, self._lease_seconds / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         if not self._interrupted:
             self._wake.clear()
         knew_suspects = self.suspects.is_set()
-        taken = await self._take_round_robin(count, max_bytes)
+        taken = await self._take_round_robin(self._rotation(), count, max_bytes)
         if not taken.entries and (knew_suspects or not taken.suspects):
             await self._wait(taken.due_seconds)
-            taken = await self._take_round_robin(count, max_bytes)
+            taken = await self._take_round_robin(self._rotation(), count, max_bytes)
         if taken.entries:
             self._poll_seconds = FIRST_POLL_SECONDS
         return taken.entries
 
     async def take_suspect(self) -> Entry | None:
-        for key in self._keys:
-            entry = await self._opened().take_suspect(key)
-            if entry is not None:
-                return entry
+        for key in self._unreachable.without(self._keys):
+            with self._unreachable.passing_over(key):
+                entry = await self._opened().take_suspect(key)
+                if entry is not None:
+                    return entry
         self.suspects.clear()
         return None
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
-        return await self._opened().begin(entry, counts=counts)
+        with self._unreachable.reaching(entry.key):
+            return await self._opened().begin(entry, counts=counts)
 
     def renewal(self) -> LeaseRenewal:
         if self._trigger.delivery == "at-most-once":
@@ -126,7 +145,13 @@ class ListSource(LeasedSource):
 
         async def settle_in(key: str) -> None:
             of_key = [settlement for settlement in settlements if settlement.entry.key == key]
-            refusals.extend(await self._opened().settle(key, of_key))
+            try:
+                with self._unreachable.reaching(key):
+                    refusals.extend(await self._opened().settle(key, of_key))
+            except (SourceUnavailableError, SourceTimeoutError) as error:
+                if not self._unreachable.leaves_out(key):
+                    raise
+                refusals.extend(Refusal(settlement, error) for settlement in of_key)
 
         keys = dict.fromkeys(settlement.entry.key for settlement in settlements)
         await self._client.for_each_key(keys, settle_in)
@@ -135,13 +160,17 @@ class ListSource(LeasedSource):
         return refusals
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        key = self._keys[self._turn]
+        rotation = self._rotation()
+        key = rotation[0]
         for other, group in by_key(succeeded):
             if other != key:
                 of_other = [Settlement(entry, Outcome.SUCCEEDED) for entry in group]
-                for refusal in await self._opened().settle(other, of_other):
+                with self._unreachable.reaching(other):
+                    refusals = await self._opened().settle(other, of_other)
+                for refusal in refusals:
                     raise refusal.error
-        taken = await self._take_round_robin(count, max_bytes, [entry for entry in succeeded if entry.key == key])
+        of_key = [entry for entry in succeeded if entry.key == key]
+        taken = await self._take_round_robin(rotation, count, max_bytes, of_key)
         return taken.entries
 
     def may_start(self, entry: Entry) -> bool:
@@ -176,24 +205,39 @@ class ListSource(LeasedSource):
             return AtMostOnce(self._trigger, self._function_name, self._client, server, self._metrics)
         return AtLeastOnce(self._trigger, self._function_name, self._client, self._lease_seconds, self._metrics)
 
-    async def _take_round_robin(self, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
-        """Take up to `count` from the keys, starting with the next key each time, so that none starves.
+    async def _maintain_list(self, key: str) -> None:
+        with self._unreachable.probing(key):
+            if self._unreachable.leaves_out(key):
+                await self._client.command(key, "PING", doing=f"reaching the node of list {key!r}")
+            await self._opened().correct_clock(key)
 
-        `succeeded`: elements of the first key in the rotation, to settle before taking.
-        """
+    def _rotation(self) -> Sequence[str]:
+        """Return the keys in the order in which to take from them: each comes first in turn, so that none starves."""
         order = self._keys[self._turn :] + self._keys[: self._turn]
         self._turn = (self._turn + 1) % len(self._keys)
+        return self._unreachable.without(order)
+
+    async def _take_round_robin(
+        self, rotation: Sequence[str], count: int, max_bytes: int, succeeded: Sequence[Entry] = ()
+    ) -> Taken:
+        """Take up to `count` from the keys in the rotation.
+
+        `succeeded`: elements of the first one, to settle before taking.
+        """
         entries: list[Entry] = []
         next_due: float | None = None
         suspects = False
         failure: SourceError | None = None
-        for key in order:
+        for key in rotation:
             try:
-                taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
+                with self._unreachable.probing(key):
+                    taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
                 succeeded = ()
             except SourceError as error:
                 if succeeded:
                     raise
+                if isinstance(error, SourceUnavailableError) and self._unreachable.leaves_out(key):
+                    continue  # maintain() reports it
                 # Elements taken from other keys are returned anyway, and a key of the wrong type blocks no other.
                 failure = error
                 if isinstance(error, WrongTypeError | AccessDeniedError):
@@ -259,7 +303,7 @@ class ListSource(LeasedSource):
 
     def _start_peeks(self) -> Iterable[asyncio.Future[None]]:
         """Keep one blocking read per key, which may outlast many waits; none if the server does not support it."""
-        for key in self._keys if self._can_peek else ():
+        for key in self._unreachable.without(self._keys) if self._can_peek else ():
             if key not in self._peeks:
                 self._peeks[key] = asyncio.create_task(self._peek(key), name=f"peek {key}")
         return self._peeks.values()
@@ -267,6 +311,7 @@ class ListSource(LeasedSource):
     async def _peek(self, key: str) -> None:
         """Wait until the list has an element, and leave it there: BLMOVE from one end to the same end (Redis 6.2)."""
         end = "LEFT" if self._trigger.list_pop_from_beginning else "RIGHT"
-        await self._client.blocking_command(
-            key, "BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS, doing=f"waiting for list {key!r}"
-        )
+        with self._unreachable.passing_over(key):
+            await self._client.blocking_command(
+                key, "BLMOVE", key, key, end, end, MAX_BLOCK_SECONDS, doing=f"waiting for list {key!r}"
+            )

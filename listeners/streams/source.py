@@ -75,6 +75,7 @@ class StreamSource(LeasedSource):
         self._retries = Retries(self._consumer)
         self._held = HeldEntries(self._consumer, self._retries)
         self._reclaiming = Reclaiming(self._consumer)
+        self._unreachable = self._consumer.unreachable
         self.suspects = self._reclaiming.suspects
         self._server = ServerInfo()
         #: Entries that were read and not returned by take() yet.
@@ -90,8 +91,8 @@ class StreamSource(LeasedSource):
         self._server = await self._client.server()
         self._is_open = True
         self._refused.clear()
-        for key in self._trigger.keys:
-            with self._noting_refusal(key):
+        for key in self._unreachable.without(self._trigger.keys):
+            with self._noting_refusal(key), self._unreachable.passing_over(key):
                 await self._consumer.create_group(key)
 
     async def describe(self) -> Description:
@@ -129,7 +130,8 @@ class StreamSource(LeasedSource):
         groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._reads or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
-        if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
+        one_slot = len(groups) == 1 and all(entry.key in groups[0] for entry in succeeded)
+        if not may_read or not one_slot or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
@@ -153,7 +155,7 @@ class StreamSource(LeasedSource):
 
     def renewal(self) -> LeaseRenewal:
         return StreamLeases(
-            self._new_client(max_connections=2),  # one for the script, and in a cluster one to look up its nodes
+            self._new_client(),
             self._trigger.consumer_group,
             self._instance,
             self._lease_ms,
@@ -244,14 +246,15 @@ class StreamSource(LeasedSource):
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
         try:
-            self._add_read(await self._consumer.read(keys, count, self._block_ms()))
+            with self._unreachable.passing_over(*keys):
+                self._add_read(await self._consumer.read(keys, count, self._block_ms()))
         except GroupMissingError as error:
             await self._recreate_groups(error)
 
     async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
         if self._interrupted:
             return
-        with self._noting_refusal(key):
+        with self._noting_refusal(key), self._unreachable.probing(key):
             try:
                 await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
                 if tidies:
@@ -262,8 +265,9 @@ class StreamSource(LeasedSource):
             raise self._refused[key]
 
     def _readable_keys(self) -> Sequence[str]:
-        """Return the streams that Redis does not refuse to read. If it refuses all, a read has to tell why."""
-        return [key for key in self._trigger.keys if key not in self._refused] or self._trigger.keys
+        """Return the streams that can be read. If there is none, a read has to tell why."""
+        keys = self._unreachable.without(self._trigger.keys)
+        return [key for key in keys if key not in self._refused] or keys
 
     @contextlib.asynccontextmanager
     async def _finding_refused(self) -> AsyncIterator[None]:
@@ -273,8 +277,12 @@ class StreamSource(LeasedSource):
                 yield
             except (WrongTypeError, AccessDeniedError):
                 self._refused.clear()
-                for key in self._trigger.keys:
-                    with self._noting_refusal(key), contextlib.suppress(GroupMissingError):
+                for key in self._unreachable.without(self._trigger.keys):
+                    with (
+                        self._noting_refusal(key),
+                        self._unreachable.passing_over(key),
+                        contextlib.suppress(GroupMissingError),
+                    ):
                         await self._consumer.pending(key, "-", "+", 1)
                 raise
 
@@ -294,8 +302,8 @@ class StreamSource(LeasedSource):
 
     async def _recreate_groups(self, error: GroupMissingError) -> None:
         """Recreate missing groups, and forget what was held in them. Another instance may have been faster."""
-        for key in self._trigger.keys:
-            with self._noting_refusal(key):
+        for key in self._unreachable.without(self._trigger.keys):
+            with self._noting_refusal(key), self._unreachable.passing_over(key):
                 self._held.doubt(key)
                 if await self._consumer.create_group(key):
                     self._retries.forget(key)

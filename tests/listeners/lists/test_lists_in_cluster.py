@@ -1,12 +1,16 @@
 """Lists in a cluster, whose keys are on several nodes."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
 import redis.asyncio
 from prometheus_client import CollectorRegistry
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.errors import SourceError
 from listeners.functions.entries import Entry
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import inflight_key
@@ -14,20 +18,26 @@ from listeners.lists.source import ListSource
 from tests.listeners.lists.sources import dead, retried, succeeded, suspect, take
 from tests.servers.catalogue import RELEASES
 from tests.servers.cluster import Cluster
+from tests.support.waiting import eventually
+
+
+def list_source(cluster: Cluster, registry: CollectorRegistry, keys: Sequence[str], **options: Any) -> ListSource:
+    """A source of lists that is given one node of the cluster."""
+    return ListSource(
+        ListTrigger(keys=tuple(keys), polling_interval_ms=20, **options),
+        "handle",
+        ConnectionSpec(port=cluster.nodes[0].port),
+        client_name="test",
+        lease_seconds=30.0,
+        metrics=FunctionMetrics(HostMetrics(registry), "test", "handle"),
+    )
 
 
 async def test_lists_of_a_cluster(registry: CollectorRegistry) -> None:
     """Every script runs on lists of several nodes."""
     keys = ("a", "b", "c", "d", "e")
     with Cluster(RELEASES["valkey-9.1"]) as cluster:
-        source = ListSource(
-            ListTrigger(keys=keys, polling_interval_ms=20),
-            "handle",
-            ConnectionSpec(port=cluster.nodes[0].port),
-            client_name="test",
-            lease_seconds=30.0,
-            metrics=FunctionMetrics(HostMetrics(registry), "test", "handle"),
-        )
+        source = list_source(cluster, registry, keys)
         await source.open()
         renewal = source.renewal()
         async with redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port, protocol=2) as client:
@@ -57,4 +67,47 @@ async def test_lists_of_a_cluster(registry: CollectorRegistry) -> None:
             maintaining.cancel()
             assert {entry.deliveries for entry in retries} == {2}
         await renewal.close()
+        await source.close()
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "at-most-once"])
+async def test_a_primary_that_is_down(registry: CollectorRegistry, delivery: str) -> None:
+    """Elements on the other primaries are taken, waited for and settled, and so are those on it once it is back."""
+    arguments = ("--appendonly", "yes", "--appendfsync", "always", "--cluster-require-full-coverage", "no")
+    with Cluster(RELEASES["valkey-9.1"], *arguments) as cluster, cluster.client() as client:
+        down = "a"
+        up = next(key for key in "bcdefgh" if cluster.node_of(key) is not cluster.node_of(down))
+        keys = (down, up)
+        source = list_source(cluster, registry, keys, delivery=delivery)
+        await source.open()
+
+        async def one_of(key: str) -> Entry:
+            client.rpush(key, "element")
+            (entry,) = await take(source, 1)
+            assert entry.key == key
+            return entry
+
+        async def maintained() -> bool:
+            try:
+                await source.maintain()
+            except SourceError:
+                return False
+            return True
+
+        if delivery == "at-least-once":
+            for key in keys:  # suspects
+                client.zadd(inflight_key(key), {(await one_of(key)).receipt: 1})
+        held = [await one_of(key) for key in keys]
+        with cluster.primary_down(down, suspended=False):
+            refusals = await source.settle([dead(entry) for entry in held])
+            assert [(refusal.settlement.entry, refusal.is_unreachable) for refusal in refusals] == [(held[0], True)]
+            if delivery == "at-least-once":
+                assert (await suspect(source)).key == up
+            assert await source.take_suspect() is None
+            assert await take(source) == []
+            assert not await maintained()
+            await one_of(up)
+        await eventually(maintained)
+        await eventually(lambda: one_of(down))
+        assert await source.settle([refusals[0].settlement]) == []
         await source.close()
