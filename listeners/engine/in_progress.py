@@ -14,7 +14,8 @@ __all__ = ["InProgress"]
 
 
 class InProgress:
-    """Holds at most `capacity` entries, of at most `max_bytes` in all; a single entry may be larger.
+    """Holds at most `capacity` entries, of at most `max_bytes` in all; a single entry may be larger. As many again may
+    wait to be settled on nodes of a cluster that are down, so that these do not keep the function from the others.
 
     A `batch` function gets its next batch once the previous one has finished.
 
@@ -74,14 +75,25 @@ class InProgress:
             return 0
         if self._batch and len(self._sizes) > len(self._refused):
             return 0
-        return self._capacity - len(self._sizes)
+        return self._slots_beside(len(self._sizes))
 
     def free_slots_after_settling(self) -> int:
-        """Return how many entries may be taken in the step that settles the succeeded ones; 0 if none succeeded."""
+        """Return how many entries may be taken in the step that settles the succeeded ones; 0 if none succeeded.
+
+        While a node of a cluster is down, others are settled without it, so not in such a step.
+        """
         left = len(self._sizes) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left) or self.free_bytes() == 0:
+        if not self._succeeded or (self._batch and left) or self._unreachable() or self.free_bytes() == 0:
             return 0
-        return self._capacity - left
+        return self._slots_beside(left)
+
+    def _slots_beside(self, number: int) -> int:
+        """Return how many slots are free if `number` entries are in progress."""
+        return max(0, self._capacity - number + min(self._unreachable(), self._capacity))
+
+    def _unreachable(self) -> int:
+        """Return how many entries wait to be settled on a node that is down."""
+        return sum([refusal.is_unreachable for refusal in self._refused.values()]) if self._refused else 0
 
     def free_bytes(self) -> int:
         """Return how many bytes of content may be taken. What Redis refuses to settle must not stop the function."""
@@ -119,7 +131,7 @@ class InProgress:
         for refusal in refusals:
             self._refused[refusal.settlement.entry] = refusal
             self._notify(refusal.settlement.entry)
-        self.something_refused.set()
+            self.something_refused.set()
 
     def pop_succeeded(self) -> list[Entry]:
         """Return the succeeded entries to settle now. If settling fails, pass them to succeed() again."""

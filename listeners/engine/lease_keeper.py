@@ -51,7 +51,6 @@ class LeaseKeeper:
 
     async def _renew(self) -> None:
         # The pause comes last, so that it does not delay the retry of a failed renewal.
-        entries = list(self._in_progress.entries)
         if not self._is_hung():
-            await self._renewal.renew(entries)
+            await self._renewal.renew(self._in_progress.entries)
         await asyncio.sleep(self._pause_seconds)

@@ -44,7 +44,8 @@ FAILED: Final = object()
 
 class Listener:
     """Applies back-pressure: no more entries are in progress, from taking to settling, than calls may run. Only pub/sub
-    messages, which no other instance could take, wait in progress for their calls.
+    messages, which no other instance could take, wait in progress for their calls, and what cannot be settled because
+    a node of a cluster is down.
 
     Entries go one way, and nothing else hands them on:
 
@@ -317,7 +318,7 @@ class Listener:
 
     async def _settle_last(self) -> None:
         """Settle the last entries, and release those that have not finished."""
-        await self._within_bound("settling", self._settler.settle_finished())
+        await self._within_bound("settling", self._settler.settle_last())
         left = list(self._in_progress.unfinished())
         if left:
             log.warning("%s: releasing %d entries that did not finish in time", self.function.name, len(left))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from listeners.errors import SourceError
+from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.functions.entries import Entry
 
 __all__ = ["Failure", "Outcome", "Refusal", "Settlement"]
@@ -71,3 +71,8 @@ class Refusal:
 
     settlement: Settlement
     error: SourceError
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the node of the entry's key did not answer, so that it was not this entry that was refused."""
+        return isinstance(self.error, SourceUnavailableError | SourceTimeoutError)

@@ -1,11 +1,11 @@
 """Settles in Redis what has finished, and takes new entries in the same step."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from listeners.engine.appetite import Appetite
 from listeners.engine.in_progress import InProgress
-from listeners.engine.settlement import Outcome
+from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.engine.source import LeasedSource, Source
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.entries import Entry
@@ -60,31 +60,43 @@ class Settler:
         except BaseException:
             self._in_progress.finish(finished)
             raise
-        refused = {refusal.settlement.entry for refusal in refusals}
-        self._in_progress.refuse(refusals)
-        self._in_progress.settled([each for each in finished if each.entry not in refused])
+        self._settled(finished, refusals)
         self._exchange_failed = False
 
     async def settle_refused(self) -> None:
-        """Settle again, one by one, what Redis refused. Raises the last refusal, so that the next try comes later."""
+        """Settle again what Redis refused: one by one, but those on nodes that are down together.
+
+        Raises the last refusal, so that the next try comes later.
+        """
         await self._in_progress.something_refused.wait()
         self._in_progress.something_refused.clear()
         refused = self._in_progress.pop_refused()
+        unreachable = [refusal for refusal in refused if refusal.is_unreachable]
+        steps = [*([unreachable] if unreachable else []), *([each] for each in refused if not each.is_unreachable)]
         error: SourceError | None = None
-        for at, refusal in enumerate(refused):
+        for at, step in enumerate(steps):
+            settlements = [refusal.settlement for refusal in step]
             try:
-                again = await self._source.settle([refusal.settlement])
+                again = await self._source.settle(settlements)
             except BaseException:
-                self._in_progress.refuse(refused[at:])
+                self._in_progress.refuse([refusal for step in steps[at:] for refusal in step])
                 raise
-            if again:
-                self._in_progress.refuse(again)
-                error = again[0].error
-            else:
-                self._in_progress.settled([refusal.settlement])
+            self._settled(settlements, again)
+            error = again[0].error if again else error
         self._on_settled()
         if error is not None:
             raise error
+
+    async def settle_last(self) -> None:
+        """Settle what has finished, and try once more what Redis has refused."""
+        self._in_progress.finish([refusal.settlement for refusal in self._in_progress.pop_refused()])
+        await self.settle_finished()
+
+    def _settled(self, settlements: Sequence[Settlement], refusals: Sequence[Refusal]) -> None:
+        """Record that all were settled but those that were refused."""
+        refused = {refusal.settlement.entry for refusal in refusals}
+        self._in_progress.refuse(refusals)
+        self._in_progress.settled([each for each in settlements if each.entry not in refused])
 
     def _room_for_exchange(self) -> int:
         """Return how many entries may be taken in the step that settles."""

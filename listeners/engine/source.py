@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -58,7 +58,8 @@ class Source(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
-        """Settle entries in Redis according to their outcome, and return what Redis refused for reasons of the entry.
+        """Settle entries in Redis according to their outcome, and return what Redis refused for reasons of the entry,
+        or of one key: in a cluster, its node may be down.
 
         A refusal does not keep the others from being settled. If Redis cannot be reached, it raises SourceError, and
         the settlements are passed again: settling an entry again has no effect.
@@ -92,9 +93,10 @@ class Source(Protocol):
 class LeaseRenewal(Protocol):
     """Renews leases, on the event loop of another thread."""
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
+    async def renew(self, entries: Collection[Entry]) -> None:
         """Extend the leases of entries in progress, and of those that the source keeps, queued or for a retry.
 
+        `entries` may change on another thread. They are read last, as those that the source keeps only move on to them.
         Sets `lease_ends_at`: 0 for an entry that is no longer held.
         """
         ...

@@ -113,8 +113,8 @@ class App:
                 only the first is read before Redis 7.0.
             connection: Name of a connection defined in the settings. Default: the default connection there.
             connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
-            polling_interval_ms: Longest pause between two polls where Redis does not report changes (before Redis 6.0), in
-                milliseconds (1 to 3,600,000).
+            polling_interval_ms: Longest pause between two polls, in milliseconds (1 to 3,600,000), where Redis does
+                not report changes of keys (before Redis 6.0).
             messages_per_worker: Backlog per instance, in elements (1 or more). The scaler's target is the backlog
                 divided by this number, rounded up.
             batch_size: Maximum number of elements taken at once and in progress in one instance (1 to 10,000). A
@@ -159,8 +159,8 @@ class App:
             keys: Keys of the streams (at most 100), separated by spaces or as a sequence.
             connection: Name of a connection defined in the settings. Default: the default connection there.
             connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
-            polling_interval_ms: Longest pause between two polls where Redis does not report changes (before Redis 6.0), in
-                milliseconds (1 to 3,600,000).
+            polling_interval_ms: Longest pause between two polls, in milliseconds (1 to 3,600,000), where Redis does
+                not report changes of keys (before Redis 6.0).
             messages_per_worker: Backlog per instance, in entries (1 or more). The scaler's target is the backlog
                 divided by this number, rounded up.
             batch_size: Maximum number of entries taken at once and in progress in one instance (1 to 10,000). A

@@ -1,7 +1,7 @@
 """At least once: an element stays recorded until it is settled."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -228,8 +228,8 @@ class ListLeases(LeaseRenewal):
         self._lease_ms = int(lease_seconds * 1000)
         self._renew = _script("renew")
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
-        groups = dict(by_key(entries))
+    async def renew(self, entries: Collection[Entry]) -> None:
+        groups = dict(by_key(list(entries)))
         await self.client.for_each_key(groups, lambda key: self._renew_list(key, groups[key]))
 
     async def _renew_list(self, key: str, entries: Sequence[Entry]) -> None:

@@ -1,6 +1,6 @@
 """At most once: an element is popped before its call."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from listeners.dead_letters.letters import description_fields, entry_fields
 from listeners.engine.metrics import FunctionMetrics
@@ -123,5 +123,5 @@ class AtMostOnce(Delivery):
 class NoLeases(LeaseRenewal):
     """Renews nothing: a popped element has no lease."""
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
+    async def renew(self, entries: Collection[Entry]) -> None:
         """Do nothing."""

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.engine.source import Description, LeasedSource, LeaseRenewal
-from listeners.errors import AccessDeniedError, SourceError, WrongTypeError
+from listeners.errors import (
+    AccessDeniedError,
+    SourceError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+    WrongTypeError,
+)
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, keys_read
 from listeners.keys import inflight_key
@@ -16,7 +22,9 @@ from listeners.lists.at_most_once import AtMostOnce, NoLeases
 from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
+from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds
+from listeners.runtime.tasks import wait_for_event
 from listeners.tracking.lookout import Lookout
 from listeners.tracking.watch import Watch
 
@@ -50,6 +58,7 @@ class ListSource(LeasedSource):
         self._metrics = metrics
         self._delivery: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
+        self._unreachable = UnreachableKeys(self._client, self._keys)
         self._turn = 0
         #: Whether an element was in flight at the last look, so that its lease may have to be corrected.
         self._in_flight = True
@@ -59,6 +68,7 @@ class ListSource(LeasedSource):
         server = await self._client.server()
         self._delivery = self._delivery_with(server)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
+        self._unreachable = UnreachableKeys(self._client, self._keys)
         self._lookout = self._new_lookout()
 
     async def describe(self) -> Description:
@@ -71,25 +81,34 @@ class ListSource(LeasedSource):
         return Description(text, f"{server} has no LMPOP, so keys {' '.join(ignored)} are not read", logging.WARNING)
 
     async def maintain(self) -> None:
-        """End leases that last too long because the server's clock has stepped back. take() ends all others."""
-        if self._in_flight or not self._lookout.rests_wholly:
-            await self._client.for_each_key(self._keys, self._opened().correct_clock)
-        await asyncio.sleep(self._lease_seconds / 2)
+        """End leases that last too long because the server's clock has stepped back. take() ends all others.
+
+        Find lists that can be reached again.
+        """
+        found = self._unreachable.found
+        probes = found.is_set()
+        found.clear()
+        if probes or self._in_flight or not self._lookout.rests_wholly:
+            await self._client.for_each_key(self._keys, self._maintain_list)
+        if not probes:  # that they can be reached again is to be reported now
+            await wait_for_event(found, self._lease_seconds / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         await self._lookout.wait()
-        return (await self._look(count, max_bytes)).entries
+        return await self._look(self._rotation(), count, max_bytes)
 
     async def take_suspect(self) -> Entry | None:
-        for key in self._keys:
-            entry = await self._opened().take_suspect(key)
-            if entry is not None:
-                return entry
+        for key in self._unreachable.without(self._keys):
+            with self._unreachable.passing_over(key):
+                entry = await self._opened().take_suspect(key)
+                if entry is not None:
+                    return entry
         self.suspects.clear()
         return None
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
-        return await self._opened().begin(entry, counts=counts)
+        with self._unreachable.reaching(entry.key):
+            return await self._opened().begin(entry, counts=counts)
 
     def renewal(self) -> LeaseRenewal:
         if self._trigger.delivery == "at-most-once":
@@ -101,7 +120,13 @@ class ListSource(LeasedSource):
 
         async def settle_in(key: str) -> None:
             of_key = [settlement for settlement in settlements if settlement.entry.key == key]
-            refusals.extend(await self._opened().settle(key, of_key))
+            try:
+                with self._unreachable.reaching(key):
+                    refusals.extend(await self._opened().settle(key, of_key))
+            except (SourceUnavailableError, SourceTimeoutError) as error:
+                if not self._unreachable.leaves_out(key):
+                    raise
+                refusals.extend(Refusal(settlement, error) for settlement in of_key)
 
         keys = dict.fromkeys(settlement.entry.key for settlement in settlements)
         await self._client.for_each_key(keys, settle_in)
@@ -110,14 +135,17 @@ class ListSource(LeasedSource):
         return refusals
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        key = self._keys[self._turn]
+        rotation = self._rotation()
+        key = rotation[0]
         for other, group in by_key(succeeded):
             if other != key:
                 of_other = [Settlement(entry, Outcome.SUCCEEDED) for entry in group]
-                for refusal in await self._opened().settle(other, of_other):
+                with self._unreachable.reaching(other):
+                    refusals = await self._opened().settle(other, of_other)
+                for refusal in refusals:
                     raise refusal.error
         of_key = [entry for entry in succeeded if entry.key == key]
-        return (await self._look(count, max_bytes, of_key)).entries
+        return await self._look(rotation, count, max_bytes, of_key)
 
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
@@ -159,32 +187,49 @@ class ListSource(LeasedSource):
             on_polled=self._metrics.polled,
         )
 
-    async def _look(self, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
+    async def _maintain_list(self, key: str) -> None:
+        with self._unreachable.probing(key):
+            if self._unreachable.leaves_out(key):
+                await self._client.command(key, "PING", doing=f"reaching the node of list {key!r}")
+            await self._opened().correct_clock(key)
+
+    async def _look(
+        self, rotation: Sequence[str], count: int, max_bytes: int, succeeded: Sequence[Entry] = ()
+    ) -> list[Entry]:
         look = self._lookout.begin()
-        taken = await self._take_round_robin(count, max_bytes, succeeded)
+        taken = await self._take_round_robin(rotation, count, max_bytes, succeeded)
         self._in_flight = bool(taken.entries) or taken.due_seconds is not None or taken.suspects
         found = len(taken.entries)
         self._lookout.ended(look, found, more=found >= count, due_seconds=taken.due_seconds)
-        return taken
+        return taken.entries
 
-    async def _take_round_robin(self, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
-        """Take up to `count` from the keys, starting with the next key each time, so that none starves.
-
-        `succeeded`: elements of the first key in the rotation, to settle before taking.
-        """
+    def _rotation(self) -> Sequence[str]:
+        """Return the keys in the order in which to take from them: each comes first in turn, so that none starves."""
         order = self._keys[self._turn :] + self._keys[: self._turn]
         self._turn = (self._turn + 1) % len(self._keys)
+        return self._unreachable.without(order)
+
+    async def _take_round_robin(
+        self, rotation: Sequence[str], count: int, max_bytes: int, succeeded: Sequence[Entry] = ()
+    ) -> Taken:
+        """Take up to `count` from the keys in the rotation.
+
+        `succeeded`: elements of the first one, to settle before taking.
+        """
         entries: list[Entry] = []
         next_due: float | None = None
         suspects = False
         failure: SourceError | None = None
-        for key in order:
+        for key in rotation:
             try:
-                taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
+                with self._unreachable.probing(key):
+                    taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
                 succeeded = ()
             except SourceError as error:
                 if succeeded:
                     raise
+                if isinstance(error, SourceUnavailableError) and self._unreachable.leaves_out(key):
+                    continue  # maintain() reports it
                 # Elements taken from other keys are returned anyway, and a key of the wrong type blocks no other.
                 failure = error
                 if isinstance(error, WrongTypeError | AccessDeniedError):

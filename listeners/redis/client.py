@@ -184,18 +184,29 @@ class Client:
         return [tuple(group) for group in groups.values()]
 
     async def for_each_key(self, keys: Iterable[str], act: Callable[[str], Awaitable[None]]) -> None:
-        """Act on every key, although it may fail for some. Raises the last SourceError."""
-        failure: SourceError | None = None
-        for key in keys:
+        """Act on every key, although it may fail for some. Raises the last SourceError.
+
+        In a cluster concurrently, as a node that does not answer must not delay what is done on the others.
+        """
+        failures: list[SourceError] = []
+
+        async def attempt(key: str) -> None:
             try:
                 await act(key)
             except SourceError as error:
-                failure = error
-                # In a cluster, the other keys may be on other nodes.
-                if isinstance(error, SourceUnavailableError | SourceTimeoutError) and not self.is_cluster:
+                failures.append(error)
+
+        if self.is_cluster:
+            async with asyncio.TaskGroup() as attempts:
+                for key in keys:
+                    attempts.create_task(attempt(key))
+        else:
+            for key in keys:
+                await attempt(key)
+                if failures and isinstance(failures[-1], SourceUnavailableError | SourceTimeoutError):
                     break
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[-1]
 
     async def on_every_primary(self, *command: Any, doing: str) -> list[Any]:
         """Run one command without a key on every node that has slots, or without a cluster on the only node."""

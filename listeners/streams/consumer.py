@@ -14,6 +14,7 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key, is_consumer_name
 from listeners.redis.client import Client
 from listeners.redis.scripts import Script
+from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.streams.claims import Claims, LostEntries
 from listeners.text import decode
@@ -49,6 +50,7 @@ class Consumer:
         self._trigger = trigger
         self._function_name = function_name
         self.client = client
+        self.unreachable = UnreachableKeys(client, trigger.keys)
         self._dead_letters_dropped = metrics.dead_letters_dropped
         self._acknowledge = Script("listeners.streams", "pending", "acknowledge")
         self._dead_letter = Script(

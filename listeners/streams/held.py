@@ -75,7 +75,13 @@ class HeldEntries:
 
         async def settle_in(key: str) -> None:
             of_key = [settlement for settlement in own if settlement.entry.key == key]
-            refusals.extend(await self._settle_in(key, of_key))
+            try:
+                with self._consumer.unreachable.reaching(key):
+                    refusals.extend(await self._settle_in(key, of_key))
+            except (SourceUnavailableError, SourceTimeoutError) as error:
+                if not self._consumer.unreachable.leaves_out(key):
+                    raise
+                refusals.extend(Refusal(settlement, error) for settlement in of_key)
 
         with self.noting_outages():
             keys = dict.fromkeys(settlement.entry.key for settlement in own)
@@ -87,7 +93,8 @@ class HeldEntries:
         groups = dict(by_key(entry for entry in entries if entry in self._entries))
 
         async def acknowledge_in(key: str) -> None:
-            await self._acknowledge(key, groups[key])
+            with self._consumer.unreachable.reaching(key):
+                await self._acknowledge(key, groups[key])
             self.remove(groups[key])
 
         with self.noting_outages():
@@ -114,7 +121,7 @@ class HeldEntries:
         if entry not in self._entries:
             return False
         names, sent_at = self._consumer.claims.names, boot_seconds()
-        with self.noting_outages():
+        with self.noting_outages(), self._consumer.unreachable.reaching(entry.key):
             moved = await self._consumer.claims.move(
                 entry.key,
                 {id_of(entry): entry.deliveries + 1 if counts else None},

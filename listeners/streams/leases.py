@@ -1,7 +1,7 @@
 """Renews the leases of stream entries: in progress, queued, and waiting for a retry."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from listeners.engine.source import LeaseRenewal
 from listeners.functions.entries import Entry, by_key
@@ -35,11 +35,13 @@ class StreamLeases(LeaseRenewal):
         self._queued = queued
         self._retries = retries
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
+    async def renew(self, entries: Collection[Entry]) -> None:
         """Extend leases. An entry that is gone from its stream is leased forever, as nothing else can claim it."""
-        held = dict.fromkeys([*entries, *self._queued()])
-        groups = dict(by_key(entry for entry in held if entry.lease_ends_at < math.inf))
+        # In the order in which entries move on, so that none is missed that moves meanwhile.
         waiting = self._retries.by_key()
+        queued = self._queued()
+        held = dict.fromkeys([*queued, *list(entries)])
+        groups = dict(by_key(entry for entry in held if entry.lease_ends_at < math.inf))
 
         async def renew_in(key: str) -> None:
             if key in groups:

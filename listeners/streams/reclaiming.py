@@ -1,7 +1,7 @@
 """Finds pending entries whose lease is over, and claims them: those of dead instances, and those of other programs."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from listeners.functions.entries import Entry
@@ -58,7 +58,7 @@ class Reclaiming:
 
     def has_ordinary(self) -> bool:
         """Return whether an entry that is no suspect may be claimed."""
-        return bool(self._ordinary)
+        return self._first(self._ordinary) is not None
 
     async def scan(self, key: str, server: ServerInfo, held: Collection[str]) -> None:
         """Read a page of a stream's overdue entries, except those that this process holds."""
@@ -72,35 +72,38 @@ class Reclaiming:
 
     async def take_ordinary(self, count: int) -> list[Entry]:
         """Claim up to `count` entries of one stream. May return none although there are some."""
-        if not self._ordinary:
+        first = self._first(self._ordinary)
+        if first is None:
             return []
-        key = next(iter(self._ordinary))[0]
+        key = first.key
         overdue = [entry for entry in self._ordinary.values() if entry.key == key][:count]
         deliveries = {entry: entry.deliveries if is_consumer_name(entry.consumer) else 1 for entry in overdue}
         sent_at = boot_seconds()
-        claimed = await self._consumer.claims.claim(key, deliveries)
-        for entry in overdue:
-            del self._ordinary[key, entry.id]
-        ids = {entry.id: number for entry, number in deliveries.items() if entry.id in claimed.ids}
-        return await self._consumer.with_content(key, ids, sent_at)
+        with self._consumer.unreachable.passing_over(key):
+            claimed = await self._consumer.claims.claim(key, deliveries)
+            for entry in overdue:
+                del self._ordinary[key, entry.id]
+            ids = {entry.id: number for entry, number in deliveries.items() if entry.id in claimed.ids}
+            return await self._consumer.with_content(key, ids, sent_at)
+        return []
 
     async def take_suspect(self) -> Entry | None:
         """Claim one suspect without its content; None if there is none."""
-        while self._suspects:
-            (key, entry_id), overdue = next(iter(self._suspects.items()))
+        while (overdue := self._first(self._suspects)) is not None:
             sent_at = boot_seconds()
-            claimed = await self._consumer.claims.claim(key, {overdue: overdue.deliveries})
-            del self._suspects[key, entry_id]
-            if claimed.ids:
-                return Entry(
-                    key,
-                    id=entry_id,
-                    deliveries=overdue.deliveries,
-                    suspect=True,
-                    died_alone=is_alone_consumer(overdue.consumer),
-                    lease_ends_at=lease_end(sent_at, self._consumer.lease_ms / 1000),
-                )
-        self.suspects.clear()
+            with self._consumer.unreachable.passing_over(overdue.key):
+                claimed = await self._consumer.claims.claim(overdue.key, {overdue: overdue.deliveries})
+                del self._suspects[overdue.key, overdue.id]
+                if claimed.ids:
+                    return Entry(
+                        overdue.key,
+                        id=overdue.id,
+                        deliveries=overdue.deliveries,
+                        suspect=True,
+                        died_alone=is_alone_consumer(overdue.consumer),
+                        lease_ends_at=lease_end(sent_at, self._consumer.lease_ms / 1000),
+                    )
+        self.suspects.clear()  # the next scan sets it for those in streams that are left out now
         return None
 
     def forget(self, key: str) -> None:
@@ -108,6 +111,11 @@ class Reclaiming:
         for remembered in (self._ordinary, self._suspects):
             for found in [found for found in remembered if found[0] == key]:
                 del remembered[found]
+
+    def _first(self, remembered: Mapping[tuple[str, str], Overdue]) -> Overdue | None:
+        """Return the first of those in streams that are not left out."""
+        leaves_out = self._consumer.unreachable.leaves_out
+        return next((overdue for overdue in remembered.values() if not leaves_out(overdue.key)), None)
 
     def _remember(self, overdue: Overdue, held: Collection[str]) -> None:
         if overdue.id in held:

@@ -4,7 +4,7 @@ import heapq
 import itertools
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from listeners.functions.entries import Entry
@@ -35,7 +35,8 @@ class Retries:
         self._gone: deque[tuple[Waiting, bool]] = deque()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        """Return how many wait in streams that are not left out."""
+        return sum(1 for _ in self._in_reach()) if self._consumer.unreachable.leaves_any_out else len(self._heap)
 
     def add(self, key: str, entry_id: str, deliveries: int, delay_seconds: float) -> None:
         """Add an entry that has been moved to the waiting consumer."""
@@ -48,30 +49,34 @@ class Retries:
 
     def seconds_to_next(self) -> float | None:
         """Return in how many seconds the next one is due, 0 or less if it is; None if there is none."""
-        return self._heap[0].due_at - time.monotonic() if self._heap else None
+        first = self._first()
+        return first.due_at - time.monotonic() if first else None
 
     def is_due(self) -> bool:
         """Return whether one is due."""
-        return bool(self._heap) and self._heap[0].due_at <= time.monotonic()
+        first = self._first()
+        return first is not None and first.due_at <= time.monotonic()
 
     async def take_due(self, count: int) -> list[Entry]:
         """Take up to `count` entries of one stream that are due. May return none although some are due."""
-        if not self.is_due():
+        first, now = self._first(), time.monotonic()
+        if first is None or first.due_at > now:
             return []
-        key = self._heap[0].key
-        now = time.monotonic()
+        key = first.key
         due = heapq.nsmallest(
             count, (waiting for waiting in self._heap if waiting.key == key and waiting.due_at <= now)
         )
         names, sent_at = self._consumer.claims.names, boot_seconds()
-        # Both consumers, so that it can be repeated after an error.
-        moved = await self._consumer.claims.move(
-            key, {waiting.id: None for waiting in due}, held_by=(names.waiting, names.taken), to=names.taken
-        )
-        deliveries = {waiting.id: waiting.deliveries for waiting in due if waiting.id in moved.ids}
-        entries = await self._consumer.with_content(key, deliveries, sent_at)
-        self._remove(due)
-        return entries
+        with self._consumer.unreachable.passing_over(key):
+            # Both consumers, so that it can be repeated after an error.
+            moved = await self._consumer.claims.move(
+                key, {waiting.id: None for waiting in due}, held_by=(names.waiting, names.taken), to=names.taken
+            )
+            deliveries = {waiting.id: waiting.deliveries for waiting in due if waiting.id in moved.ids}
+            entries = await self._consumer.with_content(key, deliveries, sent_at)
+            self._remove(due)
+            return entries
+        return []
 
     def by_key(self) -> dict[str, list[Waiting]]:
         """Return those that wait now, by stream. May be called on any thread."""
@@ -112,6 +117,16 @@ class Retries:
     def forget(self, key: str) -> None:
         """Forget the entries of one stream: its group was recreated, or Redis refuses it."""
         self._remove(self._of(key))
+
+    def _first(self) -> Waiting | None:
+        """Return the one that is due first, of those in streams that are not left out."""
+        if not self._heap or not self._consumer.unreachable.leaves_out(self._heap[0].key):
+            return self._heap[0] if self._heap else None
+        return min(self._in_reach(), default=None)
+
+    def _in_reach(self) -> Iterator[Waiting]:
+        leaves_out = self._consumer.unreachable.leaves_out
+        return (waiting for waiting in self._heap if not leaves_out(waiting.key))
 
     def _of(self, key: str) -> list[Waiting]:
         return [waiting for waiting in self._heap if waiting.key == key]

@@ -76,6 +76,7 @@ class StreamSource(LeasedSource):
         self._retries = Retries(self._consumer)
         self._held = HeldEntries(self._consumer, self._retries)
         self._reclaiming = Reclaiming(self._consumer)
+        self._unreachable = self._consumer.unreachable
         self.suspects = self._reclaiming.suspects
         self._server = ServerInfo()
         #: Entries that were read and not returned by take() yet.
@@ -99,8 +100,8 @@ class StreamSource(LeasedSource):
         self._server = await self._client.server()
         self._is_open = True
         self._refused.clear()
-        for key in self._trigger.keys:
-            with self._noting_refusal(key):
+        for key in self._unreachable.without(self._trigger.keys):
+            with self._noting_refusal(key), self._unreachable.passing_over(key):
                 await self._consumer.create_group(key)
 
     async def describe(self) -> Description:
@@ -149,7 +150,8 @@ class StreamSource(LeasedSource):
         groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
-        if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
+        one_slot = len(groups) == 1 and all(entry.key in groups[0] for entry in succeeded)
+        if not may_read or not one_slot or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
@@ -254,12 +256,13 @@ class StreamSource(LeasedSource):
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> list[Entry]:
         try:
-            entries = await self._consumer.read(keys, count)
+            with self._unreachable.passing_over(*keys):
+                entries = await self._consumer.read(keys, count)
+                self._add_read(entries)
+                return entries
         except GroupMissingError as error:
             await self._recreate_groups(error)
-            return []
-        self._add_read(entries)
-        return entries
+        return []
 
     def _looked(self, look: Look, entries: Sequence[Entry], per_stream: int) -> None:
         """Note what a read of new entries has found."""
@@ -278,9 +281,10 @@ class StreamSource(LeasedSource):
         return armed is not None and armed is self._lookout.resting and time.monotonic() < until
 
     async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
-        if self._interrupted:
+        answers = key not in self._refused and not self._unreachable.leaves_out(key)
+        if self._interrupted or (answers and not tidies and self._is_quiet(key)):
             return
-        with self._noting_refusal(key):
+        with self._noting_refusal(key), self._unreachable.probing(key):
             try:
                 await self._find_overdue(key)
                 if tidies:
@@ -293,8 +297,6 @@ class StreamSource(LeasedSource):
 
     async def _find_overdue(self, key: str) -> None:
         """Look for entries whose lease is over, unless nothing is pending."""
-        if self._is_quiet(key):
-            return
         armed = self._lookout.resting
         if armed is not None and not await self._consumer.count_pending(key):
             self._quiet[key] = armed, time.monotonic() + QUIET_SECONDS
@@ -304,8 +306,9 @@ class StreamSource(LeasedSource):
             self._lookout.wake()
 
     def _readable_keys(self) -> Sequence[str]:
-        """Return the streams that Redis does not refuse to read. If it refuses all, a read has to tell why."""
-        return [key for key in self._trigger.keys if key not in self._refused] or self._trigger.keys
+        """Return the streams that can be read. If there is none, a read has to tell why."""
+        keys = self._unreachable.without(self._trigger.keys)
+        return [key for key in keys if key not in self._refused] or keys
 
     @contextlib.asynccontextmanager
     async def _finding_refused(self) -> AsyncIterator[None]:
@@ -315,8 +318,12 @@ class StreamSource(LeasedSource):
                 yield
             except (WrongTypeError, AccessDeniedError):
                 self._refused.clear()
-                for key in self._trigger.keys:
-                    with self._noting_refusal(key), contextlib.suppress(GroupMissingError):
+                for key in self._unreachable.without(self._trigger.keys):
+                    with (
+                        self._noting_refusal(key),
+                        self._unreachable.passing_over(key),
+                        contextlib.suppress(GroupMissingError),
+                    ):
                         await self._consumer.pending(key, "-", "+", 1)
                 raise
 
@@ -337,8 +344,8 @@ class StreamSource(LeasedSource):
 
     async def _recreate_groups(self, error: GroupMissingError) -> None:
         """Recreate missing groups, and forget what was held in them. Another instance may have been faster."""
-        for key in self._trigger.keys:
-            with self._noting_refusal(key):
+        for key in self._unreachable.without(self._trigger.keys):
+            with self._noting_refusal(key), self._unreachable.passing_over(key):
                 self._held.doubt(key)
                 if await self._consumer.create_group(key):
                     self._retries.forget(key)

@@ -1,6 +1,7 @@
 """A real cluster of three primaries with one replica each, with failover and slot migration."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -65,6 +66,25 @@ class Cluster:
         killed.process.wait()
         self._until(lambda: self.node_of(key) is not killed and self._healthy())
         return killed
+
+    @contextlib.contextmanager
+    def primary_down(self, key: str, *, suspended: bool) -> Iterator[None]:
+        """Have the primary of a key down during the block, without a replica: suspended, or killed and then restarted.
+
+        The cluster needs "--cluster-require-full-coverage", "no", and a restart "--appendonly", "yes" to keep the data.
+        """
+        primary = self.node_of(key)
+        replica = self.nodes[self.nodes.index(primary) + PRIMARIES]
+        replica.process.kill()
+        replica.process.wait()
+        primary.process.send_signal(signal.SIGSTOP if suspended else signal.SIGKILL)
+        if not suspended:
+            primary.process.wait()
+        yield
+        if suspended:
+            primary.process.send_signal(signal.SIGCONT)
+        else:
+            primary.restart()
 
     def move_slot_of(self, key: str) -> Server:
         """Migrate the slot of a key, with all keys in it, to another primary, and return the new primary."""

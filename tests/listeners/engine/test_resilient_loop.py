@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import cast
 from unittest.mock import Mock
 
@@ -215,7 +215,7 @@ class FailingRenewal(LeaseRenewal):
     def __init__(self, times: int) -> None:
         self._left = times
 
-    async def renew(self, entries: Sequence[Entry]) -> None:
+    async def renew(self, entries: Collection[Entry]) -> None:
         self._left -= 1
         task = asyncio.current_task()
         if not self._left and task is not None:

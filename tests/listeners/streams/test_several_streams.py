@@ -5,6 +5,8 @@ import redis.asyncio
 
 from listeners.engine.settlement import Outcome
 from listeners.errors import SourceError, WrongTypeError
+from listeners.functions.entries import Entry
+from listeners.streams.source import StreamSource
 from tests.listeners.streams.sources import (
     GROUP,
     KEY,
@@ -125,7 +127,45 @@ async def test_a_primary_that_is_down() -> None:
             with pytest.raises(SourceError):
                 await renewal.renew(entries)
             assert all(entry.lease_ends_at > ends_at for entry, ends_at in zip(others, before, strict=True))
-            with pytest.raises(SourceError):
-                await source.settle([settlement(entry, Outcome.SUCCEEDED) for entry in entries])
+            refusals = await source.settle([settlement(entry, Outcome.SUCCEEDED) for entry in entries])
+            assert {refusal.settlement.entry for refusal in refusals} == set(entries) - set(others)
+            assert all(refusal.is_unreachable for refusal in refusals)
             with cluster.client() as survivors:
                 assert [survivors.xpending(entry.key, GROUP)["pending"] for entry in others] == [0] * len(others)
+
+
+async def test_what_is_due_on_a_primary_that_is_down() -> None:
+    """Retries, suspects and released entries on it do not keep those on another primary from being taken."""
+    release = RELEASES["valkey-9.1"]
+    with Cluster(release, "--cluster-require-full-coverage", "no") as cluster, cluster.client() as client:
+        down = "a"
+        up = next(key for key in "bcdefgh" if cluster.node_of(key) is not cluster.node_of(down))
+        keys = (down, up)
+
+        async def first_on_each(other: StreamSource) -> list[Entry]:
+            for key in keys:
+                client.xadd(key, {"payload": key})
+            return sorted(await take(other, 2), key=lambda entry: keys.index(entry.key))
+
+        async with opened(cluster, keys=keys) as source, opened(cluster, "b", keys=keys) as other:
+            for entry in await first_on_each(other):  # suspects
+                client.xclaim(entry.key, GROUP, "triggerfish-b", 0, [entry.id], idle=3_600_000, justid=True)
+            released = await first_on_each(other)
+            await other.release(released)
+            retried = await first_on_each(source)
+            await source.maintain()
+            await settle(source, Outcome.RETRIED, *retried, delay_ms=1)
+            with cluster.primary_down(down, suspended=False):
+                taken = await take(source, 2)
+                assert {(entry.id, entry.deliveries) for entry in taken} == {(released[1].id, 1), (retried[1].id, 2)}
+                suspect = await source.take_suspect()
+                assert suspect is not None
+                assert suspect.key == up
+                assert await source.take_suspect() is None
+                client.xadd(up, {"payload": "new"})
+                assert await take(source)
+                async with opened(cluster, "c", keys=keys) as starting:
+                    client.xadd(up, {"payload": "new"})
+                    assert await take(starting)
+                with pytest.raises(SourceError):
+                    await source.maintain()

@@ -1,0 +1,89 @@
+"""Which keys of a trigger cannot be reached, because their node in a cluster is down."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
+from listeners.redis.client import Client
+
+__all__ = ["UnreachableKeys"]
+
+
+class UnreachableKeys:
+    """The keys of one trigger whose node in a cluster does not answer. They are left out until it does.
+
+    Nothing is left out if no other key can be reached, so that the error is reported, nor without a cluster.
+    """
+
+    def __init__(self, client: Client, keys: Sequence[str]) -> None:
+        self._client = client
+        self._keys = frozenset(keys)
+        self._errors: dict[str, SourceError] = {}
+        #: Set when a key turns out to be unreachable. Cleared by what probes for its return.
+        self.found = asyncio.Event()
+
+    @property
+    def leaves_any_out(self) -> bool:
+        """Whether to do without some keys."""
+        return 0 < len(self._errors) < len(self._keys)
+
+    def leaves_out(self, key: str) -> bool:
+        """Return whether to do without a key, as others can be reached."""
+        return self.leaves_any_out and key in self._errors
+
+    def without(self, keys: Sequence[str]) -> Sequence[str]:
+        """Return the keys that are not left out."""
+        return [key for key in keys if not self.leaves_out(key)] if self.leaves_any_out else keys
+
+    @contextmanager
+    def probing(self, *keys: str) -> Iterator[None]:
+        """Note whether the node of these keys answers, which are in one slot."""
+        try:
+            yield
+        except (SourceUnavailableError, SourceTimeoutError) as error:
+            if self._client.is_cluster:
+                self._note(keys, error)
+            raise
+        except SourceError:
+            self._forget(keys)
+            raise
+        else:
+            self._forget(keys)
+
+    @contextmanager
+    def reaching(self, key: str) -> Iterator[None]:
+        """Raise the error of a key that is left out at once, instead of waiting for its node again."""
+        if self.leaves_out(key):
+            raise _copy(self._errors[key])
+        with self.probing(key):
+            yield
+
+    @contextmanager
+    def passing_over(self, *keys: str) -> Iterator[None]:
+        """Suppress that the node of these keys is down if they are left out from now on; the probes report it.
+
+        A timeout is raised even so, as a command that asks for too much causes it as well.
+        """
+        try:
+            with self.probing(*keys):
+                yield
+        except SourceUnavailableError:
+            if not self.leaves_out(keys[0]):
+                raise
+
+    def _note(self, keys: Sequence[str], error: SourceError) -> None:
+        if isinstance(error, SourceTimeoutError):  # the node's other keys would cost a timeout each
+            nodes = {self._client.primary_of(key) for key in keys}
+            keys = [key for key in self._keys if key in keys or self._client.primary_of(key) in nodes]
+        self._errors.update((key, _copy(error)) for key in keys)
+        self.found.set()
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        for key in keys if self._errors else ():
+            self._errors.pop(key, None)
+
+
+def _copy(error: SourceError) -> SourceError:
+    """Return an error without a traceback, which would grow each time it is raised."""
+    return type(error)(*error.args)
