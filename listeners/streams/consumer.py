@@ -1,7 +1,6 @@
 """The consumers of one instance in a group: the commands that read entries of streams and settle them."""
 
 import contextlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +17,8 @@ from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.streams.claims import Claims, LostEntries
 from listeners.text import decode
-from listeners.tracking.armed import Armed
 
-__all__ = ["Consumer", "added_after", "id_of"]
+__all__ = ["Consumer", "id_of"]
 
 #: How many entries one run of acknowledge.lua covers.
 ACKNOWLEDGE_PAGE = 500
@@ -223,12 +221,6 @@ class Consumer:
 def _lacks(command: Sequence[Any], reply: int) -> bool:
     """Return whether an XACK has found fewer entries than it names."""
     return bool(command[0] == "XACK" and reply < len(command) - 3)
-
-
-def added_after(entry: Entry, armed: Armed) -> bool:
-    """Return whether a stream entry was added after its key was armed, if its ID has the time, as by default."""
-    armed_at = time.time() - (time.monotonic() - armed.since)
-    return int(id_of(entry).partition("-")[0]) / 1000 > armed_at
 
 
 def id_of(entry: Entry) -> str:

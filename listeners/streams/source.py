@@ -17,7 +17,7 @@ from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import wait_for_event
-from listeners.streams.consumer import Consumer, added_after
+from listeners.streams.consumer import Consumer
 from listeners.streams.held import HeldEntries
 from listeners.streams.leases import StreamLeases
 from listeners.streams.reclaiming import Reclaiming
@@ -271,8 +271,6 @@ class StreamSource(LeasedSource):
             len(entries),
             more=any(len(of_key) >= per_stream for _, of_key in by_key(entries)),
             due_seconds=self._retries.seconds_to_next(),
-            # Those that were added before were read again because the group was set back, of which nothing is reported.
-            untold=look.armed is not None and any(added_after(entry, look.armed) for entry in entries),
         )
 
     def _is_quiet(self, key: str) -> bool:

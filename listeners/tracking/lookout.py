@@ -31,11 +31,10 @@ MANY_LOSSES = 3
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A look at the keys that has begun. `verifies`: only because of the time, as no change was reported."""
+    """A look at the keys that has begun. `reported`: because a change was reported."""
 
     armed: Armed | None
     reported: bool
-    verifies: bool
 
 
 class Lookout:
@@ -75,7 +74,7 @@ class Lookout:
         #: Whether the next look is worthwhile anyway, as at the beginning.
         self._look_now = True
         self._stopped = False
-        self._reported = self._verifies = False
+        self._reported = False
         #: How many reports in a row were for nothing.
         self._losses = 0
         #: When the next entry is due, and when to look although nothing was reported: while Redis reports changes, and
@@ -107,7 +106,7 @@ class Lookout:
 
     async def wait(self) -> None:
         """Wait until a look is worthwhile: at once if there may be more than the last one has found."""
-        self._reported = self._verifies = False
+        self._reported = False
         while not (self._look_now or self._stopped):
             self._stirred.clear()
             armed = self._armed
@@ -123,19 +122,14 @@ class Lookout:
         """Begin a look. If it fails, the next one follows at once."""
         self._look_now = self._is_empty = False
         armed = self._armed if self._armed is not None and not self._armed.ended else None
-        return Look(armed, self._reported, self._verifies)
+        return Look(armed, self._reported)
 
-    def ended(self, look: Look, found: int, *, more: bool, due_seconds: float | None, untold: bool = True) -> None:
-        """Note how many entries a look has found, whether there may be more, and when the next one is due.
-
-        `untold`: if nothing was reported, they show that a report is missing.
-        """
+    def ended(self, look: Look, found: int, *, more: bool, due_seconds: float | None) -> None:
+        """Note how many entries a look has found, whether there may be more, and when the next one is due."""
         now = time.monotonic()
         if found:
             self._losses = 0
             self._polling.reset()
-            if look.verifies and untold and look.armed is not None:
-                self._watch.doubt(look.armed)
         elif look.reported:
             self._losses += 1
         self._look_now |= more
@@ -208,8 +202,8 @@ class Lookout:
         if relied_on and now >= self._not_urgent_at:
             [self._not_urgent] = await self._watch.arm([self._not_urgent_keys])
             self._not_urgent_at = math.inf
-        elif relied_on:
-            self._verifies = now < self._due_at
+        elif relied_on and now >= self._verify_at and self._entries_exist:
+            await self._watch.verify_missing(armed)
         return True
 
     async def _pause(self, seconds: float) -> None:

@@ -85,9 +85,16 @@ class Watch:
                 armed[at] = None
         return armed
 
-    def doubt(self, armed: Armed) -> None:
-        """Judge in the background."""
-        self._start(self.judge(armed), "judging tracking")
+    async def verify_missing(self, armed: Armed) -> None:
+        """Look whether armed keys that were missing exist. If no report of it came, the server is not relied on."""
+        for key in armed.keys:
+            node = self._nodes.get(self._client.primary_of(key))
+            try:
+                exists = node is not None and (await node.arm([key])).get(key, False)
+            except SourceError:
+                continue
+            if exists and not armed.ended:
+                self._untold(f"key {key!r} was added")
 
     async def refusal(self, key: str) -> str:
         """Connect to the server that has a key. Return why it reports no changes, or "" if it accepts to."""

@@ -160,10 +160,10 @@ async def test_a_change_that_is_not_reported(
     """SWAPDB is reported by nobody: a look in time finds the elements, and the server is polled from then on."""
     monkeypatch.setattr("listeners.tracking.lookout.VERIFY_SECONDS", 3.0)
     handled = set[str]()
+    async with redis.asyncio.Redis(port=server.port, db=5, protocol=2) as other:
+        await other.rpush("q0", "swapped")
     async with run_host(app_with(1, handled.add, polling_interval_ms=20)) as host:
         await settled(client, proofs=1)
-        async with redis.asyncio.Redis(port=server.port, db=5, protocol=2) as other:
-            await other.rpush("q0", "swapped")
         await client.execute_command("SWAPDB", 0, 5)
         await eventually(lambda: "swapped" in handled)
         await eventually(lambda: polled(host) == 2)
