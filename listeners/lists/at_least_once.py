@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from listeners.connections.spec import ConnectionSpec
@@ -13,10 +12,10 @@ from listeners.engine.source import LeaseRenewal
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger
-from listeners.keys import dead_letters_key, elements_key, inflight_key
+from listeners.keys import dead_letters_key
 from listeners.lists.delivery import Delivery, Taken
+from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
-from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.runtime.logs import steady_logger
 from listeners.text import decode
@@ -28,10 +27,6 @@ Settle = Callable[[str, Sequence[Settlement]], Awaitable[None]]
 log = steady_logger("triggerfish.host")
 
 UNREADABLE = "Triggerfish's record of the element cannot be read. It is damaged, or of another version of Triggerfish."
-
-
-def _script(name: str, *, uses: Sequence[tuple[str, str]] = ()) -> Script:
-    return Script("listeners.lists", "common", name, uses=uses)
 
 
 class AtLeastOnce(Delivery):
@@ -57,12 +52,12 @@ class AtLeastOnce(Delivery):
         #: Element IDs are the token and a number, so they differ from those of other instances and of earlier data.
         self._token = secrets.token_hex(6)
         self._next_number = 1
-        self._take = _script("take")
-        self._take_suspect = _script("take_suspect")
-        self._begin = _script("begin")
-        self._settle = _script("settle")
-        self._dead_letter = _script("dead_letter", uses=[("listeners.dead_letters", "add")])
-        self._correct_clock = _script("correct_clock")
+        self._take = record_script("take")
+        self._take_suspect = record_script("take_suspect")
+        self._begin = record_script("begin")
+        self._settle = record_script("settle")
+        self._dead_letter = record_script("dead_letter", uses=[("listeners.dead_letters", "add")])
+        self._correct_clock = record_script("correct_clock")
 
     def describe(self) -> str:
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
@@ -72,7 +67,7 @@ class AtLeastOnce(Delivery):
         arguments = [self._token, self._reserve_numbers(count), self._lease_ms, count, max_bytes, self._from_beginning]
         due_ms, suspects, unreadable, taken = await self._client.run_script(
             self._take,
-            _keys(key),
+            record_keys(key),
             [*arguments, *(entry.receipt for entry in succeeded)],
             doing=f"taking from list {key!r}",
         )
@@ -90,7 +85,10 @@ class AtLeastOnce(Delivery):
             sent_at = boot_seconds()
             new_id = f"{self._token}-{self._reserve_numbers(1)}"
             found = await self._client.run_script(
-                self._take_suspect, _keys(key), [new_id, self._lease_ms], doing=f"taking a suspect from list {key!r}"
+                self._take_suspect,
+                record_keys(key),
+                [new_id, self._lease_ms],
+                doing=f"taking a suspect from list {key!r}",
             )
             if not found:
                 return None
@@ -112,7 +110,7 @@ class AtLeastOnce(Delivery):
         state, calls = ("a", entry.deliveries) if counts else ("t", entry.deliveries - 1)
         found = await self._client.run_script(
             self._begin,
-            _keys(entry.key),
+            record_keys(entry.key),
             [entry.receipt, _member(entry, state, calls, self._lease_ms), self._lease_ms],
             doing=f"beginning a call with a suspect of list {entry.key!r}",
         )
@@ -151,7 +149,7 @@ class AtLeastOnce(Delivery):
         cursor: Any = b"0"
         while True:
             cursor = await self._client.run_script(
-                self._correct_clock, _keys(key), [cursor], doing=f"checking the leases of list {key!r}"
+                self._correct_clock, record_keys(key), [cursor], doing=f"checking the leases of list {key!r}"
             )
             if cursor == b"0":
                 return
@@ -197,7 +195,7 @@ class AtLeastOnce(Delivery):
         for settlement in settlements:
             dropped = await self._client.run_script(
                 self._dead_letter,
-                [*_keys(key), dead_letters_key(key)],
+                [*record_keys(key), dead_letters_key(key)],
                 [settlement.entry.receipt, *description_fields(settlement, self._function_name)],
                 doing=f"dead-lettering from list {key!r}",
             )
@@ -205,7 +203,7 @@ class AtLeastOnce(Delivery):
 
     async def _run_settle(self, key: str, done: Sequence[bytes], steps: Sequence[Any]) -> None:
         await self._client.run_script(
-            self._settle, _keys(key), [len(done), *done, *steps], doing=f"settling elements of list {key!r}"
+            self._settle, record_keys(key), [len(done), *done, *steps], doing=f"settling elements of list {key!r}"
         )
 
     async def _set_aside(self, key: str, member: bytes) -> None:
@@ -228,7 +226,7 @@ class ListLeases(LeaseRenewal):
         # One connection for the script, and in a cluster one to look up its nodes.
         self._client = Client(spec, client_name, max_connections=2)
         self._lease_ms = int(lease_seconds * 1000)
-        self._renew = _script("renew")
+        self._renew = record_script("renew")
 
     async def renew(self, entries: Sequence[Entry]) -> None:
         groups = dict(by_key(entries))
@@ -240,7 +238,7 @@ class ListLeases(LeaseRenewal):
         members = [member for member, _ in known]
         lost = set(
             await self._client.run_script(
-                self._renew, _keys(key), [self._lease_ms, *members], doing=f"renewing leases of list {key!r}"
+                self._renew, record_keys(key), [self._lease_ms, *members], doing=f"renewing leases of list {key!r}"
             )
         )
         ends_at = lease_end(sent_at, self._lease_ms / 1000)
@@ -258,8 +256,3 @@ def _member(entry: Entry, state: str, calls: int, ms: int) -> str:
     """Return the member that an element has next."""
     element_id = decode(entry.receipt).partition(":")[0]
     return f"{element_id}:{state}{calls}:{ms}"
-
-
-@lru_cache(maxsize=1024)
-def _keys(key: str) -> list[str]:
-    return [key, inflight_key(key), elements_key(key)]

@@ -8,8 +8,7 @@
 - `reclaiming`: entries whose lease is over
 - `leases`: renews the leases of entries in progress
 - `permissions`: the commands that a Redis user needs
-- `move.lua`, `claim.lua`, `acknowledge.lua`, `dead_letter.lua`, `remove_consumer.lua`: steps that check what is pending
-  and act on it atomically; `pending.lua` is prepended to the first four
+- `scripts`: the Lua scripts
 
 It may import `engine`, `dead_letters` and the layers below, but neither `lists` nor `pubsub`.
 """

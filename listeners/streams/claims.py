@@ -90,8 +90,8 @@ class Claims:
         self._client = client
         self._group = group
         self._lease_ms = lease_ms
-        self._move = Script("listeners.streams", "pending", "move")
-        self._claim = Script("listeners.streams", "pending", "claim")
+        self._move = Script("listeners.streams.scripts", "pending", "move")
+        self._claim = Script("listeners.streams.scripts", "pending", "claim")
 
     async def move(
         self, key: str, entries: Mapping[str, int | None], *, held_by: Sequence[str], to: str | None, idle_ms: int = 0

@@ -48,11 +48,11 @@ class Consumer:
         self._function_name = function_name
         self.client = client
         self._dead_letters_dropped = metrics.dead_letters_dropped
-        self._acknowledge = Script("listeners.streams", "pending", "acknowledge")
+        self._acknowledge = Script("listeners.streams.scripts", "pending", "acknowledge")
         self._dead_letter = Script(
-            "listeners.streams", "pending", "dead_letter", uses=[("listeners.dead_letters", "add")]
+            "listeners.streams.scripts", "pending", "dead_letter", uses=[("listeners.dead_letters", "add")]
         )
-        self._remove_consumer = Script("listeners.streams", "remove_consumer")
+        self._remove_consumer = Script("listeners.streams.scripts", "remove_consumer")
 
     async def create_group(self, key: str) -> bool:
         """Create the group of a stream at ID 0, so that entries added before the first start are delivered.
