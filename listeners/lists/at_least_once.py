@@ -1,7 +1,7 @@
 """At least once: an element stays recorded until it is settled."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from listeners.connections.spec import ConnectionSpec
@@ -13,6 +13,7 @@ from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableE
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key
+from listeners.lists.adoption import Adoption
 from listeners.lists.delivery import Delivery, Taken
 from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
@@ -52,6 +53,7 @@ class AtLeastOnce(Delivery):
         #: Element IDs are the token and a number, so they differ from those of other instances and of earlier data.
         self._token = secrets.token_hex(6)
         self._next_number = 1
+        self._adoption = Adoption(client, self._token, self._lease_ms, trigger.max_deliveries)
         self._take = record_script("take")
         self._take_suspect = record_script("take_suspect")
         self._begin = record_script("begin")
@@ -63,22 +65,25 @@ class AtLeastOnce(Delivery):
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
 
     async def take(self, key: str, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
-        sent_at = boot_seconds()
-        arguments = [self._token, self._reserve_numbers(count), self._lease_ms, count, max_bytes, self._from_beginning]
-        due_ms, suspects, unreadable, taken = await self._client.run_script(
-            self._take,
-            record_keys(key),
-            [*arguments, *(entry.receipt for entry in succeeded)],
-            doing=f"taking from list {key!r}",
-        )
-        ends_at = self._lease_end(sent_at)
-        entries = [
-            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1] + 1, receipt=taken[at], lease_ends_at=ends_at)
-            for at in range(0, len(taken), 3)
-        ]
-        for member in unreadable:
-            await self._set_aside(key, member)
-        return Taken(entries, None if due_ms < 0 else due_ms / 1000, bool(suspects))
+        if self._adoption.is_due(key):
+            if succeeded:
+                await self._run_settle(key, [entry.receipt for entry in succeeded], [])
+                succeeded = ()
+            if adopted := await self._take_adopted(key, count, max_bytes):
+                return Taken(adopted)
+        sent_at, first = boot_seconds(), self._reserve_numbers(count)
+        arguments = [self._token, first, self._lease_ms, count, max_bytes, self._from_beginning]
+        with self._adoption.noting_loss(key, range(first, first + count)):
+            due_ms, suspects, unreadable, taken = await self._client.run_script(
+                self._take,
+                record_keys(key),
+                [*arguments, *(entry.receipt for entry in succeeded)],
+                doing=f"taking from list {key!r}",
+            )
+            for member in unreadable:
+                await self._set_aside(key, member)
+        elements = zip(taken[::3], taken[1::3], taken[2::3], strict=True)
+        return Taken(self._entries(key, elements, sent_at), None if due_ms < 0 else due_ms / 1000, bool(suspects))
 
     async def take_suspect(self, key: str) -> Entry | None:
         while True:
@@ -153,6 +158,22 @@ class AtLeastOnce(Delivery):
             )
             if cursor == b"0":
                 return
+
+    async def _take_adopted(self, key: str, count: int, max_bytes: int) -> list[Entry]:
+        """Take elements that were taken before without an answer."""
+        sent_at = boot_seconds()
+        adopted = await self._adoption.adopt(key, count, max_bytes)
+        for member in adopted.unreadable:
+            await self._set_aside(key, member)
+        return self._entries(key, adopted.elements, sent_at)
+
+    def _entries(self, key: str, elements: Iterable[tuple[bytes, int, bytes]], sent_at: float) -> list[Entry]:
+        """Return the entries of elements that a script has leased: member, calls and payload of each."""
+        ends_at = self._lease_end(sent_at)
+        return [
+            Entry(key, payload=payload, deliveries=calls + 1, receipt=member, lease_ends_at=ends_at)
+            for member, calls, payload in elements
+        ]
 
     def _lease_end(self, sent_at: float) -> float:
         return lease_end(sent_at, self._lease_ms / 1000)

@@ -27,9 +27,11 @@ async def open_source(server: Server, registry: CollectorRegistry) -> AsyncItera
     opened: list[ListSource] = []
     metrics = FunctionMetrics(HostMetrics(registry), "test", "handle")
 
-    async def open_one(*, lease_seconds: float = 30.0, login: str = "", **options: Any) -> ListSource:
+    async def open_one(
+        *, lease_seconds: float = 30.0, login: str = "", address: str = "", **options: Any
+    ) -> ListSource:
         trigger = ListTrigger(**{"keys": "q", "polling_interval_ms": 20, **options})
-        spec = parse_connection_string(server.address + login)
+        spec = parse_connection_string((address or server.address) + login)
         source = ListSource(trigger, "handle", spec, client_name="test", lease_seconds=lease_seconds, metrics=metrics)
         opened.append(source)
         await source.open()
