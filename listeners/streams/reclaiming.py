@@ -1,7 +1,7 @@
 """Finds pending entries whose lease is over, and claims them: those of dead instances, and those of other programs."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from listeners.functions.entries import Entry
@@ -56,6 +56,10 @@ class Reclaiming:
         self._previous: dict[str, dict[str, IdleReading]] = {}
         self._read_idle_at: dict[str, float] = {}
 
+    def ids(self, key: str) -> set[str]:
+        """Return the IDs of the entries found in one stream."""
+        return {entry_id for found in (self._ordinary, self._suspects) for of_key, entry_id in found if of_key == key}
+
     def has_ordinary(self) -> bool:
         """Return whether an entry that is no suspect may be claimed."""
         return bool(self._ordinary)
@@ -78,20 +82,21 @@ class Reclaiming:
         overdue = [entry for entry in self._ordinary.values() if entry.key == key][:count]
         deliveries = {entry: entry.deliveries if is_consumer_name(entry.consumer) else 1 for entry in overdue}
         sent_at = boot_seconds()
-        claimed = await self._consumer.claims.claim(key, deliveries)
+        claimed = await self._claim(self._ordinary, key, deliveries)
+        ids = {entry.id: number for entry, number in deliveries.items() if entry.id in claimed}
+        entries = await self._consumer.with_content(key, ids, sent_at)
         for entry in overdue:
-            del self._ordinary[key, entry.id]
-        ids = {entry.id: number for entry, number in deliveries.items() if entry.id in claimed.ids}
-        return await self._consumer.with_content(key, ids, sent_at)
+            self._ordinary.pop((key, entry.id), None)
+        return entries
 
     async def take_suspect(self) -> Entry | None:
         """Claim one suspect without its content; None if there is none."""
         while self._suspects:
             (key, entry_id), overdue = next(iter(self._suspects.items()))
             sent_at = boot_seconds()
-            claimed = await self._consumer.claims.claim(key, {overdue: overdue.deliveries})
-            del self._suspects[key, entry_id]
-            if claimed.ids:
+            claimed = await self._claim(self._suspects, key, {overdue: overdue.deliveries})
+            self._suspects.pop((key, entry_id), None)
+            if claimed:
                 return Entry(
                     key,
                     id=entry_id,
@@ -108,6 +113,17 @@ class Reclaiming:
         for remembered in (self._ordinary, self._suspects):
             for found in [found for found in remembered if found[0] == key]:
                 del remembered[found]
+
+    async def _claim(
+        self, remembered: dict[tuple[str, str], Overdue], key: str, deliveries: Mapping[Overdue, int]
+    ) -> set[str]:
+        """Claim entries, given their new delivery counts. Return the IDs of those that this instance has now.
+
+        They stay remembered, so that this can be repeated after an error.
+        """
+        for entry in deliveries:
+            remembered[key, entry.id] = entry._replace(tried=True)
+        return (await self._consumer.claim(key, deliveries)).ids
 
     def _remember(self, overdue: Overdue, held: Collection[str]) -> None:
         if overdue.id in held:

@@ -19,6 +19,7 @@ from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done
+from listeners.streams.adoption import Adoption
 from listeners.streams.consumer import Consumer
 from listeners.streams.held import HeldEntries
 from listeners.streams.leases import StreamLeases
@@ -75,6 +76,7 @@ class StreamSource(LeasedSource):
         self._retries = Retries(self._consumer)
         self._held = HeldEntries(self._consumer, self._retries)
         self._reclaiming = Reclaiming(self._consumer)
+        self._adoption = Adoption(self._consumer, self._held, self._retries, self._reclaiming)
         self.suspects = self._reclaiming.suspects
         self._server = ServerInfo()
         #: Entries that were read and not returned by take() yet.
@@ -129,6 +131,7 @@ class StreamSource(LeasedSource):
         groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._reads or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
+        may_read = may_read and not self._consumer.unanswered.come_first(self._trigger.keys)
         if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
@@ -244,6 +247,9 @@ class StreamSource(LeasedSource):
 
     async def _read_together(self, keys: tuple[str, ...], count: int) -> None:
         try:
+            if adopted := await self._adoption.adopt(keys, count):
+                self._add(adopted)
+                return
             self._add_read(await self._consumer.read(keys, count, self._block_ms()))
         except GroupMissingError as error:
             await self._recreate_groups(error)
