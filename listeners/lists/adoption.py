@@ -13,8 +13,10 @@ from listeners.runtime.clock import boot_seconds
 
 __all__ = ["Adopted", "Adoption"]
 
-#: How many calls an element that is adopted can have. The script looks for each number of them.
-MAX_CALLS = 50
+#: How many numbers one run of adopt.lua examines, and how many calls an element can have, each of which it looks for:
+#: so that it blocks the server for a few milliseconds only.
+PAGE = 500
+MAX_CALLS = 20
 #: How many lost answers are remembered for one list.
 MAX_TAKINGS = 100
 
@@ -85,14 +87,15 @@ class Adoption:
     ) -> Adopted:
         """Adopt elements of one taking. `unreadable`: members found so far."""
         numbers = taking.numbers
-        arguments = [self._token, numbers.start, numbers.stop, self._lease_ms, self._max_calls, count, max_bytes]
+        page = numbers[:PAGE]
+        arguments = [self._token, page.start, page.stop, self._lease_ms, self._max_calls, count, max_bytes]
         next_number, bad, flat = await self._client.run_script(
             self._adopt, record_keys(key), arguments, doing=f"adopting elements of list {key!r}"
         )
-        if next_number < numbers.stop:
+        if next_number in numbers:
             taking.numbers = range(next_number, numbers.stop)
             self._lost.note(key)
-        elif bad or flat:
+        elif next_number == numbers.stop or bad or flat:
             self._forget(key, taking)
         return Adopted(list(zip(flat[::3], flat[1::3], flat[2::3], strict=True)), [*unreadable, *bad])
 

@@ -2,8 +2,9 @@
 -- ARGV: token, first number of the IDs under which take.lua may have taken elements, the number after the last one,
 -- lease in ms (that of the taking), how many calls an element can have, maximum count, maximum bytes (one element may
 -- exceed it).
--- Returns {the number with which to go on, or the one after the last; members that cannot be read, leased so that the
--- caller can set them aside; {member, calls, payload, member, ...}}.
+-- Returns {the number with which to go on, which is the one after the last if all were examined, or -1 if nothing was
+-- taken from there on; members that cannot be read, leased so that the caller can set them aside; {member, calls,
+-- payload, member, ...}}.
 local first, stop, lease, max_calls = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local count, room = tonumber(ARGV[6]), tonumber(ARGV[7])
 local adopted, unreadable = {}, {}
@@ -20,7 +21,7 @@ end
 for number = first, stop - 1 do
   local id = ARGV[1] .. '-' .. number
   local record = record_of(id)
-  if not record then break end  -- the numbers of one taking have no gaps
+  if not record then return {-1, unreadable, adopted} end  -- the numbers of one taking have no gaps
   local member, calls = taken_member(id)
   if member then
     local payload, size = payload_in(record), #adopted

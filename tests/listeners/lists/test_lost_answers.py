@@ -143,6 +143,25 @@ async def test_no_more_than_fits(client: redis.asyncio.Redis, link: CuttingLink,
     assert await take(source) == []
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_many_elements(
+    client: redis.asyncio.Redis, link: CuttingLink, source: ListSource, *, damaged: bool
+) -> None:
+    """They are adopted in pages, and records whose members are gone are passed by in pages."""
+    await client.rpush(KEY, *range(1_200))
+    await lose(link, source, 1_200)
+    if damaged:
+        await client.delete(inflight_key(KEY))
+        await client.rpush(KEY, "new")
+        assert await first_calls(source, 1) == [b"new"]
+        return
+    entries: list[Entry] = []
+    for size in (500, 500, 200):
+        entries += await source.take(1_000, MIB)
+        assert len(entries) % 500 == size % 500
+    assert payloads(entries) == [b"%d" % number for number in range(1_200)]
+
+
 async def test_several_lost_answers(client: redis.asyncio.Redis, link: CuttingLink, source: ListSource) -> None:
     """All of them are adopted, one after the other, and also if the answer to the adoption is lost."""
     await client.rpush(KEY, *"abcdef")
