@@ -131,7 +131,7 @@ class StreamSource(LeasedSource):
         groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._reads or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
-        may_read = may_read and not self._consumer.unanswered.come_first(self._trigger.keys)
+        may_read = may_read and not self._consumer.unanswered.come_first(groups[0])
         if not may_read or len(groups) > 1 or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
