@@ -15,8 +15,8 @@ The names never change between releases, as entries recorded under old names wou
 | `triggerfish:{APP:FUNCTION}:lease:draining` | string | the holder, while it drains |
 | `triggerfish:{APP:FUNCTION}:lease:notices` | channel | notices about the lease between the instances of an app |
 
-A member of `inflight` is `ID:STATE CALLS:MS` without the space, such as `3f9c0a52d1e7-42:t0:30000`. `lists/common.lua`
-explains its parts.
+A member of `inflight` is `ID:STATE CALLS:MS` without the space, such as `3f9c0a52d1e7-42:t0:30000`.
+`lists/scripts/common.lua` explains its parts.
 
 An instance has three consumers in the group of a stream. The one that holds a pending entry tells the entry's state:
 

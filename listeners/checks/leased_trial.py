@@ -32,8 +32,8 @@ OUTCOMES = (Outcome.SUCCEEDED, Outcome.RETRIED, Outcome.DEAD_LETTERED, None)
 FAILURE = Failure("triggerfish check")
 #: How many times in a row no entry may come although there should be some.
 MAX_EMPTY_TAKES = 3
-#: An element that is never due, in `inflight` and in `elements` (lists/common.lua). It keeps these keys from becoming
-#: empty: Redis would remove them, and make them again without an expiry.
+#: An element that is never due, in `inflight` and in `elements` (lists/scripts/common.lua). It keeps these keys from
+#: becoming empty: Redis would remove them, and make them again without an expiry.
 NEVER_ID, NEVER_MS = "check", 2**52
 
 

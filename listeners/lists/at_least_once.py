@@ -1,8 +1,7 @@
 """At least once: an element stays recorded until it is settled."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from listeners.dead_letters.letters import description_fields
@@ -12,10 +11,11 @@ from listeners.engine.source import LeaseRenewal
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger
-from listeners.keys import dead_letters_key, elements_key, inflight_key
+from listeners.keys import dead_letters_key
+from listeners.lists.adoption import Adoption
 from listeners.lists.delivery import Delivery, Taken
+from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
-from listeners.redis.scripts import Script
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.runtime.logs import steady_logger
 from listeners.text import decode
@@ -27,10 +27,6 @@ Settle = Callable[[str, Sequence[Settlement]], Awaitable[None]]
 log = steady_logger("triggerfish.host")
 
 UNREADABLE = "Triggerfish's record of the element cannot be read. It is damaged, or of another version of Triggerfish."
-
-
-def _script(name: str, *, uses: Sequence[tuple[str, str]] = ()) -> Script:
-    return Script("listeners.lists", "common", name, uses=uses)
 
 
 class AtLeastOnce(Delivery):
@@ -56,40 +52,49 @@ class AtLeastOnce(Delivery):
         #: Element IDs are the token and a number, so they differ from those of other instances and of earlier data.
         self._token = secrets.token_hex(6)
         self._next_number = 1
-        self._take = _script("take")
-        self._take_suspect = _script("take_suspect")
-        self._begin = _script("begin")
-        self._settle = _script("settle")
-        self._dead_letter = _script("dead_letter", uses=[("listeners.dead_letters", "add")])
-        self._correct_clock = _script("correct_clock")
+        self._adoption = Adoption(client, self._token, self._lease_ms, trigger.max_deliveries)
+        self._take = record_script("take")
+        self._take_suspect = record_script("take_suspect")
+        self._begin = record_script("begin")
+        self._settle = record_script("settle")
+        self._dead_letter = record_script("dead_letter", uses=[("listeners.dead_letters", "add")])
+        self._correct_clock = record_script("correct_clock")
 
     def describe(self) -> str:
         return f"EVALSHA (at least once, lease {self._lease_ms // 1000} s)"
 
     async def take(self, key: str, count: int, max_bytes: int, succeeded: Sequence[Entry] = ()) -> Taken:
-        sent_at = boot_seconds()
-        arguments = [self._token, self._reserve_numbers(count), self._lease_ms, count, max_bytes, self._from_beginning]
-        due_ms, suspects, unreadable, taken = await self._client.run_script(
-            self._take,
-            _keys(key),
-            [*arguments, *(entry.receipt for entry in succeeded)],
-            doing=f"taking from list {key!r}",
-        )
-        ends_at = self._lease_end(sent_at)
-        entries = [
-            Entry(key, payload=taken[at + 2], deliveries=taken[at + 1] + 1, receipt=taken[at], lease_ends_at=ends_at)
-            for at in range(0, len(taken), 3)
-        ]
-        for member in unreadable:
-            await self._set_aside(key, member)
-        return Taken(entries, None if due_ms < 0 else due_ms / 1000, bool(suspects))
+        if self._adoption.is_due(key):
+            if succeeded:
+                await self._run_settle(key, [entry.receipt for entry in succeeded], [])
+                succeeded = ()
+            if adopted := await self._take_adopted(key, count, max_bytes):
+                return Taken(adopted)
+        sent_at, first = boot_seconds(), self._reserve_numbers(count)
+        arguments = [self._token, first, self._lease_ms, count, max_bytes, self._from_beginning]
+        with self._adoption.noting_loss(key, range(first, first + count)):
+            due_ms, suspects, unreadable, taken = await self._client.run_script(
+                self._take,
+                record_keys(key),
+                [*arguments, *(entry.receipt for entry in succeeded)],
+                doing=f"taking from list {key!r}",
+            )
+            for member in unreadable:
+                await self._set_aside(key, member)
+        elements = zip(taken[::3], taken[1::3], taken[2::3], strict=True)
+        due = (None if due_ms < 0 else due_ms / 1000, self._adoption.seconds_to_next(key))
+        due_seconds = min((seconds for seconds in due if seconds is not None), default=None)
+        return Taken(self._entries(key, elements, sent_at), due_seconds, bool(suspects))
 
     async def take_suspect(self, key: str) -> Entry | None:
         while True:
             sent_at = boot_seconds()
             new_id = f"{self._token}-{self._reserve_numbers(1)}"
             found = await self._client.run_script(
-                self._take_suspect, _keys(key), [new_id, self._lease_ms], doing=f"taking a suspect from list {key!r}"
+                self._take_suspect,
+                record_keys(key),
+                [new_id, self._lease_ms],
+                doing=f"taking a suspect from list {key!r}",
             )
             if not found:
                 return None
@@ -111,7 +116,7 @@ class AtLeastOnce(Delivery):
         state, calls = ("a", entry.deliveries) if counts else ("t", entry.deliveries - 1)
         found = await self._client.run_script(
             self._begin,
-            _keys(entry.key),
+            record_keys(entry.key),
             [entry.receipt, _member(entry, state, calls, self._lease_ms), self._lease_ms],
             doing=f"beginning a call with a suspect of list {entry.key!r}",
         )
@@ -150,10 +155,26 @@ class AtLeastOnce(Delivery):
         cursor: Any = b"0"
         while True:
             cursor = await self._client.run_script(
-                self._correct_clock, _keys(key), [cursor], doing=f"checking the leases of list {key!r}"
+                self._correct_clock, record_keys(key), [cursor], doing=f"checking the leases of list {key!r}"
             )
             if cursor == b"0":
                 return
+
+    async def _take_adopted(self, key: str, count: int, max_bytes: int) -> list[Entry]:
+        """Take elements that were taken before without an answer."""
+        sent_at = boot_seconds()
+        adopted = await self._adoption.adopt(key, count, max_bytes)
+        for member in adopted.unreadable:
+            await self._set_aside(key, member)
+        return self._entries(key, adopted.elements, sent_at)
+
+    def _entries(self, key: str, elements: Iterable[tuple[bytes, int, bytes]], sent_at: float) -> list[Entry]:
+        """Return the entries of elements that a script has leased: member, calls and payload of each."""
+        ends_at = self._lease_end(sent_at)
+        return [
+            Entry(key, payload=payload, deliveries=calls + 1, receipt=member, lease_ends_at=ends_at)
+            for member, calls, payload in elements
+        ]
 
     def _lease_end(self, sent_at: float) -> float:
         return lease_end(sent_at, self._lease_ms / 1000)
@@ -196,7 +217,7 @@ class AtLeastOnce(Delivery):
         for settlement in settlements:
             dropped = await self._client.run_script(
                 self._dead_letter,
-                [*_keys(key), dead_letters_key(key)],
+                [*record_keys(key), dead_letters_key(key)],
                 [settlement.entry.receipt, *description_fields(settlement, self._function_name)],
                 doing=f"dead-lettering from list {key!r}",
             )
@@ -204,7 +225,7 @@ class AtLeastOnce(Delivery):
 
     async def _run_settle(self, key: str, done: Sequence[bytes], steps: Sequence[Any]) -> None:
         await self._client.run_script(
-            self._settle, _keys(key), [len(done), *done, *steps], doing=f"settling elements of list {key!r}"
+            self._settle, record_keys(key), [len(done), *done, *steps], doing=f"settling elements of list {key!r}"
         )
 
     async def _set_aside(self, key: str, member: bytes) -> None:
@@ -226,7 +247,7 @@ class ListLeases(LeaseRenewal):
     def __init__(self, client: Client, lease_seconds: float) -> None:
         self.client = client
         self._lease_ms = int(lease_seconds * 1000)
-        self._renew = _script("renew")
+        self._renew = record_script("renew")
 
     async def renew(self, entries: Collection[Entry]) -> None:
         groups = dict(by_key(list(entries)))
@@ -238,7 +259,7 @@ class ListLeases(LeaseRenewal):
         members = [member for member, _ in known]
         lost = set(
             await self.client.run_script(
-                self._renew, _keys(key), [self._lease_ms, *members], doing=f"renewing leases of list {key!r}"
+                self._renew, record_keys(key), [self._lease_ms, *members], doing=f"renewing leases of list {key!r}"
             )
         )
         ends_at = lease_end(sent_at, self._lease_ms / 1000)
@@ -253,8 +274,3 @@ def _member(entry: Entry, state: str, calls: int, ms: int) -> str:
     """Return the member that an element has next."""
     element_id = decode(entry.receipt).partition(":")[0]
     return f"{element_id}:{state}{calls}:{ms}"
-
-
-@lru_cache(maxsize=1024)
-def _keys(key: str) -> list[str]:
-    return [key, inflight_key(key), elements_key(key)]

@@ -41,7 +41,7 @@ class AtMostOnce(Delivery):
         self._keys = keys_read(trigger, multi_pop=server.supports(7))
         self._multi_pop_refused = False
         self._add_dead_letter = Script(
-            "listeners.lists", "dead_letter_popped", uses=[("listeners.dead_letters", "add")]
+            "listeners.lists.scripts", "dead_letter_popped", uses=[("listeners.dead_letters", "add")]
         )
 
     def describe(self) -> str:

@@ -6,6 +6,7 @@
 - `entry_id`: stream entry IDs
 - `error_translation`: from errors of redis-py and the network to SourceErrors
 - `keyspace`: the keyspace notifications that a server must publish
+- `lost_answers`: when to ask what a command did whose answer was lost
 - `pipeline`: one connection with many outstanding calls
 - `scripts`: Lua scripts
 - `sentinels`: finds the primary

@@ -32,13 +32,17 @@ class Moved(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """A pending entry whose lease is over, as it was read. `stopped`: its idle time stood still for a whole lease."""
+    """A pending entry whose lease is over, as it was read.
+
+    `stopped`: its idle time stood still for a whole lease. `tried`: this instance may have claimed it already.
+    """
 
     key: str
     id: str
     consumer: str
     deliveries: int
     stopped: bool = False
+    tried: bool = False
 
 
 class LostEntries:
@@ -90,8 +94,8 @@ class Claims:
         self._client = client
         self._group = group
         self._lease_ms = lease_ms
-        self._move = Script("listeners.streams", "pending", "move")
-        self._claim = Script("listeners.streams", "pending", "claim")
+        self._move = Script("listeners.streams.scripts", "pending", "move")
+        self._claim = Script("listeners.streams.scripts", "pending", "claim")
 
     async def move(
         self, key: str, entries: Mapping[str, int | None], *, held_by: Sequence[str], to: str | None, idle_ms: int = 0
@@ -115,6 +119,7 @@ class Claims:
                 entry.consumer,
                 entry.deliveries,
                 int(entry.stopped),
+                int(entry.tried),
                 self.names.alone if is_alone_consumer(entry.consumer) else self.names.taken,
                 deliveries,
             )

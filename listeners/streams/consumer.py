@@ -15,7 +15,8 @@ from listeners.redis.client import Client
 from listeners.redis.scripts import Script
 from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds, lease_end
-from listeners.streams.claims import Claims, LostEntries
+from listeners.streams.claims import Claims, LostEntries, Moved, Overdue
+from listeners.streams.unanswered import UnansweredReads
 from listeners.text import decode
 
 __all__ = ["Consumer", "id_of"]
@@ -44,17 +45,18 @@ class Consumer:
         self.lease_ms = lease_ms
         self.lost = LostEntries(function_name, metrics.entries_lost)
         self.claims = Claims(client, self.group, instance, lease_ms, self.lost)
+        self.unanswered = UnansweredReads()
         self._names = self.claims.names
         self._trigger = trigger
         self._function_name = function_name
         self.client = client
         self.unreachable = UnreachableKeys(client, trigger.keys)
         self._dead_letters_dropped = metrics.dead_letters_dropped
-        self._acknowledge = Script("listeners.streams", "pending", "acknowledge")
+        self._acknowledge = Script("listeners.streams.scripts", "pending", "acknowledge")
         self._dead_letter = Script(
-            "listeners.streams", "pending", "dead_letter", uses=[("listeners.dead_letters", "add")]
+            "listeners.streams.scripts", "pending", "dead_letter", uses=[("listeners.dead_letters", "add")]
         )
-        self._remove_consumer = Script("listeners.streams", "remove_consumer")
+        self._remove_consumer = Script("listeners.streams.scripts", "remove_consumer")
 
     async def create_group(self, key: str) -> bool:
         """Create the group of a stream at ID 0, so that entries added before the first start are delivered.
@@ -69,6 +71,9 @@ class Consumer:
         except CommandRefusedError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+            # Another process may have had the same name. What is pending for it is nothing that was lost here.
+            _, _, last, _ = await self.pending(key)
+            self.unanswered.know(key, [decode(last)] if last else [])
             return False
         return True
 
@@ -76,7 +81,8 @@ class Consumer:
         """Read up to `count` new entries of each stream, without waiting (XREADGROUP)."""
         sent_at = boot_seconds()
         command = self._read_command(keys, count)
-        reply = await self.client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
+        with self.unanswered.reading(keys):
+            reply = await self.client.command(keys[0], *command, doing=f"reading stream {' '.join(keys)!r}")
         return self._read_entries(reply, sent_at)
 
     async def settle_and_read(
@@ -91,9 +97,15 @@ class Consumer:
         acknowledging = [command for key, group in by_key(succeeded) for command in self._settle_commands(key, group)]
         commands = (*acknowledging, self._read_command(keys, count))
         doing = f"acknowledging entries and reading stream {' '.join(keys)!r}"
-        replies = await self.client.transaction(keys[0], commands, doing=doing)
+        with self.unanswered.reading(keys):
+            replies = await self.client.transaction(keys[0], commands, doing=doing)
         gaps = [command[1] for command, reply in zip(acknowledging, replies, strict=False) if _lacks(command, reply)]
         return self._read_entries(replies[-1], sent_at), gaps
+
+    async def claim(self, key: str, overdue: Mapping[Overdue, int]) -> Moved:
+        """Claim entries of one stream whose lease is over; see Claims."""
+        self.unanswered.know_claims(key, [entry.id for entry in overdue])
+        return await self.claims.claim(key, overdue)
 
     async def with_content(self, key: str, deliveries: Mapping[str, int], sent_at: float) -> list[Entry]:
         """Fetch entries that were claimed by a command sent at `sent_at`, given their delivery counts by ID.
@@ -119,7 +131,7 @@ class Consumer:
         return entries
 
     async def pending(self, key: str, *arguments: object) -> list[Any]:
-        """Read a range of pending entries, or without a range their number and what else XPENDING tells of them all."""
+        """Read a range of pending entries, or without arguments their summary (XPENDING)."""
         rows: list[Any] = await self.client.command(
             key, "XPENDING", key, self.group, *arguments, doing=f"listing pending entries of stream {key!r}"
         )
@@ -210,7 +222,10 @@ class Consumer:
 
     def _read_entries(self, reply: Iterable[Any] | None, sent_at: float) -> list[Entry]:
         """Return the entries of an XREADGROUP reply."""
-        return [entry for key, raws in reply or () for entry in self._entries(decode(key), raws, sent_at)]
+        entries = [entry for key, raws in reply or () for entry in self._entries(decode(key), raws, sent_at)]
+        for key, group in by_key(entries):
+            self.unanswered.know(key, [id_of(group[-1])])
+        return entries
 
     def _entries(self, key: str, raws: Iterable[Any], sent_at: float) -> list[Entry]:
         """Return the entries of one stream's reply: [ID, [name, value, name, value, ...]] for each."""

@@ -56,6 +56,10 @@ class Reclaiming:
         self._previous: dict[str, dict[str, IdleReading]] = {}
         self._read_idle_at: dict[str, float] = {}
 
+    def ids(self, key: str) -> set[str]:
+        """Return the IDs of the entries found in one stream."""
+        return {entry_id for found in (self._ordinary, self._suspects) for of_key, entry_id in found if of_key == key}
+
     def has_ordinary(self) -> bool:
         """Return whether an entry that is no suspect may be claimed."""
         return self._first(self._ordinary) is not None
@@ -80,11 +84,12 @@ class Reclaiming:
         deliveries = {entry: entry.deliveries if is_consumer_name(entry.consumer) else 1 for entry in overdue}
         sent_at = boot_seconds()
         with self._consumer.unreachable.passing_over(key):
-            claimed = await self._consumer.claims.claim(key, deliveries)
+            claimed = await self._claim(self._ordinary, key, deliveries)
+            ids = {entry.id: number for entry, number in deliveries.items() if entry.id in claimed}
+            entries = await self._consumer.with_content(key, ids, sent_at)
             for entry in overdue:
-                del self._ordinary[key, entry.id]
-            ids = {entry.id: number for entry, number in deliveries.items() if entry.id in claimed.ids}
-            return await self._consumer.with_content(key, ids, sent_at)
+                self._ordinary.pop((key, entry.id), None)
+            return entries
         return []
 
     async def take_suspect(self) -> Entry | None:
@@ -92,9 +97,9 @@ class Reclaiming:
         while (overdue := self._first(self._suspects)) is not None:
             sent_at = boot_seconds()
             with self._consumer.unreachable.passing_over(overdue.key):
-                claimed = await self._consumer.claims.claim(overdue.key, {overdue: overdue.deliveries})
-                del self._suspects[overdue.key, overdue.id]
-                if claimed.ids:
+                claimed = await self._claim(self._suspects, overdue.key, {overdue: overdue.deliveries})
+                self._suspects.pop((overdue.key, overdue.id), None)
+                if claimed:
                     return Entry(
                         overdue.key,
                         id=overdue.id,
@@ -116,6 +121,17 @@ class Reclaiming:
         """Return the first of those in streams that are not left out."""
         leaves_out = self._consumer.unreachable.leaves_out
         return next((overdue for overdue in remembered.values() if not leaves_out(overdue.key)), None)
+
+    async def _claim(
+        self, remembered: dict[tuple[str, str], Overdue], key: str, deliveries: Mapping[Overdue, int]
+    ) -> set[str]:
+        """Claim entries, given their new delivery counts. Return the IDs of those that this instance has now.
+
+        They stay remembered, so that this can be repeated after an error.
+        """
+        for entry in deliveries:
+            remembered[key, entry.id] = entry._replace(tried=True)
+        return (await self._consumer.claim(key, deliveries)).ids
 
     def _remember(self, overdue: Overdue, held: Collection[str]) -> None:
         if overdue.id in held:

@@ -17,6 +17,7 @@ from listeners.redis.server_info import ServerInfo
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import wait_for_event
+from listeners.streams.adoption import Adoption
 from listeners.streams.consumer import Consumer
 from listeners.streams.held import HeldEntries
 from listeners.streams.leases import StreamLeases
@@ -77,6 +78,7 @@ class StreamSource(LeasedSource):
         self._held = HeldEntries(self._consumer, self._retries)
         self._reclaiming = Reclaiming(self._consumer)
         self._unreachable = self._consumer.unreachable
+        self._adoption = Adoption(self._consumer, self._held, self._retries, self._reclaiming)
         self.suspects = self._reclaiming.suspects
         self._server = ServerInfo()
         #: Entries that were read and not returned by take() yet.
@@ -93,6 +95,8 @@ class StreamSource(LeasedSource):
         self._is_open = False
         #: The streams that Redis refuses to read, with the error. The others are read without them.
         self._refused: dict[str, SourceError] = {}
+        #: Two reads of one stream could be answered in the other order, which looks like lost data.
+        self._one_read = asyncio.Lock()
         self._interrupted = False
         self._tidy_at = 0.0
 
@@ -135,7 +139,8 @@ class StreamSource(LeasedSource):
             if self._buffer:
                 self._lookout.wake()  # new entries were not looked for
             elif len(self._retries) < MAX_WAITING:
-                await self._read(look, number)
+                async with self._one_read:
+                    await self._read(look, number)
             else:
                 self._looked(look, [], 1)
         return self._pop_buffered(count)
@@ -150,17 +155,18 @@ class StreamSource(LeasedSource):
         groups = self._client.group_by_slot(self._readable_keys())
         first_others = self._buffer or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
+        may_read = may_read and not self._consumer.unanswered.come_first(groups[0])
         one_slot = len(groups) == 1 and all(entry.key in groups[0] for entry in succeeded)
         if not may_read or not one_slot or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
         look = self._lookout.begin()
-        async with self._finding_refused():
+        async with self._finding_refused(), self._one_read:
             entries, gaps = await self._consumer.settle_and_read(succeeded, groups[0], number)
-        for key in gaps:
-            self._held.doubt(key)
-        self._add_read(entries)
+            for key in gaps:
+                self._held.doubt(key)
+            self._add_read(entries)
         self._looked(look, entries, number)
         self._held.remove(succeeded)
         return self._pop_buffered(count)
@@ -257,8 +263,11 @@ class StreamSource(LeasedSource):
     async def _read_together(self, keys: tuple[str, ...], count: int) -> list[Entry]:
         try:
             with self._unreachable.passing_over(*keys):
-                entries = await self._consumer.read(keys, count)
-                self._add_read(entries)
+                if entries := await self._adoption.adopt(keys, count):
+                    self._add(entries)
+                else:
+                    entries = await self._consumer.read(keys, count)
+                    self._add_read(entries)
                 return entries
         except GroupMissingError as error:
             await self._recreate_groups(error)
@@ -266,11 +275,13 @@ class StreamSource(LeasedSource):
 
     def _looked(self, look: Look, entries: Sequence[Entry], per_stream: int) -> None:
         """Note what a read of new entries has found."""
+        lost = self._consumer.unanswered.answers
+        due = (self._retries.seconds_to_next(), *map(lost.seconds_to_next, self._trigger.keys))
         self._lookout.ended(
             look,
             len(entries),
             more=any(len(of_key) >= per_stream for _, of_key in by_key(entries)),
-            due_seconds=self._retries.seconds_to_next(),
+            due_seconds=min((seconds for seconds in due if seconds is not None), default=None),
         )
 
     def _is_quiet(self, key: str) -> bool:

@@ -29,9 +29,11 @@ async def open_source(server: Server, registry: CollectorRegistry) -> AsyncItera
     opened = contextlib.AsyncExitStack()
     metrics = FunctionMetrics(HostMetrics(registry), "test", "handle")
 
-    async def open_one(*, lease_seconds: float = 30.0, login: str = "", **options: Any) -> ListSource:
+    async def open_one(
+        *, lease_seconds: float = 30.0, login: str = "", address: str = "", **options: Any
+    ) -> ListSource:
         trigger = ListTrigger(**{"keys": "q", "polling_interval_ms": 20, **options})
-        spec = parse_connection_string(server.address + login)
+        spec = parse_connection_string((address or server.address) + login)
         shared = await opened.enter_async_context(shared_client(spec))
         source = ListSource(
             trigger,
