@@ -18,6 +18,8 @@ from listeners.host.instance import instance_name
 from listeners.host.sources import MAX_BYTES, source_for
 from listeners.host.supervisor import Supervisor
 from listeners.host.watchdog import Watchdog
+from listeners.redis.client import Client
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.runtime.child_processes import send_heartbeat
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
@@ -63,6 +65,10 @@ class Host:
         connections = connections or Connections()
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
         specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
+        client_name = f"triggerfish:host:{self.app_name}:{self.instance}"
+        #: Of each Redis, for all its pub/sub triggers.
+        self._clients = {spec: Client(spec, client_name) for spec in specs.values()}
+        self._subscriptions = {spec: SharedSubscriptions(client) for spec, client in self._clients.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
     @property
@@ -97,6 +103,7 @@ class Host:
                     group.create_task(listener.run(self.settings.grace_period_seconds), name=listener.function.name)
         finally:
             try:
+                await self._disconnect()
                 if runner is not None:
                     await supervisor.call(runner.cleanup())
             finally:
@@ -112,6 +119,11 @@ class Host:
         for listener in self.listeners:
             if listener.keeper is not None:
                 supervisor.add(functools.partial(listener.keeper.run, watchdog.is_hung))
+
+    async def _disconnect(self) -> None:
+        for spec, client in self._clients.items():
+            await self._subscriptions[spec].aclose()
+            await client.aclose()
 
     def _hung_after_seconds(self) -> float:
         longest = max((listener.function.trigger.call_timeout_seconds for listener in self.listeners), default=0.0)
@@ -159,6 +171,7 @@ class Host:
             instance=self.instance,
             metrics=metrics,
             max_bytes=self._max_bytes,
+            subscriptions=self._subscriptions[spec],
         )
         return Listener(function, source, metrics, self._isolation, self.settings, max_bytes=self._max_bytes)
 

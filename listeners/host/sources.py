@@ -13,6 +13,7 @@ from listeners.leases.redis_lease import RedisLease
 from listeners.lists.source import ListSource
 from listeners.pubsub.source import PubSubSource
 from listeners.redis.client import Client
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.settings import HostSettings
 from listeners.streams.source import StreamSource
 
@@ -32,8 +33,12 @@ def source_for(
     instance: str,
     metrics: FunctionMetrics,
     max_bytes: int = MAX_BYTES,
+    subscriptions: SharedSubscriptions | None = None,
 ) -> Source:
-    """Return the source of a function's trigger. It connects on first use, and queues at most `max_bytes`."""
+    """Return the source of a function's trigger. It connects on first use, and queues at most `max_bytes`.
+
+    `subscriptions` are those that all functions with this `spec` share. Without them it has a connection of its own.
+    """
     trigger, name = function.trigger, function.name
     client_name = f"triggerfish:host:{app_name}:{name}:{instance}"
     if isinstance(trigger, ListTrigger):
@@ -58,6 +63,7 @@ def source_for(
         trigger,
         name,
         client,
+        subscriptions or SharedSubscriptions(client),
         lease=lease,
         handover=handover,
         lease_seconds=settings.pubsub_lease_seconds,
