@@ -240,11 +240,11 @@ class PubSubSource(Source):
         if self._states.accepts and not is_own_message(channel, message.data):
             pattern = decode(message.pattern) if message.pattern is not None else None
             epoch = self._lease.epoch if self._lease else None
-            self._queue.put(
-                Entry(channel, payload=message.data, pattern=pattern, epoch=epoch, receipt=self._next_number)
-            )
+            entry = Entry(channel, payload=message.data, pattern=pattern, epoch=epoch, receipt=self._next_number)
             self._next_number += 1
-        return len(self._queue) > YIELD_ABOVE_LENGTH
+            # A function whose queue is full does not keep up in its turns, which would hold back other functions.
+            return self._queue.put(entry) and len(self._queue) > YIELD_ABOVE_LENGTH
+        return False
 
     def _disconnected(self) -> None:
         if self._handover:
