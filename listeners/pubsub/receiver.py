@@ -81,6 +81,11 @@ class Receiver:
         """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         return await self._subscription.wait_for(event, seconds) if self._subscription else event.is_set()
 
+    async def catch_up(self) -> None:
+        """Wait until everything has been received that was published before this call. Raises SourceError."""
+        if self._subscription is not None:
+            await self._subscription.catch_up()
+
     async def check(self, pause_seconds: float) -> None:
         """Check that the connection is alive, and follow the topology. Call it every `pause_seconds`."""
         if self._subscription is not None:

@@ -62,6 +62,11 @@ class ClusterSubscription(Subscription):
         """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         return await wait_for_event(event, seconds)
 
+    async def catch_up(self) -> None:
+        """Wait until all messages are passed on that any node published before this call. Raises SourceError."""
+        for subscription in list(self._subscriptions.values()):
+            await subscription.catch_up()
+
     def raise_if_ended(self) -> None:
         """Do nothing: follow_topology() raises errors."""
 

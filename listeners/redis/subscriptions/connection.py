@@ -133,6 +133,15 @@ class SubscribedConnection:
                 waiting.cancel()
         return event.is_set()
 
+    async def catch_up(self) -> None:
+        """Wait until all messages are passed on that the server published before this call: before it answers a ping.
+
+        Raises SourceError.
+        """
+        doing = "listening"
+        self._raise_unless_open(doing)
+        await self._wait_for_replies([self._ping()], doing)
+
     def raise_if_ended(self, doing: str = "listening") -> None:
         """Raise the SourceError with which the connection ended, if it has ended."""
         if self._failure is not None:
@@ -153,7 +162,7 @@ class SubscribedConnection:
         now = boot_seconds()
         if not self._commands and now - self._pinged_at >= pause_seconds / 2:
             self._pinged_at = now
-            self._write([_Command(b"pong", 1, None)], _packed("PING"))
+            self._ping()
 
     async def close(self) -> None:
         """Close the connection, which ends all subscriptions."""
@@ -234,6 +243,11 @@ class SubscribedConnection:
         command.error = error
         command.replied.set()
         return MESSAGES_PER_TURN
+
+    def _ping(self) -> _Command:
+        command = _Command(b"pong", 1, None)
+        self._write([command], _packed("PING"))
+        return command
 
     def _send(self, verb: str, names: Sequence[bytes], subscribing: Subscribing | None = None) -> list[_Command]:
         """Send a command for each batch of names. Does not wait for the replies."""

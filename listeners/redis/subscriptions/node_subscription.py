@@ -55,6 +55,10 @@ class NodeSubscription(Subscription):
         """Wait for an event that a message will set, until reading ends or for `seconds`. Return whether it is set."""
         return await self._connection.wait_for(event, seconds)
 
+    async def catch_up(self) -> None:
+        """Wait until all messages are passed on that the server published before this call. Raises SourceError."""
+        await self._connection.catch_up()
+
     def is_subscribed(self, channel: str) -> bool:
         """Return whether this channel or pattern was added."""
         return channel in self._added

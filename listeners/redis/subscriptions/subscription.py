@@ -45,6 +45,10 @@ class Subscription(Protocol):
         """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         ...
 
+    async def catch_up(self) -> None:
+        """Wait until all messages are passed on that the server published before this call."""
+        ...
+
     def raise_if_ended(self) -> None:
         """Raise the SourceError with which reading ended, if it has ended."""
         ...

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ import pytest
 import redis.asyncio
 
 from listeners.keys import lease_key
+from listeners.leases.redis_lease import RedisLease
 from tests.listeners.leases.holders import holder, listening, sample, subscribed
 from tests.servers.catalogue import REPRESENTATIVE, REPRESENTATIVE_WITH_ACL
 from tests.support.running_host import RunHost
@@ -233,3 +235,38 @@ async def test_a_slow_function_does_not_hold_back_others(
         await eventually(lambda: received == list(range(2000)))
         assert (sample(host, "messages_dropped_total") or 0) > 0
         gate.set()
+
+
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_a_handover_behind_messages_of_another_function(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A successor whose connection has a backlog for another function gets its marker late, and loses nothing."""
+    monkeypatch.setattr("listeners.pubsub.role.HANDOVER_SECONDS", 3600)
+    app, received = recording_app("news")
+    successor, successor_received = recording_app("news")
+    run = RedisLease.run
+
+    @successor.pubsub_trigger(channel="busy", singleton=False)
+    async def busy(message: str) -> None:
+        time.sleep(0.01)  # noqa: ASYNC251  (a function that blocks the event loop)
+
+    async def run_after_backlog(self: RedisLease, name: str) -> list[int]:
+        if name == "take_over":
+            await client.eval("for _ = 1, 300 do redis.call('PUBLISH', 'busy', 'x') end", 0)
+            reply = await run(self, name)
+            await client.publish("news", 1)
+            return reply
+        return await run(self, name)
+
+    monkeypatch.setattr(RedisLease, "run", run_after_backlog)
+    async with run_host(app, instance="first", pubsub_lease_seconds=3600) as first:
+        await subscribed(client, 1)
+        async with run_host(successor, instance="second", pubsub_lease_seconds=3600):
+            await eventually(lambda: listening(client, 2, lease_key("test", "f0")))
+            await subscribed(client, 2)
+            await client.publish("news", 0)
+            first.drain()
+            await eventually(lambda: successor_received)
+    assert (received, successor_received) == ({"f0": [("news", 0)]}, {"f0": [("news", 1)]})
+    assert "no marker arrived" not in caplog.text
