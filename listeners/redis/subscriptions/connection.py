@@ -266,9 +266,9 @@ class SubscribedConnection:
         gives_up_at = boot_seconds() + SILENCE_SECONDS
         for command in commands:
             while not await self.wait_for(command.replied, CONFIRM_SECONDS):
-                self.raise_if_ended(doing)
+                self._raise_unless_open(doing)
                 # While messages arrive, the reply may be queued behind them in the server.
-                if self.ended or boot_seconds() > min(self._received_at + CONFIRM_SECONDS, gives_up_at):
+                if boot_seconds() > min(self._received_at + CONFIRM_SECONDS, gives_up_at):
                     raise SourceTimeoutError(f"{doing}: no answer in time")
             if command.error is not None:
                 raise translate(command.error, doing) from command.error

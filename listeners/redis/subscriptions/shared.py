@@ -9,6 +9,7 @@ from redis.asyncio import ConnectionPool
 
 from listeners.connections.spec import Endpoint
 from listeners.redis.client import Client
+from listeners.redis.server_info import ServerInfo
 from listeners.redis.subscriptions.connection import SubscribedConnection
 from listeners.redis.subscriptions.node_subscription import NodeSubscription
 from listeners.redis.subscriptions.subscription import Message
@@ -28,19 +29,19 @@ class SharedSubscriptions:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._connections: dict[ConnectionPool, SubscribedConnection] = {}
-        #: Held while the kind of server, the routes or the primaries are read, which serves all who wait.
+        #: Held while routes are replaced.
         self._lock = asyncio.Lock()
-        self._is_cluster: bool | None = None
+        self._asking: asyncio.Task[ServerInfo] | None = None
         self._primaries: list[Endpoint] = []
         self._primaries_read_at = -math.inf
 
     async def is_cluster(self) -> bool:
-        """Return whether this is a cluster."""
-        async with self._lock:
-            if self._is_cluster is None:
-                await self._client.server()
-                self._is_cluster = self._client.is_cluster
-        return self._is_cluster
+        """Return whether this is a cluster. Concurrent callers share one request, and later ones its result."""
+        if self._asking is None or (self._asking.done() and not _succeeded(self._asking)):
+            self._asking = asyncio.create_task(self._client.server(), name="INFO server")
+            self._asking.add_done_callback(_succeeded)
+        await asyncio.shield(self._asking)
+        return self._client.is_cluster
 
     async def open(
         self, channel: str, on_message: Callable[[Message], bool], on_end: Callable[[], object]
@@ -57,14 +58,15 @@ class SharedSubscriptions:
 
     async def primaries(self) -> list[Endpoint]:
         """Return the nodes of a cluster that have slots now, or had half a second ago."""
-        async with self._lock:
-            if time.monotonic() - self._primaries_read_at > PRIMARIES_SECONDS:
-                self._primaries = await self._client.primaries()
-                self._primaries_read_at = time.monotonic()
+        if time.monotonic() - self._primaries_read_at > PRIMARIES_SECONDS:
+            self._primaries = await self._client.primaries()
+            self._primaries_read_at = time.monotonic()
         return self._primaries
 
     async def aclose(self) -> None:
         """Close all connections, which ends all subscriptions."""
+        if self._asking is not None:
+            self._asking.cancel()
         connections, self._connections = self._connections, {}
         await asyncio.gather(*(connection.close() for connection in connections.values()))
 
@@ -83,3 +85,8 @@ class SharedSubscriptions:
         if connection is None or connection.ended:
             connection = self._connections[pool] = SubscribedConnection(pool)
         return NodeSubscription(connection, on_message, on_end)
+
+
+def _succeeded(task: "asyncio.Task[ServerInfo]") -> bool:
+    """Return whether a task that is done has a result. Its error counts as retrieved: asyncio logs others."""
+    return not task.cancelled() and task.exception() is None
