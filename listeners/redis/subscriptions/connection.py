@@ -27,8 +27,10 @@ SILENCE_SECONDS = 10.0
 MAX_WAIT_SECONDS = 1.0
 #: A reply that takes longer than this is queued behind messages in the server.
 BEHIND_SECONDS = 1.0
-#: How many messages are passed on before other tasks run. One for several subscribers counts as several.
+#: How many messages are passed on before other tasks run, times the subscribers up to MAX_SHARES. Taking few messages
+#: at once costs functions more. A message for several subscribers counts as several.
 MESSAGES_PER_TURN = 50
+MAX_SHARES = 10
 
 
 class _Command:
@@ -138,9 +140,8 @@ class SubscribedConnection:
 
         Raises SourceError.
         """
-        doing = "listening"
-        self._raise_unless_open(doing)
-        await self._wait_for_replies([self._ping()], doing)
+        self._raise_unless_open("listening")
+        await self._wait_for_replies([self._ping()], "listening")
 
     def raise_if_ended(self, doing: str = "listening") -> None:
         """Raise the SourceError with which the connection ended, if it has ended."""
@@ -194,7 +195,8 @@ class SubscribedConnection:
         """Read messages from the connection directly; redis-py's handling of each takes longer than all the rest."""
         passed_on = 0
         while True:
-            while passed_on < MESSAGES_PER_TURN:
+            limit = MESSAGES_PER_TURN * min(max(len(self._subscribers), 1), MAX_SHARES)
+            while passed_on < limit:
                 try:
                     # No timeout: check_alive() detects silence, and asyncio's timeout costs as much as the read.
                     reply = await connection.read_response(timeout=math.inf)
@@ -211,7 +213,7 @@ class SubscribedConnection:
                 await asyncio.sleep(0)
 
     def _handle(self, reply: Any) -> int:
-        """Process one reply. Return for how many messages it counts: MESSAGES_PER_TURN if other tasks must run now."""
+        """Process one reply. Return for how many messages it counts: MESSAGES_PER_TURN if a function needs a turn."""
         kind = reply[0] if isinstance(reply, list) else b"pong"
         if kind == b"message":
             number, wants_turn = self._channels.pass_on(reply[1], Message(reply[1], reply[2]))
@@ -245,8 +247,7 @@ class SubscribedConnection:
         return MESSAGES_PER_TURN
 
     def _ping(self) -> _Command:
-        command = _Command(b"pong", 1, None)
-        self._write([command], _packed("PING"))
+        self._write([command := _Command(b"pong", 1, None)], _packed("PING"))
         return command
 
     def _send(self, verb: str, names: Sequence[bytes], subscribing: Subscribing | None = None) -> list[_Command]:
@@ -296,5 +297,4 @@ class SubscribedConnection:
 
 
 def _packed(*command: Any) -> bytes:
-    packed: bytes = hiredis.pack_command(command)
-    return packed
+    return cast("bytes", hiredis.pack_command(command))
