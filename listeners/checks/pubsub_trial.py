@@ -10,6 +10,7 @@ from listeners.leases.handover import Handover
 from listeners.leases.redis_lease import RedisLease
 from listeners.pubsub.receiver import Receiver
 from listeners.redis.client import Client
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 
 __all__ = ["try_pubsub"]
 
@@ -48,7 +49,7 @@ async def try_pubsub(trigger: PubSubTrigger, client: Client, lease_key: str | No
 async def _subscribe(trigger: PubSubTrigger, client: Client, notices: str | None) -> None:
     receiver = Receiver(
         trigger,
-        client,
+        SharedSubscriptions(client),
         notices,
         on_message=lambda message: False,
         on_end=lambda: None,

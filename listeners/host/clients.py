@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.redis.client import Client
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.tracking.watch import Watch
 
 __all__ = ["Clients", "SharedClient"]
@@ -20,6 +21,7 @@ class SharedClient:
     commands: Client
     leases: Client
     watch: Watch
+    subscriptions: SharedSubscriptions
 
 
 class Clients:
@@ -38,6 +40,7 @@ class Clients:
                 commands,
                 Client(spec, f"{self._name}:leases", shared_connections=1),
                 Watch(commands, spec.address, self._on_untold),
+                SharedSubscriptions(commands),
             )
         return self._clients[spec]
 
@@ -52,5 +55,6 @@ class Clients:
     async def aclose(self) -> None:
         """Disconnect all others."""
         for client in self._clients.values():
+            await client.subscriptions.aclose()
             await client.watch.close()
             await client.commands.aclose()

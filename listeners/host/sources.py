@@ -63,6 +63,7 @@ def source_for(
         trigger,
         name,
         client,
+        shared.subscriptions,
         lease=lease,
         handover=handover,
         lease_seconds=settings.pubsub_lease_seconds,

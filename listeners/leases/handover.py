@@ -18,6 +18,10 @@ from listeners.text import decode
 __all__ = ["Handover", "Notice"]
 
 
+#: The most digits of an epoch, which Redis counts in 64 bits. Python does not convert thousands of digits.
+MAX_DIGITS = 19
+
+
 class Notice(Enum):
     """What a message on the channel for notices means for this instance."""
 
@@ -71,7 +75,7 @@ class Handover:
     def interpret(self, payload: bytes) -> Notice | None:
         """Return what a notice means for us; None if nothing, or if the payload is not a notice."""
         match decode(payload).split(" ", 2):
-            case [verb, epoch, name] if epoch.isdecimal():
+            case [verb, epoch, name] if epoch.isdecimal() and len(epoch) <= MAX_DIGITS:
                 return self._meaning(verb, int(epoch), ours=name == self._lease.holder)
         return None
 

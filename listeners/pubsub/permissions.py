@@ -12,15 +12,15 @@ def pubsub_permissions(trigger: PubSubTrigger, app_name: str, function_name: str
     subscribe: SampleCommand = ("PSUBSCRIBE" if trigger.is_pattern else "SUBSCRIBE", trigger.channel)
     # Redis compares a subscribed pattern with the ACL rule literally, and matches a channel against it as a glob.
     channel = without_spaces(trigger.channel) if trigger.is_pattern else escape_glob(trigger.channel)
+    unsubscribe: SampleCommand = ("PUNSUBSCRIBE" if trigger.is_pattern else "UNSUBSCRIBE", trigger.channel)
     if not trigger.singleton:
-        return Permissions((subscribe, ("PING",)), (), (), (channel,))
+        return Permissions((subscribe, unsubscribe, ("PING",)), (), (), (channel,))
     lease = lease_key(app_name, function_name)
     epoch, notices = lease_epoch_key(lease), lease_notices_channel(lease)
     calls: tuple[SampleCommand, ...] = (
-        subscribe, ("PING",), EVAL, ("EVALSHA", SHA, "2", lease, epoch), ("GET", lease), ("SET", lease, "v"),
-        ("INCR", epoch), ("PEXPIRE", lease, "1"), ("PTTL", lease), ("DEL", lease), ("GET", epoch),
-        ("SUBSCRIBE", notices), ("PUBLISH", notices, "v"), ("PUBSUB", "NUMSUB", notices),
-        ("PUNSUBSCRIBE" if trigger.is_pattern else "UNSUBSCRIBE", trigger.channel),
+        subscribe, unsubscribe, ("PING",), EVAL, ("EVALSHA", SHA, "2", lease, epoch), ("GET", lease),
+        ("SET", lease, "v"), ("INCR", epoch), ("PEXPIRE", lease, "1"), ("PTTL", lease), ("DEL", lease), ("GET", epoch),
+        ("SUBSCRIBE", notices), ("UNSUBSCRIBE", notices), ("PUBLISH", notices, "v"), ("PUBSUB", "NUMSUB", notices),
     )  # fmt: skip
     # `triggerfish check` uses a lease whose key and channel begin like these.
     return Permissions(calls, (), (f"{escape_glob(lease)}*",), (channel, f"{escape_glob(lease)}:*"))

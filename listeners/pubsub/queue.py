@@ -30,15 +30,16 @@ class MessageQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, entry: Entry) -> None:
-        """Add a message, or drop it if it does not fit."""
+    def put(self, entry: Entry) -> bool:
+        """Add a message, or drop it if it does not fit. Return whether it was added."""
         size = _size(entry)
         if self._entries and (len(self._entries) >= MAX_MESSAGES or self._bytes + size > self._max_bytes):
             self._drops.add(1, DropReason.QUEUE_FULL)
-            return
+            return False
         self._entries.append(entry)
         self._bytes += size
         self._wake.set()
+        return True
 
     async def wait(self, seconds: float) -> None:
         """Wait until there is a message or wake() is called, at most `seconds`."""

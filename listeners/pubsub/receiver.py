@@ -1,4 +1,4 @@
-"""The connection over which an instance receives the messages of one trigger and the notices about its lease."""
+"""The subscription with which an instance receives the messages of one trigger and the notices about its lease."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import is_keyspace_channel
-from listeners.redis.client import Client
 from listeners.redis.subscriptions.cluster_subscription import ClusterSubscription
-from listeners.redis.subscriptions.node_subscription import NodeSubscription
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.redis.subscriptions.subscription import Message, Subscription
 
 __all__ = ["Receiver"]
@@ -18,14 +17,15 @@ __all__ = ["Receiver"]
 class Receiver:
     """Subscribes to the trigger's channel and to `notices`, on the same connection, which keeps their order.
 
-    `on_message` gets every message and returns whether functions need a turn before the next one. `on_end` is called
-    when the server or the network ends the connection, `on_disconnect` when this side closes it.
+    Other triggers of the process share the connection. `on_message` gets every message and returns whether functions
+    need a turn before the next one. `on_end` is called when the server or the network ends the connection,
+    `on_disconnect` when this side ends the subscription.
     """
 
     def __init__(
         self,
         trigger: PubSubTrigger,
-        client: Client,
+        subscriptions: SharedSubscriptions,
         notices: str | None,
         *,
         on_message: Callable[[Message], bool],
@@ -33,7 +33,7 @@ class Receiver:
         on_disconnect: Callable[[], object],
     ) -> None:
         self._trigger = trigger
-        self._client = client
+        self._subscriptions = subscriptions
         self._notices = notices
         self._on_message = on_message
         self._on_end = on_end
@@ -54,7 +54,6 @@ class Receiver:
         """Connect if needed, and receive notices. A connection that has ended is replaced. Raises SourceError."""
         if self._subscription is not None and self._subscription.ended:
             await self.disconnect()
-            await self._client.invalidate_routes()
         if self._subscription is None:
             self._subscription = await self._open()
         if self._notices is not None and not self._subscription.is_subscribed(self._notices):
@@ -73,7 +72,7 @@ class Receiver:
                 await subscription.add(self._trigger.channel, pattern=self._trigger.is_pattern, then=on_confirmed)
 
     async def unsubscribe(self) -> None:
-        """Unsubscribe from the trigger's channel, and keep receiving notices. Messages in transit may still arrive."""
+        """Unsubscribe from the trigger's channel, and keep receiving notices. Raises SourceError."""
         if self._subscription is not None:
             async with self._disconnecting_on_error():
                 await self._subscription.remove(self._trigger.channel, pattern=self._trigger.is_pattern)
@@ -81,6 +80,11 @@ class Receiver:
     async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         return await self._subscription.wait_for(event, seconds) if self._subscription else event.is_set()
+
+    async def catch_up(self) -> None:
+        """Wait until everything has been received that was published before this call. Raises SourceError."""
+        if self._subscription is not None:
+            await self._subscription.catch_up()
 
     async def check(self, pause_seconds: float) -> None:
         """Check that the connection is alive, and follow the topology. Call it every `pause_seconds`."""
@@ -95,7 +99,7 @@ class Receiver:
             self._subscription.raise_if_ended()
 
     async def disconnect(self) -> None:
-        """Close the connection, which unsubscribes at once."""
+        """End the subscription: no message arrives afterwards."""
         self._on_disconnect()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
@@ -103,10 +107,9 @@ class Receiver:
 
     async def _open(self) -> Subscription:
         """Return an empty subscription. Keyspace notifications of a cluster need every primary."""
-        if self._client.is_cluster and is_keyspace_channel(self._trigger.channel):
-            return ClusterSubscription(self._client, self._on_message, self._on_end)
-        redis = await self._client.subscription(self._trigger.channel)
-        return NodeSubscription(redis, self._on_message, self._on_end)
+        if await self._subscriptions.is_cluster() and is_keyspace_channel(self._trigger.channel):
+            return ClusterSubscription(self._subscriptions, self._on_message, self._on_end)
+        return await self._subscriptions.open(self._trigger.channel, self._on_message, self._on_end)
 
     @contextlib.asynccontextmanager
     async def _disconnecting_on_error(self) -> AsyncIterator[None]:
@@ -114,5 +117,4 @@ class Receiver:
             yield
         except BaseException:
             await self.disconnect()
-            await self._client.invalidate_routes()
             raise

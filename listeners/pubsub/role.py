@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 
-from listeners.errors import SourceError, SourceTimeoutError
+from listeners.errors import SourceError, SourceUnavailableError
 from listeners.leases.handover import Handover, Notice
 from listeners.leases.lease import Lease
 from listeners.pubsub.receiver import Receiver
@@ -13,8 +13,6 @@ __all__ = ["Role"]
 
 #: How long a draining holder waits for a standby to take over.
 HANDOVER_SECONDS = 0.5
-#: How long the marker may take to arrive from Redis.
-MARKER_SECONDS = 0.5
 
 
 class Role:
@@ -125,8 +123,9 @@ class Role:
             if released := await lease.release():
                 self._states.released()
             is_alone = released or held
-        # A notice is on its way: a successor's marker or our own release. Messages that arrive before it are ours.
-        await self._receiver.wait_for(ended, MARKER_SECONDS)
+            # A notice was published: a successor's marker or our own release. Messages that arrive before it are ours.
+            with contextlib.suppress(SourceError):
+                await self._receiver.catch_up()
         self._states.end(owns_messages=is_alone)
 
     def end(self) -> None:
@@ -178,8 +177,10 @@ class Role:
         if not await handover.take_over():
             await self._receiver.unsubscribe()
             self._states.give_up()
-        elif not await self._receiver.wait_for(self._states.entered(State.HOLDING), MARKER_SECONDS):
-            raise SourceTimeoutError("took over the lease, but no marker arrived")
+            return
+        await self._receiver.catch_up()
+        if self._states.state is not State.HOLDING:
+            raise SourceUnavailableError("took over the lease, but no marker arrived")
 
     async def _release_unsubscribed(self, lease: Lease) -> None:
         """Release the lease without a handover."""

@@ -20,6 +20,7 @@ from listeners.pubsub.role import Role
 from listeners.pubsub.states import StateMachine
 from listeners.redis.client import Client
 from listeners.redis.keyspace import keyspace_problem
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.redis.subscriptions.subscription import Message
 from listeners.runtime.tasks import wait_for_event
 from listeners.text import decode
@@ -41,9 +42,9 @@ STOP_SECONDS = 1.5
 class PubSubSource(Source):
     """Reads the channel or pattern of one trigger.
 
-    `name` is the function's. Without a `lease` every instance subscribes. `handover` is not used on a cluster.
-    `lease_seconds` is the lease's time to live, and `max_bytes` bounds the queue. `on_drop` is called with the number
-    of messages dropped, `on_lease` with whether the lease is held.
+    `name` is the function's. Functions with the same Redis share `subscriptions`. Without a `lease` every instance
+    subscribes. `handover` is not used on a cluster. `lease_seconds` is the lease's time to live, and `max_bytes` bounds
+    the queue. `on_drop` is called with the number of messages dropped, `on_lease` with whether the lease is held.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PubSubSource(Source):
         trigger: PubSubTrigger,
         name: str,
         client: Client,
+        subscriptions: SharedSubscriptions,
         *,
         lease: Lease | None,
         handover: Handover | None,
@@ -61,6 +63,7 @@ class PubSubSource(Source):
     ) -> None:
         self._trigger = trigger
         self._client = client
+        self._subscriptions = subscriptions
         self._lease = lease
         self._handover = handover
         self._renew_seconds = lease_seconds / RENEWALS_PER_LEASE
@@ -187,7 +190,7 @@ class PubSubSource(Source):
         """Return the parts that subscribe and that hold the lease, with or without a handover."""
         receiver = Receiver(
             self._trigger,
-            self._client,
+            self._subscriptions,
             self._handover.channel if self._handover else None,
             on_message=self._on_message,
             on_end=self._wake.set,
@@ -236,11 +239,11 @@ class PubSubSource(Source):
         if self._states.accepts and not is_own_message(channel, message.data):
             pattern = decode(message.pattern) if message.pattern is not None else None
             epoch = self._lease.epoch if self._lease else None
-            self._queue.put(
-                Entry(channel, payload=message.data, pattern=pattern, epoch=epoch, receipt=self._next_number)
-            )
+            entry = Entry(channel, payload=message.data, pattern=pattern, epoch=epoch, receipt=self._next_number)
             self._next_number += 1
-        return len(self._queue) > YIELD_ABOVE_LENGTH
+            # A function whose queue is full does not keep up in its turns, which would hold back other functions.
+            return self._queue.put(entry) and len(self._queue) > YIELD_ABOVE_LENGTH
+        return False
 
     def _disconnected(self) -> None:
         if self._handover:

@@ -8,8 +8,7 @@ from typing import Any
 
 from redis import exceptions
 from redis._parsers.helpers import parse_info
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio import ConnectionPool, Redis
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
 from listeners.errors import (
@@ -216,10 +215,10 @@ class Client:
             ]
             return [(await self._round_trip(node, [command]))[0] for node in nodes]
 
-    async def subscription(self, channel: str) -> PubSub:
-        """Return an empty subscription at a node where `channel` can be subscribed to; in a cluster, any node can."""
+    async def subscription_pool(self, channel: str) -> ConnectionPool:
+        """Return the pool of a node where `channel` can be subscribed to; in a cluster, any node can."""
         with translated("finding a node to subscribe at"):
-            return (await self._topology.node_for(channel)).pubsub()
+            return (await self._topology.node_for(channel)).connection_pool
 
     async def primaries(self) -> list[Endpoint]:
         """Return the nodes of a cluster that have slots now."""
@@ -227,9 +226,9 @@ class Client:
             await self._topology.refresh()
         return self._topology.primaries()
 
-    def subscription_at(self, primary: Endpoint) -> PubSub:
-        """Return an empty subscription at this node of a cluster."""
-        return self._topology.node_at(primary).pubsub()
+    def subscription_pool_at(self, primary: Endpoint) -> ConnectionPool:
+        """Return the pool of this node of a cluster."""
+        return self._topology.node_at(primary).connection_pool
 
     def primary_of(self, key: str) -> Endpoint | None:
         """Return the node of a cluster that has a key, as far as is known now; None without a cluster."""

@@ -1,15 +1,15 @@
 """A subscription at every primary of a cluster: keyspace notifications come only from the node that has the key."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
 
 from listeners.connections.spec import Endpoint
 from listeners.errors import SourceError
-from listeners.redis.client import Client
 from listeners.redis.subscriptions.node_subscription import NodeSubscription
-from listeners.redis.subscriptions.subscription import MAX_CHANNELS, Message, Subscription
+from listeners.redis.subscriptions.shared import SharedSubscriptions
+from listeners.redis.subscriptions.subscription import Message, Subscription
 from listeners.runtime.tasks import wait_for_event
 
 __all__ = ["ClusterSubscription"]
@@ -20,8 +20,10 @@ FOLLOW_SECONDS = 1.0
 class ClusterSubscription(Subscription):
     """A Subscription that follows the cluster's topology. A failing node does not stop the messages of the others."""
 
-    def __init__(self, client: Client, on_message: Callable[[Message], bool], on_end: Callable[[], object]) -> None:
-        self._client = client
+    def __init__(
+        self, shared: SharedSubscriptions, on_message: Callable[[Message], bool], on_end: Callable[[], object]
+    ) -> None:
+        self._shared = shared
         self._on_message = on_message
         self._on_end = on_end
         self._channels: dict[str, tuple[bool, Callable[[], object] | None]] = {}
@@ -60,6 +62,11 @@ class ClusterSubscription(Subscription):
         """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         return await wait_for_event(event, seconds)
 
+    async def catch_up(self) -> None:
+        """Wait until all messages are passed on that any node published before this call. Raises SourceError."""
+        for subscription in list(self._subscriptions.values()):
+            await subscription.catch_up()
+
     def raise_if_ended(self) -> None:
         """Do nothing: follow_topology() raises errors."""
 
@@ -76,7 +83,7 @@ class ClusterSubscription(Subscription):
 
         Tries every node, then raises the SourceError of one that failed.
         """
-        primaries = await self._client.primaries()
+        primaries = await self._shared.primaries()
         for node in [node for node, each in self._subscriptions.items() if each.ended or node not in primaries]:
             await self._drop(node)
         last_error: SourceError | None = None
@@ -95,21 +102,14 @@ class ClusterSubscription(Subscription):
             await self._drop(node)
 
     async def _subscribe_at(self, node: Endpoint) -> NodeSubscription:
-        subscription = NodeSubscription(self._client.subscription_at(node), self._on_message, self._on_end)
+        subscription = self._shared.open_at(node, self._on_message, self._on_end)
         try:
-            for channels, pattern, then in self._batches():
-                await subscription.add(*channels, pattern=pattern, then=then)
+            for (pattern, then), group in groupby(list(self._channels.items()), key=itemgetter(1)):
+                await subscription.add(*(channel for channel, _ in group), pattern=pattern, then=then)
         except BaseException:
             await subscription.close()
             raise
         return subscription
-
-    def _batches(self) -> Iterator[tuple[list[str], bool, Callable[[], object] | None]]:
-        """Yield all channels in batches that one command can subscribe to."""
-        for (pattern, then), group in groupby(list(self._channels.items()), key=itemgetter(1)):
-            channels = [channel for channel, _ in group]
-            for start in range(0, len(channels), MAX_CHANNELS):
-                yield channels[start : start + MAX_CHANNELS], pattern, then
 
     async def _drop(self, node: Endpoint) -> None:
         await self._subscriptions.pop(node).close()

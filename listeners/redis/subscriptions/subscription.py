@@ -34,7 +34,7 @@ class Subscription(Protocol):
         ...
 
     async def remove(self, *channels: str, pattern: bool = False) -> None:
-        """Unsubscribe. Messages in transit may still arrive."""
+        """Unsubscribe. No message arrives afterwards."""
         ...
 
     def is_subscribed(self, channel: str) -> bool:
@@ -45,12 +45,16 @@ class Subscription(Protocol):
         """Wait for an event that a message will set, at most `seconds`. Return whether it is set."""
         ...
 
+    async def catch_up(self) -> None:
+        """Wait until all messages are passed on that the server published before this call."""
+        ...
+
     def raise_if_ended(self) -> None:
         """Raise the SourceError with which reading ended, if it has ended."""
         ...
 
     async def check_alive(self, pause_seconds: float) -> None:
-        """Send a ping. Call it every `pause_seconds`. Raises SourceError if the connection has gone silent."""
+        """Ping the server. Call it every `pause_seconds`. Raises SourceError if the connection has gone silent."""
         ...
 
     async def follow_topology(self) -> None:
@@ -58,5 +62,5 @@ class Subscription(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the connections, which ends all subscriptions."""
+        """End the subscription at once. No message arrives afterwards."""
         ...

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceUnavailableError
 from listeners.functions.triggers import ListTrigger
 from listeners.redis.client import Client
+from listeners.redis.subscriptions.shared import SharedSubscriptions
 from scaler.measuring.backlog import Backlog
 from scaler.triggers.measured_trigger import MeasuredTrigger
 from tests.servers.catalogue import RELEASES, present
@@ -85,9 +85,10 @@ async def test_a_sentinel_with_stale_information(release: str) -> None:
                 for _ in range(2):
                     with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
                         await client.command("k", "LLEN", "k", doing="measuring")
-                async with await client.subscription("c") as subscription:
-                    with pytest.raises(RedisConnectionError, match=f"{replica.port} is a replica"):
-                        await subscription.subscribe("c")
+                subscription = await SharedSubscriptions(client).open("c", lambda message: False, lambda: None)
+                with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
+                    await subscription.add("c")
+                await subscription.close()
             async with connected(wrong, right) as client:
                 with pytest.raises(SourceUnavailableError, match=f"{replica.port} is a replica"):
                     await client.command("k", "LLEN", "k", doing="measuring")

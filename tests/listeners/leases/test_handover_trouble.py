@@ -102,6 +102,7 @@ async def test_bogus_notices_are_ignored(client: redis.asyncio.Redis, run_host: 
             "taken x y",
             "released 9 first",
             "taken 0 x",
+            f"taken {'9' * 5000} x",
             b"\xff 1 \xff",
         ):
             await client.publish(lease_notices_channel(KEY), payload)

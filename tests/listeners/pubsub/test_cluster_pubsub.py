@@ -11,6 +11,7 @@ from tests.servers.cluster import Cluster
 from tests.support.running_host import running_host
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
+from triggerfish.testing.server import Server
 
 #: Keys in different slots, on all three primaries.
 KEYS = ("a", "b", "c", "d", "e")
@@ -78,6 +79,46 @@ async def test_notifications_arrive_from_every_primary(cluster: Cluster, channel
         await eventually(lambda: len(got) >= len(KEYS))
     by_key = [f"__keyevent@0__:set {key}" for key in KEYS]
     assert sorted(got) == (by_key if channel.endswith("set") else [f"__keyspace@0__:{key} set" for key in KEYS])
+
+
+async def test_triggers_share_a_connection_to_each_primary(cluster: Cluster) -> None:
+    """Two triggers on notifications and many on channels have one subscription connection to each primary."""
+    app, got = App("test"), dict[str, list[str]]()
+
+    def add(name: str, channel: str) -> None:
+        received = got[name] = list[str]()
+
+        async def handle(message: str) -> None:
+            received.append(message)
+
+        handle.__name__ = name
+        app.pubsub_trigger(channel=channel)(handle)
+
+    for number in range(9):
+        add(f"f{number}", f"news.{number}")
+    add("sets", "__keyevent@0__:set")
+    add("all_events", "__keyevent@0__:*")
+    client = redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port, protocol=2)
+    async with client, running_host(cluster, app):
+        await until_subscribed(cluster, 9 + 2 * 3)
+        assert sum([await subscribers(node) for node in cluster.nodes]) == 3
+        for key in KEYS:
+            await client.set(key, "1")
+        async with redis.asyncio.Redis(port=cluster.nodes[0].port, protocol=2) as publisher:
+            for number in range(9):
+                await publisher.publish(f"news.{number}", number)
+        await eventually(lambda: sum(map(len, got.values())) >= 9 + 2 * len(KEYS))
+    assert {name: sorted(messages) for name, messages in got.items()} == {
+        **{f"f{number}": [str(number)] for number in range(9)},
+        "sets": list(KEYS),
+        "all_events": list(KEYS),
+    }
+
+
+async def subscribers(node: Server) -> int:
+    """Count the connections to a node that subscribe to something."""
+    async with redis.asyncio.Redis(port=node.port, protocol=2) as client:
+        return sum(int(one["sub"]) + int(one["psub"]) > 0 for one in await client.client_list())
 
 
 @pytest.mark.parametrize(("channel", "killed", "expected"), [("__keyevent@0__:set", "a", 3), ("news", "news", 1)])

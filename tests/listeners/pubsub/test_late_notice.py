@@ -1,12 +1,10 @@
-"""A holder of the pub/sub lease notices late that its lease or its connection was lost."""
+"""A holder of the pub/sub lease notices late that its lease was lost."""
 
 import asyncio
-import logging
 from typing import Never
 
 import pytest
 import redis.asyncio
-from redis.asyncio.client import PubSub
 
 from listeners.keys import lease_key
 from listeners.leases.redis_lease import RedisLease
@@ -58,36 +56,6 @@ async def test_messages_received_while_another_held_the_lease_are_dropped(
 
         await eventually(later_is_handled)
     assert "meanwhile" not in handled
-
-
-@pytest.mark.releases("valkey-9.1")
-async def test_a_connection_lost_during_a_ping(
-    client: redis.asyncio.Redis, run_host: RunHost, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error that asyncio raises when a ping and the reader both reconnect counts as an ordinary outage."""
-    app, handled, pinged = App("test"), [], asyncio.Event()
-
-    @app.pubsub_trigger(channel="c")
-    async def on_message(message: str) -> None:
-        handled.append(message)
-
-    async def ping(self: PubSub, message: object = None) -> Never:
-        monkeypatch.undo()
-        pinged.set()
-        raise RuntimeError("read() called while another coroutine is already waiting for incoming data")
-
-    async with run_host(app, pubsub_lease_seconds=1):
-        await subscribed(client, 1)
-        with caplog.at_level(logging.INFO, "triggerfish.host"):
-            monkeypatch.setattr(PubSub, "ping", ping)
-            await eventually(pinged.is_set)
-
-            async def later_is_handled() -> bool:
-                await client.publish("c", "later")
-                return bool(handled)
-
-            await eventually(later_is_handled)
-    assert "unexpected error" not in caplog.text
 
 
 @pytest.mark.releases("redis-5.0", "valkey-9.1")

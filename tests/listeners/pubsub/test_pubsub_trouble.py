@@ -172,7 +172,7 @@ async def test_messages_faster_than_functions(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long overload does not make the server disconnect the host: each message is handled or counted as dropped."""
-    monkeypatch.setattr("listeners.redis.subscriptions.node_subscription.BEHIND_SECONDS", 0.1)
+    monkeypatch.setattr("listeners.redis.subscriptions.connection.BEHIND_SECONDS", 0.1)
     monkeypatch.setattr("listeners.pubsub.queue.MAX_MESSAGES", 1000)
     app, handled = App("test"), 0
 
