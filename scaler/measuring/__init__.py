@@ -8,7 +8,7 @@
          v                                        v
       requests  <---- as each is known ----  slow_lane: step by step, each about 10 ms of the server's time
 
-No entry crosses the wire in either lane: lists have lengths, and scripts (`*.lua`) return numbers and IDs of streams.
+No entry crosses the wire in either lane: lists have lengths, and the `scripts` return numbers and IDs of streams.
 
 - `samplers`: one sampler for each Redis, and those that requests name by connection strings apart
 - `sampler`: coalesces concurrent measurements of one Redis, and caches samples

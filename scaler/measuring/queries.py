@@ -35,8 +35,8 @@ __all__ = [
     "stream_query",
 ]
 
-STATE = Script(__package__, "shared", "state")
-PAGES = Script(__package__, "shared", "pages")
+STATE = Script("scaler.measuring.scripts", "shared", "state")
+PAGES = Script("scaler.measuring.scripts", "shared", "pages")
 #: Commands that Redis runs for one sample of a key: MULTI, LLEN, ZCARD and EXEC; or a script, XLEN and XINFO GROUPS.
 LIST_COMMANDS = 4
 STREAM_COMMANDS = 3
