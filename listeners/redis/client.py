@@ -294,7 +294,7 @@ class Client:
         """Run groups of commands on one node and store their replies by index."""
         commands = [command for _, group in groups for command in _atomic(group)]
         try:
-            remaining = await _pipeline(node, commands, raising=False)
+            remaining = await self._shared.run(node.connection_pool, commands)
         except (exceptions.RedisError, OSError) as error:
             await self.invalidate_routes(node)
             for index, _ in groups:
@@ -329,11 +329,11 @@ def _raise_first_error(replies: list[Any]) -> list[Any]:
     return replies
 
 
-async def _pipeline(node: Redis, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
+async def _pipeline(node: Redis, commands: Sequence[Command]) -> list[Any]:
     async with node.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=raising)
+        return await pipeline.execute()
 
 
 def _version(version: object) -> tuple[int, ...]:
