@@ -3,8 +3,8 @@
 import sys
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError, TriggerfishError
@@ -50,10 +50,14 @@ class Evaluation:
 
     @property
     def age_seconds(self) -> float:
-        """The age of the sample that it is based on. That of a list was still true at the last proof of its Redis."""
+        """For how long it is not known that the sample that it is based on is still true. That of a list was true at
+        the last proof of its Redis.
+        """
         true_at = self.taken_at
-        if self.armed is not None and self.backlog is not None and self.backlog.is_list:
-            true_at = max(true_at, self.armed.proved_at or true_at)
+        if self.armed is not None:
+            true_at = max(true_at, self.armed.verified_at)
+            if self.backlog is not None and self.backlog.is_list:
+                true_at = max(true_at, self.armed.proved_at or true_at)
         return time.monotonic() - true_at
 
 
@@ -121,6 +125,17 @@ class Evaluator:
         tracked.record(evaluation)
         return evaluation
 
+    async def verify(self, spec: ConnectionSpec, triggers: Sequence[tuple[Owner, ScaledTrigger]]) -> list[bool]:
+        """Measure triggers of one Redis that are at rest again, together. Return for each whether it still is, with the
+        same backlog; the others are to be evaluated.
+        """
+        samples = await self._samplers.verify(spec, [scaled.measured for _, scaled in triggers if scaled.measured])
+        found = [samples.get(scaled.measured) if scaled.measured else None for _, scaled in triggers]
+        return [
+            sample is not None and self._record_verified((owner, scaled.metric_name), sample)
+            for (owner, scaled), sample in zip(triggers, found, strict=True)
+        ]
+
     def resolve_connection(self, owner: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
         """Return the Redis that a trigger reads. Raises ConfigurationError if its owner may not use it."""
         # The operator's triggers may use every connection.
@@ -162,6 +177,18 @@ class Evaluator:
             return Evaluation(PUBSUB_TARGET, active=True, backlog=None, taken_at=time.monotonic())
         sample = await self._samplers.sample(spec, measured, fresh=fresh)
         return _evaluation_of(scaled, sample)
+
+    def _record_verified(self, identity: tuple[Owner, str], sample: Sample) -> bool:
+        """Record that a sample was verified. Return whether the last evaluation of its trigger is based on it."""
+        tracked = self._tracked.get(identity)
+        last = tracked.last if tracked is not None and tracked.known else None
+        if tracked is None or last is None or last.armed is not sample.armed:
+            return False
+        if last.dead_letters != sample.dead_letters:
+            tracked.last = replace(last, dead_letters=sample.dead_letters)
+        tracked.requested_at = time.monotonic()
+        self._tracked.move_to_end(identity)
+        return True
 
     def _drop_old(self) -> None:
         too_old = time.monotonic() - FORGET_SECONDS

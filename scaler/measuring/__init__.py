@@ -14,6 +14,8 @@ No entry crosses the wire in either lane: lists have lengths, and the `scripts` 
 - `sampler`: coalesces concurrent measurements of one Redis, and caches samples
 - `outage`: the back-off for a Redis that does not respond
 - `measure`, `slow_lane`: the two lanes
+- `watched_samples`: samples that stay true while Redis would report any change
+- `verifying`: measures triggers at rest again
 - `known_streams`: what streams cost, and results that are kept
 - `queries`: the commands that measure one key, and how to read their replies
 - `counting`: measures one stream step by step, and counts undelivered entries where Redis reports no reliable lag

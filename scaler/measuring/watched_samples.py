@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, inflight_key
@@ -30,13 +31,23 @@ class WatchedSample:
     """A backlog, when it was measured (time.monotonic), and the keys that were armed before."""
 
     backlog: Backlog
-    taken_at: float
+    measured_at: float
     armed: Armed
 
     @property
+    def taken_at(self) -> float:
+        """When it was last found to be true."""
+        return max(self.measured_at, self.armed.verified_at)
+
+    @cached_property
     def rests(self) -> bool:
         """Whether nothing can change it without a report. A stream's group can change, unless it has nothing to do."""
         return self.backlog.is_list or self.backlog.entries == 0
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it rests, and no report has come or may have been lost."""
+        return self.rests and self.armed.proved_at is not None
 
 
 class WatchedSamples:
@@ -108,6 +119,19 @@ class WatchedSamples:
         self._samples[trigger] = WatchedSample(backlog, taken_at, armed)
         found = self.find(trigger)
         return armed if found is not None and found.rests else None
+
+    def backlogs_at_rest(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog]:
+        """Return the backlogs of those of the triggers that are at rest."""
+        found = ((trigger, self._samples.get(trigger)) for trigger in triggers)
+        return {trigger: sample.backlog for trigger, sample in found if sample is not None and sample.is_at_rest}
+
+    def verified(self, trigger: MeasuredTrigger, backlog: Backlog, at: float) -> WatchedSample | None:
+        """Record that a trigger had the backlog of its sample at this time. Return the sample if it still rests."""
+        sample = self._samples.get(trigger)
+        if sample is None or sample.backlog is not backlog or not sample.is_at_rest:
+            return None
+        sample.armed.verified_at = at
+        return sample
 
     def drop(self, trigger: MeasuredTrigger) -> None:
         """Forget the sample of a trigger that could not be measured now."""

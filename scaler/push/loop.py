@@ -26,10 +26,10 @@ SLICE = 50
 WITHOUT_REDIS_SECONDS = 1.0
 #: How long a turn waits for its checks. One that takes longer goes on by itself, and is not started again meanwhile.
 TURN_SECONDS = 0.1
-#: The time between two checks of a trigger at rest of which no change is reported, and how finely they are spread: a
-#: burst would delay those with a change.
+#: The time within which each trigger at rest is verified, and how finely that is spread: a burst would delay those with
+#: a change.
 REST_SECONDS = 55.0
-REST_TICK_SECONDS = 0.1
+REST_TICK_SECONDS = 0.25
 #: The minimum time between two checks that reports lead to, which bounds the cost of a busy key.
 BUSY_SECONDS = 0.25
 #: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
@@ -54,6 +54,7 @@ class PushLoop:
     """
 
     def __init__(self, spec: ConnectionSpec | None, evaluator: Evaluator, pace: PushPace) -> None:
+        self._spec = spec
         self._address = spec.address if spec is not None else "no Redis"
         self._evaluator = evaluator
         self._min_interval_seconds = pace.interval_seconds if spec is not None else WITHOUT_REDIS_SECONDS
@@ -123,7 +124,7 @@ class PushLoop:
                 await asyncio.sleep(self._min_interval_seconds)
 
     async def _check_at_rest(self) -> None:
-        """Check each trigger at rest within REST_SECONDS, whenever the others come and go."""
+        """Verify each trigger at rest within REST_SECONDS, whenever the others come and go."""
         share = 0.0
         while True:
             await asyncio.sleep(REST_TICK_SECONDS)
@@ -133,7 +134,15 @@ class PushLoop:
             for trigger in triggers:
                 self._resting.move_to_end(trigger)
             for some in _slices(triggers):
-                await self._check_together(some, fresh=True)
+                await self._verify(some)
+
+    async def _verify(self, triggers: Sequence[PushedTrigger]) -> None:
+        """Measure triggers at rest again, in one round trip. Those that it does not find unchanged are checked."""
+        if self._spec is None:
+            return
+        at_rest = await self._evaluator.verify(self._spec, [(trigger.owner, trigger.scaled) for trigger in triggers])
+        changed = [trigger for trigger, rests in zip(triggers, at_rest, strict=True) if not rests]
+        await self._check_together(changed, fresh=True)
 
     async def _check_out_of_turn(self) -> None:
         while True:
