@@ -25,6 +25,7 @@ from listeners.redis.scripts import Script, ScriptCall
 from listeners.redis.server_info import ServerInfo
 from listeners.redis.shared_connections import SharedConnections
 from listeners.redis.topology import Topology
+from listeners.text import decode
 
 __all__ = ["Client", "CommandGroup"]
 
@@ -72,7 +73,7 @@ class Client:
         Raises SourceError if the server cannot be reached or refuses the user or password.
         """
         try:
-            info = await self._execute(None, lambda node, _: node.info("server"), "INFO server")
+            info = _fields(await self.command(None, "INFO", "server", doing="INFO server"))
         except (AccessDeniedError, CommandRefusedError) as error:
             if isinstance(error.__cause__, exceptions.AuthenticationError | HandshakeError):
                 raise  # there is no connection, so that it was not INFO that was refused
@@ -334,6 +335,12 @@ async def _pipeline(node: Redis, commands: Sequence[Command]) -> list[Any]:
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute()
+
+
+def _fields(info: object) -> dict[str, str]:
+    """Return the fields of INFO."""
+    lines = decode(info).splitlines() if isinstance(info, bytes) else []
+    return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
 
 def _version(version: object) -> tuple[int, ...]:
