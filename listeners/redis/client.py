@@ -1,6 +1,5 @@
 """A client for one Redis: a server, the primary behind Sentinels, or a cluster."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from listeners.redis.scripts import Script, ScriptCall
 from listeners.redis.server_info import ServerInfo
 from listeners.redis.shared_connections import SharedConnections
 from listeners.redis.topology import Topology
+from listeners.runtime.tasks import together
 from listeners.text import decode
 
 __all__ = ["Client", "CommandGroup"]
@@ -146,11 +146,9 @@ class Client:
         for _ in range(MAX_REDIRECTIONS):
             with translated(doing):
                 by_node = await self._group_by_node(pending, [key for key, _ in groups])
-            await asyncio.gather(
-                *(
-                    self._run_groups(node, [(index, sent[index]) for index in indexes], replies)
-                    for node, indexes in by_node
-                )
+            await together(
+                self._run_groups(node, [(index, sent[index]) for index in indexes], replies)
+                for node, indexes in by_node
             )
             moved = [index for index in pending if isinstance(replies[index][0], exceptions.MovedError)]
             unknown = [index for index in pending if isinstance(replies[index][0], exceptions.NoScriptError)]

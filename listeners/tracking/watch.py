@@ -12,6 +12,7 @@ from listeners.keys import probe_key
 from listeners.redis.client import Client
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.tasks import together
 from listeners.tracking.armed import Armed
 from listeners.tracking.node import Node
 
@@ -68,7 +69,7 @@ class Watch:
                 armed[at] = self._begin(keys, present)
                 for key, node in zip(keys, present, strict=True):
                     by_node.setdefault(node, {})[key] = None
-        reads = await asyncio.gather(*(self._arm_at(node, keys) for node, keys in by_node.items()))
+        reads = await together(self._arm_at(node, keys) for node, keys in by_node.items())
         readable = set[str]().union(*reads)
         for at, one in enumerate(armed):
             if one is not None and not (readable.issuperset(one.keys) and not one.ended):

@@ -34,6 +34,9 @@ REST_TICK_SECONDS = 0.25
 BUSY_SECONDS = 0.25
 #: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
+#: How far these checks may be ahead of their share, so that a single one never waits, and how many may be in progress.
+BURST_SECONDS = 0.01
+MAX_CHECKS = 500
 #: Closing a loop takes at most this long.
 CLOSE_SECONDS = 5.0
 
@@ -145,28 +148,37 @@ class PushLoop:
         await self._check_together(changed, fresh=True)
 
     async def _check_out_of_turn(self) -> None:
+        """Check triggers that are new or have changed. None of them waits for another's check to end."""
+        paid_until = 0.0
         while True:
             await self._wake.wait()
             self._wake.clear()
-            began = time.monotonic()
             triggers = list(islice((one for one in self._out_of_turn if one not in self._checking), SLICE))
             if not triggers:
                 continue  # those that are being checked follow when they are done
-            await self._check_together(triggers, fresh=True)
+            self._begin_checks(triggers, fresh=True)
             if self._out_of_turn:
                 self._wake.set()
             commands = sum(trigger.commands for trigger in triggers)
-            await _sleep_until(began + commands / (self._commands_per_second * OUT_OF_TURN_SHARE))
+            paid_until = max(paid_until, time.monotonic()) + commands / (self._commands_per_second * OUT_OF_TURN_SHARE)
+            if paid_until - time.monotonic() > BURST_SECONDS:
+                await _sleep_until(paid_until)
+            while len(self._checking) >= MAX_CHECKS:
+                await asyncio.wait(self._checking.values(), return_when=asyncio.FIRST_COMPLETED)
 
     async def _check_together(self, triggers: Iterable[PushedTrigger], *, fresh: bool = False) -> None:
-        """Check some triggers concurrently. The next turn waits until the budget has paid for them."""
+        """Check some triggers concurrently, and wait for them, for at most TURN_SECONDS."""
+        if checks := self._begin_checks(triggers, fresh=fresh):
+            await asyncio.wait(checks, timeout=TURN_SECONDS)
+
+    def _begin_checks(self, triggers: Iterable[PushedTrigger], *, fresh: bool) -> list[asyncio.Task[None]]:
+        """Begin to check some triggers concurrently. The next turn waits until the budget has paid for them."""
         present = [trigger for trigger in triggers if trigger in self.triggers and trigger not in self._checking]
         commands = sum(trigger.commands for trigger in present)
         self._paid_until = max(self._paid_until, time.monotonic()) + commands / self._commands_per_second
         for trigger in present:
             self._checking[trigger] = asyncio.create_task(self._check(trigger, fresh), name=f"check: {self._address}")
-        if present:
-            await asyncio.wait([self._checking[trigger] for trigger in present], timeout=TURN_SECONDS)
+        return [self._checking[trigger] for trigger in present]
 
     async def _check(self, trigger: PushedTrigger, fresh: bool) -> None:
         try:
