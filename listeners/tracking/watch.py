@@ -54,6 +54,8 @@ class Watch:
         self._background: set[asyncio.Task[None]] = set()
         self._off_until = 0.0
         self._logged: str | None = None
+        #: Why Redis reports no changes of any key; empty if it does.
+        self.reason = "the connection for reports of changes is not open yet"
 
     async def arm(self, groups: Sequence[Sequence[str]]) -> list[Armed | None]:
         """Arm each group of keys. A group has None if not all of its keys can be armed now."""
@@ -137,7 +139,9 @@ class Watch:
         """Let the server prove itself: set a key of Triggerfish's own over another connection."""
         probe = probe_key(key)
         try:
-            await node.arm([probe])
+            if not await node.arm([probe]):
+                node.probe_at = float("inf")  # it may not be read
+                return
             await self._client.command(probe, "SET", probe, "1", "PX", "1", doing="probing tracking")
         except (AccessDeniedError, CommandRefusedError):
             node.probe_at = float("inf")  # the first change is the proof
@@ -180,6 +184,7 @@ class Watch:
 
     def _opened(self, node: Node) -> None:
         self._nodes[node.endpoint] = node
+        self.reason = ""
 
     def _node_ended(self, node: Node) -> None:
         if self._nodes.get(node.endpoint) is node:
@@ -218,6 +223,7 @@ class Watch:
         )  # fmt: skip
         self._on_untold()
         self._turn_off(None, UNTOLD_SECONDS)
+        self.reason = f"Redis did not report that {what}"
 
     def _turn_off(self, reason: str | None, seconds: float) -> None:
         self._off_until = time.monotonic() + seconds
@@ -241,6 +247,7 @@ class Watch:
 
     def _log_state(self, reason: str) -> None:
         """Log each change of state once. `reason`: why Redis reports no changes; empty if it does."""
+        self.reason = reason
         if reason == self._logged:
             return
         self._logged = reason

@@ -47,13 +47,14 @@ NODE_SHARE = 0.8
 class Sample:
     """A backlog, and when it was measured (time.monotonic). `dead_letters` may be older, or unknown.
 
-    `armed`: Redis will report any change of it; None if it has to be polled.
+    `armed`: Redis will report any change of it; None if it has to be polled, with the reason in `why_polled`.
     """
 
     backlog: Backlog
     taken_at: float
     dead_letters: DeadLetterCount | None = None
     armed: Armed | None = None
+    why_polled: str = ""
 
 
 class Sampler:
@@ -213,7 +214,8 @@ class Sampler:
     def _sample(
         self, trigger: MeasuredTrigger, backlog: Backlog, taken_at: float, armed: Armed | None = None
     ) -> Sample:
-        return Sample(backlog, taken_at, self._dead_letters.count(trigger), armed)
+        why_polled = "" if armed is not None else self._watched.why_polled(trigger, self._server)
+        return Sample(backlog, taken_at, self._dead_letters.count(trigger), armed, why_polled)
 
     def _last_sample(self, trigger: MeasuredTrigger) -> Sample:
         """Return the last sample of a trigger that is measured too slowly. Raises SourceTimeoutError without one."""

@@ -90,7 +90,7 @@ class WatchedSamples:
         """Arm the keys of triggers that are to be measured, so that every later change is reported. Never raises
         SourceError.
         """
-        if self._watch is None or server is None or (server.version != (0,) and not server.supports(6)):
+        if self._watch is None or server is None or not _has_tracking(server):
             return {}
         known = {trigger: self._armed.get(trigger) for trigger in triggers}
         missing = [trigger for trigger, armed in known.items() if armed is None or armed.ended]
@@ -120,6 +120,21 @@ class WatchedSamples:
         found = self.find(trigger)
         return armed if found is not None and found.rests else None
 
+    def why_polled(self, trigger: MeasuredTrigger, server: ServerInfo | None) -> str:
+        """Return why a trigger is not at rest."""
+        armed = self._armed.get(trigger)
+        if self._watch is None:
+            return "a ScaledObject's connection string gets no connection for reports of changes"
+        if not _has_tracking(server):
+            return f"{server} has no client tracking"
+        if armed is None or self._watch.reason:
+            return self._watch.reason or "one of its keys may not be read by EXISTS, or is moving"
+        if armed.ended:
+            return "Redis has just reported a change"
+        if armed.proved_at is None:
+            return "Redis has not yet reported any change"
+        return "Redis does not report what consumers do with a stream"
+
     def backlogs_at_rest(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog]:
         """Return the backlogs of those of the triggers that are at rest."""
         found = ((trigger, self._samples.get(trigger)) for trigger in triggers)
@@ -143,6 +158,11 @@ class WatchedSamples:
             self._judging.cancel()
         if self._watch is not None:
             await self._watch.close()
+
+
+def _has_tracking(server: ServerInfo | None) -> bool:
+    """Return whether a server has client tracking, or may have it."""
+    return server is None or server.version == (0,) or server.supports(6)
 
 
 def _keys(trigger: MeasuredTrigger) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ class PushLoop:
         self.triggers.remove(trigger)
         self._out_of_turn.pop(trigger, None)
         trigger.forget_check()
+        self._evaluator.streams_ended(trigger.owner, trigger.scaled)
 
     def check_soon(self, trigger: PushedTrigger) -> None:
         """Check a trigger out of turn, since it is new or may have changed."""
@@ -193,7 +194,9 @@ class PushLoop:
         self._out_of_turn.pop(trigger, None)
         evaluation: Evaluation | None = None
         try:
-            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=fresh)
+            evaluation = await self._evaluator.evaluate(
+                trigger.owner, trigger.scaled, fresh=fresh, poll_seconds=self.interval_seconds
+            )
         except TriggerfishError:
             pass  # unknown, so no change; the evaluator has recorded the error
         except Exception:  # one trigger must not end the loop for all
