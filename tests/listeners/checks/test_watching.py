@@ -40,7 +40,7 @@ async def test_whether_changes_are_reported(
     assert await client.dbsize() == 0
 
 
-@pytest.mark.releases("redis-6.2", "valkey-9.1")
+@pytest.mark.releases("redis-7.2", "valkey-9.1")
 async def test_where_tracking_is_denied(server: Server, client: redis.asyncio.Redis) -> None:
     """The reason why a trigger is polled is that of the server."""
     await client.execute_command("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
