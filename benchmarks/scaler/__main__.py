@@ -18,9 +18,11 @@ from benchmarks.scaler.results import Results
 from benchmarks.scaler.tables import about_lines, tables
 from triggerfish.testing.server import Server, embedded_binary
 
-SIZES = (1, 100, 1_000, 10_000)
+SIZES = (1, 1_000, 10_000)
 #: The scaler remembers at most this many triggers.
 MAX_SIZE = 10_000
+#: The keys that one connection watches without gRPC, for each ScaledObject of the largest size.
+KEYS_PER_SIZE = 10
 FOLDER = Path("docs/benchmarks")
 #: Lists and streams are also measured separately, at the largest size up to this.
 MAX_SIZE_BY_KIND = 1_000
@@ -32,7 +34,7 @@ async def run(sizes: list[int], seconds: float, console: Console) -> Results:
     with Server(embedded_binary()) as server, Progress(*columns, console=console, refresh_per_second=2) as progress:
         async with redis.asyncio.Redis(port=server.port, protocol=2) as client:
             results = Results(await about(client))
-            task = progress.add_task("", total=len(sizes) * len(STEPS))
+            task = progress.add_task("", total=len(sizes) * len(STEPS) + 1)
             by_kind = max((size for size in sizes if 1 < size <= MAX_SIZE_BY_KIND), default=None)
             for at, size in enumerate(sizes):
 
@@ -42,7 +44,10 @@ async def run(sizes: list[int], seconds: float, console: Console) -> Results:
 
                 measuring = Measuring(server, client, results, seconds=seconds, begin=begin)
                 await measuring.measure(size, by_kind=size == by_kind)
-            progress.update(task, completed=len(sizes) * len(STEPS), description="done")
+            keys = KEYS_PER_SIZE * sizes[-1]
+            progress.update(task, completed=len(sizes) * len(STEPS), description=f"{keys:,} keys without gRPC")
+            await measuring.measure_many_keys(keys)
+            progress.update(task, completed=len(sizes) * len(STEPS) + 1, description="done")
     return results
 
 

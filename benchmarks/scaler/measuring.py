@@ -11,6 +11,7 @@ from benchmarks.host.quantiles import quantiles
 from benchmarks.scaler.activation import idle_triggers
 from benchmarks.scaler.bare_client import bare_latencies
 from benchmarks.scaler.keda import Keda, Polls, connect
+from benchmarks.scaler.many_keys import watch_many_keys
 from benchmarks.scaler.meter import Meter
 from benchmarks.scaler.polling import Polling
 from benchmarks.scaler.process import ScalerProcess, running_scaler
@@ -30,7 +31,9 @@ IDLE_SHARE = 0.3
 #: Number of changes that the bare client waits for.
 BARE_SAMPLES = 100
 #: The steps of measuring one number of ScaledObjects.
-STEPS = ("polls", "KEDA's own scalers", "all polled at once", "activation")
+STEPS = ("polls", "KEDA's own scalers", "all polled at once", "activation", "activation by polling")
+#: A user that may do everything but use client tracking, so that its triggers are polled.
+POLLING_USER, POLLING_PASSWORD = "polling", "polling"
 #: Time limit of the polls, and of activation, for one number of ScaledObjects.
 LIMIT_SECONDS = 90.0
 
@@ -60,7 +63,13 @@ class Measuring:
     async def measure(self, count: int, *, by_kind: bool) -> None:
         """Measure `count` ScaledObjects; with `by_kind`, also measure lists and streams separately."""
         await self._within_limit(self._polls(count, by_kind=by_kind), f"polls of {count:,} ScaledObjects")
-        await self._within_limit(self._activation(count), f"activation of {count:,} ScaledObjects")
+        for by_tracking in (True, False):
+            what = f"activation of {count:,} ScaledObjects by {'tracking' if by_tracking else 'polling'}"
+            await self._within_limit(self._activation(count, by_tracking=by_tracking), what)
+
+    async def measure_many_keys(self, count: int) -> None:
+        """Measure one connection that watches `count` keys, without a scaler."""
+        self._results.many_keys.append(await watch_many_keys(self._server.port, count))
 
     async def _within_limit(self, measurement: Awaitable[None], what: str) -> None:
         """Measure, or record that the measurement took too long; the others go on."""
@@ -104,16 +113,20 @@ class Measuring:
             costs.append(RedisCost(reads, ours, await polls.by_keda_scalers(selected)))
         return costs
 
-    async def _activation(self, count: int) -> None:
+    async def _activation(self, count: int, *, by_tracking: bool) -> None:
         """Measure activation latency, and the cost of watching idle triggers."""
-        self._begin(STEPS[3])
+        self._begin(STEPS[3 if by_tracking else 4])
         bare = await bare_latencies(
             self._server.port, self._client, [one.key for one in scaled_objects(count, "bare")], BARE_SAMPLES
         )
-        async with self._fresh_scaler() as (scaler, keda), idle_triggers(self._client, keda) as triggers:
+        async with (
+            self._fresh_scaler(by_tracking=by_tracking) as (scaler, keda),
+            idle_triggers(self._client, keda) as triggers,
+        ):
             at_rest = scaler.resident_bytes()
             await triggers.open(scaled_objects(count, "idle"))
-            self._results.memory.append(Memory(count, True, at_rest, scaler.resident_bytes()))
+            if by_tracking:
+                self._results.memory.append(Memory(count, True, at_rest, scaler.resident_bytes()))
             meter = Meter(self._client, scaler)
             idling = await meter.calibrate(IDLE_SHARE * self._seconds)
             meanwhile = await self._polls_meanwhile(keda, triggers.objects)
@@ -121,13 +134,14 @@ class Measuring:
             self._results.activation.append(
                 Activation(
                     scaled_objects=count,
+                    by_tracking=by_tracking,
                     samples=len(triggers.latencies),
                     missed=triggers.missed,
                     quantiles=quantiles(triggers.latencies) if triggers.latencies else None,
                     bare=quantiles(bare),
                     polls_meanwhile=meanwhile,
                     opening_seconds=triggers.opening_seconds,
-                    idle_redis_commands_per_second=idling.commands / idling.seconds,
+                    idle_redis_commands_per_second=max(0.0, idling.commands) / idling.seconds,
                     idle_scaler_cpu_percent=idling.scaler_cpu / idling.seconds * 100,
                 )
             )
@@ -141,8 +155,13 @@ class Measuring:
         return quantiles(latencies) if latencies else None
 
     @contextlib.asynccontextmanager
-    async def _fresh_scaler(self) -> AsyncIterator[tuple[ScalerProcess, Keda]]:
+    async def _fresh_scaler(self, *, by_tracking: bool = True) -> AsyncIterator[tuple[ScalerProcess, Keda]]:
         """Empty the server and start a scaler that has had no calls yet."""
         await self._client.flushall()
-        async with running_scaler(self._server) as scaler, connect(scaler.address) as keda:
+        address = self._server.address
+        if not by_tracking:
+            rights = ("on", f">{POLLING_PASSWORD}", "~*", "&*", "+@all", "-client|tracking")
+            await self._client.execute_command("ACL", "SETUSER", POLLING_USER, *rights)
+            address += f",user={POLLING_USER},password={POLLING_PASSWORD}"
+        async with running_scaler(address) as scaler, connect(scaler.address) as keda:
             yield scaler, keda

@@ -47,9 +47,11 @@ def _draw_answers(axes: Axes, results: Results) -> None:
 def _draw_activation(axes: Axes, results: Results) -> None:
     axes.set(title="Activation latency", ylabel="latency, ms")
     for quantile, (place, style) in LINES.items():
-        points = [(one.scaled_objects, one.quantiles[place]) for one in results.activation if one.quantiles is not None]
-        _line(axes, points, f"scaler, {quantile}", "C0", style)
-        bare = [(one.scaled_objects, one.bare[place]) for one in results.activation]
+        for by_tracking, color in ((True, "C0"), (False, "C1")):
+            found = [one for one in results.activation if one.by_tracking == by_tracking]
+            points = [(one.scaled_objects, one.quantiles[place]) for one in found if one.quantiles is not None]
+            _line(axes, points, f"by {'tracking' if by_tracking else 'polling'}, {quantile}", color, style)
+        bare = [(one.scaled_objects, one.bare[place]) for one in results.activation if one.by_tracking]
         _line(axes, bare, f"bare client, {quantile}", "C2", style)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from listeners.runtime.child_processes import die_with_parent
-from triggerfish.testing.server import Server, free_port
+from triggerfish.testing.server import free_port
 
 __all__ = ["ScalerProcess", "running_scaler"]
 
@@ -40,14 +40,16 @@ class ScalerProcess:
 
 
 @contextlib.asynccontextmanager
-async def running_scaler(server: Server) -> AsyncIterator[ScalerProcess]:
-    """Run a scaler with default settings during the block; it accepts connections when the block begins."""
+async def running_scaler(address: str) -> AsyncIterator[ScalerProcess]:
+    """Run a scaler of the Redis at this address during the block, with default settings otherwise; it accepts
+    connections when the block begins.
+    """
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220, S603  (it returns at once; our own command line)
             [sys.executable, "-m", "triggerfish", "scaler", "--grpc-port", str(port), "--log-level", "warning"],
             cwd=ROOT,
-            env={**os.environ, "TRIGGERFISH_CONNECTION": server.address, "TRIGGERFISH_SCALER__HTTP_PORT": "0"},
+            env={**os.environ, "TRIGGERFISH_CONNECTION": address, "TRIGGERFISH_SCALER__HTTP_PORT": "0"},
             stdout=log,
             stderr=log,
             preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)

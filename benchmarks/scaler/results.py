@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["About", "Activation", "Answering", "Memory", "PerEvaluation", "RedisCost", "Results"]
+__all__ = ["About", "Activation", "Answering", "ManyKeys", "Memory", "PerEvaluation", "RedisCost", "Results"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,14 @@ class RedisCost:
 class Activation:
     """Activation latency, and what is spent while all triggers are idle.
 
-    `quantiles` is None if every activation was missed, and `bare` are those of a bare client with tracking.
-    `polls_meanwhile` are the p50 and p99 of GetMetrics while the streams are open, or None if every poll failed.
+    `by_tracking`: Redis reported changes; otherwise the triggers were polled, because the scaler's user may not use
+    client tracking. `quantiles` is None if every activation was missed, and `bare` are those of a bare client with
+    tracking. `polls_meanwhile` are the p50 and p99 of GetMetrics while the streams are open, or None if every poll
+    failed.
     """
 
     scaled_objects: int
+    by_tracking: bool
     samples: int
     missed: int
     quantiles: tuple[float, float] | None
@@ -91,6 +94,22 @@ class Memory:
         return (self.then - self.at_rest) / self.scaled_objects
 
 
+@dataclass(frozen=True)
+class ManyKeys:
+    """Client tracking without gRPC: `keys` that one connection watches.
+
+    `arming_seconds` is how long it took to read all of them, and the bytes are what they take in the process and in
+    Redis. `quantiles` are the p50 and p99 of the time from RPUSH to the report.
+    """
+
+    keys: int
+    arming_seconds: float
+    process_bytes: int
+    redis_bytes: int
+    samples: int
+    quantiles: tuple[float, float]
+
+
 @dataclass
 class Results:
     """The results of one run."""
@@ -100,5 +119,6 @@ class Results:
     redis: list[RedisCost] = field(default_factory=list)
     activation: list[Activation] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    many_keys: list[ManyKeys] = field(default_factory=list)
     #: Measurements that exceeded their time limit and are missing above.
     unfinished: list[str] = field(default_factory=list)

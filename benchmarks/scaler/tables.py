@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.scaler.results import Activation, Answering, Memory, RedisCost, Results
+from benchmarks.scaler.results import Activation, Answering, ManyKeys, Memory, RedisCost, Results
 from benchmarks.tables import UNKNOWN, Table
 
 __all__ = ["about_lines", "tables"]
@@ -27,6 +27,7 @@ def tables(results: Results) -> list[Table]:
         _redis(results.redis),
         _activation(results.activation),
         _watching(results.activation),
+        _many_keys(results.many_keys),
         _memory(results.memory),
     ]
 
@@ -75,12 +76,13 @@ def _activation(found: Sequence[Activation]) -> Table:
     return Table(
         "Activation",
         "Latency from LPUSH or XADD, at random times, to `true` on an open StreamIsActive, while the other triggers "
-        "are idle. Opening: time until every ScaledObject has its stream. Bare: a client that only waits for "
-        "the reports of client tracking, in the same run.",
-        ("ScaledObjects", "samples", "p50 ms", "p99 ms", "bare p50 ms", "bare p99 ms", "missed", "opening s"),
+        "are idle. By tracking: Redis reports changes. By polling: the scaler's user may not use client tracking. "
+        "Opening: time until every ScaledObject has its stream. Bare: a client that only waits for the reports of "
+        "client tracking, in the same run.",
+        ("ScaledObjects", "by", "samples", "p50 ms", "p99 ms", "bare p50 ms", "bare p99 ms", "missed", "opening s"),
         [
             (
-                f"{one.scaled_objects:,}", f"{one.samples:,}", *_both_ms(one.quantiles), *_both_ms(one.bare),
+                f"{one.scaled_objects:,}", _how(one), f"{one.samples:,}", *_both_ms(one.quantiles), *_both_ms(one.bare),
                 f"{one.missed:,}", f"{one.opening_seconds:.1f}",
             )
             for one in found
@@ -93,11 +95,31 @@ def _watching(found: Sequence[Activation]) -> Table:
         "Cost of watching idle triggers",
         "What the scaler and Redis spend with an open stream for every ScaledObject and no entries, and how the scaler "
         "answers polls of the same ScaledObjects, 4 of them concurrently.",
-        ("ScaledObjects", "Redis commands/s", "scaler CPU %", "GetMetrics p50 ms", "p99 ms"),
+        ("ScaledObjects", "by", "Redis commands/s", "scaler CPU %", "GetMetrics p50 ms", "p99 ms"),
         [
             (
-                f"{one.scaled_objects:,}", f"{one.idle_redis_commands_per_second:,.0f}",
-                f"{one.idle_scaler_cpu_percent:.0f}", *_both_ms(one.polls_meanwhile),
+                f"{one.scaled_objects:,}", _how(one), f"{one.idle_redis_commands_per_second:,.0f}",
+                f"{one.idle_scaler_cpu_percent:.1f}", *_both_ms(one.polls_meanwhile),
+            )
+            for one in found
+        ],
+    )  # fmt: skip
+
+
+def _how(one: Activation) -> str:
+    return "tracking" if one.by_tracking else "polling"
+
+
+def _many_keys(found: Sequence[ManyKeys]) -> Table:
+    return Table(
+        "Many keys on one connection",
+        "A process that watches keys by client tracking as the scaler does, without gRPC. Arming: time until all are "
+        "watched. Latency from RPUSH to the report.",
+        ("keys", "arming s", "p50 ms", "p99 ms", "samples", "process MB", "Redis MB"),
+        [
+            (
+                f"{one.keys:,}", f"{one.arming_seconds:.2f}", *_both_ms(one.quantiles), f"{one.samples:,}",
+                f"{one.process_bytes / MEGABYTE:.1f}", f"{one.redis_bytes / MEGABYTE:.1f}",
             )
             for one in found
         ],

@@ -14,6 +14,11 @@ from listeners.text import decode
 
 __all__ = ["server_advice", "shared_entries"]
 
+#: The keys that Redis remembers for client tracking: when there is too little room for them, and its own default.
+FULL_SHARE = 0.9
+FEW_TRACKED_KEYS = 10_000
+ENOUGH_TRACKED_KEYS = 1_000_000
+
 
 async def server_advice(client: Redis, triggers: Iterable[Trigger], *, under_sentinel: bool) -> list[str]:
     """Return how the server's settings may harm these triggers, each with its fix. Raises SourceError."""
@@ -23,6 +28,12 @@ async def server_advice(client: Redis, triggers: Iterable[Trigger], *, under_sen
     advice = [_eviction_advice(await _eviction_policy(client), keeps_entries=keeps_entries, has_lease=has_lease)]
     if keeps_entries:
         advice.append(_persistence_advice(await _is_persistent(client)))
+        advice.append(
+            _tracking_advice(
+                max_keys=await _config_value(client, "tracking-table-max-keys"),
+                keys=await _info_value(client, "stats", "tracking_total_keys"),
+            )
+        )
     if under_sentinel and (keeps_entries or has_lease):
         advice.append(
             _replica_advice(
@@ -94,6 +105,21 @@ def _replica_advice(min_replicas: str | None, max_lag_seconds: str | None) -> st
         "twice. Make each server refuse writes while it has no replica (with a single replica, the app then stops "
         "while it restarts): CONFIG SET min-replicas-to-write 1 and CONFIG SET min-replicas-max-lag 10"
     )
+
+
+def _tracking_advice(max_keys: str | None, keys: str | None) -> str:
+    """Return whether Redis can remember the keys whose changes it is to report. 0 stands for no limit."""
+    if max_keys is None or keys is None or max_keys == "0":
+        return ""
+    fix = (
+        "Beyond the limit it reports changes that did not happen, each of which costs a measurement. Raise the limit: "
+        f"CONFIG SET tracking-table-max-keys {ENOUGH_TRACKED_KEYS}"
+    )
+    if int(keys) >= FULL_SHARE * int(max_keys):
+        return f"Redis remembers {int(keys):,} keys for client tracking, of at most {int(max_keys):,}. {fix}"
+    if int(max_keys) < FEW_TRACKED_KEYS:
+        return f"tracking-table-max-keys is {int(max_keys):,}, and each key of a trigger takes up to 3. {fix}"
+    return ""
 
 
 async def _eviction_policy(client: Redis) -> str | None:

@@ -14,6 +14,7 @@ from listeners.checks.commands import CommandReport, command_report
 from listeners.checks.leased_trial import try_lists_or_streams
 from listeners.checks.pubsub_trial import try_pubsub
 from listeners.checks.state import group_warnings, replica_problem, wrong_types
+from listeners.checks.tracking_trial import how_watched
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
@@ -39,7 +40,8 @@ CLIENT_NAME = "triggerfish:check"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result for one function's trigger. `detail` is how it will be read, or what is wrong.
+    """The result for one function's trigger. `detail` is how it will be read, or what is wrong; `watched` is how the
+    scaler will notice changes, empty if it does not measure the trigger.
 
     `warnings` concern the trigger, and also its server unless an earlier result has warned about the server.
     """
@@ -50,6 +52,7 @@ class CheckResult:
     detail: str
     works: bool
     warnings: tuple[str, ...] = ()
+    watched: str = ""
 
 
 async def check(
@@ -112,7 +115,7 @@ async def _check_function(
     )
     client = Client(spec, CLIENT_NAME)
     try:
-        await client.server()
+        server = await client.server()
         if problem := await replica_problem(client, function, redis_lease=redis_lease):
             broken.append(problem)
         broken += await wrong_types(client, function, app_name, redis_lease=redis_lease)
@@ -124,11 +127,20 @@ async def _check_function(
             lease = lease_key(app_name, function.name) if redis_lease else None
             if problem := await _try(function, client, spec, settings, lease):
                 broken.append(problem)
+        watched = ""
+        if not isinstance(function.trigger, PubSubTrigger):
+            watched = await how_watched(client, server, function.trigger, write=write and not broken)
     finally:
         await client.aclose()
     detail = "; ".join([description.text, *broken])
     return CheckResult(
-        function.name, function.trigger.reads, spec.address, detail, works=not broken, warnings=tuple(warnings)
+        function.name,
+        function.trigger.reads,
+        spec.address,
+        detail,
+        works=not broken,
+        warnings=tuple(warnings),
+        watched=watched,
     )
 
 

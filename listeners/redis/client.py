@@ -1,13 +1,10 @@
 """A client for one Redis: a server, the primary behind Sentinels, or a cluster."""
 
-import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from redis import exceptions
-from redis._parsers.helpers import parse_info
 from redis.asyncio import ConnectionPool, Redis
 
 from listeners.connections.spec import ConnectionSpec, Endpoint
@@ -22,9 +19,10 @@ from listeners.keys import key_slot
 from listeners.redis.dialer import DialedConnection, HandshakeError
 from listeners.redis.error_translation import TRANSLATED, translate, translated
 from listeners.redis.scripts import Script, ScriptCall
-from listeners.redis.server_info import ServerInfo
+from listeners.redis.server_info import ServerInfo, read_info
 from listeners.redis.shared_connections import SharedConnections
 from listeners.redis.topology import Topology
+from listeners.runtime.tasks import together
 
 __all__ = ["Client", "CommandGroup"]
 
@@ -81,14 +79,11 @@ class Client:
         Raises SourceError if the server cannot be reached or refuses the user or password.
         """
         try:
-            reply = await self.command(None, "INFO", "server", doing="INFO server")
+            info = read_info(await self.command(None, "INFO", "server", doing="INFO server"))
         except (AccessDeniedError, CommandRefusedError) as error:
             if isinstance(error.__cause__, exceptions.AuthenticationError | HandshakeError):
                 raise  # there is no connection, so that it was not INFO that was refused
             return ServerInfo()
-        if not isinstance(reply, bytes):
-            raise CommandRefusedError(f"INFO server: {self._spec.address} replied with something else than a text")
-        info = parse_info(reply)
         mode = info.get("redis_mode", info.get("server_mode"))
         if mode == "sentinel":
             raise CommandRefusedError(
@@ -104,8 +99,7 @@ class Client:
                 f"{self._spec.address} names several servers that are not a cluster: name one server, or Sentinels "
                 "with serviceName=..."
             )
-        name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
-        return ServerInfo(name, _version(info.get(version, "0")), cluster)
+        return ServerInfo.of(info)
 
     async def command(self, key: str | None, *command: Any, doing: str) -> Any:
         """Run one command on the node that has `key`, or on any node if it is None."""
@@ -149,11 +143,9 @@ class Client:
         for _ in range(MAX_REDIRECTIONS):
             with translated(doing):
                 by_node = await self._group_by_node(pending, [key for key, _ in groups])
-            await asyncio.gather(
-                *(
-                    self._run_groups(node, [(index, sent[index]) for index in indexes], replies)
-                    for node, indexes in by_node
-                )
+            await together(
+                self._run_groups(node, [(index, sent[index]) for index in indexes], replies)
+                for node, indexes in by_node
             )
             moved = [index for index in pending if isinstance(replies[index][0], exceptions.MovedError)]
             unknown = [index for index in pending if isinstance(replies[index][0], exceptions.NoScriptError)]
@@ -196,9 +188,7 @@ class Client:
                 failures.append(error)
 
         if self.is_cluster:
-            async with asyncio.TaskGroup() as attempts:
-                for key in keys:
-                    attempts.create_task(attempt(key))
+            await together(attempt(key) for key in keys)
         else:
             for key in keys:
                 await attempt(key)
@@ -309,7 +299,7 @@ class Client:
         """Run groups of commands on one node and store their replies by index."""
         commands = [command for _, group in groups for command in _atomic(group)]
         try:
-            remaining = await _pipeline(node, commands, raising=False)
+            remaining = await self._shared.run(node.connection_pool, commands)
         except (exceptions.RedisError, OSError) as error:
             await self.invalidate_routes(node)
             for index, _ in groups:
@@ -344,12 +334,8 @@ def _raise_first_error(replies: list[Any]) -> list[Any]:
     return replies
 
 
-async def _pipeline(node: Redis, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
+async def _pipeline(node: Redis, commands: Sequence[Command]) -> list[Any]:
     async with node.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=raising)
-
-
-def _version(version: object) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", str(version))[:3]) or (0,)
+        return await pipeline.execute()

@@ -1,8 +1,18 @@
 """The name and version of a server, and which commands it has. No I/O."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ServerInfo"]
+from listeners.text import decode
+
+__all__ = ["ServerInfo", "read_info"]
+
+
+def read_info(reply: object) -> dict[str, str]:
+    """Return the fields of a reply to INFO; none if it is not one."""
+    lines = decode(reply).splitlines() if isinstance(reply, bytes) else []
+    return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
 
 @dataclass(frozen=True)
@@ -15,6 +25,13 @@ class ServerInfo:
     name: str = "Redis"
     version: tuple[int, ...] = (0,)
     cluster: bool = False
+
+    @classmethod
+    def of(cls, info: Mapping[str, str]) -> "ServerInfo":
+        """Return what the fields of INFO server tell."""
+        name, field = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
+        version = tuple(int(part) for part in re.findall(r"\d+", info.get(field, "0"))[:3]) or (0,)
+        return cls(name, version, info.get("redis_mode", info.get("server_mode")) == "cluster")
 
     @property
     def command_version(self) -> tuple[int, ...]:

@@ -1,14 +1,24 @@
-"""Bounded waits for events and for cancelled tasks."""
+"""Bounded waits for events and for cancelled tasks, and running several coroutines together."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
-__all__ = ["cancel_until_done", "raise_if_cancelled", "wait_for_either", "wait_for_event"]
+__all__ = ["cancel_until_done", "raise_if_cancelled", "together", "wait_for_either", "wait_for_event"]
 
 CANCEL_AGAIN_SECONDS = 0.05
+
+T = TypeVar("T")
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return the results of coroutines that run concurrently. A single one needs no task of its own, which would cost
+    it two turns of the event loop.
+    """
+    coroutines = list(calls)
+    return [await coroutines[0]] if len(coroutines) == 1 else await asyncio.gather(*coroutines)
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:

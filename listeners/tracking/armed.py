@@ -18,14 +18,15 @@ class Prover(Protocol):
 class Armed:
     """Keys of which Redis will report the next change. Ends with that report, or when reports may get lost.
 
-    What was read after `since`, and before the end, is still true. `missing`: none of the keys existed then.
+    What was read after `since`, and before the end, is still true. `verified_at`: when their reader has last found that
+    it is, including what Redis does not report. `missing`: none of the keys existed when they were armed.
     """
 
-    __slots__ = ("_on_end", "ended", "keys", "missing", "provers", "since")
+    __slots__ = ("_on_end", "ended", "keys", "missing", "provers", "since", "verified_at")
 
     def __init__(self, keys: Sequence[str], provers: Sequence[Prover], since: float) -> None:
         self.keys = tuple(keys)
-        self.since = since
+        self.since = self.verified_at = since
         self.ended = False
         self.missing = False
         self.provers = tuple(provers)
@@ -34,10 +35,13 @@ class Armed:
     @property
     def proved_at(self) -> float | None:
         """Until when no change is missing; None after the end, and while a server cannot be relied on."""
-        times = [prover.proved_at for prover in self.provers]
-        if self.ended or not times:
+        if self.ended or not self.provers:
             return None
-        return None if None in times else min(time for time in times if time is not None)
+        proved_at = self.provers[0].proved_at
+        for prover in self.provers[1:]:
+            other = prover.proved_at
+            proved_at = None if proved_at is None or other is None else min(proved_at, other)
+        return proved_at
 
     def on_end(self, call: Callable[[], object]) -> None:
         """Call this at the end, or now if it has ended."""

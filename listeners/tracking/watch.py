@@ -11,6 +11,7 @@ from listeners.keys import probe_key
 from listeners.redis.client import Client
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.tasks import together
 from listeners.tracking.armed import Armed
 from listeners.tracking.node import ANSWER_SECONDS, Node
 
@@ -53,8 +54,9 @@ class Watch:
         self._unreadable: dict[str, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._off_until = 0.0
-        self._off_because = ""
         self._logged: str | None = None
+        #: Why Redis reports no changes of any key; empty if it does.
+        self.reason = "the connection for reports of changes is not open yet"
 
     async def arm(self, groups: Sequence[Sequence[str]]) -> list[Armed | None]:
         """Arm each group of keys. A group has None if not all of its keys can be armed now.
@@ -73,7 +75,7 @@ class Watch:
                 armed[at] = self._begin(keys, present)
                 for key, node in zip(keys, present, strict=True):
                     by_node.setdefault(node, {})[key] = None
-        reads = await asyncio.gather(*(self._arm_at(node, keys) for node, keys in by_node.items()))
+        reads = await together(self._arm_at(node, keys) for node, keys in by_node.items())
         exists = {key: existed for read in reads for key, existed in read.items()}
         for at, one in enumerate(armed):
             if one is None or one.ended:
@@ -99,7 +101,7 @@ class Watch:
     async def refusal(self, key: str) -> str:
         """Connect to the server that has a key. Return why it reports no changes, or "" if it accepts to."""
         if time.monotonic() < self._off_until:
-            return self._off_because
+            return self.reason
         self._node_of(key)
         refusal = self._refusals.get(self._client.primary_of(key))
         try:
@@ -169,7 +171,8 @@ class Watch:
         probe = probe_key(key)
         while not node.told and self._nodes.get(node.endpoint) is node:
             try:
-                await node.arm([probe])
+                if not await node.arm([probe]):
+                    return  # it may not be read
                 await self._client.command(probe, "SET", probe, "1", "PX", "1", doing="probing tracking")
                 await node.prove()
             except (AccessDeniedError, CommandRefusedError):
@@ -216,6 +219,7 @@ class Watch:
 
     def _opened(self, node: Node) -> None:
         self._nodes[node.endpoint] = node
+        self.reason = ""
         self._answer(node.endpoint, "")
 
     def _answer(self, endpoint: Endpoint | None, refusal: str) -> None:
@@ -260,10 +264,10 @@ class Watch:
         )  # fmt: skip
         self._on_untold()
         self._turn_off(None, UNTOLD_SECONDS)
+        self.reason = f"Redis did not report that {what}"
 
     def _turn_off(self, reason: str | None, seconds: float) -> None:
         self._off_until = time.monotonic() + seconds
-        self._off_because = reason or "it has left out a change"
         if reason is not None:
             self._log_state(reason)
         self._logged = None
@@ -284,6 +288,7 @@ class Watch:
 
     def _log_state(self, reason: str) -> None:
         """Log each change of state once. `reason`: why Redis reports no changes; empty if it does."""
+        self.reason = reason
         if reason == self._logged:
             return
         self._logged = reason

@@ -3,8 +3,8 @@
 import sys
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError, TriggerfishError
@@ -38,7 +38,8 @@ MAX_ERROR_CHARACTERS = 500
 class Evaluation:
     """The state of a trigger at one moment. Pub/sub has no backlog, and its target is always one instance.
 
-    `armed`: Redis will report any change of the backlog; None if it has to be polled.
+    `armed`: Redis will report any change of the backlog; None if it has to be polled. `watched` describes which, and
+    why, for people.
     """
 
     target: int
@@ -47,13 +48,18 @@ class Evaluation:
     taken_at: float
     dead_letters: DeadLetterCount | None = None
     armed: Armed | None = None
+    watched: str = ""
 
     @property
     def age_seconds(self) -> float:
-        """The age of the sample that it is based on. That of a list was still true at the last proof of its Redis."""
+        """For how long it is not known that the sample that it is based on is still true. That of a list was true at
+        the last proof of its Redis.
+        """
         true_at = self.taken_at
-        if self.armed is not None and self.backlog is not None and self.backlog.is_list:
-            true_at = max(true_at, self.armed.proved_at or true_at)
+        if self.armed is not None:
+            true_at = max(true_at, self.armed.verified_at)
+            if self.backlog is not None and self.backlog.is_list:
+                true_at = max(true_at, self.armed.proved_at or true_at)
         return time.monotonic() - true_at
 
 
@@ -68,6 +74,8 @@ class TrackedTrigger:
     #: Why the last evaluation failed, if it did: a short stable word, and a message.
     reason: str | None = None
     error: str | None = None
+    #: How often its open streams have it polled, if it has to be; None without streams.
+    poll_seconds: float | None = None
     history: History = field(default_factory=History)
 
     @property
@@ -107,19 +115,34 @@ class Evaluator:
         self._sizes: Counter[str] = Counter()
         self._size = 0
 
-    async def evaluate(self, owner: Owner, scaled: ScaledTrigger, *, fresh: bool = False) -> Evaluation:
-        """Evaluate a trigger now. With `fresh`, it is measured now.
+    async def evaluate(
+        self, owner: Owner, scaled: ScaledTrigger, *, fresh: bool = False, poll_seconds: float | None = None
+    ) -> Evaluation:
+        """Evaluate a trigger now. With `fresh`, it is measured now. `poll_seconds`: how often its open streams would
+        have it polled.
 
         Raises ConfigurationError, or SourceError if the backlog is unknown, which is never reported as 0.
         """
         tracked = self.track(owner, scaled)
+        tracked.poll_seconds = poll_seconds or tracked.poll_seconds
         try:
-            evaluation = await self._evaluate(owner, scaled, fresh)
+            evaluation = await self._evaluate(owner, scaled, fresh, tracked)
         except TriggerfishError as error:
             tracked.record_failure(error)
             raise
         tracked.record(evaluation)
         return evaluation
+
+    async def verify(self, spec: ConnectionSpec, triggers: Sequence[tuple[Owner, ScaledTrigger]]) -> list[bool]:
+        """Measure triggers of one Redis that are at rest again, together. Return for each whether it still is, with the
+        same backlog; the others are to be evaluated.
+        """
+        samples = await self._samplers.verify(spec, [scaled.measured for _, scaled in triggers if scaled.measured])
+        found = [samples.get(scaled.measured) if scaled.measured else None for _, scaled in triggers]
+        return [
+            sample is not None and self._record_verified((owner, scaled.metric_name), sample)
+            for (owner, scaled), sample in zip(triggers, found, strict=True)
+        ]
 
     def resolve_connection(self, owner: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
         """Return the Redis that a trigger reads. Raises ConfigurationError if its owner may not use it."""
@@ -155,13 +178,31 @@ class Evaluator:
         )
         return iter(ordered)
 
-    async def _evaluate(self, owner: Owner, scaled: ScaledTrigger, fresh: bool) -> Evaluation:
+    def streams_ended(self, owner: Owner, scaled: ScaledTrigger) -> None:
+        """Record that a trigger has no open stream any more, and is measured when it is requested."""
+        tracked = self._tracked.get((owner, scaled.metric_name))
+        if tracked is not None:
+            tracked.poll_seconds = None
+
+    async def _evaluate(self, owner: Owner, scaled: ScaledTrigger, fresh: bool, tracked: TrackedTrigger) -> Evaluation:
         spec = self.resolve_connection(owner, scaled)
         measured = scaled.measured
         if measured is None:
             return Evaluation(PUBSUB_TARGET, active=True, backlog=None, taken_at=time.monotonic())
         sample = await self._samplers.sample(spec, measured, fresh=fresh)
-        return _evaluation_of(scaled, sample)
+        return _evaluation_of(scaled, sample, tracked.poll_seconds)
+
+    def _record_verified(self, identity: tuple[Owner, str], sample: Sample) -> bool:
+        """Record that a sample was verified. Return whether the last evaluation of its trigger is based on it."""
+        tracked = self._tracked.get(identity)
+        last = tracked.last if tracked is not None and tracked.known else None
+        if tracked is None or last is None or last.armed is not sample.armed:
+            return False
+        if last.dead_letters != sample.dead_letters:
+            tracked.last = replace(last, dead_letters=sample.dead_letters)
+        tracked.requested_at = time.monotonic()
+        self._tracked.move_to_end(identity)
+        return True
 
     def _drop_old(self) -> None:
         too_old = time.monotonic() - FORGET_SECONDS
@@ -194,7 +235,7 @@ class Evaluator:
             del self._sizes[owner.namespace]
 
 
-def _evaluation_of(scaled: ScaledTrigger, sample: Sample) -> Evaluation:
+def _evaluation_of(scaled: ScaledTrigger, sample: Sample, poll_seconds: float | None) -> Evaluation:
     trigger, backlog = scaled.trigger, sample.backlog
     if not isinstance(trigger, PolledTrigger):
         raise TypeError("a pub/sub trigger has no backlog")
@@ -202,4 +243,13 @@ def _evaluation_of(scaled: ScaledTrigger, sample: Sample) -> Evaluation:
     if scaled.max_instances is not None:
         target = min(target, scaled.max_instances)
     active = backlog.entries > scaled.activation
-    return Evaluation(target, active, backlog, sample.taken_at, sample.dead_letters, sample.armed)
+    watched = _watched(sample, poll_seconds)
+    return Evaluation(target, active, backlog, sample.taken_at, sample.dead_letters, sample.armed, watched)
+
+
+def _watched(sample: Sample, poll_seconds: float | None) -> str:
+    """Return how changes of a backlog are noticed."""
+    if sample.armed is not None:
+        return "changes are reported (client tracking)"
+    how = "measured on request" if poll_seconds is None else f"polled every {poll_seconds * 1000:.0f} ms"
+    return f"{how}: {sample.why_polled}"

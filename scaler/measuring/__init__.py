@@ -8,12 +8,14 @@
          v                                        v
       requests  <---- as each is known ----  slow_lane: step by step, each about 10 ms of the server's time
 
-No entry crosses the wire in either lane: lists have lengths, and scripts (`*.lua`) return numbers and IDs of streams.
+No entry crosses the wire in either lane: lists have lengths, and the `scripts` return numbers and IDs of streams.
 
 - `samplers`: one sampler for each Redis, and those that requests name by connection strings apart
 - `sampler`: coalesces concurrent measurements of one Redis, and caches samples
 - `outage`: the back-off for a Redis that does not respond
 - `measure`, `slow_lane`: the two lanes
+- `watched_samples`: samples that stay true while Redis would report any change
+- `verifying`: measures triggers at rest again
 - `known_streams`: what streams cost, and results that are kept
 - `queries`: the commands that measure one key, and how to read their replies
 - `counting`: measures one stream step by step, and counts undelivered entries where Redis reports no reliable lag

@@ -30,13 +30,16 @@ __all__ = [
     "read_list",
     "read_pages",
     "read_state",
+    "read_states",
     "run",
     "state_call",
+    "states_call",
     "stream_query",
 ]
 
-STATE = Script(__package__, "shared", "state")
-PAGES = Script(__package__, "shared", "pages")
+STATE = Script("scaler.measuring.scripts", "shared", "state")
+STATES = Script("scaler.measuring.scripts", "shared", "states")
+PAGES = Script("scaler.measuring.scripts", "shared", "pages")
 #: Commands that Redis runs for one sample of a key: MULTI, LLEN, ZCARD and EXEC; or a script, XLEN and XINFO GROUPS.
 LIST_COMMANDS = 4
 STREAM_COMMANDS = 3
@@ -114,6 +117,12 @@ def state_call(query: StreamQuery, page_size: int, server: ServerInfo) -> Script
     return ScriptCall(STATE, (query.key,), (query.group, page_size), read_only=server.supports(7))
 
 
+def states_call(queries: Sequence[StreamQuery], server: ServerInfo) -> ScriptCall:
+    """Return the script for several streams of one slot, without pages."""
+    keys, groups = zip(*((query.key, query.group) for query in queries), strict=True)
+    return ScriptCall(STATES, keys, groups, read_only=server.supports(7))
+
+
 def pages_call(
     query: StreamQuery, undelivered: EntryId, delivered: tuple[EntryId, EntryId], page_size: int, server: ServerInfo
 ) -> ScriptCall:
@@ -146,8 +155,13 @@ def read_list(key: str, reply: Reply) -> KeyBacklog:
 def read_state(query: StreamQuery, reply: Reply) -> StreamState:
     """Read the reply to state_call. Raises SourceError."""
     [(_, length, group, undelivered, delivered)] = reply.read(f"measuring stream {query.key!r}")
-    state = GroupState(group[0], EntryId.parse(group[1]), group[2], group[3]) if group is not None else None
-    return StreamState(length, state, _page(undelivered), _page(delivered))
+    return StreamState(length, _group(group), _page(undelivered), _page(delivered))
+
+
+def read_states(reply: Reply) -> list[tuple[int, GroupState | None]]:
+    """Read the reply to states_call: the length and the group of each stream. Raises SourceError."""
+    [(_, *states)] = reply.read("measuring streams")
+    return [(length, _group(group)) for length, group in states]
 
 
 def read_pages(query: StreamQuery, reply: Reply) -> tuple[int, Page, Page]:
@@ -163,6 +177,10 @@ def commands_per_sample(measured: MeasuredTrigger) -> int:
     """
     each = LIST_COMMANDS if isinstance(measured.trigger, ListTrigger) else STREAM_COMMANDS
     return each * len(measured.trigger.keys)
+
+
+def _group(raw: Sequence[Any] | None) -> GroupState | None:
+    return GroupState(raw[0], EntryId.parse(raw[1]), raw[2], raw[3]) if raw is not None else None
 
 
 def _page(raw: Sequence[Any] | None) -> Page:

@@ -22,6 +22,7 @@ from scaler.measuring.outage import Outage
 from scaler.measuring.queries import stream_query
 from scaler.measuring.readable import readable
 from scaler.measuring.slow_lane import SlowLane
+from scaler.measuring.verifying import unchanged
 from scaler.measuring.watched_samples import WatchedSamples
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -46,13 +47,14 @@ NODE_SHARE = 0.8
 class Sample:
     """A backlog, and when it was measured (time.monotonic). `dead_letters` may be older, or unknown.
 
-    `armed`: Redis will report any change of it; None if it has to be polled.
+    `armed`: Redis will report any change of it; None if it has to be polled, with the reason in `why_polled`.
     """
 
     backlog: Backlog
     taken_at: float
     dead_letters: DeadLetterCount | None = None
     armed: Armed | None = None
+    why_polled: str = ""
 
 
 class Sampler:
@@ -116,6 +118,28 @@ class Sampler:
             if self._requested.get(trigger) is future:
                 raise self._not_begun() from None
             raise self._timed_out() from None
+
+    async def verify(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Sample]:
+        """Measure triggers at rest again, without making any request wait. Return samples of those that still rest with
+        the same backlog; the others are to be measured with sample().
+        """
+        if self._server is None or self._outage.error is not None:
+            return {}
+        began = time.monotonic()
+        backlogs = self._watched.backlogs_at_rest(triggers)
+        try:
+            async with asyncio.timeout(self._bound_seconds):
+                found = await unchanged(self._client, self._server, self._slow_lane.known, backlogs)
+        except Exception as error:  # noqa: BLE001  (sample() reports it)
+            log.debug("cannot verify triggers at rest of Redis at %s: %s", self._address, self._failure(error))
+            return {}
+        self._on_measured(time.monotonic() - began, None)
+        self._count_dead_letters(found)
+        return {
+            trigger: self._sample(trigger, watched.backlog, began, watched.armed)
+            for trigger in found
+            if (watched := self._watched.verified(trigger, backlogs[trigger], began)) is not None
+        }
 
     async def retire(self) -> None:
         """Finish the measurement in progress, within a bound, then disconnect."""
@@ -190,7 +214,8 @@ class Sampler:
     def _sample(
         self, trigger: MeasuredTrigger, backlog: Backlog, taken_at: float, armed: Armed | None = None
     ) -> Sample:
-        return Sample(backlog, taken_at, self._dead_letters.count(trigger), armed)
+        why_polled = "" if armed is not None else self._watched.why_polled(trigger, self._server)
+        return Sample(backlog, taken_at, self._dead_letters.count(trigger), armed, why_polled)
 
     def _last_sample(self, trigger: MeasuredTrigger) -> Sample:
         """Return the last sample of a trigger that is measured too slowly. Raises SourceTimeoutError without one."""

@@ -59,6 +59,14 @@ class Samplers:
         sampler.used_at = time.monotonic()
         return await sampler.sample(trigger, fresh=fresh)
 
+    async def verify(self, spec: ConnectionSpec, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Sample]:
+        """Measure triggers at rest again; see Sampler.verify."""
+        sampler = self._samplers.get(spec)
+        if sampler is None:
+            return {}
+        sampler.used_at = time.monotonic()
+        return await sampler.verify(triggers)
+
     def idle(self, seconds: float) -> list[ConnectionSpec]:
         """Return the servers that have not been used for this many seconds."""
         idle_since = time.monotonic() - seconds

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key, inflight_key
@@ -30,13 +31,23 @@ class WatchedSample:
     """A backlog, when it was measured (time.monotonic), and the keys that were armed before."""
 
     backlog: Backlog
-    taken_at: float
+    measured_at: float
     armed: Armed
 
     @property
+    def taken_at(self) -> float:
+        """When it was last found to be true."""
+        return max(self.measured_at, self.armed.verified_at)
+
+    @cached_property
     def rests(self) -> bool:
         """Whether nothing can change it without a report. A stream's group can change, unless it has nothing to do."""
         return self.backlog.is_list or self.backlog.entries == 0
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it rests, and no report has come or may have been lost."""
+        return self.rests and self.armed.proved_at is not None
 
 
 class WatchedSamples:
@@ -79,7 +90,7 @@ class WatchedSamples:
         """Arm the keys of triggers that are to be measured, so that every later change is reported. Never raises
         SourceError.
         """
-        if self._watch is None or server is None or (server.version != (0,) and not server.supports(6)):
+        if self._watch is None or server is None or not _has_tracking(server):
             return {}
         known = {trigger: self._armed.get(trigger) for trigger in triggers}
         missing = [trigger for trigger, armed in known.items() if armed is None or armed.ended]
@@ -109,6 +120,34 @@ class WatchedSamples:
         found = self.find(trigger)
         return armed if found is not None and found.rests else None
 
+    def why_polled(self, trigger: MeasuredTrigger, server: ServerInfo | None) -> str:
+        """Return why a trigger is not at rest."""
+        armed = self._armed.get(trigger)
+        if self._watch is None:
+            return "a ScaledObject's connection string gets no connection for reports of changes"
+        if not _has_tracking(server):
+            return f"{server} has no client tracking"
+        if armed is None or self._watch.reason:
+            return self._watch.reason or "one of its keys may not be read by EXISTS, or is moving"
+        if armed.ended:
+            return "Redis has just reported a change"
+        if armed.proved_at is None:
+            return "Redis has not yet reported any change"
+        return "Redis does not report what consumers do with a stream"
+
+    def backlogs_at_rest(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog]:
+        """Return the backlogs of those of the triggers that are at rest."""
+        found = ((trigger, self._samples.get(trigger)) for trigger in triggers)
+        return {trigger: sample.backlog for trigger, sample in found if sample is not None and sample.is_at_rest}
+
+    def verified(self, trigger: MeasuredTrigger, backlog: Backlog, at: float) -> WatchedSample | None:
+        """Record that a trigger had the backlog of its sample at this time. Return the sample if it still rests."""
+        sample = self._samples.get(trigger)
+        if sample is None or sample.backlog is not backlog or not sample.is_at_rest:
+            return None
+        sample.armed.verified_at = at
+        return sample
+
     def drop(self, trigger: MeasuredTrigger) -> None:
         """Forget the sample of a trigger that could not be measured now."""
         self._samples.pop(trigger, None)
@@ -119,6 +158,11 @@ class WatchedSamples:
             self._judging.cancel()
         if self._watch is not None:
             await self._watch.close()
+
+
+def _has_tracking(server: ServerInfo | None) -> bool:
+    """Return whether a server has client tracking, or may have it."""
+    return server is None or server.version == (0,) or server.supports(6)
 
 
 def _keys(trigger: MeasuredTrigger) -> tuple[str, ...]:

@@ -23,10 +23,11 @@ class PeerEvaluation(BaseModel):
     active: bool
     backlog: Backlog | None
     age_seconds: float
+    watched: str = ""
 
     def evaluation(self, now: float) -> Evaluation:
         """Return it by this process's clock."""
-        return Evaluation(self.target, self.active, self.backlog, now - self.age_seconds)
+        return Evaluation(self.target, self.active, self.backlog, now - self.age_seconds, watched=self.watched)
 
 
 class PeerTrigger(BaseModel):
@@ -48,7 +49,11 @@ class PeerTrigger(BaseModel):
         """Return what to send of a trigger."""
         now, last = time.monotonic(), tracked.last
         evaluation = last and PeerEvaluation(
-            target=last.target, active=last.active, backlog=last.backlog, age_seconds=last.age_seconds
+            target=last.target,
+            active=last.active,
+            backlog=last.backlog,
+            age_seconds=last.age_seconds,
+            watched=last.watched,
         )
         return cls.model_construct(
             owner=tracked.owner,

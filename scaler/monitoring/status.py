@@ -42,7 +42,7 @@ class TriggerStatus(_StatusModel):
     """A trigger: what it reads and, if known, its backlog and target.
 
     An unknown trigger has no `target`, `active` or `backlog`, but a `reason` (a short stable word) and usually an
-    `error` (a sentence). `path` is its path below /api/v1/triggers/.
+    `error` (a sentence). `watched` is how the scaler notices changes, and `path` its path below /api/v1/triggers/.
     """
 
     path: str
@@ -63,6 +63,7 @@ class TriggerStatus(_StatusModel):
     target: int | None = None
     active: bool | None = None
     sample_age_seconds: float | None = None
+    watched: str | None = None
     backlog: int | None = None
     keys: tuple[KeyStatus, ...] = ()
 
@@ -143,6 +144,7 @@ def _known(last: Evaluation) -> dict[str, Any]:
         "target": last.target,
         "active": last.active,
         "sample_age_seconds": round(last.age_seconds, 3),
+        "watched": last.watched or None,
         "backlog": backlog.entries if backlog else None,
         "keys": tuple(_key(key) for key in backlog.keys) if backlog else (),
     }

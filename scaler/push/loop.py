@@ -26,14 +26,17 @@ SLICE = 50
 WITHOUT_REDIS_SECONDS = 1.0
 #: How long a turn waits for its checks. One that takes longer goes on by itself, and is not started again meanwhile.
 TURN_SECONDS = 0.1
-#: The time between two checks of a trigger at rest of which no change is reported, and how finely they are spread: a
-#: burst would delay those with a change.
+#: The time within which each trigger at rest is verified, and how finely that is spread: a burst would delay those with
+#: a change.
 REST_SECONDS = 55.0
-REST_TICK_SECONDS = 0.1
+REST_TICK_SECONDS = 0.25
 #: The minimum time between two checks that reports lead to, which bounds the cost of a busy key.
 BUSY_SECONDS = 0.25
 #: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
+#: How far these checks may be ahead of their share, so that a single one never waits, and how many may be in progress.
+BURST_SECONDS = 0.01
+MAX_CHECKS = 500
 #: Closing a loop takes at most this long.
 CLOSE_SECONDS = 5.0
 
@@ -54,6 +57,7 @@ class PushLoop:
     """
 
     def __init__(self, spec: ConnectionSpec | None, evaluator: Evaluator, pace: PushPace) -> None:
+        self._spec = spec
         self._address = spec.address if spec is not None else "no Redis"
         self._evaluator = evaluator
         self._min_interval_seconds = pace.interval_seconds if spec is not None else WITHOUT_REDIS_SECONDS
@@ -103,6 +107,7 @@ class PushLoop:
         self.triggers.remove(trigger)
         self._out_of_turn.pop(trigger, None)
         trigger.forget_check()
+        self._evaluator.streams_ended(trigger.owner, trigger.scaled)
 
     def check_soon(self, trigger: PushedTrigger) -> None:
         """Check a trigger out of turn, since it is new or may have changed."""
@@ -123,7 +128,7 @@ class PushLoop:
                 await asyncio.sleep(self._min_interval_seconds)
 
     async def _check_at_rest(self) -> None:
-        """Check each trigger at rest within REST_SECONDS, whenever the others come and go."""
+        """Verify each trigger at rest within REST_SECONDS, whenever the others come and go."""
         share = 0.0
         while True:
             await asyncio.sleep(REST_TICK_SECONDS)
@@ -133,31 +138,48 @@ class PushLoop:
             for trigger in triggers:
                 self._resting.move_to_end(trigger)
             for some in _slices(triggers):
-                await self._check_together(some, fresh=True)
+                await self._verify(some)
+
+    async def _verify(self, triggers: Sequence[PushedTrigger]) -> None:
+        """Measure triggers at rest again, in one round trip. Those that it does not find unchanged are checked."""
+        if self._spec is None:
+            return
+        at_rest = await self._evaluator.verify(self._spec, [(trigger.owner, trigger.scaled) for trigger in triggers])
+        changed = [trigger for trigger, rests in zip(triggers, at_rest, strict=True) if not rests]
+        await self._check_together(changed, fresh=True)
 
     async def _check_out_of_turn(self) -> None:
+        """Check triggers that are new or have changed. None of them waits for another's check to end."""
+        paid_until = 0.0
         while True:
             await self._wake.wait()
             self._wake.clear()
-            began = time.monotonic()
             triggers = list(islice((one for one in self._out_of_turn if one not in self._checking), SLICE))
             if not triggers:
                 continue  # those that are being checked follow when they are done
-            await self._check_together(triggers, fresh=True)
+            self._begin_checks(triggers, fresh=True)
             if self._out_of_turn:
                 self._wake.set()
             commands = sum(trigger.commands for trigger in triggers)
-            await _sleep_until(began + commands / (self._commands_per_second * OUT_OF_TURN_SHARE))
+            paid_until = max(paid_until, time.monotonic()) + commands / (self._commands_per_second * OUT_OF_TURN_SHARE)
+            if paid_until - time.monotonic() > BURST_SECONDS:
+                await _sleep_until(paid_until)
+            while len(self._checking) >= MAX_CHECKS:
+                await asyncio.wait(self._checking.values(), return_when=asyncio.FIRST_COMPLETED)
 
     async def _check_together(self, triggers: Iterable[PushedTrigger], *, fresh: bool = False) -> None:
-        """Check some triggers concurrently. The next turn waits until the budget has paid for them."""
+        """Check some triggers concurrently, and wait for them, for at most TURN_SECONDS."""
+        if checks := self._begin_checks(triggers, fresh=fresh):
+            await asyncio.wait(checks, timeout=TURN_SECONDS)
+
+    def _begin_checks(self, triggers: Iterable[PushedTrigger], *, fresh: bool) -> list[asyncio.Task[None]]:
+        """Begin to check some triggers concurrently. The next turn waits until the budget has paid for them."""
         present = [trigger for trigger in triggers if trigger in self.triggers and trigger not in self._checking]
         commands = sum(trigger.commands for trigger in present)
         self._paid_until = max(self._paid_until, time.monotonic()) + commands / self._commands_per_second
         for trigger in present:
             self._checking[trigger] = asyncio.create_task(self._check(trigger, fresh), name=f"check: {self._address}")
-        if present:
-            await asyncio.wait([self._checking[trigger] for trigger in present], timeout=TURN_SECONDS)
+        return [self._checking[trigger] for trigger in present]
 
     async def _check(self, trigger: PushedTrigger, fresh: bool) -> None:
         try:
@@ -172,7 +194,9 @@ class PushLoop:
         self._out_of_turn.pop(trigger, None)
         evaluation: Evaluation | None = None
         try:
-            evaluation = await self._evaluator.evaluate(trigger.owner, trigger.scaled, fresh=fresh)
+            evaluation = await self._evaluator.evaluate(
+                trigger.owner, trigger.scaled, fresh=fresh, poll_seconds=self.interval_seconds
+            )
         except TriggerfishError:
             pass  # unknown, so no change; the evaluator has recorded the error
         except Exception:  # one trigger must not end the loop for all

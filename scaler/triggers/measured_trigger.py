@@ -1,6 +1,7 @@
 """The part of a trigger that measuring needs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from listeners.functions.triggers import ListTrigger, StreamTrigger
 
@@ -16,6 +17,14 @@ class MeasuredTrigger:
 
     trigger: ListTrigger | StreamTrigger
     max_instances: int = 100
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # It is looked up several times for each measurement, and the trigger computes its hash from all of its fields.
+        return hash((self.trigger, self.max_instances))
 
     @property
     def count_limit(self) -> int:

@@ -48,7 +48,7 @@ class ScaledTrigger:
     max_instances: int | None = None
     from_env: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def measured(self) -> MeasuredTrigger | None:
         """The trigger to measure; None for pub/sub, which has no backlog."""
         if isinstance(self.trigger, PubSubTrigger):

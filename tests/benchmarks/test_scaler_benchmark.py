@@ -16,8 +16,9 @@ SIZE = 40
 ROWS: dict[str, list[tuple[str, ...]]] = {
     "Answering KEDA": [("40", "32"), ("40", "40")],
     "Cost of one evaluation for Redis": [("40", "32"), ("40", "40"), ("20 (lists)", "20"), ("20 (streams)", "20")],
-    "Activation": [("40",)],
-    "Cost of watching idle triggers": [("40",)],
+    "Activation": [("40", "tracking"), ("40", "polling")],
+    "Cost of watching idle triggers": [("40", "tracking"), ("40", "polling")],
+    "Many keys on one connection": [("400",)],
     "Memory of the scaler": [("40", "polls"), ("40", "open streams")],
 }
 

@@ -43,8 +43,9 @@ def check(
     that may lose entries, such as eviction or no persistence.
 
     Executes what the app executes, on lists, streams and leases made for it: triggerfish:{KEY}:check-... in the slot of
-    each key, removed afterwards, or by Redis after a minute. It takes no entry of yours, and adds none. It subscribes
-    to the channels, and ignores their messages. --no-write only looks.
+    each key, removed afterwards, or by Redis after a minute. It sets and removes triggerfish:{KEY}:probe, to see
+    whether Redis reports changes to the scaler, which otherwise polls. It takes no entry of yours, and adds none. It
+    subscribes to the channels, and ignores their messages. --no-write only looks.
 
     A line begins with `ok` or `FAIL` for a trigger, or with `warn` for a risk, which does not change the exit status.
 
@@ -69,7 +70,8 @@ async def _report(results: "AsyncIterator[CheckResult]") -> bool:
     works = True
     async for result in results:
         print_line(
-            f"{result.function}: {result.reads} on {result.address}: {result.detail}",
+            f"{result.function}: {result.reads} on {result.address}: {result.detail}{'; ' * bool(result.watched)}"
+            f"{result.watched}",
             label="ok  " if result.works else "FAIL",
             style="green" if result.works else "red",
         )

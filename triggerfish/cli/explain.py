@@ -17,7 +17,7 @@ from triggerfish.cli.options import (
     load_settings_with,
     loaded_app,
 )
-from triggerfish.cli.output import error_line, print_json, print_line, stdout, trigger_table
+from triggerfish.cli.output import error_line, print_json, print_line, stdout, trigger_table, watched_lines
 
 if TYPE_CHECKING:
     from scaler.monitoring.status import TriggerStatus
@@ -80,6 +80,10 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
         error_line(problem)
     if explanation.triggers:
         stdout().print(trigger_table(explanation.triggers))
+        if lines := watched_lines(explanation.triggers):
+            print_line("")
+            for line in lines:
+                print_line(line)
     elif of_scaler and not explanation.problems:
         print_line(
             "This scaler tracks no triggers yet. Create a ScaledObject for it, or declare triggers in its settings."
@@ -157,7 +161,9 @@ async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settin
                 problems.append(f"{owner.name}: {error}")
     finally:
         await samplers.close()
-    return Explanation([trigger_status(tracked) for tracked in evaluator.tracked()], problems)
+    # They are measured once, and by this process.
+    statuses = [trigger_status(tracked).model_copy(update={"watched": None}) for tracked in evaluator.tracked()]
+    return Explanation(statuses, problems)
 
 
 def _problem(status: "TriggerStatus") -> str:

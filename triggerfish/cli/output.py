@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,15 @@ __all__ = [
     "stderr",
     "stdout",
     "trigger_table",
+    "watched_lines",
 ]
 
 #: The minimum width of a table if the output is not a terminal.
 MIN_WIDTH = 120
 #: How much of a name is kept, since a key may have megabytes.
 MAX_CELL_WIDTH = 300
+#: How many triggers a line names.
+MAX_NAMES = 5
 NAMES = ("scaledobject", "function", "reads")
 COLUMNS = ("function", "reads", "length", "in flight", "pending", "lag", "backlog", "per worker", "target")
 #: A table narrower than this leaves out the columns that need the most room for the least news.
@@ -118,12 +121,26 @@ def causes(triggers: "Iterable[TriggerStatus]") -> list[Text]:
     return [Text(escape(error), "red") for error in distinct]
 
 
+def watched_lines(triggers: "Iterable[TriggerStatus]") -> list[str]:
+    """Return a line for each way in which the scaler notices changes, with the triggers to which it applies."""
+    labels: dict[str, list[str]] = {}
+    for status in triggers:
+        if status.watched is not None:
+            labels.setdefault(status.watched, []).append(status.label)
+    return [f"{watched}: {_enumerated(names)}" for watched, names in sorted(labels.items())]
+
+
 def instances_line(running: int, draining: int, target: int, crashes: int) -> RenderableType:
     """Return the instances of an app as a row of blocks."""
     blocks = Text("█" * running, "green") + Text("▒" * draining, "yellow")
     crashed = f", {crashes} crashed" if crashes else ""
     label = Text(f"\ninstances: {running} running, {draining} draining, target {target}{crashed}  ")
     return Group(label + blocks)
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def _rows(status: "TriggerStatus") -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from listeners.redis.scripts import Script, ScriptCall
 from triggerfish.testing.server import Server
 
 #: Any script that reads its key.
-STATE = Script("scaler.measuring", "shared", "state")
+STATE = Script("scaler.measuring.scripts", "shared", "state")
 
 
 @pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")

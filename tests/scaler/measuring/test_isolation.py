@@ -273,3 +273,18 @@ async def _has_value(scaler: RunningScaler) -> bool:
     except grpc.aio.AioRpcError:
         return False
     return True
+
+
+async def test_a_redis_has_few_connections(own_server: Server) -> None:
+    """However many triggers are measured concurrently, of whatever kind, there are two connections for it."""
+    metadata = [{"type": "redisListTrigger", "keys": f"list-{number}"} for number in range(CONCURRENT)]
+    metadata += [{"type": "redisStreamTrigger", "keys": f"stream-{number}"} for number in range(CONCURRENT)]
+    with own_server.client() as client:
+        for number in range(CONCURRENT):
+            client.xadd(f"stream-{number}", {"a": "b"})
+        async with running_scaler(own_server) as scaler:
+            for _ in range(5):
+                await asyncio.gather(*(scaler.keda.target(each) for each in metadata))
+            names = [each["name"] for each in client.client_list()]
+    assert 1 <= names.count("triggerfish:scaler") <= 2
+    assert names.count("triggerfish:scaler:tracking") == 1

@@ -1,6 +1,7 @@
 """Client tracking: where Redis reports changes, idle triggers are not polled and activation is immediate."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -13,12 +14,14 @@ from tests.servers.cluster import Cluster
 from tests.servers.sentinels import Sentinels
 from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
+from tests.triggerfish.cli.test_probe import triggerfish
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
+STREAM_READS = f"stream payments as {DEFAULT_CONSUMER_GROUP}"
 #: Names of the measuring commands in INFO commandstats.
 MEASURING = ("multi", "exec", "llen", "zcard", "evalsha_ro", "evalsha", "eval", "xlen", "xinfo|groups", "xinfo", "time")
 
@@ -67,6 +70,30 @@ async def test_a_new_entry_activates_without_polling(server: Server, client: red
         await client.xadd("payments", {"a": "b"})
         await eventually(lambda: payments.received == [True], seconds=5)
         assert await scaler.keda.target(LIST) == await scaler.keda.target(STREAM) == 1
+
+
+async def test_people_see_how_a_trigger_is_watched(server: Server, client: redis.asyncio.Redis) -> None:
+    """JSON, the page and `explain` state whether changes are reported, or else how often it is polled and why."""
+    await client.xadd("payments", {"a": "b"})
+    async with running_scaler(server) as scaler, scaler.keda.activity(LIST), scaler.keda.activity(STREAM):
+        expected = {
+            "list orders": "changes are reported (client tracking)",
+            STREAM_READS: "polled every 100 ms: Redis does not report what consumers do with a stream",
+        }
+
+        async def watched() -> dict[str, str]:
+            _, text = await scaler.get("/api/v1/triggers")
+            return {one["reads"]: one.get("watched", "") for one in json.loads(text)["triggers"]}
+
+        await eventually(lambda: _is(watched, expected))
+        _, page = await scaler.get("/")
+        assert all(text in page for text in expected.values())
+        explained = await triggerfish("explain", "--scaler", f"http://127.0.0.1:{scaler.server.http_port}")
+        assert [f"{text}: {reads}" for reads, text in expected.items()] == explained.output.splitlines()[-2:]
+
+
+async def _is(found: Callable[[], Awaitable[object]], expected: object) -> bool:
+    return await found() == expected
 
 
 async def test_a_trigger_becomes_active_again(
@@ -142,8 +169,10 @@ async def test_the_age_of_an_idle_list(server: Server) -> None:
         assert max(ages) < 4
 
 
-@pytest.mark.parametrize("denied", ["-client|tracking", "-exists"])
-async def test_where_tracking_is_denied_triggers_are_polled(own_server: Server, denied: str) -> None:
+@pytest.mark.parametrize(
+    ("denied", "denied_words"), [("-client|tracking", "CLIENT TRACKING ON"), ("-exists", "may not be read by EXISTS")]
+)
+async def test_where_tracking_is_denied_triggers_are_polled(own_server: Server, denied: str, denied_words: str) -> None:
     """Without the permission, new entries are found by polling, and it is not asked for again and again."""
     with own_server.client() as admin:
         admin.execute_command("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "&*", "+@all", denied)
@@ -152,9 +181,16 @@ async def test_where_tracking_is_denied_triggers_are_polled(own_server: Server, 
         async with running_scaler(connections=connections) as scaler, scaler.keda.activity(metadata) as stream:
             await eventually(lambda: admin.execute_command("ACL", "LOG"))
             assert await polled(scaler) == 1
+            await eventually(lambda: _is_watched(scaler, "polled every 100 ms: ", denied_words))
             admin.rpush("orders", "x")
             await eventually(lambda: stream.received == [True])
             assert sum(int(entry["count"]) for entry in admin.acl_log()) <= 4
+
+
+async def _is_watched(scaler: RunningScaler, *words: str) -> bool:
+    _, text = await scaler.get("/api/v1/triggers")
+    [trigger] = json.loads(text)["triggers"]
+    return all(word in trigger.get("watched", "") for word in words)
 
 
 @pytest.mark.releases("redis-5.0")
@@ -165,6 +201,7 @@ async def test_before_redis_6_triggers_are_polled(server: Server, client: redis.
         await client.rpush("orders", "x")
         await eventually(lambda: stream.received == [True])
         assert await polled(scaler) == 1
+        assert await _is_watched(scaler, "polled every 100 ms: Redis 5.", "has no client tracking")
         assert not any(one["name"].endswith(":tracking") for one in await client.client_list())
 
 

@@ -1,6 +1,7 @@
 """`triggerfish explain` for a running scaler, and for a ScaledObject's metadata."""
 
 from collections.abc import AsyncIterator
+from itertools import takewhile
 
 import pytest
 import redis.asyncio
@@ -24,6 +25,11 @@ def rows(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
+def table(text: str) -> list[str]:
+    """Return the rows of the table, without the lines below it."""
+    return list(takewhile(bool, rows(text)))
+
+
 def url_of(scaler: RunningScaler) -> str:
     """Return a scaler's HTTP address."""
     return f"http://127.0.0.1:{scaler.server.http_port}"
@@ -37,7 +43,7 @@ async def test_a_running_scaler(scaler: RunningScaler, client: redis.asyncio.Red
     await scaler.keda.poll({"type": "redisPubSubTrigger", "channel": "p", "function": "[red]\x1b[2J"}, name="prices")
     explained = await triggerfish("explain", "--scaler", url_of(scaler) + "/")
     assert (explained.code, explained.errors) == (0, "")
-    assert rows(explained.output) == [
+    assert table(explained.output) == [
         f"scaledobject {HEADER}",
         r"shop/prices [red]\x1b[2J channel p - - - - - - 1",
         "shop/till handle orders 25 0 - -",
@@ -69,7 +75,7 @@ async def test_triggers_in_the_settings(server: Server) -> None:
     async with running_scaler(server, triggers=declared) as scaler:
         await eventually(lambda: all(tracked.known for tracked in scaler.server.evaluator.tracked()))
         explained = await triggerfish("explain", "--scaler", url_of(scaler))
-    assert [row.partition(" ")[0] for row in rows(explained.output)] == ["function", "orders", "payments", "zebra"]
+    assert [row.partition(" ")[0] for row in table(explained.output)] == ["function", "orders", "payments", "zebra"]
 
 
 async def test_metadata_without_a_function(server: Server) -> None:

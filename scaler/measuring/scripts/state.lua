@@ -2,23 +2,7 @@
 --
 -- ARGV: the group, and the size of the first pages of undelivered and delivered entries to count, or 0.
 -- Reply: microseconds, length, group or nil, page of undelivered entries or nil, page of delivered entries or nil.
--- A group is {pending, last delivered ID, lag or nil, entries read or nil}, and a page {entries, ID of the last one}.
-
-local function group(name)
-  local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
-  if groups.err then
-    if string.find(groups.err, 'no such key', 1, true) then return false end
-    error({ err = groups.err .. ' (XINFO GROUPS)' })
-  end
-  for _, flat in ipairs(groups) do
-    if flat[2] == name then
-      local fields = {}
-      for at = 1, #flat, 2 do fields[flat[at]] = flat[at + 1] end
-      return { fields.pending, fields['last-delivered-id'], fields.lag or false, fields['entries-read'] or false }
-    end
-  end
-  return false
-end
+-- A page is {entries, ID of the last one}.
 
 -- Numbers of Lua are exact up to 2^53; IDs go up to 2^64.
 local function increment(digits)
@@ -35,7 +19,7 @@ local function next_id(id)
 end
 
 return timed(function()
-  local length, found, size = call('XLEN', KEYS[1]), group(ARGV[1]), ARGV[2]
+  local length, found, size = call('XLEN', KEYS[1]), group(KEYS[1], ARGV[1]), ARGV[2]
   local undelivered, delivered = false, false
   if size ~= '0' and found and length > 0 then
     undelivered = page(next_id(found[2]), '+', size)

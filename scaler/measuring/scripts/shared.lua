@@ -1,4 +1,4 @@
--- Functions that state.lua and pages.lua share.
+-- Functions that the other scripts share.
 
 -- Processor time, or nil where scripts have no clock (before Redis 7.4).
 local clock = rawget(_G, 'os') and os.clock
@@ -8,6 +8,23 @@ local function call(command, ...)
   local reply = redis.pcall(command, ...)
   if type(reply) == 'table' and reply.err then error({ err = reply.err .. ' (' .. command .. ')' }) end
   return reply
+end
+
+-- One group of a stream: {pending, last delivered ID, lag or nil, entries read or nil}; nil if there is none.
+local function group(key, name)
+  local groups = redis.pcall('XINFO', 'GROUPS', key)
+  if groups.err then
+    if string.find(groups.err, 'no such key', 1, true) then return false end
+    error({ err = groups.err .. ' (XINFO GROUPS)' })
+  end
+  for _, flat in ipairs(groups) do
+    if flat[2] == name then
+      local fields = {}
+      for at = 1, #flat, 2 do fields[flat[at]] = flat[at + 1] end
+      return { fields.pending, fields['last-delivered-id'], fields.lag or false, fields['entries-read'] or false }
+    end
+  end
+  return false
 end
 
 -- The number of entries from one ID to another, up to `size`, and the ID of the last one. Without their payloads.
