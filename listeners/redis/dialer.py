@@ -23,7 +23,7 @@ from listeners.connections.allowed_hosts import host_matches, is_remote_address
 from listeners.connections.credentials import EntraTokens, PasswordFile, entra_identity
 from listeners.connections.likely_mistakes import likely_mistake
 from listeners.connections.resolver import Resolver
-from listeners.connections.spec import ConnectionSpec, Endpoint
+from listeners.connections.spec import ConnectionSpec
 from listeners.connections.tls import tls_context
 from listeners.runtime.files import FileWatch, file_stamp
 
@@ -69,8 +69,10 @@ class Dialer:
         self.replies = ReplyBudget() if patterns is not None else None
         self._resolver = Resolver()
 
-    def connection_class(self, *, sentinel: bool = False) -> type[Connection]:
+    def connection_class(self, *, sentinel: bool = False) -> "type[DialedConnection]":
         """Return the class of connections to a server, or to the primary that Sentinels report."""
+        if self._spec.unix_path is not None:
+            return _Local
         if sentinel:
             return _SecurePrimary if self._spec.tls else _PlainPrimary
         return _Secure if self._spec.tls else _Plain
@@ -228,8 +230,8 @@ class DialedConnection(Connection):
     def _explained(self, error: RedisError) -> str:
         """Return the text of a failed handshake's error, with its address and with the fix of a likely mistake."""
         problem = str(error)
-        if isinstance(error, RedisTimeoutError) and hasattr(self, "host"):
-            address = str(Endpoint(self.host, self.port))
+        if isinstance(error, RedisTimeoutError):
+            address = self._host_error()
             if address not in problem:
                 problem = f"{problem.removesuffix(' to server')} to {address}"
         fix = likely_mistake(problem, tls=isinstance(self, SSLConnection))
@@ -297,6 +299,22 @@ class _Plain(DialedConnection):
 
 class _Secure(DialedConnection, SSLConnection):
     pass
+
+
+class _Local(DialedConnection):
+    """A connection over a Unix socket."""
+
+    def __init__(self, *, path: str, **options: Any) -> None:
+        self._path = path
+        super().__init__(**options)
+
+    async def _connect(self) -> None:
+        async with asyncio.timeout(self.socket_connect_timeout):
+            self._reader, self._writer = await asyncio.open_unix_connection(self._path)
+        await self.on_connect()
+
+    def _host_error(self) -> str:
+        return self._path
 
 
 class _Primary(DialedConnection):

@@ -157,7 +157,9 @@ class Topology:
 
     def _open_first(self) -> Redis:
         if self._spec.unix_path is not None:
-            return _with_raw_replies(Redis(unix_socket_path=self._spec.unix_path, **self._options))
+            where: dict[str, Any] = {"path": self._spec.unix_path, "dialer": self._dialer}
+            pool = ConnectionPool(self._dialer.connection_class(), **where, **self._options)
+            return _with_raw_replies(Redis.from_pool(pool))
         if self._spec.service is not None:
             return self._open_primary(self._spec.service)
         return self.node_at(self._spec.endpoints[self._first_index % len(self._spec.endpoints)])

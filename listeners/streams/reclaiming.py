@@ -1,6 +1,7 @@
 """Finds pending entries whose lease is over, and claims them: those of dead instances, and those of other programs."""
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -12,11 +13,15 @@ from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.streams.claims import Overdue
 from listeners.streams.consumer import Consumer
 from listeners.text import decode
+from listeners.tracking.armed import Armed
+from listeners.tracking.lookout import Lookout
 
-__all__ = ["Reclaiming"]
+__all__ = ["QUIET_SECONDS", "Reclaiming"]
 
 #: How many pending entries are read in one step.
 SCAN_PAGE = 100
+#: For how long a stream in which nothing is pending is not read again, unless an entry is added.
+QUIET_SECONDS = 50.0
 #: How many overdue entries are remembered until they are claimed, and how many whose idle time may stand still.
 MAX_REMEMBERED = 1000
 #: How often all pending entries are read for idle times that stand still, per lease, and how many readings establish
@@ -40,12 +45,15 @@ class Reclaiming:
     One that has lapsed without an outcome is a suspect. Others are claimed together: an entry that waited for a retry
     or was released, with its delivery count, and an entry of another program, whose count starts again.
 
-    `suspects` is set while there may be a suspect.
+    `suspects` is set while there may be a suspect. `lookout` tells whether anything can have been added to the streams.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, lookout: Lookout) -> None:
         self.suspects = asyncio.Event()
         self._consumer = consumer
+        self._lookout = lookout
+        #: The streams in which nothing was pending: the keys that were armed then, and until when this is relied on.
+        self._quiet: dict[str, tuple[Armed, float]] = {}
         self._ordinary: dict[tuple[str, str], Overdue] = {}
         self._suspects: dict[tuple[str, str], Overdue] = {}
         #: Where the scan of each stream continues, and the one for idle times.
@@ -64,8 +72,17 @@ class Reclaiming:
         """Return whether an entry that is no suspect may be claimed."""
         return self._first(self._ordinary) is not None
 
+    def is_quiet(self, key: str) -> bool:
+        """Return whether nothing was pending in a stream, and nothing can have become pending since."""
+        armed, until = self._quiet.get(key, (None, 0.0))
+        return armed is not None and armed is self._lookout.resting and time.monotonic() < until
+
     async def scan(self, key: str, server: ServerInfo, held: Collection[str]) -> None:
         """Read a page of a stream's overdue entries, except those that this process holds."""
+        armed = self._lookout.resting
+        if armed is not None and not await self._consumer.count_pending(key):
+            self._quiet[key] = armed, time.monotonic() + QUIET_SECONDS
+            return
         idle = ("IDLE", self._consumer.lease_ms) if server.supports(6, 2) else ()
         for row in await self._page(key, self._cursors, idle):
             if row[2] >= self._consumer.lease_ms:

@@ -21,9 +21,8 @@ from listeners.streams.adoption import Adoption
 from listeners.streams.consumer import Consumer
 from listeners.streams.held import HeldEntries
 from listeners.streams.leases import StreamLeases
-from listeners.streams.reclaiming import Reclaiming
+from listeners.streams.reclaiming import QUIET_SECONDS, Reclaiming
 from listeners.streams.retries import Retries
-from listeners.tracking.armed import Armed
 from listeners.tracking.lookout import Look, Lookout
 from listeners.tracking.watch import Watch
 
@@ -33,8 +32,6 @@ log = steady_logger("triggerfish.host")
 
 #: How often pending entries whose lease is over are looked for.
 RECLAIM_SECONDS = 1.0
-#: How often they are looked for in a stream where none was pending, and no entry was added since.
-QUIET_SECONDS = 50.0
 #: How often dead consumers that hold no entry are removed, and after how many idle lease periods.
 TIDY_SECONDS = 60.0
 TIDY_LEASES = 10
@@ -74,15 +71,6 @@ class StreamSource(LeasedSource):
         self._consumer = Consumer(
             trigger, function_name, self._client, instance=instance, lease_ms=self._lease_ms, metrics=metrics
         )
-        self._retries = Retries(self._consumer)
-        self._held = HeldEntries(self._consumer, self._retries)
-        self._reclaiming = Reclaiming(self._consumer)
-        self._unreachable = self._consumer.unreachable
-        self._adoption = Adoption(self._consumer, self._held, self._retries, self._reclaiming)
-        self.suspects = self._reclaiming.suspects
-        self._server = ServerInfo()
-        #: Entries that were read and not returned by take() yet.
-        self._buffer: list[Entry] = []
         self._lookout = Lookout(
             watch,
             trigger.keys,
@@ -90,8 +78,15 @@ class StreamSource(LeasedSource):
             polling_seconds=trigger.polling_interval_ms / 1000,
             on_polled=metrics.polled,
         )
-        #: The streams in which nothing was pending: the keys that were armed then, and until when this is relied on.
-        self._quiet: dict[str, tuple[Armed, float]] = {}
+        self._retries = Retries(self._consumer)
+        self._held = HeldEntries(self._consumer, self._retries)
+        self._reclaiming = Reclaiming(self._consumer, self._lookout)
+        self._unreachable = self._consumer.unreachable
+        self._adoption = Adoption(self._consumer, self._held, self._retries, self._reclaiming)
+        self.suspects = self._reclaiming.suspects
+        self._server = ServerInfo()
+        #: Entries that were read and not returned by take() yet.
+        self._buffer: list[Entry] = []
         self._is_open = False
         #: The streams that Redis refuses to read, with the error. The others are read without them.
         self._refused: dict[str, SourceError] = {}
@@ -111,8 +106,8 @@ class StreamSource(LeasedSource):
     async def describe(self) -> Description:
         self._server = await self._client.server()
         group, consumer = self._consumer.group, self._consumer.claims.names.taken
-        reading = f"XREADGROUP as group {group}, consumer {consumer}"
-        return Description(f"{self._server}, {reading}, {await self._lookout.describe()}")
+        waits = await self._lookout.describe()
+        return Description(f"{self._server}, XREADGROUP as group {group}, consumer {consumer}, {waits}")
 
     async def maintain(self) -> None:
         """Find entries whose lease is over, and periodically remove dead consumers."""
@@ -124,7 +119,7 @@ class StreamSource(LeasedSource):
         with self._held.noting_outages():
             await self._client.for_each_key(self._trigger.keys, lambda key: self._maintain_stream(key, tidies=tidies))
         await asyncio.sleep(min(RECLAIM_SECONDS, self._lease_ms / 1000 / RENEWALS_PER_LEASE))
-        if all(self._is_quiet(key) for key in self._trigger.keys):
+        if all(self._reclaiming.is_quiet(key) for key in self._trigger.keys):
             await wait_for_event(self._lookout.awake, QUIET_SECONDS / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
@@ -251,9 +246,8 @@ class StreamSource(LeasedSource):
         if len(groups) == 1:
             self._looked(look, await self._read_together(groups[0], per_stream), per_stream)
             return
-        found = await asyncio.gather(
-            *(self._read_together(keys, per_stream) for keys in groups), return_exceptions=True
-        )
+        reads = [self._read_together(keys, per_stream) for keys in groups]
+        found = await asyncio.gather(*reads, return_exceptions=True)
         entries = [entry for each in found if not isinstance(each, BaseException) for entry in each]
         errors = [each for each in found if isinstance(each, BaseException)]
         if errors:
@@ -284,18 +278,15 @@ class StreamSource(LeasedSource):
             due_seconds=min((seconds for seconds in due if seconds is not None), default=None),
         )
 
-    def _is_quiet(self, key: str) -> bool:
-        """Return whether nothing was pending in a stream, and nothing can have become pending since."""
-        armed, until = self._quiet.get(key, (None, 0.0))
-        return armed is not None and armed is self._lookout.resting and time.monotonic() < until
-
     async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
         answers = key not in self._refused and not self._unreachable.leaves_out(key)
-        if self._interrupted or (answers and not tidies and self._is_quiet(key)):
+        if self._interrupted or (answers and not tidies and self._reclaiming.is_quiet(key)):
             return
         with self._noting_refusal(key), self._unreachable.probing(key):
             try:
-                await self._find_overdue(key)
+                await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
+                if self._reclaiming.has_ordinary():
+                    self._lookout.wake()
                 if tidies:
                     dead_after_ms = max(TIDY_LEASES * self._lease_ms, int(MIN_DEAD_SECONDS * 1000))
                     await self._consumer.remove_dead_consumers(key, dead_after_ms)
@@ -303,16 +294,6 @@ class StreamSource(LeasedSource):
                 self._held.doubt(key)
         if key in self._refused:
             raise self._refused[key]
-
-    async def _find_overdue(self, key: str) -> None:
-        """Look for entries whose lease is over, unless nothing is pending."""
-        armed = self._lookout.resting
-        if armed is not None and not await self._consumer.count_pending(key):
-            self._quiet[key] = armed, time.monotonic() + QUIET_SECONDS
-            return
-        await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
-        if self._reclaiming.has_ordinary():
-            self._lookout.wake()
 
     def _readable_keys(self) -> Sequence[str]:
         """Return the streams that can be read. If there is none, a read has to tell why."""
