@@ -31,7 +31,7 @@ __all__ = ["StreamSource"]
 log = steady_logger("triggerfish.host")
 
 #: How often pending entries whose lease is over are looked for.
-RECLAIM_SECONDS = 1.0
+RECLAIM_SECONDS = 2.0
 #: How often dead consumers that hold no entry are removed, and after how many idle lease periods.
 TIDY_SECONDS = 60.0
 TIDY_LEASES = 10

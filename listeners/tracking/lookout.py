@@ -25,7 +25,7 @@ NOT_URGENT_SECONDS = 1.0
 #: The pause of an instance that found nothing after a report, as another one was faster: doubles with each time, so
 #: that many idle instances do not all ask Redis at each change. From the third time on it comes before the look.
 FIRST_PAUSE_SECONDS = 0.004
-LAST_PAUSE_SECONDS = 0.5
+LAST_PAUSE_SECONDS = 0.75
 MANY_LOSSES = 3
 
 
@@ -128,7 +128,7 @@ class Lookout:
         """Note how many entries a look has found, whether there may be more, and when the next one is due."""
         now = time.monotonic()
         if found:
-            self._losses = 0
+            self._losses //= 2
             self._polling.reset()
         elif look.reported:
             self._losses += 1

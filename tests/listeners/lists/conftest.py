@@ -34,7 +34,7 @@ async def open_source(server: Server, registry: CollectorRegistry) -> AsyncItera
     ) -> ListSource:
         trigger = ListTrigger(**{"keys": "q", "polling_interval_ms": 20, **options})
         spec = parse_connection_string((address or server.address) + login)
-        shared = await opened.enter_async_context(shared_client(spec))
+        shared = await opened.enter_async_context(shared_client(spec, watched=not address))
         source = ListSource(
             trigger,
             "handle",

@@ -16,6 +16,7 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.streams.source import StreamSource
 from listeners.text import decode
 from tests.support.clients import shared_client
+from tests.support.network.cutting import CuttingLink
 from tests.support.running_host import Addressed
 from tests.support.waiting import eventually
 
@@ -42,7 +43,8 @@ async def opened(
     **options: Any,
 ) -> AsyncIterator[StreamSource]:
     """An open source of one instance. Its background work is run by the test: see `maintained`."""
-    async with shared_client(parse_connection_string(server.address)) as shared:
+    watched = not isinstance(server, CuttingLink)  # a test cuts the connection for commands
+    async with shared_client(parse_connection_string(server.address), watched=watched) as shared:
         source = StreamSource(
             StreamTrigger(keys=tuple(keys), consumer_group=GROUP, polling_interval_ms=20, **options),
             "function",
