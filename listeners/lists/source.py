@@ -94,8 +94,7 @@ class ListSource(LeasedSource):
             await wait_for_event(found, self._lease_seconds / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
-        await self._lookout.wait()
-        return await self._look(self._rotation(), count, max_bytes)
+        return await self._look(self._rotation(), count, max_bytes) if await self._lookout.wait() else []
 
     async def take_suspect(self) -> Entry | None:
         for key in self._unreachable.without(self._keys):

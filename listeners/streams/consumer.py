@@ -222,9 +222,11 @@ class Consumer:
 
     def _read_entries(self, reply: Iterable[Any] | None, sent_at: float) -> list[Entry]:
         """Return the entries of an XREADGROUP reply."""
-        entries = [entry for key, raws in reply or () for entry in self._entries(decode(key), raws, sent_at)]
-        for key, group in by_key(entries):
-            self.unanswered.know(key, [id_of(group[-1])])
+        entries: list[Entry] = []
+        for raw_key, raws in reply or ():
+            key = decode(raw_key)
+            entries += self._entries(key, raws, sent_at)
+            self.unanswered.know(key, [decode(entry_id) for entry_id, _ in raws[-1:]])
         return entries
 
     def _entries(self, key: str, raws: Iterable[Any], sent_at: float) -> list[Entry]:

@@ -125,8 +125,8 @@ class StreamSource(LeasedSource):
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
         number = min(count, MAX_READ)
         async with self._finding_refused():
-            if not self._buffer:
-                await self._lookout.wait()
+            if not self._buffer and not await self._lookout.wait():
+                return []
             look = self._lookout.begin()
             while len(self._buffer) < number and not self._interrupted and self._has_available():
                 room = number - len(self._buffer)
@@ -274,7 +274,7 @@ class StreamSource(LeasedSource):
         self._lookout.ended(
             look,
             len(entries),
-            more=any(len(of_key) >= per_stream for _, of_key in by_key(entries)),
+            more=len(entries) >= per_stream and any(len(of_key) >= per_stream for _, of_key in by_key(entries)),
             due_seconds=min((seconds for seconds in due if seconds is not None), default=None),
         )
 

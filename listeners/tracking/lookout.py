@@ -104,8 +104,11 @@ class Lookout:
             return "woken by client tracking"
         return f"polled at intervals of up to {self._polling.last_seconds * 1000:g} ms ({refusal})"
 
-    async def wait(self) -> None:
-        """Wait until a look is worthwhile: at once if there may be more than the last one has found."""
+    async def wait(self) -> bool:
+        """Wait until a look is worthwhile: at once if there may be more than the last one has found.
+
+        Return whether to look: not after stop().
+        """
         self._reported = False
         while not (self._look_now or self._stopped):
             self._stirred.clear()
@@ -114,9 +117,10 @@ class Lookout:
                 self._reported |= armed is not None and self._is_empty
                 self._armed, self._is_empty = None, False
                 if (self._reported and self._losses < MANY_LOSSES) or await self._arm():
-                    return
+                    return not self._stopped
             elif not self._is_empty or await self._rest(armed):
-                return
+                return not self._stopped
+        return not self._stopped
 
     def begin(self) -> Look:
         """Begin a look. If it fails, the next one follows at once."""

@@ -40,4 +40,6 @@ async def test_entries_too_large_to_arrive_together(
         labels = {"app": "test", "function": "handle"}
         delayed = host.registry.get_sample_value("triggerfish_entries_redelivered_total", labels) or 0
     assert await dead_letters(client) == []
-    assert delayed <= 30  # at most those of the replies of 10 and 5 entries, and of a few larger than 2; others are adopted
+    assert (
+        delayed <= 30
+    )  # at most those of the replies of 10 and 5 entries, and of a few larger than 2; others are adopted
