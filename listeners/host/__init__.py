@@ -1,6 +1,7 @@
 """The function host: runs an app as a process.
 
 - `host`: runs every function until the process is signalled
+- `clients`: the clients of each Redis that all functions share
 - `instance`: the name of this instance
 - `sources`: creates the source of each trigger
 - `supervisor`: a second thread, which renews leases, answers probes and watches the first

@@ -14,6 +14,7 @@
 - `shared_connections`: the connections to a server that all callers share
 - `subscriptions`: pub/sub, at one server and at every primary of a cluster
 - `topology`: the nodes of a cluster and their slots
+- `unreachable_keys`: which keys to do without, as their node of a cluster is down
 
 It may import `functions`, `connections`, `runtime` and the single modules of `listeners`.
 """

@@ -1,5 +1,7 @@
 """Client tracking: Redis reports when a key changes, so that nobody has to poll it (Redis 6.0, no server setting).
 
+    Lookout        the keys of one trigger: when they are worth a look
+      |
     Watch          one Redis: which keys are armed, and whether the server's word can be relied on
       |
     Node           one server of it: a connection, the proof each second, and the slots that it has
@@ -9,6 +11,7 @@
 - `armed`: keys that are armed together, until one changes or can no longer be relied on
 - `connection`: the connection
 - `node`: proves each second that every change was reported, and that the server is still the right one
+- `lookout`: waits until a report, an entry that is due, or time is a reason to look at keys
 - `watch`: arms keys and ends them; decides whether a server can be relied on
 
 What it relies on:
