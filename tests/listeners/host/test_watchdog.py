@@ -1,6 +1,7 @@
 """A function that blocks the event loop is reported, and noticed by Kubernetes."""
 
 import asyncio
+import ctypes
 import contextlib
 import io
 import sys
@@ -111,6 +112,7 @@ async def test_the_stacks_are_dumped_although_the_app_replaced_stderr(
 
     def has_dump() -> bool:
         nonlocal dumped
+        ctypes.PyDLL(None).usleep(200_000)  # holds the GIL
         dumped += capfd.readouterr().err
         return "Timeout (0:00:00.05" in dumped and __file__ in dumped
 

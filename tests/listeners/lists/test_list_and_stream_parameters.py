@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from tests.servers.catalogue import REPRESENTATIVE
+from tests.servers.catalogue import RELEASES, REPRESENTATIVE
 from tests.support.programs.hosts import host_processes
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import GROUP, KINDS, Kind, add, both_kinds, reached, recorded, settled, trigger
@@ -240,6 +240,7 @@ async def test_two_functions_on_one_stream(
     assert handled == {str(number): copies for number in range(50)}
 
 
+@pytest.mark.releases(*(name for name in RELEASES if name != "redis-5.0"))  # which has no client tracking
 async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     """The name of every host connection contains the app and the instance."""
     app = App("shop")
