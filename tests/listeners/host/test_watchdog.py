@@ -1,8 +1,8 @@
 """A function that blocks the event loop is reported, and noticed by Kubernetes."""
 
 import asyncio
-import ctypes
 import contextlib
+import ctypes
 import io
 import sys
 import threading
