@@ -58,7 +58,7 @@ class ListSource(LeasedSource):
         self._metrics = metrics
         self._delivery: Delivery | None = None
         self._keys: tuple[str, ...] = trigger.keys
-        self._unreachable = UnreachableKeys(self._client, self._keys)
+        self._unreachable = UnreachableKeys(self._client, self._keys, self._wake)
         self._turn = 0
         #: Whether an element was in flight at the last look, so that its lease may have to be corrected.
         self._in_flight = True
@@ -68,7 +68,7 @@ class ListSource(LeasedSource):
         server = await self._client.server()
         self._delivery = self._delivery_with(server)
         self._keys = keys_read(self._trigger, multi_pop=server.supports(7))
-        self._unreachable = UnreachableKeys(self._client, self._keys)
+        self._unreachable = UnreachableKeys(self._client, self._keys, self._wake)
         self._lookout = self._new_lookout()
 
     async def describe(self) -> Description:
@@ -97,12 +97,18 @@ class ListSource(LeasedSource):
         return await self._look(self._rotation(), count, max_bytes) if await self._lookout.wait() else []
 
     async def take_suspect(self) -> Entry | None:
+        self.suspects.clear()  # before, as a look may find one meanwhile
         for key in self._unreachable.without(self._keys):
-            with self._unreachable.passing_over(key):
-                entry = await self._opened().take_suspect(key)
-                if entry is not None:
-                    return entry
-        self.suspects.clear()
+            entry: Entry | None = None
+            try:
+                with self._unreachable.passing_over(key):
+                    entry = await self._opened().take_suspect(key)
+            except BaseException:
+                self.suspects.set()
+                raise
+            if entry is not None:
+                self.suspects.set()
+                return entry
         return None
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
@@ -173,6 +179,9 @@ class ListSource(LeasedSource):
         if self._trigger.delivery == "at-most-once":
             return AtMostOnce(self._trigger, self._function_name, self._client, server, self._metrics)
         return AtLeastOnce(self._trigger, self._function_name, self._client, self._lease_seconds, self._metrics)
+
+    def _wake(self) -> None:
+        self._lookout.wake()
 
     def _new_lookout(self) -> Lookout:
         at_least_once = self._trigger.delivery == "at-least-once"

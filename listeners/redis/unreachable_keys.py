@@ -1,7 +1,7 @@
 """Which keys of a trigger cannot be reached, because their node in a cluster is down."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
@@ -13,12 +13,15 @@ __all__ = ["UnreachableKeys"]
 class UnreachableKeys:
     """The keys of one trigger whose node in a cluster does not answer. They are left out until it does.
 
+    `on_return` is called when a key that was left out can be reached again.
+
     Nothing is left out if no other key can be reached, so that the error is reported, nor without a cluster.
     """
 
-    def __init__(self, client: Client, keys: Sequence[str]) -> None:
+    def __init__(self, client: Client, keys: Sequence[str], on_return: Callable[[], object]) -> None:
         self._client = client
         self._keys = frozenset(keys)
+        self._on_return = on_return
         self._errors: dict[str, SourceError] = {}
         #: Set when a key turns out to be unreachable. Cleared by what probes for its return.
         self.found = asyncio.Event()
@@ -80,8 +83,11 @@ class UnreachableKeys:
         self.found.set()
 
     def _forget(self, keys: Sequence[str]) -> None:
+        returned = False
         for key in keys if self._errors else ():
-            self._errors.pop(key, None)
+            returned |= self._errors.pop(key, None) is not None
+        if returned:
+            self._on_return()
 
 
 def _copy(error: SourceError) -> SourceError:

@@ -1,7 +1,7 @@
 """The consumers of one instance in a group: the commands that read entries of streams and settle them."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from listeners.dead_letters.letters import description_fields, entry_fields
@@ -23,12 +23,17 @@ __all__ = ["Consumer", "id_of"]
 
 #: How many entries one run of acknowledge.lua covers.
 ACKNOWLEDGE_PAGE = 500
+#: After how many lease periods without a command a consumer counts as dead, and at the earliest: a living one that has
+#: nothing to do reads once within a minute.
+DEAD_LEASES = 10
+MIN_DEAD_SECONDS = 300.0
 
 
 class Consumer:
     """The consumers of one process in a trigger's group. Every method may raise SourceError.
 
     `instance` is unique to the process. `lease_ms`: how long a consumer holds an entry without a renewal.
+    `on_return` is called when a stream whose node was down can be reached again.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Consumer:
         instance: str,
         lease_ms: int,
         metrics: FunctionMetrics,
+        on_return: Callable[[], object],
     ) -> None:
         self.group = trigger.consumer_group
         self.lease_ms = lease_ms
@@ -50,7 +56,7 @@ class Consumer:
         self._trigger = trigger
         self._function_name = function_name
         self.client = client
-        self.unreachable = UnreachableKeys(client, trigger.keys)
+        self.unreachable = UnreachableKeys(client, trigger.keys, on_return)
         self._dead_letters_dropped = metrics.dead_letters_dropped
         self._acknowledge = Script("listeners.streams.scripts", "pending", "acknowledge")
         self._dead_letter = Script(
@@ -184,8 +190,9 @@ class Consumer:
             )
             self._dead_letters_dropped.inc(dropped)
 
-    async def remove_dead_consumers(self, key: str, idle_ms: int) -> None:
-        """Remove consumers of other instances that hold no entry and have been idle for more than `idle_ms`."""
+    async def remove_dead_consumers(self, key: str) -> None:
+        """Remove consumers of other instances that hold no entry and have been idle for long."""
+        idle_ms = max(DEAD_LEASES * self.lease_ms, int(MIN_DEAD_SECONDS * 1000))
         doing = f"listing consumers of stream {key!r}"
         consumers = await self.client.command(key, "XINFO", "CONSUMERS", key, self.group, doing=doing)
         for flat in consumers:

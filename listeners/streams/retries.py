@@ -89,13 +89,15 @@ class Retries:
         """Note that another instance has claimed an entry, or that it was deleted. May be called on any thread."""
         self._gone.append((waiting, deleted))
 
-    def forget_gone(self) -> None:
-        """Forget the entries that are gone, and report those that were deleted."""
+    def forget_gone(self) -> bool:
+        """Forget the entries that are gone, and report those that were deleted. Return whether there were any."""
+        number = len(self._heap)
         while self._gone:
             waiting, deleted = self._gone.popleft()
             if waiting in self._heap:
                 self._remove([waiting])
                 self._consumer.lost.add(int(deleted))
+        return len(self._heap) < number
 
     async def release(self) -> None:
         """Make all of them available to every instance at once."""

@@ -32,11 +32,8 @@ log = steady_logger("triggerfish.host")
 
 #: How often pending entries whose lease is over are looked for.
 RECLAIM_SECONDS = 2.0
-#: How often dead consumers that hold no entry are removed, and after how many idle lease periods.
+#: How often dead consumers that hold no entry are removed.
 TIDY_SECONDS = 60.0
-TIDY_LEASES = 10
-#: A living consumer that has nothing to do reads once within a minute.
-MIN_DEAD_SECONDS = 300.0
 #: How many entries this process keeps waiting for a retry. From this number on, nothing new is read.
 MAX_WAITING = 1000
 #: How many entries are read in one step at most.
@@ -68,15 +65,18 @@ class StreamSource(LeasedSource):
         self._lease_ms = int(lease_seconds * 1000)
         self._client = client
         self._leases = leases
-        self._consumer = Consumer(
-            trigger, function_name, self._client, instance=instance, lease_ms=self._lease_ms, metrics=metrics
-        )
+        poll = trigger.polling_interval_ms / 1000
         self._lookout = Lookout(
-            watch,
-            trigger.keys,
-            entries_exist=False,
-            polling_seconds=trigger.polling_interval_ms / 1000,
-            on_polled=metrics.polled,
+            watch, trigger.keys, entries_exist=False, polling_seconds=poll, on_polled=metrics.polled
+        )
+        self._consumer = Consumer(
+            trigger,
+            function_name,
+            client,
+            instance=instance,
+            lease_ms=self._lease_ms,
+            metrics=metrics,
+            on_return=self._lookout.wake,
         )
         self._retries = Retries(self._consumer)
         self._held = HeldEntries(self._consumer, self._retries)
@@ -111,7 +111,8 @@ class StreamSource(LeasedSource):
 
     async def maintain(self) -> None:
         """Find entries whose lease is over, and periodically remove dead consumers."""
-        self._retries.forget_gone()
+        if self._retries.forget_gone():  # there may be room again
+            self._lookout.wake()
         self._consumer.lost.report()
         tidies = time.monotonic() >= self._tidy_at
         if tidies:
@@ -137,7 +138,7 @@ class StreamSource(LeasedSource):
                 async with self._one_read:
                     await self._read(look, number)
             else:
-                self._looked(look, [], 1)
+                self._lookout.ended(look, 0, more=False, due_seconds=self._retries.seconds_to_next())
         return self._pop_buffered(count)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
@@ -270,7 +271,7 @@ class StreamSource(LeasedSource):
     def _looked(self, look: Look, entries: Sequence[Entry], per_stream: int) -> None:
         """Note what a read of new entries has found."""
         lost = self._consumer.unanswered.answers
-        due = (self._retries.seconds_to_next(), *map(lost.seconds_to_next, self._trigger.keys))
+        due = (self._retries.seconds_to_next(), *map(lost.seconds_to_next, self._readable_keys()))
         self._lookout.ended(
             look,
             len(entries),
@@ -288,8 +289,7 @@ class StreamSource(LeasedSource):
                 if self._reclaiming.has_ordinary():
                     self._lookout.wake()
                 if tidies:
-                    dead_after_ms = max(TIDY_LEASES * self._lease_ms, int(MIN_DEAD_SECONDS * 1000))
-                    await self._consumer.remove_dead_consumers(key, dead_after_ms)
+                    await self._consumer.remove_dead_consumers(key)
             except GroupMissingError:  # take() or another instance recreates it
                 self._held.doubt(key)
         if key in self._refused:
@@ -329,7 +329,7 @@ class StreamSource(LeasedSource):
             if len(self._refused) == len(self._trigger.keys):
                 raise
         else:
-            if self._refused.pop(key, None) is not None:
+            if self._refused.pop(key, None):
                 self._lookout.wake()
 
     async def _recreate_groups(self, error: GroupMissingError) -> None:

@@ -27,6 +27,8 @@ NOT_URGENT_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.004
 LAST_PAUSE_SECONDS = 0.75
 MANY_LOSSES = 3
+#: More are not counted: the pause has its full length, and a few successes end it.
+MOST_LOSSES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Lookout:
         self._look_now = True
         self._stopped = False
         self._reported = False
+        #: Whether a look has begun and not ended: it may have failed after it changed the keys.
+        self._is_looking = False
         #: How many reports in a row were for nothing.
         self._losses = 0
         #: When the next entry is due, and when to look although nothing was reported: while Redis reports changes, and
@@ -125,17 +129,20 @@ class Lookout:
     def begin(self) -> Look:
         """Begin a look. If it fails, the next one follows at once."""
         self._look_now = self._is_empty = False
+        self._is_looking = True
+        reported, self._reported = self._reported, False
         armed = self._armed if self._armed is not None and not self._armed.ended else None
-        return Look(armed, self._reported)
+        return Look(armed, reported)
 
     def ended(self, look: Look, found: int, *, more: bool, due_seconds: float | None) -> None:
         """Note how many entries a look has found, whether there may be more, and when the next one is due."""
         now = time.monotonic()
+        self._is_looking = False
         if found:
             self._losses //= 2
             self._polling.reset()
         elif look.reported:
-            self._losses += 1
+            self._lose()
         self._look_now |= more
         self._is_empty = not (found or more) and look.armed is not None and look.armed is self._armed
         if look.armed is None or look.armed.proved_at is None:
@@ -176,9 +183,10 @@ class Lookout:
         self._armed = armed
         if armed is None or armed.ended or armed.proved_at is None:
             return True
-        self._is_empty = self._entries_exist and armed.missing
+        self._is_empty = self._entries_exist and armed.missing and not self._is_looking
         if self._is_empty and self._reported:
-            self._losses, self._reported = self._losses + 1, False
+            self._reported = False
+            self._lose()
         return not self._is_empty
 
     async def _rest(self, armed: Armed) -> bool:
@@ -206,13 +214,16 @@ class Lookout:
         if relied_on and now >= self._not_urgent_at:
             [self._not_urgent] = await self._watch.arm([self._not_urgent_keys])
             self._not_urgent_at = math.inf
-        elif relied_on and now >= self._verify_at and self._entries_exist:
+        elif relied_on and now >= self._verify_at and self._entries_exist and armed.missing:
             await self._watch.verify_missing(armed)
         return True
 
     async def _pause(self, seconds: float) -> None:
         """Wait for `seconds`, or until an entry is due or something stirs."""
         await wait_for_event(self._stirred, max(0.0, min(seconds, self._due_at - time.monotonic())))
+
+    def _lose(self) -> None:
+        self._losses = min(self._losses + 1, MOST_LOSSES)
 
     def _stir(self) -> None:
         self._stirred.set()

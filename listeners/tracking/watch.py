@@ -25,7 +25,7 @@ UNTOLD_SECONDS = 3_600.0
 #: The time between two attempts to let a server prove that it reports changes.
 PROBE_SECONDS = 5.0
 #: How long a key is not tried again that could not be read: it is denied, or is moving.
-UNREADABLE_SECONDS = 30.0
+UNREADABLE_SECONDS = 5.0
 #: The pause after a connection is lost.
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 10.0

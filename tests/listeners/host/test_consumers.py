@@ -87,8 +87,8 @@ async def test_dead_consumers_are_removed(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Consumers of dead instances that hold nothing are removed, also after their entries were taken over."""
-    monkeypatch.setattr("listeners.streams.source.TIDY_LEASES", 0)
-    monkeypatch.setattr("listeners.streams.source.MIN_DEAD_SECONDS", 0.0)
+    monkeypatch.setattr("listeners.streams.consumer.DEAD_LEASES", 0)
+    monkeypatch.setattr("listeners.streams.consumer.MIN_DEAD_SECONDS", 0.0)
     monkeypatch.setattr("listeners.streams.source.TIDY_SECONDS", 0)
     app, handled = App(), []
 

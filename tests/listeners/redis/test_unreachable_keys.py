@@ -21,7 +21,7 @@ DOWN, SLOW = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: 
 def unreachable_keys(*, cluster: bool = True) -> UnreachableKeys:
     """The keys a1 and a2 on node a, and b1 on node b."""
     client = SimpleNamespace(is_cluster=cluster, primary_of=lambda key: key[0])
-    return UnreachableKeys(cast(Client, client), ("a1", "a2", "b1"))
+    return UnreachableKeys(cast(Client, client), ("a1", "a2", "b1"), lambda: None)
 
 
 def fail(unreachable: UnreachableKeys, key: str, error: SourceError) -> None:

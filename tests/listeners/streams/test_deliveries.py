@@ -248,8 +248,8 @@ async def test_consumers_of_dead_instances_are_removed(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All consumers of a dead instance are removed once they hold nothing, and those of an instance that closes."""
-    monkeypatch.setattr("listeners.streams.source.TIDY_LEASES", 0)
-    monkeypatch.setattr("listeners.streams.source.MIN_DEAD_SECONDS", 0.0)
+    monkeypatch.setattr("listeners.streams.consumer.DEAD_LEASES", 0)
+    monkeypatch.setattr("listeners.streams.consumer.MIN_DEAD_SECONDS", 0.0)
     monkeypatch.setattr("listeners.streams.source.TIDY_SECONDS", 0)
 
     async def consumers() -> set[str]:
