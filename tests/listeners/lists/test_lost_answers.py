@@ -51,7 +51,7 @@ async def source(link: CuttingLink, client: redis.asyncio.Redis, open_source: Op
 
 async def lose(link: CuttingLink, source: LeasedSource, count: int = 10, *, passing: int = 0) -> None:
     """Take elements without learning of them. `passing`: how many bytes of the answer arrive."""
-    link.cut_after(passing)
+    await link.cut_after(passing, source._client)
     with pytest.raises(SourceUnavailableError):
         await source.take(count, MIB)
 
@@ -97,7 +97,7 @@ async def test_an_exchange_whose_answer_is_lost(
     """What succeeded is settled again, in the step that adopts what was taken."""
     await client.rpush(KEY, "a", "b")
     (entry,) = await take(source, 1)
-    link.cut_after(0)
+    await link.cut_after(0, source._client)
     with pytest.raises(SourceUnavailableError):
         await source.settle_and_take([entry], 10, MIB)
     await client.rpush(KEY, "c")
@@ -171,7 +171,7 @@ async def test_several_lost_answers(client: redis.asyncio.Redis, link: CuttingLi
         await take(source)
     link.swallows = False
     await lose(link, source, 2)  # that of the adoption
-    link.cut_after(0)
+    await link.cut_after(0, source._client)
     with pytest.raises(SourceUnavailableError):
         await take(source)
     assert payloads(await take(source)) == [b"a", b"b"]

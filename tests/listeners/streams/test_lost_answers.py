@@ -53,7 +53,7 @@ async def source(link: CuttingLink, client: redis.asyncio.Redis) -> AsyncIterato
 
 async def lose(link: CuttingLink, source: StreamSource, count: int = 10, *, passing: int = 0) -> None:
     """Read entries without learning of them. `passing`: how many bytes of the answer arrive."""
-    link.cut_after(passing)
+    await link.cut_after(passing, source._client)
     with pytest.raises(SourceUnavailableError):
         await source.take(count, MAX_BYTES)
 
@@ -93,7 +93,7 @@ async def test_an_exchange_whose_answer_is_lost(
     """What succeeded is acknowledged again. The next exchange reads nothing, so that the next read adopts first."""
     ids = await add(client, *"ab")
     (entry,) = await take(source)
-    link.cut_after(0)
+    await link.cut_after(0, source._client)
     with pytest.raises(SourceUnavailableError):
         await source.settle_and_take([entry], 10, MAX_BYTES)
     ids += await add(client, "c")
@@ -112,7 +112,7 @@ async def test_the_first_read_of_all(server: Server, client: redis.asyncio.Redis
         assert await source.take(2, MAX_BYTES) == []  # its connection is open now
         ids = await add(client, "a", "b")
         await lose(link, source)
-        link.cut_after(0)  # the answer about what is pending is lost, too
+        await link.cut_after(0, source._client)  # the answer about what is pending is lost, too
         with pytest.raises(SourceUnavailableError):
             await source.take(10, MAX_BYTES)
         assert [entry.id for entry in await source.take(10, MAX_BYTES)] == ids
@@ -228,7 +228,7 @@ async def test_a_claim_of_a_suspect_whose_answer_is_lost(
     async with maintained(source):
         await eventually(source.suspects.is_set)
     await source._consumer.claims.claim("other", {next(iter(source._reclaiming._suspects.values())): 1})
-    link.cut_after(0)
+    await link.cut_after(0, source._client)
     with pytest.raises(SourceUnavailableError):
         await source.take_suspect()
     assert await recorded(client) == [(entry_id, "triggerfish-a", 1)]

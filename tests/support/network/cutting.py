@@ -6,7 +6,9 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from listeners.redis.client import Client
 from tests.support.network.forwarding import forwarding
+from tests.support.waiting import eventually
 
 __all__ = ["CuttingLink", "cutting_link"]
 
@@ -22,8 +24,16 @@ class CuttingLink:
     #: Whether what is sent disappears, rather than to reach the server.
     swallows: bool = False
 
-    def cut_after(self, number: int) -> None:
-        """Cut the link once the server has sent this many bytes, and pass on everything from then on."""
+    async def cut_after(self, number: int, client: Client) -> None:
+        """Cut the link once the server has sent this many bytes, and pass on everything from then on.
+
+        Only answers to what `client` sends after this count: those to its cancelled commands, and to the handshake of
+        a second connection, arrive before.
+        """
+        shared = client._shared
+        await eventually(
+            lambda: not shared._opening and all(not each.calls for some in shared._pipelines.values() for each in some)
+        )
         self.bytes_left, self.sent = number, b""
 
     async def replies(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
