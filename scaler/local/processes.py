@@ -39,6 +39,8 @@ class Instance:
     heartbeat: Heartbeat
     started_at: float
     kill_at: float | None = None
+    #: Whether it was sent SIGKILL. A second signal could reap it, and its status would be lost to asyncio.
+    killed: bool = False
 
     @property
     def draining(self) -> bool:
@@ -125,7 +127,7 @@ class Instances:
         if waits:
             await asyncio.wait(waits, timeout=self._grace_seconds + KILL_MARGIN_SECONDS)
         for instance in self._instances:
-            _signal(instance, signal.SIGKILL)
+            _kill(instance)
         if waits:
             await asyncio.wait(waits, timeout=KILL_MARGIN_SECONDS)
         if self._output is not None:
@@ -153,13 +155,15 @@ class Instances:
         return Instance(name, process, heartbeat, now)
 
     def _kill_if_stuck(self, instance: Instance, now: float, elapsed: float) -> None:
+        if instance.killed:
+            return
         if instance.kill_at is not None:
             if now > instance.kill_at:
                 log.warning("%s did not exit in time, killing it", instance.name)
-                _signal(instance, signal.SIGKILL)
+                _kill(instance)
         elif instance.heartbeat.has_stopped(elapsed):
             log.error("%s hangs, killing it: its event loop is blocked, or code holds the GIL", instance.name)
-            _signal(instance, signal.SIGKILL)
+            _kill(instance)
 
     def _remove(self, instance: Instance) -> None:
         self._instances.remove(instance)
@@ -194,6 +198,12 @@ def _path_options() -> list[str]:
         return ["-I"]
     run_as_module = getattr(sys.modules["__main__"], "__spec__", None) is not None
     return [] if run_as_module and not sys.flags.safe_path else ["-P"]
+
+
+def _kill(instance: Instance) -> None:
+    if not instance.killed:
+        instance.killed = True
+        _signal(instance, signal.SIGKILL)
 
 
 def _signal(instance: Instance, number: signal.Signals) -> None:

@@ -190,9 +190,23 @@ async def test_a_process_that_hangs_is_replaced(
         [first] = app.scaler.instances.running
         await eventually(lambda: app.scaler.instances.crashes, seconds=60)
         assert first.process.returncode == -signal.SIGKILL
-        assert f"{first.name} hangs, killing it: its event loop is blocked, or code holds the GIL" in caplog.messages
+        killed = f"{first.name} hangs, killing it: its event loop is blocked, or code holds the GIL"
+        assert caplog.messages.count(killed) == 1
         await client.rpush("jobs", "x")
         await eventually(lambda: client.lrange("handled", 0, -1), seconds=60)
+
+
+async def test_a_process_is_killed_once(caplog: pytest.LogCaptureFixture) -> None:
+    """No second signal follows, which could reap the process in place of asyncio."""
+    instances = Instances(["sleep", "600"], os.environ, 0.0)
+    await instances.scale_to(1, time.monotonic())
+    [instance] = instances.running
+    instance.kill_at = 0.0
+    for _ in range(2):
+        instances.reap(time.monotonic())
+    assert await instance.process.wait() == -signal.SIGKILL
+    assert caplog.messages.count(f"{instance.name} did not exit in time, killing it") == 1
+    await instances.stop()
 
 
 async def test_the_pause_grows_with_each_crash() -> None:
