@@ -24,13 +24,12 @@ async def take(source: ListSource, count: int = 10, max_bytes: int = MIB) -> lis
 async def suspect(source: ListSource) -> Entry:
     """Take a suspect as the engine does: once take() has seen that there is one."""
 
-    async def seen() -> bool:
-        assert await take(source) == []
-        return source.suspects.is_set()
+    async def taken() -> Entry | None:
+        if not source.suspects.is_set():
+            assert await take(source) == []
+        return await source.take_suspect()
 
-    await eventually(seen)
-    entry = await source.take_suspect()
-    assert entry is not None
+    entry: Entry = await eventually(taken)
     assert entry.suspect
     assert entry.payload is None
     return entry

@@ -244,10 +244,11 @@ async def test_two_functions_on_one_stream(
 async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     """The name of every host connection contains the app and the instance."""
     app = App("shop")
+    over = asyncio.Event()
 
     @app.list_trigger(keys="q")
     async def on_element(element: str) -> None:
-        await asyncio.Event().wait()
+        await over.wait()
 
     @app.stream_trigger(keys="s", polling_interval_ms=20)
     async def on_entry(fields: dict[str, str]) -> None: ...
@@ -272,6 +273,7 @@ async def test_connections_are_named(client: redis.asyncio.Redis, run_host: RunH
         await eventually(subscribed)
         await client.rpush("q", "x")
         await eventually(named)
+        over.set()
 
 
 async def none_pending(client: redis.asyncio.Redis, key: str, group: str) -> bool:

@@ -49,7 +49,7 @@ async def source(link: CuttingLink, client: redis.asyncio.Redis, open_source: Op
     return opened
 
 
-async def lose(link: CuttingLink, source: LeasedSource, count: int = 10, *, passing: int = 0) -> None:
+async def lose(link: CuttingLink, source: ListSource, count: int = 10, *, passing: int = 0) -> None:
     """Take elements without learning of them. `passing`: how many bytes of the answer arrive."""
     await link.cut_after(passing, source._client)
     with pytest.raises(SourceUnavailableError):

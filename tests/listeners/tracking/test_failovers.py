@@ -42,6 +42,13 @@ async def test_replicaof(own_server: Server, server: Server) -> None:
         assert not found.untold
 
 
+def replicas_of(primary: Server, cluster: Cluster) -> list[int]:
+    """Return the ports of the replicas that a primary knows."""
+    with primary.client() as client:
+        replicas = client.execute_command("CLUSTER", "REPLICAS", client.execute_command("CLUSTER", "MYID"))
+    return [node.port for node in cluster.nodes if f":{node.port}@" in str(replicas)]
+
+
 @pytest.mark.parametrize("release", CLUSTER_RELEASES)
 async def test_a_takeover(release: str) -> None:
     """After FAILOVER TAKEOVER the former primary reports nothing more."""
@@ -49,9 +56,7 @@ async def test_a_takeover(release: str) -> None:
         async with watching(cluster.address) as found:
             armed = await found.relied_on("orders")
             former = cluster.node_of("orders")
-            with former.client() as client:
-                replicas = client.execute_command("CLUSTER", "REPLICAS", client.execute_command("CLUSTER", "MYID"))
-            [port] = [node.port for node in cluster.nodes if f":{node.port}@" in str(replicas)]
+            [port] = await eventually(lambda: replicas_of(former, cluster))
             with contextlib.closing(redis.Redis(port=port)) as client:
                 client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
             await eventually(lambda: armed.ended, seconds=60)
