@@ -96,7 +96,7 @@ class DeadLetters:
                 number += 1
                 if number > limit:
                     break
-        found.sort(key=lambda letter: EntryId.parse(letter.id.encode()), reverse=True)
+        found.sort(key=lambda letter: EntryId.parse(letter.id), reverse=True)
         end = limit
         while end < len(found) and found[end].id == found[limit - 1].id:
             end += 1

@@ -34,18 +34,34 @@ CLEAN_UP_SECONDS = 2.0
 
 
 class _Call(PooledTask):
-    """One call. `abandoned`: its entries were settled as failed while it was still running."""
+    """One call. `abandoned`: its entries were settled as failed while it was still running.
 
-    __slots__ = ("abandoned", "entries", "excluded", "thread", "thread_id", "timed_out", "timer")
+    Its time limit is watched from when it waits: before that, nothing could end it.
+    """
 
-    def __init__(self, entries: Sequence[Entry], run: Callable[["_Call"], Coroutine[Any, Any, None]]) -> None:
+    #: What could not be converted, or may not start any more.
+    excluded: Sequence[Settlement] = ()
+    #: When its handler was called (time.perf_counter).
+    began_at = 0.0
+    is_watched = timed_out = abandoned = False
+    timer: asyncio.TimerHandle | None = None
+    thread: asyncio.Future[Any] | None = None
+    thread_id = 0
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        deadlines: Deadlines["_Call"],
+        run: Callable[["_Call"], Coroutine[Any, Any, None]],
+    ) -> None:
         super().__init__(run(self))
         self.entries = entries
-        self.excluded: list[Settlement] = []
-        self.timer: asyncio.TimerHandle | None = None
-        self.thread: asyncio.Future[Any] | None = None
-        self.thread_id = 0
-        self.timed_out = self.abandoned = False
+        self.deadlines = deadlines
+
+    def waits(self) -> None:
+        """Watch the time limit."""
+        self.is_watched = True
+        self.deadlines.add(self, self.began_at)
 
 
 class Executor:
@@ -114,7 +130,7 @@ class Executor:
 
     def start(self, entries: Sequence[Entry]) -> None:
         """Call the function once with these entries, concurrently with all other calls."""
-        call = _Call(entries, self._run)
+        call = _Call(entries, self._deadlines, self._run)
         self._running.add(call)
         self.idle.clear()
         self._pool.start(call)
@@ -144,17 +160,19 @@ class Executor:
         try:
             arguments = self._convert_entries(call)
             error = await self._invoke(call, arguments) if arguments else None
-            if not call.abandoned:
+            if error is None and not call.abandoned and not call.excluded:
+                self._results.succeed(call.entries)
+            elif not call.abandoned:
                 self._report(call, error)
         finally:
             self._on_ended(call)
 
     def _report(self, call: _Call, error: BaseException | None) -> None:
+        """Report a call with entries that failed."""
         if error is not None:
             self._results.finish(self._failures(call, error))
             return
-        if call.excluded:
-            self._results.finish(call.excluded)
+        self._results.finish(call.excluded)
         if call.entries:
             self._results.succeed(call.entries)
 
@@ -162,24 +180,26 @@ class Executor:
         alone = len(call.entries) == 1
         trigger = self._function.trigger
         failure = failure_of(error, self._function.handler, where)
-        return call.excluded + [after_failure(trigger, entry, error, failure, alone=alone) for entry in call.entries]
+        failed = [after_failure(trigger, entry, error, failure, alone=alone) for entry in call.entries]
+        return [*call.excluded, *failed]
 
     def _convert_entries(self, call: _Call) -> list[Any]:
         """Convert the entries whose lease is still valid. One that cannot be converted fails alone."""
         may_start, convert, limit = self._may_start, self._function.binding.convert, self._max_model_bytes
         arguments: list[Any] = []
+        excluded: dict[Entry, Settlement] = {}
         for entry in call.entries:
             if not may_start(entry):
-                call.excluded.append(lease_lapsed(entry))
+                excluded[entry] = lease_lapsed(entry)
                 continue
             try:
-                if limit is not None and entry.size > limit:
-                    raise Reject(_too_large(entry.size, limit))  # noqa: TRY301  (it counts like any other rejection)
+                if limit is not None and (size := self._results.size_of(entry)) > limit:
+                    raise Reject(_too_large(size, limit))  # noqa: TRY301  (it counts like any other rejection)
                 arguments.append(convert(entry))
             except BaseException as error:  # noqa: BLE001  (a user's validator may raise anything, even SystemExit)
-                call.excluded.append(self._not_convertible(entry, error))
-        if call.excluded:
-            excluded = {settlement.entry for settlement in call.excluded}
+                excluded[entry] = self._not_convertible(entry, error)
+        if excluded:
+            call.excluded = list(excluded.values())
             call.entries = [entry for entry in call.entries if entry not in excluded]
         return arguments
 
@@ -194,7 +214,7 @@ class Executor:
         Raises only the cancellation by cancel() or close(), and only if the call has not timed out already.
         """
         argument = arguments if self._function.binding.batch else arguments[0]
-        began = self._deadlines.add(call)
+        began = call.began_at = time.perf_counter()
         error: BaseException | None = None
         try:
             if self._threads is None:
@@ -210,7 +230,8 @@ class Executor:
         except BaseException as raised:  # noqa: BLE001  (even a handler's SystemExit concerns only its entry)
             error = raised
         finally:
-            self._deadlines.remove(call)
+            if call.is_watched:
+                self._deadlines.remove(call)
             if call.timer is not None:
                 call.timer.cancel()
             self._metrics.duration.observe(time.perf_counter() - began)
@@ -267,8 +288,10 @@ class Executor:
         self._on_free()
 
     def _on_ended(self, call: _Call) -> None:
-        self._discard_running(call)
-        if call in self._abandoned:
+        self._running.discard(call)
+        if not self._running:
+            self.idle.set()
+        if call.abandoned:
             self._abandoned.discard(call)
             self._abandoned_changed()
         self._on_free()

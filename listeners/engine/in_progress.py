@@ -69,6 +69,10 @@ class InProgress:
         finished = {settlement.entry for settlement in self._finished}.union(self._succeeded, self._refused)
         return [entry for entry in self._sizes if entry not in finished]
 
+    def size_of(self, entry: Entry) -> int:
+        """Return how many bytes of content an entry in progress has."""
+        return self._sizes.get(entry, 0)
+
     def free_slots(self) -> int:
         """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free."""
         if self._reserved or self.free_bytes() == 0:

@@ -281,7 +281,7 @@ class Listener:
             return
         for _ in range(min(len(waiting), self._concurrency - executor.running_calls)):
             executor.start(waiting.popleft())
-        if not waiting:
+        if not waiting and (self._draining.is_set() or self._free_slots() > 0):
             self._room.set()
 
     def _settled(self) -> None:

@@ -21,13 +21,19 @@ TURN_SECONDS = 0.005
 
 
 class PooledTask:
-    """A job: a coroutine to run. `task` is the asyncio task that runs it, once it has started."""
+    """A job: a coroutine to run. `task` is the asyncio task that runs it, once it has started.
+
+    `waits` is called when it waits for the first time. Many jobs never do.
+    """
 
     __slots__ = ("coroutine", "task")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self.coroutine = coroutine
         self.task: asyncio.Task[None] | None = None
+
+    def waits(self) -> None:
+        """Do nothing."""
 
 
 class TaskPool:
@@ -119,6 +125,7 @@ class TaskPool:
                 awaited = run(job.coroutine.send, None)
             except StopIteration:  # it has ended without waiting
                 return
+            job.waits()
             self._wake_more()
             await _Rest(job.coroutine, run, awaited)
         except Exception:  # a bug must not keep the other jobs from running

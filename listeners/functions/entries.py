@@ -1,11 +1,13 @@
 """Entries taken from Redis (`Entry`), and what a function receives (`RedisMessage`)."""
 
+import itertools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
@@ -173,9 +175,12 @@ def _fields_json(fields: Fields | None) -> str:
     return f"{{{','.join(pairs)}}}"
 
 
+_key_of = attrgetter("key")
+
+
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
     """Group entries by the key of their list or stream, in order."""
     groups: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[entry.key].append(entry)
+    for key, group in itertools.groupby(entries, _key_of):  # most often they are in order already
+        groups[key] += group
     return list(groups.items())

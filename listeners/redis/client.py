@@ -169,9 +169,11 @@ class Client:
 
     def group_by_slot(self, keys: Sequence[str]) -> list[tuple[str, ...]]:
         """Group the keys that one command may name: in a cluster those of one slot, otherwise all of them."""
+        if not self.is_cluster:
+            return [tuple(keys)] if keys else []
         groups: dict[int, list[str]] = {}
         for key in keys:
-            groups.setdefault(key_slot(key) if self.is_cluster else 0, []).append(key)
+            groups.setdefault(key_slot(key), []).append(key)
         return [tuple(group) for group in groups.values()]
 
     async def for_each_key(self, keys: Iterable[str], act: Callable[[str], Awaitable[None]]) -> None:

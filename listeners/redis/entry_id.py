@@ -16,9 +16,9 @@ class EntryId(NamedTuple):
     sequence: int
 
     @classmethod
-    def parse(cls, raw: bytes) -> Self:
+    def parse(cls, raw: bytes | str) -> Self:
         """Parse `milliseconds-sequence`, or `milliseconds` alone."""
-        milliseconds, _, sequence = decode(raw).partition("-")
+        milliseconds, _, sequence = (raw if isinstance(raw, str) else decode(raw)).partition("-")
         return cls(int(milliseconds), int(sequence or 0))
 
     def next(self) -> "EntryId":

@@ -51,8 +51,9 @@ class SharedConnections:
             await pipeline.wait_for_room()
             pipeline = self._free_pipeline(pool) or await self._open(pool)
         replies = await pipeline.send(packed, len(commands))
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            pipeline.retire()  # it leads to a server that was the primary before
+        for reply in replies:
+            if isinstance(reply, ReadOnlyError):
+                pipeline.retire()  # it leads to a server that was the primary before
         return replies
 
     async def release_all(self) -> None:
@@ -140,7 +141,7 @@ async def _release(pool: ConnectionPool, connection: Any) -> None:
 
 def _packed(command: tuple[Any, ...]) -> bytes:
     """Pack a command. hiredis does it in C: redis-py's own packing takes as long as the rest of the sending."""
-    if not any(isinstance(part, bytes) and len(part) >= LARGE_BYTES for part in command):
+    if not [part for part in command if isinstance(part, bytes) and len(part) >= LARGE_BYTES]:
         packed: bytes = hiredis.pack_command(command)
         return packed
     parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]

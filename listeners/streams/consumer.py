@@ -12,6 +12,7 @@ from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key, is_consumer_name
 from listeners.redis.client import Client
+from listeners.redis.entry_id import EntryId
 from listeners.redis.scripts import Script
 from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds, lease_end
@@ -79,7 +80,8 @@ class Consumer:
                 raise
             # Another process may have had the same name. What is pending for it is nothing that was lost here.
             _, _, last, _ = await self.pending(key)
-            self.unanswered.know(key, [decode(last)] if last else [])
+            if last:
+                self.unanswered.know(key, EntryId.parse(last))
             return False
         return True
 
@@ -231,9 +233,7 @@ class Consumer:
         """Return the entries of an XREADGROUP reply."""
         entries: list[Entry] = []
         for raw_key, raws in reply or ():
-            key = decode(raw_key)
-            entries += self._entries(key, raws, sent_at)
-            self.unanswered.know(key, [decode(entry_id) for entry_id, _ in raws[-1:]])
+            entries += self._entries(decode(raw_key), raws, sent_at)
         return entries
 
     def _entries(self, key: str, raws: Iterable[Any], sent_at: float) -> list[Entry]:

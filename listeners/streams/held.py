@@ -45,12 +45,13 @@ class HeldEntries:
         the first ID on again, so those that were held before are forgotten.
         """
         for key, group in by_key(entries):
-            first = _parsed(group[0])
+            first, last = _parsed(group[0]), _parsed(group[-1])
             if key in self._last_read and first <= self._last_read[key]:
                 self.doubt(key)
                 self._retries.forget(key)
                 self.remove([entry for entry in self._entries if entry.key == key and _parsed(entry) >= first])
-            self._last_read[key] = _parsed(group[-1])
+            self._last_read[key] = last
+            self._consumer.unanswered.know(key, last)
         self.add(entries)
 
     def doubt(self, key: str) -> None:
@@ -226,13 +227,18 @@ class HeldEntries:
         """After an outage Redis may have older data, in which others hold the entries that this process holds."""
         try:
             yield
-        except (SourceUnavailableError, SourceTimeoutError):
-            self._uncertain |= self._entries
+        except SourceError as error:
+            self.note_outage(error)
             raise
+
+    def note_outage(self, error: SourceError) -> None:
+        """Doubt all entries if an error means an outage."""
+        if isinstance(error, SourceUnavailableError | SourceTimeoutError):
+            self._uncertain |= self._entries
 
 
 def _parsed(entry: Entry) -> EntryId:
-    return EntryId.parse(id_of(entry).encode())
+    return EntryId.parse(id_of(entry))
 
 
 def _is_gone(entry: Entry) -> bool:

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 
 from listeners.engine.lease_keeper import RENEWALS_PER_LEASE
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.settlement import Outcome, Refusal, Settlement
 from listeners.engine.source import Description, LeasedSource, LeaseRenewal
-from listeners.errors import AccessDeniedError, GroupMissingError, SourceError, WrongTypeError
+from listeners.errors import GroupMissingError, SourceError
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import StreamTrigger
 from listeners.redis.client import Client
@@ -22,6 +22,7 @@ from listeners.streams.consumer import Consumer
 from listeners.streams.held import HeldEntries
 from listeners.streams.leases import StreamLeases
 from listeners.streams.reclaiming import QUIET_SECONDS, Reclaiming
+from listeners.streams.refused import REFUSALS, RefusedStreams
 from listeners.streams.retries import Retries
 from listeners.tracking.lookout import Look, Lookout
 from listeners.tracking.watch import Watch
@@ -88,8 +89,7 @@ class StreamSource(LeasedSource):
         #: Entries that were read and not returned by take() yet.
         self._buffer: list[Entry] = []
         self._is_open = False
-        #: The streams that Redis refuses to read, with the error. The others are read without them.
-        self._refused: dict[str, SourceError] = {}
+        self._refused = RefusedStreams(trigger.keys, self._consumer, self._retries, self._reclaiming, self._lookout)
         #: Two reads of one stream could be answered in the other order, which looks like lost data.
         self._one_read = asyncio.Lock()
         self._interrupted = False
@@ -100,7 +100,7 @@ class StreamSource(LeasedSource):
         self._is_open = True
         self._refused.clear()
         for key in self._unreachable.without(self._trigger.keys):
-            with self._noting_refusal(key), self._unreachable.passing_over(key):
+            with self._refused.noting(key), self._unreachable.passing_over(key):
                 await self._consumer.create_group(key)
 
     async def describe(self) -> Description:
@@ -124,21 +124,12 @@ class StreamSource(LeasedSource):
             await wait_for_event(self._lookout.awake, QUIET_SECONDS / 2)
 
     async def take(self, count: int, max_bytes: int) -> list[Entry]:
-        number = min(count, MAX_READ)
-        async with self._finding_refused():
-            if not self._buffer and not await self._lookout.wait():
-                return []
-            look = self._lookout.begin()
-            while len(self._buffer) < number and not self._interrupted and self._has_available():
-                room = number - len(self._buffer)
-                self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
-            if self._buffer:
-                self._lookout.wake()  # new entries were not looked for
-            elif len(self._retries) < MAX_WAITING:
-                async with self._one_read:
-                    await self._read(look, number)
-            else:
-                self._lookout.ended(look, 0, more=False, due_seconds=self._retries.seconds_to_next())
+        try:
+            if self._buffer or await self._lookout.wait():
+                await self._fill_buffer(min(count, MAX_READ))
+        except SourceError as error:
+            await self._failed(error)
+            raise
         return self._pop_buffered(count)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Refusal]:
@@ -148,30 +139,36 @@ class StreamSource(LeasedSource):
         return refusals
 
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
-        groups = self._client.group_by_slot(self._readable_keys())
+        groups = self._client.group_by_slot(self._refused.readable_keys())
         first_others = self._buffer or self._has_available()
         may_read = not self._interrupted and not first_others and len(self._retries) < MAX_WAITING
         may_read = may_read and not self._consumer.unanswered.come_first(groups[0])
-        one_slot = len(groups) == 1 and all(entry.key in groups[0] for entry in succeeded)
+        one_slot = len(groups) == 1 and {entry.key for entry in succeeded}.issubset(groups[0])
         if not may_read or not one_slot or not self._held.surely(succeeded):
             await self._held.acknowledge(succeeded)
             return []
         number = self._per_stream(min(count, MAX_READ))
         look = self._lookout.begin()
-        async with self._finding_refused(), self._one_read:
-            entries, gaps = await self._consumer.settle_and_read(succeeded, groups[0], number)
-            for key in gaps:
-                self._held.doubt(key)
-            self._add_read(entries)
+        try:
+            async with self._one_read:
+                entries, gaps = await self._consumer.settle_and_read(succeeded, groups[0], number)
+                for key in gaps:
+                    self._held.doubt(key)
+                self._add_read(entries)
+        except SourceError as error:
+            await self._failed(error)
+            raise
         self._looked(look, entries, number)
         self._held.remove(succeeded)
         return self._pop_buffered(count)
 
     async def take_suspect(self) -> Entry | None:
-        async with self._finding_refused():
+        try:
             suspect = await self._reclaiming.take_suspect()
-        if suspect is not None:
-            self._held.add([suspect])
+        except SourceError as error:
+            await self._failed(error)
+            raise
+        self._held.add([suspect] if suspect is not None else [])
         return suspect
 
     async def begin(self, entry: Entry, *, counts: bool) -> bool:
@@ -240,10 +237,24 @@ class StreamSource(LeasedSource):
         """Return COUNT for each stream. With more keys than `count`, a read may return a few entries too many."""
         return max(1, count // len(self._trigger.keys))
 
+    async def _fill_buffer(self, number: int) -> None:
+        """Take entries that were delivered before, or else read new ones."""
+        look = self._lookout.begin()
+        while len(self._buffer) < number and not self._interrupted and self._has_available():
+            room = number - len(self._buffer)
+            self._add(await self._retries.take_due(room) or await self._reclaiming.take_ordinary(room))
+        if self._buffer:
+            self._lookout.wake()  # new entries were not looked for
+        elif len(self._retries) < MAX_WAITING:
+            async with self._one_read:
+                await self._read(look, number)
+        else:
+            self._lookout.ended(look, 0, more=False, due_seconds=self._retries.seconds_to_next())
+
     async def _read(self, look: Look, count: int) -> None:
         """Read new entries: one XREADGROUP for all keys, or in a cluster one per slot."""
         per_stream = self._per_stream(count)
-        groups = self._client.group_by_slot(self._readable_keys())
+        groups = self._client.group_by_slot(self._refused.readable_keys())
         if len(groups) == 1:
             self._looked(look, await self._read_together(groups[0], per_stream), per_stream)
             return
@@ -270,20 +281,22 @@ class StreamSource(LeasedSource):
 
     def _looked(self, look: Look, entries: Sequence[Entry], per_stream: int) -> None:
         """Note what a read of new entries has found."""
-        lost = self._consumer.unanswered.answers
-        due = (self._retries.seconds_to_next(), *map(lost.seconds_to_next, self._readable_keys()))
-        self._lookout.ended(
-            look,
-            len(entries),
-            more=len(entries) >= per_stream and any(len(of_key) >= per_stream for _, of_key in by_key(entries)),
-            due_seconds=min((seconds for seconds in due if seconds is not None), default=None),
-        )
+        more = len(entries) >= per_stream
+        if more and len(self._trigger.keys) > 1:
+            more = any(len(of_key) >= per_stream for _, of_key in by_key(entries))
+        self._lookout.ended(look, len(entries), more=more, due_seconds=None if more else self._seconds_to_next())
+
+    def _seconds_to_next(self) -> float | None:
+        """Return in how many seconds a retry is due, or the question what a read did whose answer was lost."""
+        answers = self._consumer.unanswered.answers
+        due = (self._retries.seconds_to_next(), *map(answers.seconds_to_next, self._refused.readable_keys()))
+        return min((seconds for seconds in due if seconds is not None), default=None)
 
     async def _maintain_stream(self, key: str, *, tidies: bool) -> None:
         answers = key not in self._refused and not self._unreachable.leaves_out(key)
         if self._interrupted or (answers and not tidies and self._reclaiming.is_quiet(key)):
             return
-        with self._noting_refusal(key), self._unreachable.probing(key):
+        with self._refused.noting(key), self._unreachable.probing(key):
             try:
                 await self._reclaiming.scan(key, self._server, self._held.ids(key) | self._retries.ids(key))
                 if self._reclaiming.has_ordinary():
@@ -292,50 +305,19 @@ class StreamSource(LeasedSource):
                     await self._consumer.remove_dead_consumers(key)
             except GroupMissingError:  # take() or another instance recreates it
                 self._held.doubt(key)
-        if key in self._refused:
-            raise self._refused[key]
+        self._refused.raise_error(key)
 
-    def _readable_keys(self) -> Sequence[str]:
-        """Return the streams that can be read. If there is none, a read has to tell why."""
-        keys = self._unreachable.without(self._trigger.keys)
-        return [key for key in keys if key not in self._refused] or keys
-
-    @contextlib.asynccontextmanager
-    async def _finding_refused(self) -> AsyncIterator[None]:
-        """After a refusal, find the streams that Redis refuses, so that the next step does without them."""
-        with self._held.noting_outages():
-            try:
-                yield
-            except (WrongTypeError, AccessDeniedError):
-                self._refused.clear()
-                for key in self._unreachable.without(self._trigger.keys):
-                    with (
-                        self._noting_refusal(key),
-                        self._unreachable.passing_over(key),
-                        contextlib.suppress(GroupMissingError),
-                    ):
-                        await self._consumer.pending(key, "-", "+", 1)
-                raise
-
-    @contextlib.contextmanager
-    def _noting_refusal(self, key: str) -> Iterator[None]:
-        """Note that Redis refuses one stream. Raise the error only if it refuses all of them."""
-        try:
-            yield
-        except (WrongTypeError, AccessDeniedError) as error:
-            self._refused[key] = error
-            self._retries.forget(key)
-            self._reclaiming.forget(key)
-            if len(self._refused) == len(self._trigger.keys):
-                raise
-        else:
-            if self._refused.pop(key, None):
-                self._lookout.wake()
+    async def _failed(self, error: SourceError) -> None:
+        """After an outage, doubt what is held. After a refusal, find out which streams it concerns."""
+        self._held.note_outage(error)
+        if isinstance(error, REFUSALS):
+            with self._held.noting_outages():
+                await self._refused.find()
 
     async def _recreate_groups(self, error: GroupMissingError) -> None:
         """Recreate missing groups, and forget what was held in them. Another instance may have been faster."""
         for key in self._unreachable.without(self._trigger.keys):
-            with self._noting_refusal(key), self._unreachable.passing_over(key):
+            with self._refused.noting(key), self._unreachable.passing_over(key):
                 self._held.doubt(key)
                 if await self._consumer.create_group(key):
                     self._retries.forget(key)

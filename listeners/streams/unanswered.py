@@ -1,8 +1,7 @@
 """The reads of streams that were not answered: Redis may have delivered entries to this instance by them."""
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from listeners.redis.entry_id import EntryId
@@ -33,11 +32,13 @@ class UnansweredReads:
         self.answers = LostAnswers()
         self._highest: dict[str, EntryId] = {}
         self._lost: dict[str, _Lost] = {}
-        self._reading: Counter[str] = Counter()
+        self._reading: set[str] = set()
 
     @contextlib.contextmanager
     def reading(self, keys: Sequence[str]) -> Iterator[None]:
-        """Read streams in this block. If its answer is lost, entries may be found by the next read."""
+        """Read streams in this block, while no other caller does. If its answer is lost, entries may be found by the
+        next read.
+        """
         self._reading.update(keys)
         try:
             yield
@@ -47,17 +48,17 @@ class UnansweredReads:
                 self._lost.setdefault(key, _Lost(self._highest.get(key)))
             raise
         finally:
-            self._reading.subtract(keys)
+            self._reading.difference_update(keys)
 
-    def know(self, key: str, ids: Iterable[str]) -> None:
-        """Note IDs of entries that were delivered before, to this instance or another one."""
-        highest = max((EntryId.parse(entry_id.encode()) for entry_id in ids), default=None)
-        if highest is not None and (key not in self._highest or highest > self._highest[key]):
-            self._highest[key] = highest
+    def know(self, key: str, entry_id: EntryId) -> None:
+        """Note the ID of an entry that was delivered before, to this instance or another one."""
+        if key not in self._highest or entry_id > self._highest[key]:
+            self._highest[key] = entry_id
 
     def know_claims(self, key: str, ids: Sequence[str]) -> None:
         """Note IDs of entries that are about to be claimed, which the consumer then has."""
-        self.know(key, ids)
+        if ids:
+            self.know(key, max(map(EntryId.parse, ids)))
         if key in self._lost:
             self._lost[key].claimed.update(ids)
             if len(self._lost[key].claimed) > MAX_CLAIMS:
@@ -66,7 +67,7 @@ class UnansweredReads:
 
     def is_due(self, key: str) -> bool:
         """Return whether to look for entries now. An answer that is on its way may bring some of them."""
-        return self.answers.is_due(key) and not self._reading[key]
+        return self.answers.is_due(key) and key not in self._reading
 
     def come_first(self, keys: Sequence[str]) -> bool:
         """Return whether entries are looked for, or should be, so that another read has to wait."""

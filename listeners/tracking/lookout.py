@@ -136,15 +136,17 @@ class Lookout:
 
     def ended(self, look: Look, found: int, *, more: bool, due_seconds: float | None) -> None:
         """Note how many entries a look has found, whether there may be more, and when the next one is due."""
-        now = time.monotonic()
         self._is_looking = False
         if found:
             self._losses //= 2
             self._polling.reset()
         elif look.reported:
             self._lose()
-        self._look_now |= more
-        self._is_empty = not (found or more) and look.armed is not None and look.armed is self._armed
+        if more:  # the next look follows at once
+            self._look_now, self._is_empty = True, False
+            return
+        now = time.monotonic()
+        self._is_empty = not found and look.armed is not None and look.armed is self._armed
         if look.armed is None or look.armed.proved_at is None:
             self._poll_at = now + self._polling.pause_seconds()
         self._due_at = math.inf if due_seconds is None else now + due_seconds

@@ -12,10 +12,10 @@ async def test_expired_items_are_reported_in_order() -> None:
     expired: list[str] = []
     deadlines = Deadlines[str](0.05, expired.append)
     for name in ("first", "removed", "second"):
-        deadlines.add(name)
+        deadlines.add(name, time.perf_counter())
     deadlines.remove("removed")
     await eventually(lambda: expired == ["first", "second"])
-    deadlines.add("third")
+    deadlines.add("third", time.perf_counter())
     await eventually(lambda: expired == ["first", "second", "third"])
 
 
@@ -23,18 +23,28 @@ async def test_each_item_has_its_own_deadline() -> None:
     """An item that was added later does not expire with the first one, but after its own time."""
     expired_at: dict[str, float] = {}
     deadlines = Deadlines[str](0.2, lambda item: expired_at.update({item: time.perf_counter()}))
-    added_at = {"first": deadlines.add("first")}
+    began_at = {"first": time.perf_counter()}
+    deadlines.add("first", began_at["first"])
     await asyncio.sleep(0.1)
-    added_at["second"] = deadlines.add("second")
+    began_at["second"] = time.perf_counter()
+    deadlines.add("second", began_at["second"])
     await eventually(lambda: list(expired_at) == ["first", "second"])
-    assert all(expired_at[item] - added_at[item] >= 0.2 for item in added_at)
+    assert all(expired_at[item] - began_at[item] >= 0.2 for item in began_at)
+
+
+async def test_an_item_that_is_added_late() -> None:
+    """The time from its beginning counts: one whose time is over expires at once, although others have an hour."""
+    expired: list[str] = []
+    deadlines = Deadlines[str](3600, expired.append)
+    deadlines.add("late", time.perf_counter() - 3600)
+    await eventually(lambda: expired == ["late"])
 
 
 async def test_nothing_expires_after_close() -> None:
     """No item expires after close()."""
     expired: list[str] = []
     deadlines = Deadlines[str](0.01, expired.append)
-    deadlines.add("first")
+    deadlines.add("first", time.perf_counter())
     deadlines.close()
     await asyncio.sleep(0.03)
     assert expired == []
