@@ -62,6 +62,7 @@ async def settled(client: redis.asyncio.Redis, *, proofs: int) -> dict[str, int]
     return sent
 
 
+@pytest.mark.releases("redis-6.0", "redis-7.2", "valkey-9.1")
 async def test_nothing_is_sent_while_nothing_happens(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost
 ) -> None:

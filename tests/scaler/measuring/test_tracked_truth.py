@@ -21,7 +21,7 @@ from tests.support.network.unruly_link import UnrulyLink, unruly_link
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
-pytestmark = [pytest.mark.releases("redis-6.0", "redis-7.2", "valkey-9.1"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.releases("redis-6.0", "valkey-9.1"), pytest.mark.timeout(600)]
 
 STEPS = 10_000
 BOUND_SECONDS = 0.3
@@ -142,7 +142,8 @@ async def test_ten_thousand_random_steps(server: Server, link: UnrulyLink, versi
             on_measured=lambda seconds, error: None,
             on_untold=lambda: untold.append(None),
         )
-        for step in range(STEPS):
+        steps = STEPS if version >= (7,) else STEPS // 4
+        for step in range(steps):
             _disturb(link, chance)
             world.write()
             trigger = chance.choice(triggers)
@@ -176,8 +177,8 @@ async def test_ten_thousand_random_steps(server: Server, link: UnrulyLink, versi
         await eventually(agrees)
         await sampler.close()
     assert not untold
-    assert answers["from memory"] > STEPS / 20, answers
-    assert answers["measured"] > STEPS / 20, answers
+    assert answers["from memory"] > steps / 20, answers
+    assert answers["measured"] > steps / 20, answers
 
 
 def _disturb(link: UnrulyLink, chance: random.Random) -> None:
