@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
-from listeners.redis.lost_answers import ANSWER_LOST, LostAnswers
+from listeners.redis.outages.lost_answers import ANSWER_LOST, LostAnswers
 from listeners.runtime.clock import boot_seconds
 
 __all__ = ["Adopted", "Adoption"]

@@ -21,8 +21,8 @@ from listeners.lists.at_least_once import AtLeastOnce, ListLeases
 from listeners.lists.at_most_once import AtMostOnce, NoLeases
 from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
+from listeners.redis.outages.unreachable_keys import UnreachableKeys
 from listeners.redis.server_info import ServerInfo
-from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds
 from listeners.runtime.tasks import wait_for_event
 from listeners.tracking.lookout import Lookout

@@ -6,15 +6,15 @@
 - `entry_id`: stream entry IDs
 - `error_translation`: from errors of redis-py and the network to SourceErrors
 - `keyspace`: the keyspace notifications that a server must publish
-- `lost_answers`: when to ask what a command did whose answer was lost
+- `outages`: which keys to do without, and what to do about answers that were lost
 - `pipeline`: one connection with many outstanding calls
+- `reply_bounds`: which replies are refused before they take memory
 - `scripts`: Lua scripts
 - `sentinels`: finds the primary
 - `server_info`: what a server is, and which commands it has
 - `shared_connections`: the connections to a server that all callers share
 - `subscriptions`: pub/sub, at one server and at every primary of a cluster
 - `topology`: the nodes of a cluster and their slots
-- `unreachable_keys`: which keys to do without, as their node of a cluster is down
 
 It may import `functions`, `connections`, `runtime` and the single modules of `listeners`.
 """

@@ -13,8 +13,8 @@ from listeners.functions.triggers import StreamTrigger
 from listeners.keys import dead_letters_key, is_consumer_name
 from listeners.redis.client import Client
 from listeners.redis.entry_id import EntryId
+from listeners.redis.outages.unreachable_keys import UnreachableKeys
 from listeners.redis.scripts import Script
-from listeners.redis.unreachable_keys import UnreachableKeys
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.streams.claims import Claims, LostEntries, Moved, Overdue
 from listeners.streams.unanswered import UnansweredReads

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from listeners.redis.entry_id import EntryId
-from listeners.redis.lost_answers import ANSWER_LOST, LostAnswers
+from listeners.redis.outages.lost_answers import ANSWER_LOST, LostAnswers
 
 __all__ = ["UnansweredReads"]
 

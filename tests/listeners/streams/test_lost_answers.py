@@ -243,7 +243,7 @@ async def test_many_pending_entries(
     client: redis.asyncio.Redis, link: CuttingLink, source: StreamSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pending entries of others do not matter. Those in progress, read since the first loss, are passed by in pages."""
-    monkeypatch.setattr("listeners.redis.lost_answers.REPEATED_AFTER_SECONDS", (3600.0, 3600.0))
+    monkeypatch.setattr("listeners.redis.outages.lost_answers.REPEATED_AFTER_SECONDS", (3600.0, 3600.0))
     await add(client, *map(str, range(250)))
     await client.execute_command("XREADGROUP", "GROUP", GROUP, "theirs", "COUNT", 100, "STREAMS", KEY, ">")
     await lose(link, source, 10)

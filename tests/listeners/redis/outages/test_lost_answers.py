@@ -3,7 +3,7 @@
 import pytest
 
 from listeners.errors import CommandRefusedError, SourceUnavailableError
-from listeners.redis.lost_answers import LostAnswers
+from listeners.redis.outages.lost_answers import LostAnswers
 
 KEY = "key"
 
@@ -22,7 +22,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the module, which stands still."""
     clock = Clock()
-    monkeypatch.setattr("listeners.redis.lost_answers.time", clock)
+    monkeypatch.setattr("listeners.redis.outages.lost_answers.time", clock)
     return clock
 
 

@@ -13,7 +13,7 @@ from listeners.errors import (
     WrongTypeError,
 )
 from listeners.redis.client import Client
-from listeners.redis.unreachable_keys import UnreachableKeys
+from listeners.redis.outages.unreachable_keys import UnreachableKeys
 
 DOWN, SLOW = SourceUnavailableError("PING: refused"), SourceTimeoutError("PING: no answer")
 
