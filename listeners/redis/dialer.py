@@ -3,16 +3,14 @@
 import asyncio
 import contextlib
 import math
-import re
 import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from redis._parsers.hiredis import _AsyncHiredisParser
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,6 +23,7 @@ from listeners.connections.likely_mistakes import likely_mistake
 from listeners.connections.resolver import Resolver
 from listeners.connections.spec import ConnectionSpec
 from listeners.connections.tls import tls_context
+from listeners.redis.reply_bounds import ReplyBudget
 from listeners.runtime.files import FileWatch, file_stamp
 
 __all__ = ["DialedConnection", "Dialer", "HandshakeError", "parse_error"]
@@ -36,14 +35,6 @@ class HandshakeError(ResponseError):
 
 #: After a reply that took more reads, of up to 64 KiB each, its buffer is freed.
 MAX_READS = 16
-#: The memory that the replies of a server may take which a ScaledObject names, over all its connections.
-MAX_UNTRUSTED_BYTES = 1024 * 1024
-#: What a part of a reply, and an error among them, may take beyond its own bytes.
-PART_BYTES, ERROR_BYTES = 64, 512
-#: The bytes before a part of a reply that are examined with it.
-HEADER_BYTES = 6
-#: The header of an array, set, map or push of 100,000 elements or more, whose memory is taken before they arrive.
-HUGE_ARRAY = re.compile(rb"[*~%>|]\d{6}")
 
 
 def parse_error(text: str) -> RedisError:
@@ -106,35 +97,6 @@ def _credentials(spec: ConnectionSpec) -> CredentialProvider | None:
     if spec.entra:
         return EntraTokens(entra_identity, spec.username)
     return PasswordFile(Path(spec.password_file), spec.username) if spec.password_file is not None else None
-
-
-class ReplyBudget:
-    """Bounds the memory of replies from a server that is not trusted, from a command until the next one on the same
-    connection.
-    """
-
-    def __init__(self) -> None:
-        self._bytes: WeakKeyDictionary[AbstractConnection, int] = WeakKeyDictionary()
-        #: The end of what each connection received last, as a header may arrive in two parts.
-        self._ends: WeakKeyDictionary[AbstractConnection, bytes] = WeakKeyDictionary()
-
-    def begin(self, connection: AbstractConnection) -> None:
-        """Forget the replies of a connection, because it is sending a command or has been closed."""
-        self._bytes.pop(connection, None)
-        self._ends.pop(connection, None)
-
-    def add(self, connection: AbstractConnection, received: bytes) -> None:
-        """Count what a connection received. Raises an error of redis-py if it is too much."""
-        end = self._ends.get(connection, b"")
-        self._ends[connection] = (end + received)[-HEADER_BYTES:]
-        if HUGE_ARRAY.search(end + received):
-            raise RedisConnectionError("the reply has an array of 100,000 elements or more")
-        parts = sum(map(received.count, (b"*", b"$", b":")))
-        errors = (end[-1:] + received).count(b"\n-")
-        size = len(received) + PART_BYTES * parts + ERROR_BYTES * errors
-        self._bytes[connection] = self._bytes.get(connection, 0) + size
-        if sum(self._bytes.values()) > MAX_UNTRUSTED_BYTES:
-            raise RedisConnectionError(f"the replies take more than {MAX_UNTRUSTED_BYTES} bytes of memory")
 
 
 class _Parser(_AsyncHiredisParser):

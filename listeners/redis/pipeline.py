@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 
 from listeners.redis.dialer import DialedConnection, parse_error
+from listeners.redis.reply_bounds import ArrayBound
 
 __all__ = ["MAX_CALLS", "Pipeline"]
 
@@ -43,10 +44,10 @@ class _Call:
 class Pipeline(asyncio.Protocol):
     """Sends calls over an open connection whose handshake is complete.
 
-    The connection is closed and all outstanding calls fail if the server answers nothing for `timeout_seconds`, sends
-    something that is no reply, or a single reply of more than `max_reply_bytes`. `on_close` is then called with the
-    error. `on_push` receives what a server sends without being asked (RESP3), in the order of the replies; it raises
-    ValueError for what it cannot read.
+    The connection is closed and all outstanding calls fail if the server answers nothing for `timeout_seconds`, or
+    sends something that is no reply. With `max_reply_bytes`, also if a single reply is longer, or has an array of
+    100,000 elements or more. `on_close` is then called with the error. `on_push` receives what a server sends without
+    being asked (RESP3), in the order of the replies; it raises ValueError for what it cannot read.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Pipeline(asyncio.Protocol):
         self._on_close = on_close
         self._on_push = on_push
         self._max_reply_bytes = max_reply_bytes
+        self._arrays = ArrayBound() if max_reply_bytes < math.inf else None
         self._loop = asyncio.get_running_loop()
         self._reconnect_at = connection.reconnect_at
         #: The host and port that it leads to.
@@ -156,6 +158,8 @@ class Pipeline(asyncio.Protocol):
         """Give replies to the calls that wait for them."""
         self._received += len(data)
         try:
+            if self._arrays is not None:
+                self._arrays.check(data)
             if self._budget is None:
                 self._feed(data)
             else:

@@ -52,6 +52,15 @@ async def test_garbage(
         assert not found.untold
 
 
+async def test_a_huge_array(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with its header, before memory is taken for its elements, which would take seconds to free."""
+    monkeypatch.setattr("listeners.tracking.node.ANSWER_SECONDS", 3600.0)
+    async with unruly_link(server.port) as link, watching(link.address) as found:
+        armed = await found.relied_on("orders")
+        assert link.send(b"*100000\r\n", tracking=True) == 1
+        await eventually(lambda: armed.ended)
+
+
 async def test_a_server_that_is_late(
     server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

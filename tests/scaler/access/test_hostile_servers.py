@@ -9,7 +9,8 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError
 from listeners.redis import dialer
 from listeners.redis.client import Client
-from listeners.redis.dialer import MAX_UNTRUSTED_BYTES, Dialer, ReplyBudget
+from listeners.redis.dialer import Dialer
+from listeners.redis.reply_bounds import MAX_UNTRUSTED_BYTES, ReplyBudget
 from tests.support.network.outside_servers import ALLOWED, HERE, FakeResolver, concealed
 from tests.support.network.scripted_server import scripted_server
 from tests.support.running_scaler import running_scaler
@@ -106,9 +107,12 @@ def test_a_huge_array_byte_by_byte() -> None:
     budget = ReplyBudget()
     connection = Dialer(ConnectionSpec()).connection_class()(dialer=Dialer(ConnectionSpec()))
     for _ in range(MAX_UNTRUSTED_BYTES // 200):
-        budget.add(connection, b"$100\r\n")
+        budget.add(connection, b"$10\r\n")
         for _ in range(10):
             budget.add(connection, b"x")
+        budget.add(connection, b"\r\n")
+    budget.add(connection, b"$12\r\norders*40000")
+    budget.add(connection, b"0\r\n")
     for byte in b"*40000":
         budget.add(connection, bytes([byte]))
     with pytest.raises(RedisConnectionError, match="an array"):
