@@ -91,6 +91,8 @@ class Executor:
         on_abandoned: Callable[[], object],
     ) -> None:
         self._function = function
+        self._handler = function.handler
+        self._is_batch = function.binding.batch
         self._metrics = metrics
         self._may_start = may_start
         self._results = results
@@ -131,8 +133,9 @@ class Executor:
     def start(self, entries: Sequence[Entry]) -> None:
         """Call the function once with these entries, concurrently with all other calls."""
         call = _Call(entries, self._deadlines, self._run)
+        if not self._running:
+            self.idle.clear()
         self._running.add(call)
-        self.idle.clear()
         self._pool.start(call)
 
     async def cancel(self, seconds: float) -> None:
@@ -157,10 +160,36 @@ class Executor:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, call: _Call) -> None:
+        """Call the handler and report the outcome.
+
+        Raises only the cancellation by cancel() or close(), and only if the call has not timed out already.
+        """
         try:
             arguments = self._convert_entries(call)
-            error = await self._invoke(call, arguments) if arguments else None
-            if error is None and not call.abandoned and not call.excluded:
+            if not arguments:
+                self._results.finish(call.excluded)
+                return
+            argument = arguments if self._is_batch else arguments[0]
+            error: BaseException | None = None
+            began = call.began_at = time.perf_counter()
+            try:
+                if self._threads is None:
+                    for entry in call.entries:
+                        entry.started_at = began
+                    await self._handler(argument)
+                else:
+                    error = await self._on_thread(call, argument, self._threads)
+            except asyncio.CancelledError as cancelled:
+                if self._cancelling and not call.timed_out:
+                    raise
+                error = cancelled
+            except BaseException as raised:  # noqa: BLE001  (even a handler's SystemExit concerns only its entry)
+                error = raised
+            finally:
+                if call.is_watched:
+                    self._unwatch(call)
+                self._metrics.duration.observe(time.perf_counter() - began)
+            if error is None and not (call.excluded or call.timed_out or call.abandoned):
                 self._results.succeed(call.entries)
             elif not call.abandoned:
                 self._report(call, error)
@@ -168,13 +197,16 @@ class Executor:
             self._on_ended(call)
 
     def _report(self, call: _Call, error: BaseException | None) -> None:
-        """Report a call with entries that failed."""
+        """Report a call that timed out or failed, or of which some entries failed before it."""
+        if call.timed_out:
+            # The cancellation was raised where the handler waited, which is the line to report.
+            trace = error.__traceback__ if error else None
+            error = CallTimeoutError(self._limit_seconds).with_traceback(trace)
         if error is not None:
             self._results.finish(self._failures(call, error))
             return
         self._results.finish(call.excluded)
-        if call.entries:
-            self._results.succeed(call.entries)
+        self._results.succeed(call.entries)
 
     def _failures(self, call: _Call, error: BaseException, where: str = "") -> list[Settlement]:
         alone = len(call.entries) == 1
@@ -208,37 +240,10 @@ class Executor:
         reason = error if isinstance(error, Reject) else Reject(short_description(error))
         return after_failure(self._function.trigger, entry, reason, _rejected(failure, reason), alone=True)
 
-    async def _invoke(self, call: _Call, arguments: list[Any]) -> BaseException | None:
-        """Call the handler and return what it raised, if anything.
-
-        Raises only the cancellation by cancel() or close(), and only if the call has not timed out already.
-        """
-        argument = arguments if self._function.binding.batch else arguments[0]
-        began = call.began_at = time.perf_counter()
-        error: BaseException | None = None
-        try:
-            if self._threads is None:
-                for entry in call.entries:
-                    entry.started_at = began
-                await self._function.handler(argument)
-            else:
-                error = await self._on_thread(call, argument, self._threads)
-        except asyncio.CancelledError as cancelled:
-            if self._cancelling and not call.timed_out:
-                raise
-            error = cancelled
-        except BaseException as raised:  # noqa: BLE001  (even a handler's SystemExit concerns only its entry)
-            error = raised
-        finally:
-            if call.is_watched:
-                self._deadlines.remove(call)
-            if call.timer is not None:
-                call.timer.cancel()
-            self._metrics.duration.observe(time.perf_counter() - began)
-        if call.timed_out:
-            # The cancellation was raised where the handler waited, which is the line to report.
-            return CallTimeoutError(self._limit_seconds).with_traceback(error.__traceback__ if error else None)
-        return error
+    def _unwatch(self, call: _Call) -> None:
+        self._deadlines.remove(call)
+        if call.timer is not None:
+            call.timer.cancel()
 
     async def _on_thread(self, call: _Call, argument: Any, threads: ThreadPoolExecutor) -> BaseException | None:
         """Run the handler to its end and return the exception raised on its thread, if any."""
@@ -259,7 +264,7 @@ class Executor:
         for entry in call.entries:  # set here, because a call may wait for its thread
             entry.started_at = time.perf_counter()
         try:
-            return self._function.handler(argument), None
+            return self._handler(argument), None
         except BaseException as error:  # noqa: BLE001
             return None, error
 

@@ -87,22 +87,26 @@ class InProgress:
         While a node of a cluster is down, others are settled without it, so not in such a step.
         """
         left = len(self._sizes) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left) or self._unreachable() or self.free_bytes() == 0:
+        if not self._succeeded or (self._batch and left) or self.free_bytes() == 0:
+            return 0
+        if self._refused and self._unreachable():
             return 0
         return self._slots_beside(left)
 
     def _slots_beside(self, number: int) -> int:
         """Return how many slots are free if `number` entries are in progress."""
-        return max(0, self._capacity - number + min(self._unreachable(), self._capacity))
+        return max(0, self._capacity - number + (min(self._unreachable(), self._capacity) if self._refused else 0))
 
     def _unreachable(self) -> int:
         """Return how many entries wait to be settled on a node that is down."""
-        return sum([refusal.is_unreachable for refusal in self._refused.values()]) if self._refused else 0
+        return sum([refusal.is_unreachable for refusal in self._refused.values()])
 
     def free_bytes(self) -> int:
         """Return how many bytes of content may be taken. What Redis refuses to settle must not stop the function."""
-        refused = sum([self._sizes.get(entry, 0) for entry in self._refused]) if self._refused else 0
-        return max(0, self._max_bytes - self._bytes + refused)
+        free = self._max_bytes - self._bytes
+        if self._refused:
+            free += sum([self._sizes.get(entry, 0) for entry in self._refused])
+        return max(0, free)
 
     def reserve(self, count: int) -> None:
         """Reserve slots for what an exchange may return; 0 once it is over."""
@@ -113,7 +117,9 @@ class InProgress:
         """Add entries that were taken, or entries that have got their content. Return the size of their content."""
         sizes = {entry: entry.size for entry in entries}
         added = sum(sizes.values())
-        self._bytes += added - sum(self._sizes.get(entry, 0) for entry in sizes.keys() & self._sizes.keys())
+        if not self._sizes.keys().isdisjoint(sizes):
+            self._bytes -= sum(self._sizes.get(entry, 0) for entry in sizes)
+        self._bytes += added
         self._sizes.update(sizes)
         return added
 
@@ -122,8 +128,9 @@ class InProgress:
         if not self._settles_successes:
             self.remove(entries, Outcome.SUCCEEDED)
             return
+        if not self._succeeded:
+            self.something_finished.set()
         self._succeeded += entries
-        self.something_finished.set()
 
     def finish(self, settlements: Sequence[Settlement]) -> None:
         """Record entries with any other outcome."""

@@ -1,7 +1,6 @@
 """All metrics of the function host."""
 
-from bisect import bisect_left
-from collections import Counter as Tally
+from bisect import bisect_right
 from collections.abc import Iterable
 from threading import Lock
 
@@ -42,8 +41,12 @@ class BatchedHistogram(Histogram):
         with self._counting:  # a registry may be collected on any thread
             observed = self._observed[:]
             del self._observed[: len(observed)]
-            for bucket, number in Tally([bisect_left(self._upper_bounds, each) for each in observed]).items():
-                self._buckets[bucket].inc(number)
+            observed.sort()
+            counted = 0
+            for bucket, bound in zip(self._buckets, self._upper_bounds, strict=True):
+                below = bisect_right(observed, bound, lo=counted)
+                bucket.inc(below - counted)
+                counted = below
             self._sum.inc(sum(observed))
 
     def _child_samples(self) -> Iterable[Sample]:

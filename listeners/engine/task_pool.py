@@ -5,7 +5,7 @@ import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, cast
 
 from listeners.runtime.logs import steady_logger
 
@@ -91,7 +91,7 @@ class TaskPool:
             self._wake()
 
     async def _work(self) -> None:
-        task = asyncio.current_task()
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         loop = asyncio.get_running_loop()
         self._woken -= 1
         try:
@@ -99,7 +99,8 @@ class TaskPool:
                 turn_ends_at = time.monotonic() + TURN_SECONDS
                 while self._jobs:
                     await self._run_job(self._jobs.popleft(), task)
-                    if _was_cancelled(task):
+                    # Even if uncancel() was called, the cancellation is raised when the task waits next.
+                    if task.cancelling() or getattr(task, "_must_cancel", False):
                         return
                     if time.monotonic() >= turn_ends_at:
                         await asyncio.sleep(0)
@@ -116,7 +117,7 @@ class TaskPool:
         finally:
             self._wake_more()
 
-    async def _run_job(self, job: PooledTask, task: "asyncio.Task[None] | None") -> None:
+    async def _run_job(self, job: PooledTask, task: "asyncio.Task[None]") -> None:
         """Run one job to its end. A separate method, so that an idle worker keeps no reference to its last job."""
         job.task = task
         run = contextvars.copy_context().run
@@ -130,11 +131,6 @@ class TaskPool:
             await _Rest(job.coroutine, run, awaited)
         except Exception:  # a bug must not keep the other jobs from running
             log.exception("unexpected error while running a call")
-
-
-def _was_cancelled(task: "asyncio.Task[None] | None") -> bool:
-    """Return whether a task was cancelled, even if uncancel() was called, as the cancellation is raised regardless."""
-    return task is not None and (task.cancelling() > 0 or getattr(task, "_must_cancel", False))
 
 
 class _Rest:

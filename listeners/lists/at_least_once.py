@@ -13,7 +13,7 @@ from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger
 from listeners.keys import dead_letters_key
 from listeners.lists.adoption import Adoption
-from listeners.lists.delivery import Delivery, Taken
+from listeners.lists.delivery import Delivery, Taken, sooner
 from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
 from listeners.runtime.clock import boot_seconds, lease_end
@@ -82,8 +82,7 @@ class AtLeastOnce(Delivery):
             for member in unreadable:
                 await self._set_aside(key, member)
         elements = zip(taken[::3], taken[1::3], taken[2::3], strict=True)
-        due = (None if due_ms < 0 else due_ms / 1000, self._adoption.seconds_to_next(key))
-        due_seconds = min((seconds for seconds in due if seconds is not None), default=None)
+        due_seconds = sooner(None if due_ms < 0 else due_ms / 1000, self._adoption.seconds_to_next(key))
         return Taken(self._entries(key, elements, sent_at), due_seconds, bool(suspects))
 
     async def take_suspect(self, key: str) -> Entry | None:

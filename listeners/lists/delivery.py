@@ -7,7 +7,7 @@ from typing import Protocol
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.functions.entries import Entry
 
-__all__ = ["Delivery", "Taken"]
+__all__ = ["Delivery", "Taken", "sooner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,10 @@ class Delivery(Protocol):
     async def correct_clock(self, key: str) -> None:
         """End the leases that last longer than their length, as the server's clock has stepped back."""
         ...
+
+
+def sooner(seconds: float | None, other: float | None) -> float | None:
+    """Return the shorter of two times; None means never."""
+    if seconds is None or other is None:
+        return other if seconds is None else seconds
+    return min(seconds, other)

@@ -19,7 +19,7 @@ from listeners.functions.triggers import ListTrigger, keys_read
 from listeners.keys import inflight_key
 from listeners.lists.at_least_once import AtLeastOnce, ListLeases
 from listeners.lists.at_most_once import AtMostOnce, NoLeases
-from listeners.lists.delivery import Delivery, Taken
+from listeners.lists.delivery import Delivery, Taken, sooner
 from listeners.redis.client import Client
 from listeners.redis.outages.unreachable_keys import UnreachableKeys
 from listeners.redis.server_info import ServerInfo
@@ -244,10 +244,12 @@ class ListSource(LeasedSource):
                     continue
                 break
             entries += taken.entries
-            max_bytes -= sum(entry.size for entry in taken.entries)
-            next_due = min((due for due in (next_due, taken.due_seconds) if due is not None), default=None)
+            next_due = sooner(next_due, taken.due_seconds)
             suspects = suspects or taken.suspects
-            if len(entries) >= count or (entries and max_bytes <= 0):
+            if len(entries) >= count:
+                break
+            max_bytes -= sum([entry.size for entry in taken.entries])
+            if entries and max_bytes <= 0:
                 break
         if suspects:
             self.suspects.set()

@@ -1,6 +1,7 @@
 """The answer to a read or a claim is lost: the instance adopts the entries, for which nobody else waits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -71,12 +72,13 @@ async def test_a_lost_answer(
     await lose(link, source, 3, passing=passing)
     assert await recorded(client) == [(entry_id, "triggerfish-a", 1) for entry_id in ids[:3]]
     await eventually(lambda: _is_idle(client))
+    began_at = time.monotonic()
     entries = await source.take(10, MAX_BYTES)
     assert [entry.id for entry in entries] == ids[:3]
     assert [entry.flat_fields for entry in entries] == [[b"payload", payload] for payload in (b"a", b"b", b"c")]
     assert all(map(is_for_its_first_call, entries))
     assert all(map(source.may_start, entries))
-    assert max(await idle_ms(client)) < 100
+    assert max(await idle_ms(client)) <= (time.monotonic() - began_at) * 1000 + 1  # Redis rounds its times
     (last,) = await take(source)
     assert last.id == ids[3]
     await settle(source, Outcome.SUCCEEDED, *entries, last)
