@@ -35,8 +35,8 @@ servers: .venv/dev  ## Download the Redis and Valkey servers that the tests use
 test: servers  ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-bench: .venv/bench  ## Benchmark the function host against hand-written loops: throughput, processes, latency, idle triggers
-	@$(BIN)/python -m benchmarks.host $(if $(FOLDER),--folder $(FOLDER))
+bench: .venv/bench  ## Benchmark the function host against hand-written loops (OTHER=... also against another version)
+	@$(BIN)/python -m benchmarks.host $(if $(FOLDER),--folder $(FOLDER)) $(if $(OTHER),--other $(OTHER))
 
 .venv/bench: .venv/demo
 	@$(BIN)/pip install --quiet --editable '.[bench]'

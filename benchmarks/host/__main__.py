@@ -1,7 +1,7 @@
 """Runs `make bench`: compares the function host with hand-written loops.
 
-Measures throughput, scaling over processes, latency and idle triggers. Prints tables, and writes them and a plot to
-docs/benchmarks.
+Measures throughput, scaling over processes, latency, and busy and idle triggers. Prints tables, and writes them and a
+plot to docs/benchmarks.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.about import machine, versions
-from benchmarks.host import idle, latency, processes, throughput
+from benchmarks.host import busy, idle, latency, processes, throughput
 from benchmarks.host.contenders import CONTENDERS
 from benchmarks.tables import Table, bullets
 from triggerfish.testing.server import Server, embedded_binary
@@ -30,8 +30,11 @@ Written by `make bench`. [benchmarks.md](../benchmarks.md) describes what is mea
 {tables}"""
 
 
-def main(folder: Path) -> None:
-    """Run all benchmarks of the host, print their tables and write them to `folder`."""
+def main(folder: Path, other: str | None = None) -> None:
+    """Run all benchmarks of the host, print their tables and write them to `folder`.
+
+    `other` is the `triggerfish` command of another version, which `busy` measures, too.
+    """
     console = Console(width=150)
     with Server(embedded_binary()) as server, server.client() as client:
         about = [
@@ -45,6 +48,7 @@ def main(folder: Path) -> None:
         throughput.table(runs),
         processes.table(processes.measure()),
         latency.table(latency.measure()),
+        busy.table(busy.measure(other)),
         idle.table(idle.measure()),
     ]
     for table in tables:
@@ -91,4 +95,6 @@ def draw(runs: throughput.Runs, path: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.host", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder for the page and the plot")
-    main(parser.parse_args().folder)
+    parser.add_argument("--other", metavar="COMMAND", help="the `triggerfish` command of another version")
+    arguments = parser.parse_args()
+    main(arguments.folder, arguments.other)

@@ -1,11 +1,16 @@
 """The benchmark of the function host: its tables and its page, without measuring."""
 
+import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks.host import busy
 from benchmarks.host.__main__ import write
 from benchmarks.host.scenarios import Scenario
 from benchmarks.host.throughput import OURS, Run, Runs, table
 from benchmarks.tables import UNKNOWN, Table, spread
+from triggerfish.testing.server import Server, embedded_binary
 
 SCENARIO = Scenario.parse("list:at-least-once:entries:10")
 
@@ -39,3 +44,26 @@ def test_a_table_as_markdown() -> None:
 def test_the_spread_of_no_ratios_is_not_zero() -> None:
     assert spread([]) == UNKNOWN
     assert spread([3.0, 1.0, 2.0]) == "2.00 (1.00-3.00)"
+
+
+def test_busy_triggers_beside_another_version() -> None:
+    """Ratios compare this version with the other one round by round; without another one there are none."""
+    found = {
+        ("list", 20, busy.OURS): [busy.Run(1000, 0.1, 0.02), busy.Run(1000, 0.2, 0.03)],
+        ("list", 20, busy.OTHER): [busy.Run(1000, 0.2, 0.02), busy.Run(1000, 0.2, 0.06)],
+        ("stream", 1, busy.OURS): [busy.Run(1000, 0.1, 0.02)],
+    }
+    ours, other, alone = busy.table(found).rows
+    assert list(ours) == ["list", "20", busy.OURS, "7,500", "25.0", "1.50 (1.00-2.00)", "0.75 (0.50-1.00)"]
+    assert list(other) == ["list", "20", busy.OTHER, "5,000", "40.0", UNKNOWN, UNKNOWN]
+    assert list(alone) == ["stream", "1", busy.OURS, "10,000", "20.0", UNKNOWN, UNKNOWN]
+
+
+@pytest.mark.parametrize("kind", busy.KINDS)
+def test_a_run_of_busy_triggers(kind: str) -> None:
+    """Every entry of the backlog is handled by one of the triggers."""
+    with Server(embedded_binary()) as server:
+        run = busy.measure_run(server, [sys.executable, "-m", "triggerfish"], kind, 3, 30)
+    assert run.entries == 30
+    assert run.seconds > 0
+    assert run.cpu_seconds > 0
