@@ -41,7 +41,7 @@ _PLAIN: _Fixes = (
     (
         rf"{_CLOSED}|{_TLS_ALERT}",
         "The server sent no reply to the first command. If it expects TLS there, add ssl=True, or write rediss:// in a "
-        "URL",
+        "URL. If it has too many clients, raise its maxclients",
     ),
 )
 _TLS: _Fixes = (
