@@ -17,6 +17,8 @@ DEFAULT_TLS_PORT = 6380
 DEFAULT_SENTINEL_PORT = 26379
 MAX_ENDPOINTS = 100
 MAX_DATABASE = 1_000_000
+#: The longest name that DNS has.
+MAX_NAME = 253
 _TLS_SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 
 
@@ -225,6 +227,8 @@ def parse_host(host: str) -> str:
 
 def _is_name(host: str) -> bool:
     """Return whether a host can be resolved and be in a certificate, which the encoding of IDNA decides."""
+    if len(host) > MAX_NAME:  # encoding a longer one could take seconds
+        return False
     try:
         host.encode("idna")
     except UnicodeError:

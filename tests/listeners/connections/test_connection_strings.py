@@ -141,6 +141,8 @@ def test_valid_strings(text: str, spec: ConnectionSpec) -> None:
         "[cache]:6379",
         "[::1]6379",
         "ca che:6379",
+        f"{'ä.' * 5_000}:6379",
+        "a" * 254 + ":6379",
         f"{SECRET}@cache:6379",
         "cache/1",
         "cache,ssl=maybe",
