@@ -74,7 +74,7 @@ async def _check_each(
     app: App, connections: Connections, settings: HostSettings, *, write: bool
 ) -> AsyncIterator[CheckResult]:
     """Check the triggers one after another."""
-    specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
+    specs = {name: connections.resolve_for(name, function.trigger) for name, function in app.functions.items()}
     advised: set[ConnectionSpec] = set()
     before: list[Function] = []
     for function in app.functions.values():
@@ -166,7 +166,7 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
     """
     functions: dict[ConnectionSpec, list[Function]] = {}
     for function in app.functions.values():
-        functions.setdefault(connections.resolve(function.trigger), []).append(function)
+        functions.setdefault(connections.resolve_for(function.name, function.trigger), []).append(function)
     for spec, using in functions.items():
         client = Client(spec, CLIENT_NAME)
         try:

@@ -133,6 +133,19 @@ def test_an_invalid_app(triggerfish: Triggerfish, app: Path, source: str, words:
     assert is_a_mistake(triggerfish("run", app.name), *words)
 
 
+@pytest.mark.parametrize(
+    "command", ["run", "up", "check", "check --acl", "check --no-write", "explain", "dead list shop.py handle"]
+)
+@pytest.mark.parametrize("option", ['connection="cachee"', f'connection_string="{SECRET},cache:1"'])
+def test_the_connection_of_a_function(triggerfish: Triggerfish, app: Path, command: str, option: str) -> None:
+    """Every command that connects refuses an unknown or invalid connection, and names the function."""
+    app.write_text(APP.replace('"orders returns"', f'"orders returns", {option}'))
+    words = command.split() if "shop.py" in command else [*command.split(), "shop.py"]
+    finished = triggerfish(*words, CONNECTIONS__CACHE="h:1")
+    assert is_a_mistake(finished, "connection", "of `handle`")
+    assert SECRET not in finished.stderr + finished.stdout
+
+
 def test_invalid_settings(triggerfish: Triggerfish, app: Path) -> None:
     """Invalid settings exit with status 2 and one line that names the setting and contains no secret."""
     bad_file = app.with_name("settings.yaml")
