@@ -19,7 +19,7 @@ from listeners.functions.declarations import parse_declaration
 from listeners.functions.mistakes import mistake_location
 from listeners.runtime.bounded_yaml import load_yaml
 from listeners.runtime.logs import steady_logger
-from listeners.text import describe_exception, printable, syntax_problem
+from listeners.text import describe_exception, may_hold_connection_string, printable, syntax_problem
 
 __all__ = ["load_app"]
 
@@ -46,6 +46,9 @@ def load_app(reference: str) -> App:
 
     Raises AppLoadError or another ConfigurationError with the field, the value and the fix.
     """
+    if may_hold_connection_string(reference):
+        fix = "It is a connection. Give the app, such as shop.py, and the connection as --connection."
+        raise AppLoadError("app", reference, fix)
     place, _, attribute = reference.rstrip(":").partition(":")
     path = Path(place)
     if path.suffix in DECLARATIONS:

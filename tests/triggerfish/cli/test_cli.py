@@ -110,6 +110,15 @@ def test_an_app_that_does_not_exist(triggerfish: Triggerfish, command: str) -> N
     assert is_a_mistake(triggerfish(command, "missing.py"), "app", "'missing.py'", "no such file")
 
 
+@pytest.mark.parametrize("place", [(), ("shop.py", "--config")], ids=["app", "config"])
+@pytest.mark.parametrize("scheme", ["redis", "valkeys"])
+def test_a_connection_in_place_of_a_file(triggerfish: Triggerfish, place: Sequence[str], scheme: str) -> None:
+    """A connection string that is given for an app or a file is refused, and not shown."""
+    finished = triggerfish("check", *place, f"{scheme}://:{SECRET}@cache")
+    assert is_a_mistake(finished, "config" if place else "--connection", "not shown")
+    assert SECRET not in finished.stderr + finished.stdout
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
