@@ -283,7 +283,8 @@ def _handler(field: str, reference: object) -> Callable[..., Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         source = path.read_text()
-        declared = json.loads(source) if path.suffix == ".json" else load_yaml(source)
+        is_json = path.suffix == ".json"
+        declared = json.loads(source, object_pairs_hook=_distinct) if is_json else load_yaml(source)
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -296,3 +297,11 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(declared.get("name", ""), str):
         raise AppLoadError("name", declared["name"], "The app's name must be text. Write it in quotes.")
     return declared
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError for a key that occurs twice, of which one value would be dropped."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
