@@ -132,7 +132,7 @@ async def test_a_server_that_loses_the_entries(
     function: str,
 ) -> None:
     """The trial waits for its entries for a few seconds only, and the error reports how many were not returned."""
-    open_source = source.open
+    open_source: Any = source.open
 
     async def lose(self: ListSource | StreamSource) -> None:
         await open_source(self)
