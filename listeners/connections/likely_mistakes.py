@@ -35,6 +35,11 @@ _ALWAYS: _Fixes = (
         "primary",
     ),
     (r"unknown command ['`]SENTINEL", "A server is there and no Sentinel. Drop serviceName"),
+    (r"SELECT is not allowed in cluster mode", "A cluster has only database 0. Drop the database"),
+    (
+        r"connecting to /.*No such file",
+        "Check the path, which is the setting `unixsocket` of the server, and that the server is on this machine",
+    ),
     (r"DB index is out of range", "Give a lower database, or raise `databases` in the server's configuration"),
 )
 _PLAIN: _Fixes = (

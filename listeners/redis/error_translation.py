@@ -105,6 +105,7 @@ _REFUSED = re.compile(
 
 #: By the text of an error: the fix, where it is in the server's configuration.
 _FIXES = (
+    ("used memory > 'maxmemory", "Raise maxmemory, or remove data"),
     ("NOREPLICAS", "Attach a replica, or lower min-replicas-to-write"),
     ("Hash slot not served", "Have the cluster's nodes serve every slot: CLUSTER INFO shows what is missing"),
 )

@@ -136,6 +136,27 @@ async def test_a_cluster_without_slots() -> None:
         assert "CLUSTER INFO" in await failure(server.address, "LLEN", "key")
 
 
+async def test_a_database_of_a_cluster() -> None:
+    """The error of a database that a cluster does not have suggests to drop it."""
+    with RELEASES["redis-7.2"].start("--cluster-enabled", "yes") as server:
+        assert "Drop the database" in await failure(f"{server.address},defaultDatabase=1")
+
+
+async def test_a_server_at_its_memory_limit() -> None:
+    """The error of a write names the limit, in a script too."""
+    with RELEASES["valkey-9.1"].start("--maxmemory", "1") as server:
+        assert "Raise maxmemory" in await failure(server.address, "RPUSH", "key", "x")
+        script = "return redis.call('SET', KEYS[1], 1)"
+        assert "Raise maxmemory" in await failure(server.address, "EVAL", script, "1", "key")
+
+
+async def test_a_socket_that_does_not_exist(tmp_path: Path) -> None:
+    """The error names the path, and the server's setting for it."""
+    error = await failure(f"unix://{tmp_path}/r.sock")
+    assert f"{tmp_path}/r.sock" in error
+    assert "`unixsocket`" in error
+
+
 async def test_a_server_with_too_many_clients() -> None:
     """The error names maxclients, whether the server's reply has been read or the connection was closed first."""
     with RELEASES["valkey-9.1"].start("--maxclients", "1") as server, server.client() as client:
