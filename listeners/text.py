@@ -18,8 +18,9 @@ __all__ = [
     "syntax_problem",
 ]
 
+#: A path has one slash where a URL has two.
 _CONNECTION_STRING = re.compile(
-    r"""(redis|valkey)s?(\+\w+)?://|://[^/\s]*@|password["']?\s*[=:]|\S@\S+:\d|:\d+\s*,\s*\w""", re.IGNORECASE
+    r"""(redis|valkey)s?(\+\w+)?:/|://[^/\s]*@|password["']?\s*[=:]|\S@\S+:\d|:\d+\s*,\s*\w""", re.IGNORECASE
 )
 
 

@@ -41,6 +41,8 @@ class LocalApp:
         log_format: LogFormat = LogFormat.TEXT,
     ) -> None:
         connections = settings.redis_connections()
+        for name, function in app.functions.items():
+            connections.resolve_for(name, function.trigger)
         settings = _on_loopback(settings)
         self.server = ScalerServer(settings, access=Access(connections))
         command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)

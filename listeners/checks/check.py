@@ -13,7 +13,7 @@ from listeners.checks.advice import server_advice, shared_entries
 from listeners.checks.commands import CommandReport, command_report
 from listeners.checks.leased_trial import try_lists_or_streams
 from listeners.checks.pubsub_trial import try_pubsub
-from listeners.checks.state import group_warnings, replica_problem, wrong_types
+from listeners.checks.state import contradictory_types, group_warnings, replica_problem, wrong_types
 from listeners.checks.tracking_trial import how_watched
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
@@ -74,17 +74,17 @@ async def _check_each(
     app: App, connections: Connections, settings: HostSettings, *, write: bool
 ) -> AsyncIterator[CheckResult]:
     """Check the triggers one after another."""
-    specs = {function.name: connections.resolve(function.trigger) for function in app.functions.values()}
+    specs = {name: connections.resolve_for(name, function.trigger) for name, function in app.functions.items()}
     advised: set[ConnectionSpec] = set()
     before: list[Function] = []
     for function in app.functions.values():
         spec = specs[function.name]
         try:
             result = await _check_function(function, spec, settings, app.name, write=write)
-            warnings = [*result.warnings]
-            warnings += shared_entries(
-                function, [other for other in before if specs[other.name].address == spec.address]
-            )
+            same_redis = [other for other in before if specs[other.name].address == spec.address]
+            if problems := contradictory_types(function, same_redis, app.name):
+                result = replace(result, detail="; ".join([result.detail, *problems]), works=False)
+            warnings = [*result.warnings, *shared_entries(function, same_redis)]
             before.append(function)
             if spec not in advised:
                 sharing = [other for other in app.functions.values() if specs[other.name] == spec]
@@ -166,7 +166,7 @@ async def acl_commands(app: App, connections: Connections) -> AsyncIterator[tupl
     """
     functions: dict[ConnectionSpec, list[Function]] = {}
     for function in app.functions.values():
-        functions.setdefault(connections.resolve(function.trigger), []).append(function)
+        functions.setdefault(connections.resolve_for(function.name, function.trigger), []).append(function)
     for spec, using in functions.items():
         client = Client(spec, CLIENT_NAME)
         try:

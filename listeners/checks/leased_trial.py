@@ -3,6 +3,7 @@
 The keys are beside those derived from the user's keys: in the same slot, and with the same rights.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.engine.settlement import Failure, Outcome, Settlement
 from listeners.engine.source import LeasedSource
-from listeners.errors import CommandRefusedError
+from listeners.errors import SourceTimeoutError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, by_key
 from listeners.functions.triggers import ListTrigger, StreamTrigger, keys_read
@@ -30,8 +31,8 @@ __all__ = ["try_lists_or_streams"]
 #: What becomes of each key's entries: their calls succeed, fail for now, fail for good, and do not begin.
 OUTCOMES = (Outcome.SUCCEEDED, Outcome.RETRIED, Outcome.DEAD_LETTERED, None)
 FAILURE = Failure("triggerfish check")
-#: How many times in a row no entry may come although there should be some.
-MAX_EMPTY_TAKES = 3
+#: How long the entries of one step may take to come. All of them are available, so only a slow server needs time.
+TAKE_SECONDS = 5.0
 #: An element that is never due, in `inflight` and in `elements` (lists/scripts/common.lua). It keeps these keys from
 #: becoming empty: Redis would remove them, and make them again without an expiry.
 NEVER_ID, NEVER_MS = "check", 2**52
@@ -96,15 +97,17 @@ async def _use(source: LeasedSource, keys: int, *, retries: int) -> None:
 
 
 async def _take(source: LeasedSource, number: int) -> list[Entry]:
-    """Take at least this many entries. Raises SourceError if fewer come."""
+    """Take at least this many entries. Raises SourceError if fewer come in time."""
     entries: list[Entry] = []
-    empty = 0
-    while len(entries) < number:
-        taken = await source.take(number - len(entries), MAX_BYTES)
-        entries += taken
-        empty = 0 if taken else empty + 1
-        if empty == MAX_EMPTY_TAKES:
-            raise CommandRefusedError(f"only {len(entries)} of {number} entries came back from the server")
+    try:
+        async with asyncio.timeout(TAKE_SECONDS):
+            while len(entries) < number:
+                entries += await source.take(number - len(entries), MAX_BYTES)
+    except TimeoutError:
+        raise SourceTimeoutError(
+            f"of {number} entries written, only {len(entries)} were returned within {TAKE_SECONDS:g} s. Make sure that "
+            "nothing else removes keys that begin with triggerfish:, and that the address leads to one primary only"
+        ) from None
     return entries
 
 

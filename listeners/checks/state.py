@@ -1,6 +1,6 @@
 """Look at the keys that an app uses, and at the server's role, for what makes its commands fail. Read-only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from listeners.errors import AccessDeniedError, CommandRefusedError, WrongTypeError
 from listeners.functions.app import Function
@@ -18,7 +18,7 @@ from listeners.redis.client import Client
 from listeners.redis.error_translation import translated
 from listeners.text import decode
 
-__all__ = ["group_warnings", "replica_problem", "wrong_types"]
+__all__ = ["contradictory_types", "group_warnings", "replica_problem", "wrong_types"]
 
 #: A key, the type that it must have, and a command that fails if it has another.
 _Look = tuple[str, str, tuple[str, ...]]
@@ -36,6 +36,20 @@ async def wrong_types(client: Client, function: Function, app_name: str, *, redi
             problems.append(f"key {key!r} holds another type than {expected}: {fix}")
         except (AccessDeniedError, CommandRefusedError):
             continue  # denied commands are reported elsewhere
+    return problems
+
+
+def contradictory_types(function: Function, others: Iterable[Function], app_name: str) -> list[str]:
+    """Return a problem, with its fix, for each other function on the same Redis that uses a key with another type."""
+    own = {key: expected for key, expected, _ in _looks(function, app_name, redis_lease=True)}
+    problems: list[str] = []
+    for other in others:
+        for key, expected, _ in _looks(other, app_name, redis_lease=True):
+            if own.get(key, expected) != expected:
+                problems.append(
+                    f"key {key!r} would have to be {own[key]}, and for {other.name} {expected}: change one of the "
+                    "triggers"
+                )
     return problems
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from listeners.connections.settings import ConnectionSettings
 from listeners.errors import ConfigurationError
-from listeners.runtime.bounded_yaml import load_yaml
+from listeners.runtime.bounded_yaml import DuplicateKeyError, load_yaml
 from listeners.runtime.files import FileStamp, file_stamp, read_file
 
 __all__ = ["folder_stamp", "read_folder"]
@@ -76,6 +76,8 @@ def _read(file: Path, field: str) -> ConnectionSettings:
     neither = ConfigurationError(field, None, "Its file is neither a connection string nor a YAML mapping.")
     try:
         mapping = load_yaml(text, MAX_VALUES)
+    except DuplicateKeyError:
+        raise ConfigurationError(field, None, "Its file has an option twice. Keep one.") from None
     except yaml.YAMLError:  # without the reason, which may quote a password
         raise neither from None
     try:

@@ -35,13 +35,18 @@ _ALWAYS: _Fixes = (
         "primary",
     ),
     (r"unknown command ['`]SENTINEL", "A server is there and no Sentinel. Drop serviceName"),
+    (r"SELECT is not allowed in cluster mode", "A cluster has only database 0. Drop the database"),
+    (
+        r"connecting to /.*No such file",
+        "Check the path, which is the setting `unixsocket` of the server, and that the server is on this machine",
+    ),
     (r"DB index is out of range", "Give a lower database, or raise `databases` in the server's configuration"),
 )
 _PLAIN: _Fixes = (
     (
         rf"{_CLOSED}|{_TLS_ALERT}",
         "The server sent no reply to the first command. If it expects TLS there, add ssl=True, or write rediss:// in a "
-        "URL",
+        "URL. If it has too many clients, raise its maxclients",
     ),
 )
 _TLS: _Fixes = (

@@ -56,6 +56,14 @@ class Connections:
             )
         return _usable(found, f"connections.{reference.connection.lower()}")
 
+    def resolve_for(self, function: str, trigger: ConnectionReference) -> ConnectionSpec:
+        """Return the Redis that a function's trigger reads; see resolve(). The error names the function."""
+        try:
+            return self.resolve(trigger)
+        except ConfigurationError as error:
+            error.add_hint(f"It is the connection of `{function}`.")
+            raise
+
     @cached_property
     def _default(self) -> ConnectionSpec:
         return _usable(self.default, "connection")

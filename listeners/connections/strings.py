@@ -17,6 +17,8 @@ DEFAULT_TLS_PORT = 6380
 DEFAULT_SENTINEL_PORT = 26379
 MAX_ENDPOINTS = 100
 MAX_DATABASE = 1_000_000
+#: The longest name that DNS has.
+MAX_NAME = 253
 _TLS_SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 
 
@@ -91,8 +93,8 @@ def _split(connection_string: str) -> tuple[list[str], dict[str, str]]:
             places.append(part)
     if not 1 <= len(places) <= MAX_ENDPOINTS:
         raise ConnectionStringError(
-            f"It has {len(places)} endpoints. Give 1 to {MAX_ENDPOINTS} first, then the options, as in "
-            "host:6380,password=...,ssl=True."
+            f"It has {len(places)} endpoints. Give 1 to {MAX_ENDPOINTS} first, then the options, separated by commas, "
+            "as in host:6380,password=...,ssl=True."
         )
     return places, options
 
@@ -123,15 +125,23 @@ def _server_name(name: str | None, tls: bool) -> str | None:
         return None
     if not tls:
         raise ConnectionStringError("Its sslHost needs TLS. Add ssl=True, or drop it.")
-    return parse_host(name)
+    try:
+        return parse_host(name)
+    except ConnectionStringError:
+        raise ConnectionStringError("Its sslHost is not a host name. Give a name in the certificate.") from None
 
 
 def _parse_url(url: str) -> ConnectionSpec:
+    if re.search(r"[\t\r\n]", url):  # urlsplit would drop them
+        raise ConnectionStringError("It contains a tab or a line break. Remove it, or write it as %09, %0D or %0A.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConnectionStringError("It is not a valid URL. Use redis://user:password@host:port/database.") from None
+        raise ConnectionStringError(
+            "It is not a valid URL. Use redis://user:password@host:port/database, with / in a password as %2F, # as "
+            "%23 and ? as %3F. Several servers and options need the form host1:6379,host2:6379,password=...,ssl=True."
+        ) from None
     if parts.scheme not in (*_TLS_SCHEMES, "unix"):
         raise ConnectionStringError(
             "Its scheme is unknown. Use redis, rediss, valkey, valkeys or unix. Sentinels are written "
@@ -217,6 +227,8 @@ def parse_host(host: str) -> str:
 
 def _is_name(host: str) -> bool:
     """Return whether a host can be resolved and be in a certificate, which the encoding of IDNA decides."""
+    if len(host) > MAX_NAME:  # encoding a longer one could take seconds
+        return False
     try:
         host.encode("idna")
     except UnicodeError:

@@ -19,7 +19,7 @@ from listeners.functions.declarations import parse_declaration
 from listeners.functions.mistakes import mistake_location
 from listeners.runtime.bounded_yaml import load_yaml
 from listeners.runtime.logs import steady_logger
-from listeners.text import describe_exception, printable, syntax_problem
+from listeners.text import describe_exception, may_hold_connection_string, printable, syntax_problem
 
 __all__ = ["load_app"]
 
@@ -46,6 +46,9 @@ def load_app(reference: str) -> App:
 
     Raises AppLoadError or another ConfigurationError with the field, the value and the fix.
     """
+    if may_hold_connection_string(reference):
+        fix = "It is a connection. Give the app, such as shop.py, and the connection as --connection."
+        raise AppLoadError("app", reference, fix)
     place, _, attribute = reference.rstrip(":").partition(":")
     path = Path(place)
     if path.suffix in DECLARATIONS:
@@ -280,7 +283,8 @@ def _handler(field: str, reference: object) -> Callable[..., Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         source = path.read_text()
-        declared = json.loads(source) if path.suffix == ".json" else load_yaml(source)
+        is_json = path.suffix == ".json"
+        declared = json.loads(source, object_pairs_hook=_distinct) if is_json else load_yaml(source)
     except OSError as error:
         raise AppLoadError("app", str(path), f"It cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -293,3 +297,11 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(declared.get("name", ""), str):
         raise AppLoadError("name", declared["name"], "The app's name must be text. Write it in quotes.")
     return declared
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError for a key that occurs twice, of which one value would be dropped."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found

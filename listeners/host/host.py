@@ -12,7 +12,6 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.engine.suspects import Isolation
-from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.host.clients import Clients
 from listeners.host.instance import instance_name
@@ -64,7 +63,7 @@ class Host:
         self._clients = Clients(f"triggerfish:host:{app.name}:{self.instance}", self._metrics.untold_changes.inc)
         connections = connections or Connections()
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
-        specs = {name: _resolved(connections, function) for name, function in app.functions.items()}
+        specs = {name: connections.resolve_for(name, function.trigger) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
     @property
@@ -165,11 +164,3 @@ class Host:
             max_bytes=self._max_bytes,
         )
         return Listener(function, source, metrics, self._isolation, self.settings, max_bytes=self._max_bytes)
-
-
-def _resolved(connections: Connections, function: Function) -> ConnectionSpec:
-    try:
-        return connections.resolve(function.trigger)
-    except ConfigurationError as error:
-        error.add_hint(f"It is the connection of `{function.name}`.")
-        raise

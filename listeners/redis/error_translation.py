@@ -103,6 +103,13 @@ _REFUSED = re.compile(
 )
 
 
+#: By the text of an error: the fix, where it is in the server's configuration.
+_FIXES = (
+    ("used memory > 'maxmemory", "Raise maxmemory, or remove data"),
+    ("NOREPLICAS", "Attach a replica, or lower min-replicas-to-write"),
+    ("Hash slot not served", "Have the cluster's nodes serve every slot: CLUSTER INFO shows what is missing"),
+)
+
 #: The error in a script of a user who may not run a command, and of a server without it, which only the latter names.
 _DENIED_IN_SCRIPT = re.compile(r"\bACL failure\b|can't (?:run this command|access)")
 _UNKNOWN = re.compile(r"unknown command [`']([^`']+)[`']|Unknown (?:Redis )?command called")
@@ -117,9 +124,12 @@ def _text(error: BaseException) -> str:
         )
     if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in str(error):
         return f"{str(error).rstrip('.')}. Give the address of the primary, or those of Sentinels with serviceName=..."
+    for code, fix in _FIXES:
+        if re.search(rf"\b(?:{code})\b", str(error)):
+            return f"{str(error).rstrip('.')}. {fix}"
     if isinstance(error, exceptions.NoPermissionError) or _DENIED_IN_SCRIPT.search(str(error)):
         return f"{str(error).rstrip('.')}. Allow it with the command that `triggerfish check --acl` prints"
-    if unknown := _UNKNOWN.search(str(error)):
+    if not isinstance(error, HandshakeError) and (unknown := _UNKNOWN.search(str(error))):
         which = "" if unknown[1] else ", which `triggerfish check` names,"
         return f"{str(error).rstrip('., ')}. The server has renamed or disabled this command{which} or is too old"
     return str(error) or type(error).__name__

@@ -44,5 +44,5 @@ class ServerInfo:
 
     def __str__(self) -> str:
         if self.version == (0,):
-            return "unknown server"
+            return "Redis of unknown version (INFO is denied)"
         return f"{self.name} {'.'.join(map(str, self.version))}{' cluster' if self.cluster else ''}"

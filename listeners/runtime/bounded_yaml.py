@@ -1,4 +1,7 @@
-"""YAML that is bounded: nine levels of nine aliases are a kilobyte of text and 400 million values."""
+"""YAML that is bounded: nine levels of nine aliases are a kilobyte of text and 400 million values.
+
+No key may occur twice, as the first value would be dropped in silence.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,16 +11,21 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 from yaml.error import Mark
 from yaml.events import AliasEvent, Event
-from yaml.nodes import Node
+from yaml.nodes import MappingNode, Node
 
-__all__ = ["load_documents", "load_yaml"]
+__all__ = ["DuplicateKeyError", "load_documents", "load_yaml"]
 
 #: The number of values in a file, with every alias counted as a copy.
 MAX_VALUES = 200_000
 #: More than any setting needs. Python cannot show numbers of more than 4,300 digits.
 MAX_NUMBER_CHARACTERS = 100
 _TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class DuplicateKeyError(ComposerError):
+    """A mapping has a key twice. The text does not quote it."""
 
 
 class _BoundedLoader(yaml.SafeLoader):
@@ -43,6 +51,18 @@ class _BoundedLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         if node is not None and not isinstance(event, AliasEvent):
             self._values_of[node] = self._values - before
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
+        """Return a mapping. Raises DuplicateKeyError. A merge key (<<) may occur several times."""
+        node: MappingNode = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            named = (key.tag, key.value) if isinstance(key.value, str) else None
+            if named in seen:
+                raise DuplicateKeyError(None, None, "a key is given twice", key.start_mark)
+            if named is not None and key.tag != _MERGE:
+                seen.add(named)
         return node
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:

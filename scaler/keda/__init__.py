@@ -3,6 +3,7 @@
 - `grpc_server`: the gRPC server, with health checks and reflection
 - `service`: answers KEDA's calls and streams
 - `call_status`: from an error to a gRPC status
+- `bounded_requests`: bounds the options of a request
 - `open_streams`: bounds what open streams keep in memory
 - `certificates`: TLS, with certificates that may be replaced
 - `probe`: makes KEDA's calls to a running scaler

@@ -6,6 +6,7 @@ from grpc_reflection.v1alpha import reflection
 
 from listeners.errors import ConfigurationError
 from scaler.keda import externalscaler_pb2_grpc
+from scaler.keda.bounded_requests import BoundedRequests
 from scaler.keda.certificates import Certificates
 from scaler.keda.service import ExternalScaler
 from scaler.settings import ScalerSettings
@@ -39,7 +40,7 @@ class GrpcServer:
     def __init__(self, service: ExternalScaler, settings: ScalerSettings, certificates: Certificates | None) -> None:
         self._service = service
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=OPTIONS)
+        self._server = grpc.aio.server(interceptors=[BoundedRequests()], options=OPTIONS)
         externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -30,6 +30,8 @@ MAX_DIGITS = 20
 MAX_KEY_CHARACTERS = 100
 #: Bounds for the metadata and names of one trigger, as up to ten thousand are kept in memory.
 MAX_METADATA_CHARACTERS = 20_000
+#: Each unknown key costs an error, for which all other requests wait.
+MAX_METADATA_KEYS = 100
 MAX_NAME_CHARACTERS = 253
 
 
@@ -80,8 +82,11 @@ def metric_name(trigger: Trigger, function_name: str, from_env: frozenset[str] =
 def invalid_metric_name(metadata: Mapping[str, str]) -> str:
     """Return the name of the metric for metadata that read_metadata() rejects.
 
-    A value from an environment variable does not affect it, because it may be a secret and may change.
+    A value from an environment variable does not affect it, because it may be a secret and may change. Nor do the keys
+    if there are too many.
     """
+    if len(metadata) > MAX_METADATA_KEYS:
+        return f"{METRIC_PREFIX}invalid-{_digest('many')}"
     stable = {key: None if key.endswith("FromEnv") else value for key, value in metadata.items()}
     return f"{METRIC_PREFIX}invalid-{_digest(json.dumps(stable, sort_keys=True))}"
 
@@ -133,6 +138,9 @@ def _as_written(error: ConfigurationError, written: Mapping[str, str]) -> Config
 
 def _check_size(metadata: Mapping[str, str]) -> None:
     """Raise ConfigurationError for metadata that is too large to look for further mistakes in it."""
+    if len(metadata) > MAX_METADATA_KEYS:
+        fix = f"It has more than {MAX_METADATA_KEYS} options. Remove those that are unknown."
+        raise ConfigurationError("metadata", None, fix)
     size = sum(len(key) + len(value) for key, value in metadata.items())
     if size <= MAX_METADATA_CHARACTERS:
         return

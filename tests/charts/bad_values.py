@@ -13,6 +13,7 @@ TLS = chart_values("tls")
 MTLS = chart_values("mtls-cert-manager")
 APPS_ONLY = chart_values("apps-only")
 
+SECRET = "hunter2"
 ORDERS = {"type": "RedisListTrigger", "keys": "orders"}
 
 
@@ -83,6 +84,24 @@ BAD_VALUES = (
         "connections.other.address contains a password",
         "passwordSecret",
     ),
+    *(
+        _bad(
+            f"an address that may be a password, form {number}",
+            {"connections": {"other": {"passwordSecret": "x", "address": address}}},
+            "connections.other.address",
+            "value is not shown",
+            "user=shop",
+        )
+        for number, address in enumerate(
+            (
+                SECRET,
+                f"redis://{SECRET}@cache",
+                f"cache:1,pwd={SECRET}",
+                f"cache:1,{SECRET}",
+                f"cache:1,ssl=True,{SECRET}",
+            )
+        )
+    ),
     _bad(
         "two kinds of Secret for one connection",
         {"connections": {"other": {"secretName": "x", "passwordSecret": "y", "address": "redis:6379"}}},
@@ -144,6 +163,30 @@ BAD_VALUES = (
         "apps.shop.serviceAccount.name: scaler also creates",
         "create: false",
     ),
+    _bad(
+        "a variable that is given twice",
+        _shop(extraEnv=[{"name": "A", "value": "1"}] * 2),
+        "apps.shop.extraEnv",
+        "twice",
+    ),
+    _bad(
+        "a port that the probes would miss",
+        _shop(extraEnv=[{"name": "TRIGGERFISH_HOST__HTTP_PORT", "value": "1"}]),
+        "apps.shop.extraEnv",
+        "TRIGGERFISH_HOST__HTTP_PORT",
+        "probes",
+    ),
+    _bad(
+        "a port that the Service would miss",
+        {"scaler": {"extraEnv": [{"name": "triggerfish_scaler__grpc_port", "value": "1"}]}},
+        "scaler.extraEnv",
+        "Services",
+    ),
+    _bad("a scaler without an image", {"image": {"repository": ""}}, "image.repository is missing"),
+    _bad("a placeholder of Azure Functions", _order(keys="%QUEUE%"), "handle_order.keys", "Write the value itself"),
+    _bad("a name that is no DNS label", {"fullnameOverride": "Shop"}, "/fullnameOverride", "pattern"),
+    _bad("a section that is removed", {"tls": None}, "'tls'"),
+    _bad("a blank channel", _shop(triggers={"new": {"type": "RedisPubSubTrigger", "channel": " "}}), "/new/channel"),
     _bad("a duplicate variable", _shop(extraEnv=[{"name": "TRIGGERFISH_LOG", "value": "x"}]), "Use apps.shop.logLevel"),
     _bad(
         "two default connections",

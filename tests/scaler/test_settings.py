@@ -221,6 +221,12 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
         load_settings(tmp_path / "missing.yaml")
 
 
+def test_a_section_that_is_given_twice(write_file: WriteFile) -> None:
+    """Two sections of one name are refused with the line, as the first of them would be dropped."""
+    with pytest.raises(ConfigurationError, match=r"a key is given twice \(line 2, column 1\)"):
+        load_settings(write_file("scaler: {grpc_port: 1}\nscaler: {http_port: 2}"))
+
+
 def test_an_empty_file_sets_nothing(write_file: WriteFile) -> None:
     """An empty settings file is the same as none."""
     assert load_settings(write_file("")).model_dump() == load_settings(None).model_dump()

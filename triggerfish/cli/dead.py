@@ -304,7 +304,7 @@ def _selection(
     if key is not None and key not in trigger.keys:
         fix = f"{did_you_mean(key, trigger.keys)}The function reads {', '.join(trigger.keys)}."
         raise ConfigurationError("--key", key, fix)
-    spec = settings.redis_connections().resolve(trigger)
+    spec = settings.redis_connections().resolve_for(function_name, trigger)
     return _Selection(function_name, trigger, spec, trigger.keys if key is None else (key,))
 
 

@@ -93,7 +93,11 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
 def _explain_app(reference: str, settings: "Settings") -> Explanation:
     from scaler.triggers.app_triggers import app_triggers
 
-    return asyncio.run(_measured(app_triggers(loaded_app(reference), None), settings))
+    app = loaded_app(reference)
+    connections = settings.redis_connections()
+    for name, function in app.functions.items():
+        connections.resolve_for(name, function.trigger)
+    return asyncio.run(_measured(app_triggers(app, None), settings))
 
 
 def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanation:

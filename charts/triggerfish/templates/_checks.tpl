@@ -3,6 +3,9 @@
 {{- include "triggerfish.checks.tls" . -}}
 {{- include "triggerfish.checks.keda" . -}}
 {{- if .Values.scaler.enabled -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository is missing. Give the name of an image of Triggerfish." -}}
+{{- end -}}
 {{- include "triggerfish.checks.env" (dict "root" . "path" "scaler" "pod" .Values.scaler) -}}
 {{- end -}}
 {{- with .Values.connection -}}
@@ -40,8 +43,17 @@
 {{- if and .connection.passwordSecret (not .connection.address) -}}
 {{- fail (printf "%s.address is missing. Give host:port, and options such as ssl=True and user=shop: cache.example:6380,ssl=True." .path) -}}
 {{- end -}}
-{{- if regexMatch "(?i)password|://[^/]*:[^/]*@" (default "" .connection.address) -}}
-{{- fail (printf "%s.address contains a password. Its value is not shown. Remove the password: it is read from passwordSecret." .path) -}}
+{{- $address := default "" .connection.address | trim -}}
+{{- if regexMatch "(?i)password|@" $address -}}
+{{- fail (printf "%s.address contains a password, or an @ before which one may be. Its value is not shown. Remove the password: it is read from passwordSecret. Give a user as cache.example:6380,user=shop." .path) -}}
+{{- end -}}
+{{- /* One host and one port in a URL; else host:port,host:port,option=value. What it cannot be may be a password. */}}
+{{- $place := "([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.%]+\\])" -}}
+{{- $options := "(user|ssl|sslHost|defaultDatabase|serviceName|sentinelUser|abortConnect|allowAdmin|asyncTimeout|configChannel|configCheckSeconds|connectRetry|connectTimeout|heartbeatConsistencyChecks|heartbeatInterval|highIntegrity|highPrioritySocketThreads|highPriorityThreads|includeDetailInExceptions|includePerformanceCountersInExceptions|keepAlive|name|preserveAsyncOrder|protocol|resolveDns|responseTimeout|setlib|syncTimeout|tiebreaker|version|writeBuffer)" -}}
+{{- $url := printf "(?i)^(redis|rediss|valkey|valkeys)://%s(:[0-9]+)?(/[0-9]*)?$" $place -}}
+{{- $string := printf "(?i)^%s(:[0-9]+)?( *, *%s:[0-9]+)*( *, *%s *= *[^,]*)*,?$" $place $place $options -}}
+{{- if and $address (not (or (regexMatch $url $address) (and (regexMatch $string $address) (regexMatch "(?i)[:,]|^[0-9.]+$|^localhost$|[.](windows|azure|chinacloudapi|usgovcloudapi)[.](net|cn)$" $address)))) -}}
+{{- fail (printf "%s.address is not host:port with options, or redis://host:port. Its value is not shown, because it may contain a password. Write cache.example:6380,ssl=True,user=shop." .path) -}}
 {{- end -}}
 {{- end -}}
 
@@ -65,11 +77,20 @@
 
 {{/* Server-side apply rejects a duplicate environment variable: (dict "root" $ "path" PATH "pod" VALUES). */}}
 {{- define "triggerfish.checks.env" -}}
+{{- $names := list -}}
 {{- range .pod.extraEnv -}}
-{{- if eq .name "TRIGGERFISH_LOG" -}}
+{{- $name := upper .name -}}
+{{- if has .name $names -}}
+{{- fail (printf "%s.extraEnv: %s is given twice. Keep one." $.path .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- if eq $name "TRIGGERFISH_LOG" -}}
 {{- fail (printf "%s.extraEnv: the chart already sets TRIGGERFISH_LOG. Use %s.logLevel instead." $.path $.path) -}}
 {{- end -}}
-{{- if and (eq .name "TRIGGERFISH_CONNECTION") (or $.root.Values.connection $.root.Values.valkey.enabled) -}}
+{{- if regexMatch "^TRIGGERFISH_(HOST|SCALER)__(GRPC_HOST|GRPC_PORT|HTTP_HOST|HTTP_PORT|PEERS|TLS|TLS__.*|GRACE_PERIOD_SECONDS|PUBSUB_LEASE)$" $name -}}
+{{- fail (printf "%s.extraEnv: the chart sets what %s would change: probes, Services and other objects depend on it. Remove it, and use gracePeriodSeconds, pubsubLease or tls for what these set." $.path .name) -}}
+{{- end -}}
+{{- if and (eq $name "TRIGGERFISH_CONNECTION") (or $.root.Values.connection $.root.Values.valkey.enabled) -}}
 {{- fail (printf "%s.extraEnv: the chart already sets the default connection. Remove TRIGGERFISH_CONNECTION, and use connection, or a named connection in connections." $.path) -}}
 {{- end -}}
 {{- end -}}
@@ -154,6 +175,11 @@
 {{- $values := .root.Values -}}
 {{- if hasKey .trigger "connectionString" -}}
 {{- fail (printf "%s.connectionString: values and ScaledObjects must not contain secrets. Put the connection string into a Secret, add the Secret to connections, and set connection to its name there." .path) -}}
+{{- end -}}
+{{- range $field := list "keys" "channel" "consumerGroup" -}}
+{{- if regexMatch "%[A-Za-z_][A-Za-z0-9_:.-]*%" (toString (default "" (index $.trigger $field))) -}}
+{{- fail (printf "%s.%s: only Azure Functions replaces placeholders such as %%NAME%% by app settings. Write the value itself." $.path $field) -}}
+{{- end -}}
 {{- end -}}
 {{- if kindIs "slice" .trigger.keys -}}
 {{- range $key := .trigger.keys -}}

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
 import yaml
 
+from listeners.connections.options import HONOURED, TUNING
 from tests.charts.rendering import Rendered, chart_values, merged, render, render_ci
 
 SCALER = "triggerfish-scaler"
@@ -72,3 +74,22 @@ def test_a_default_secret_that_holds_only_a_password() -> None:
         assert settings(rendered, name)["connections"].keys() == {"cache", "trial"}
         assert mounted(rendered, name)["passwords"] == [MAIN_PASSWORD, CACHE_PASSWORD]
         assert "TRIGGERFISH_CONNECTION" not in variables(rendered, name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "cache.example:6380,ssl=True,user=shop",
+        "a:1, b:2,serviceName=main",
+        "cache,ssl=True",
+        "[::1]:7000",
+        "10.0.0.1",
+        "shop.redis.cache.windows.net",
+        "rediss://cache.example:6380/2",
+        "valkey://cache",
+        *(f"cache:1,{option}=1" for option in (HONOURED | TUNING).values() if "assword" not in option),
+    ],
+)
+def test_addresses(address: str) -> None:
+    """Every form of address without a password is accepted, with every option."""
+    render(merged(chart_values("one-app"), {"connections": {"other": {**CACHE, "address": address}}}))

@@ -35,6 +35,16 @@ def test_every_pod_is_restricted(name: str) -> None:
             assert each["resources"]["limits"]["memory"]
 
 
+def test_annotations_of_pods() -> None:
+    """They are added to the chart's own, which they do not replace."""
+    own = {"podAnnotations": {"checksum/config": "x", "team": "shop"}}
+    rendered = render(merged(chart_values("one-app"), {"scaler": own, "apps": {"shop": own}}))
+    for deployment in rendered.of("Deployment"):
+        annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["team"] == "shop"
+        assert len(annotations["checksum/config"]) == 64
+
+
 @pytest.mark.parametrize("name", CI_VALUES)
 def test_service_links_are_disabled(name: str) -> None:
     """Otherwise the environment variables of a Service named triggerfish-... would be read as settings."""

@@ -1,4 +1,4 @@
-"""Functions of one app that take entries from each other, as `check` reports them."""
+"""Functions of one app that take entries from each other, or a key for another type, as `check` reports them."""
 
 import pytest
 from pydantic import SecretStr
@@ -69,3 +69,31 @@ async def test_functions_that_share_nothing(server: Server) -> None:
     async def listen_too(message: RedisMessage) -> None: ...
 
     assert await warnings_of(app, server) == []
+
+
+async def test_functions_that_contradict_each_other(server: Server) -> None:
+    """A key that two functions need with different types fails for the later one, even while it does not exist."""
+    app = App("shop")
+
+    @app.list_trigger(keys="a b")
+    async def first(message: RedisMessage) -> None: ...
+
+    @app.stream_trigger(keys="b")
+    async def second(message: RedisMessage) -> None: ...
+
+    @app.stream_trigger(keys="triggerfish:{b}:dead")
+    async def letters(message: RedisMessage) -> None: ...
+
+    @app.list_trigger(keys="triggerfish:{b}:elements", delivery="at-most-once")
+    async def records(message: RedisMessage) -> None: ...
+
+    @app.stream_trigger(keys="a", connection_string=f"{server.address},defaultDatabase=3")
+    async def elsewhere(message: RedisMessage) -> None: ...
+
+    results = [one async for one in check(app, Connections(SecretStr(server.address)), HostSettings())]
+    broken = {one.function: one.detail.partition("; ")[2] for one in results if not one.works}
+    assert broken == {
+        "second": "key 'b' would have to be a stream, and for first a list: change one of the triggers",
+        "records": "key 'triggerfish:{b}:elements' would have to be a list, and for first a hash: change one of the "
+        "triggers",
+    }

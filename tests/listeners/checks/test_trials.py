@@ -1,11 +1,13 @@
 """`check` executes what the host executes, on keys of its own, and leaves the user's keys as they are."""
 
+import asyncio
 from typing import Any
 
 import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
+from listeners.checks import leased_trial
 from listeners.checks.check import CheckResult, check
 from listeners.connections.named import Connections
 from listeners.errors import CommandRefusedError, SourceError
@@ -117,6 +119,32 @@ async def test_keys_of_a_trial_that_fails(
     assert "settling: no room" in found.detail
     assert lives
     assert all(0 < life <= 60_000 for life in lives)
+    assert await client.dbsize() == 0
+
+
+@pytest.mark.parametrize(("source", "function"), [(ListSource, "on_end"), (StreamSource, "on_entry")])
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_a_server_that_loses_the_entries(
+    client: redis.asyncio.Redis,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    source: type[ListSource | StreamSource],
+    function: str,
+) -> None:
+    """The trial waits for its entries for a few seconds only, and the error reports how many were not returned."""
+    open_source: Any = source.open
+
+    async def lose(self: ListSource | StreamSource) -> None:
+        await open_source(self)
+        for key in await client.keys("*check-*"):
+            await client.delete(key)
+
+    monkeypatch.setattr(leased_trial, "TAKE_SECONDS", 0.2)
+    monkeypatch.setattr(source, "open", lose)
+    async with asyncio.timeout(30):  # without a bound, the next look is after some 40 s
+        found = (await results(server.address))[function]
+    assert not found.works
+    assert "only 0 were returned within 0.2 s" in found.detail
     assert await client.dbsize() == 0
 
 

@@ -141,6 +141,8 @@ def test_valid_strings(text: str, spec: ConnectionSpec) -> None:
         "[cache]:6379",
         "[::1]6379",
         "ca che:6379",
+        f"{'ä.' * 5_000}:6379",
+        "a" * 254 + ":6379",
         f"{SECRET}@cache:6379",
         "cache/1",
         "cache,ssl=maybe",
@@ -249,6 +251,11 @@ def test_tuning_options(option: str) -> None:
         ("redis://cache?ssl_ca_certs=/ca.crt", "ca_file"),
         ("redis+sentinel://cache", "serviceName=main"),
         ("redis://shop.redis.cache.windows.net:6380", "rediss://"),
+        (f"redis://:a/{SECRET}@cache", "%2F"),
+        (f"redis://:{SECRET}\n@cache", "line break"),
+        ("redis://a:1,b:2", "host1:6379,host2:6379"),
+        (f"cache:1 password={SECRET}", "separated by commas"),
+        (f"cache:1,ssl=True,sslHost={SECRET} b", "Its sslHost is not a host name"),
     ],
 )
 def test_the_fix_of_a_likely_mistake(text: str, fix: str) -> None:

@@ -205,6 +205,13 @@ def test_a_declaration_that_is_not_text() -> None:
     assert load_error("app.json").fix.startswith("It does not parse")
 
 
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_a_function_that_is_declared_twice(suffix: str) -> None:
+    """Two functions with one name are refused, as the first of them would be lost."""
+    Path(f"app.{suffix}").write_text('{"functions": {"f": {"keys": "a"}, "f": {"keys": "b"}}}')
+    assert "a key is given twice" in load_error(f"app.{suffix}").fix
+
+
 def test_names_that_are_numbers() -> None:
     """A function name that YAML reads as a number becomes text."""
     Path("app.yaml").write_text(

@@ -110,7 +110,8 @@ async def test_the_port_of_a_sentinel(sentinel: Server) -> None:
 async def test_a_wrong_service(server: Server, sentinel: Server) -> None:
     """The error has the names that the Sentinel monitors, or says that there is no Sentinel."""
     assert f"monitors {SERVICE}" in await failure(f"{sentinel.address},serviceName=other")
-    assert "Drop serviceName" in await failure(f"{server.address},serviceName={SERVICE}")
+    error = await failure(f"{server.address},serviceName={SERVICE}")
+    assert error.endswith("Drop serviceName")  # and not that the command was renamed
 
 
 async def test_a_replica() -> None:
@@ -119,6 +120,59 @@ async def test_a_replica() -> None:
         assert "Give the address of the primary" in await failure(replica.address, "RPUSH", "key", "x")
         script = "return redis.call('SET', KEYS[1], 1)"
         assert "Give the address of the primary" in await failure(replica.address, "EVAL", script, "1", "key")
+
+
+async def test_a_server_without_its_replica() -> None:
+    """The error of a write that needs a replica names the setting, in a script too."""
+    with RELEASES["valkey-9.1"].start("--min-replicas-to-write", "1") as server:
+        assert "lower min-replicas-to-write" in await failure(server.address, "RPUSH", "key", "x")
+        script = "return redis.call('SET', KEYS[1], 1)"
+        assert "lower min-replicas-to-write" in await failure(server.address, "EVAL", script, "1", "key")
+
+
+async def test_a_cluster_without_slots() -> None:
+    """The error of a key whose slot no node serves names the command that shows it."""
+    with RELEASES["valkey-9.1"].start("--cluster-enabled", "yes") as server:
+        assert "CLUSTER INFO" in await failure(server.address, "LLEN", "key")
+
+
+async def test_a_database_of_a_cluster() -> None:
+    """The error of a database that a cluster does not have suggests to drop it."""
+    with RELEASES["redis-7.2"].start("--cluster-enabled", "yes") as server:
+        assert "Drop the database" in await failure(f"{server.address},defaultDatabase=1")
+
+
+async def test_a_server_at_its_memory_limit() -> None:
+    """The error of a write names the limit, in a script too."""
+    with RELEASES["valkey-9.1"].start("--maxmemory", "1") as server:
+        assert "Raise maxmemory" in await failure(server.address, "RPUSH", "key", "x")
+        script = "return redis.call('SET', KEYS[1], 1)"
+        assert "Raise maxmemory" in await failure(server.address, "EVAL", script, "1", "key")
+
+
+async def test_a_socket_that_does_not_exist(tmp_path: Path) -> None:
+    """The error names the path, and the server's setting for it."""
+    error = await failure(f"unix://{tmp_path}/r.sock")
+    assert f"{tmp_path}/r.sock" in error
+    assert "`unixsocket`" in error
+
+
+async def test_a_server_with_too_many_clients() -> None:
+    """The error names maxclients, whether the server's reply has been read or the connection was closed first."""
+    with RELEASES["valkey-9.1"].start("--maxclients", "1") as server, server.client() as client:
+        client.ping()
+        for _ in range(5):
+            error = await failure(server.address)
+            assert "max number of clients" in error or "maxclients" in error
+
+
+async def test_a_server_that_denies_info() -> None:
+    """The server's description names the reason why its version is unknown."""
+    with RELEASES["valkey-9.1"].start() as server, server.client() as admin:
+        admin.acl_setuser("limited", enabled=True, nopass=True, commands=["+@all", "-info"])
+        client = Client(parse_connection_string(f"redis://limited:x@{server.address}"), "test")
+        assert "INFO is denied" in str(await client.server())
+        await client.aclose()
 
 
 async def test_a_password_that_is_not_needed(server: Server) -> None:

@@ -27,6 +27,8 @@ def bomb(line: str, levels: int = 9) -> str:
         ("a: 1." + "0" * 5_000, "a number has more than 100 characters"),
         ("!!int 1:30", "or a colon"),
         ("a: 1\n---\nb: 2", "more than one document"),
+        ("a: 1\nb: {c: 1}\na: 2", "a key is given twice"),
+        ("b: {c: 1, 'c': 1}", "a key is given twice"),
     ],
 )
 def test_text_that_is_rejected(text: str, problem: str) -> None:
@@ -42,6 +44,7 @@ def test_ordinary_aliases() -> None:
     expected = {"base": {"keys": "a"}, "one": {"keys": "a", "x": 1}, "two": {"keys": "a"}}
     assert load_yaml(text) == expected
     assert list(load_documents(f"{text}---\n{text}")) == [expected, expected]
+    assert load_yaml("{<<: {a: 1}, a: 2, <<: {b: 3}}") == {"a": 2, "b": 3}
     assert load_yaml("") is None
 
 

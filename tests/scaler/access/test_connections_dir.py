@@ -135,6 +135,7 @@ def mount(folder: Path, version: str, secrets: dict[str, str]) -> None:
 
 
 BROKEN = {
+    "an option twice": b"connection_string: a:1\nconnection_string: b:1,password=" + SECRET.encode(),
     "a string": f"cache:port,password={SECRET}".encode(),
     "an option": f"cache:1,pasword={SECRET}".encode(),
     "empty": b"\n",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listeners.errors import ConfigurationError
 from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
-from scaler.triggers.metadata import KEDA_KEYS, metric_name, read_metadata
+from scaler.triggers.metadata import KEDA_KEYS, invalid_metric_name, metric_name, read_metadata
 
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments", "consumerGroup": "billing"}
@@ -295,6 +295,15 @@ def test_any_text_is_read_or_rejected(metadata: dict[str, Any]) -> None:
         assert str(error)
     else:
         assert scaled.metric_name.startswith("triggerfish-")
+
+
+def test_too_many_keys() -> None:
+    """Metadata with more keys than there are options is refused as a whole, without an error for each."""
+    many = {**LIST, **{f"key-{number}": "x" for number in range(100)}}
+    with pytest.raises(ConfigurationError, match=r"^metadata: It has more than 100 options\.") as caught:
+        read_metadata(many)
+    assert caught.value.others == ()
+    assert invalid_metric_name(many) == invalid_metric_name({**many, "key-1": "y"}) != invalid_metric_name(LIST)
 
 
 def test_a_value_from_the_environment_does_not_affect_the_name() -> None:

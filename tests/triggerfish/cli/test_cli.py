@@ -110,6 +110,15 @@ def test_an_app_that_does_not_exist(triggerfish: Triggerfish, command: str) -> N
     assert is_a_mistake(triggerfish(command, "missing.py"), "app", "'missing.py'", "no such file")
 
 
+@pytest.mark.parametrize("place", [(), ("shop.py", "--config")], ids=["app", "config"])
+@pytest.mark.parametrize("scheme", ["redis", "valkeys"])
+def test_a_connection_in_place_of_a_file(triggerfish: Triggerfish, place: Sequence[str], scheme: str) -> None:
+    """A connection string that is given for an app or a file is refused, and not shown."""
+    finished = triggerfish("check", *place, f"{scheme}://:{SECRET}@cache")
+    assert is_a_mistake(finished, "config" if place else "--connection", "not shown")
+    assert SECRET not in finished.stderr + finished.stdout
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -131,6 +140,19 @@ def test_an_invalid_app(triggerfish: Triggerfish, app: Path, source: str, words:
     """An invalid app exits with status 2 and one line that names the mistake."""
     app.write_text(source)
     assert is_a_mistake(triggerfish("run", app.name), *words)
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "up", "check", "check --acl", "check --no-write", "explain", "dead list shop.py handle"]
+)
+@pytest.mark.parametrize("option", ['connection="cachee"', f'connection_string="{SECRET},cache:1"'])
+def test_the_connection_of_a_function(triggerfish: Triggerfish, app: Path, command: str, option: str) -> None:
+    """Every command that connects refuses an unknown or invalid connection, and names the function."""
+    app.write_text(APP.replace('"orders returns"', f'"orders returns", {option}'))
+    words = command.split() if "shop.py" in command else [*command.split(), "shop.py"]
+    finished = triggerfish(*words, CONNECTIONS__CACHE="h:1")
+    assert is_a_mistake(finished, "connection", "of `handle`")
+    assert SECRET not in finished.stderr + finished.stdout
 
 
 def test_invalid_settings(triggerfish: Triggerfish, app: Path) -> None:
