@@ -99,7 +99,7 @@ class Listener:
             may_start=source.may_start,
             results=self._in_progress,
             # An entry with a lease leaves room only once it is settled.
-            on_free=self._start_waiting if self._is_leased else self.resume,
+            on_free=self._start_waiting if self._is_leased else self._message_ended,
             on_abandoned=self.resume,
         )
         #: The entries of calls that have no slot yet.
@@ -282,6 +282,11 @@ class Listener:
         for _ in range(min(len(waiting), self._concurrency - executor.running_calls)):
             executor.start(waiting.popleft())
         if not waiting and (self._draining.is_set() or self._free_slots() > 0):
+            self._room.set()
+
+    def _message_ended(self) -> None:
+        self._start_waiting()
+        if not self._waiting and (self._draining.is_set() or self._free_slots() > 0):
             self._room.set()
 
     def _settled(self) -> None:

@@ -51,12 +51,14 @@ class TaskPool:
         self._tasks: set[asyncio.Task[None]] = set()
         #: How many workers will check for a job in the next iteration of the event loop.
         self._woken = 0
+        #: Whether a worker runs a job that has not waited yet, after which it takes the next one.
+        self._has_turn = False
         self._closed = False
 
     def start(self, job: PooledTask) -> None:
         """Run a job soon."""
         self._jobs.append(job)
-        if not self._woken:
+        if not self._woken and not self._has_turn:
             self._wake()
 
     def withdraw(self) -> list[PooledTask]:
@@ -98,7 +100,9 @@ class TaskPool:
             while True:
                 turn_ends_at = time.monotonic() + TURN_SECONDS
                 while self._jobs:
+                    self._has_turn = True
                     await self._run_job(self._jobs.popleft(), task)
+                    self._has_turn = False
                     # Even if uncancel() was called, the cancellation is raised when the task waits next.
                     if task.cancelling() or getattr(task, "_must_cancel", False):
                         return
@@ -115,6 +119,7 @@ class TaskPool:
                     if idle.done() and not idle.cancelled():  # it counts as woken, even if it is being cancelled
                         self._woken -= 1
         finally:
+            self._has_turn = False
             self._wake_more()
 
     async def _run_job(self, job: PooledTask, task: "asyncio.Task[None]") -> None:
@@ -126,6 +131,7 @@ class TaskPool:
                 awaited = run(job.coroutine.send, None)
             except StopIteration:  # it has ended without waiting
                 return
+            self._has_turn = False
             job.waits()
             self._wake_more()
             await _Rest(job.coroutine, run, awaited)
