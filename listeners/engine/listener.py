@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from listeners.engine.appetite import Appetite
+from listeners.engine.batching import calls_with
 from listeners.engine.executor import CLEAN_UP_SECONDS, MAX_THREADS, Executor
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
@@ -151,6 +152,11 @@ class Listener:
         return self._executor.idle
 
     @property
+    def is_busy(self) -> bool:
+        """Whether any entry is in progress: taken and not settled."""
+        return bool(self._in_progress.entries)
+
+    @property
     def abandoned_calls(self) -> int:
         """How many timed-out calls are still running."""
         return self._executor.abandoned_calls
@@ -266,13 +272,8 @@ class Listener:
         self._appetite.answered(len(entries), self._in_progress.add(entries))
         if self._finishing:  # the read took too long; they are released with the rest
             return
-        repeated = [entry for entry in entries if entry.deliveries > 1]
-        self._in_progress.count_taken(entries, len(repeated))
-        if not self.function.binding.batch:
-            self._waiting += [[entry] for entry in entries]
-        else:  # one call with all those delivered for the first time
-            new = [entry for entry in entries if entry.deliveries == 1] if repeated else entries
-            self._waiting += [*([new] if new else []), *([entry] for entry in repeated)]
+        self._in_progress.count_taken(entries, sum([entry.deliveries > 1 for entry in entries]))
+        self._waiting += calls_with(entries, batch=self.function.binding.batch)
         self._start_waiting()
 
     def _start_waiting(self) -> None:
