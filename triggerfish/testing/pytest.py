@@ -16,28 +16,28 @@ except ImportError:  # the plugin of anyio takes fixtures as they are
 else:
     async_fixture = pytest_asyncio.fixture
 
-__all__ = ["triggerfish_app", "triggerfish_running", "triggerfish_server"]
+__all__ = ["app_server", "app_to_run", "running_app"]
 
 
 @pytest.fixture
-def triggerfish_server() -> Iterator[Server]:
+def app_server() -> Iterator[Server]:
     """An empty Valkey of the test's own."""
     with Server(embedded_binary()) as server:
         yield server
 
 
 @pytest.fixture
-def triggerfish_app() -> App:
-    """The app that `triggerfish_running` runs. Override this fixture."""
+def app_to_run() -> App:
+    """The app that `running_app` runs. Override this fixture."""
     pytest.fail(
-        "triggerfish_app: Define this fixture in conftest.py and have it return your app: "
-        "`@pytest.fixture` above `def triggerfish_app(): return app`.",
+        "app_to_run: Define this fixture in conftest.py and have it return your app: "
+        "`@pytest.fixture` above `def app_to_run(): return app`.",
         pytrace=False,
     )
 
 
 @async_fixture  # type: ignore[untyped-decorator]
-async def triggerfish_running(triggerfish_app: App, triggerfish_server: Server) -> AsyncIterator[RunningApp]:
-    """The app, running on `triggerfish_server` during the test."""
-    async with running(triggerfish_app, triggerfish_server) as started:
+async def running_app(app_to_run: App, app_server: Server) -> AsyncIterator[RunningApp]:
+    """The app, running on `app_server` during the test."""
+    async with running(app_to_run, app_server) as started:
         yield started

@@ -21,20 +21,20 @@ async def on_order(order: str) -> None:
 """
 APP_FIXTURE = """
 @pytest.fixture
-def triggerfish_app():
+def app_to_run():
     return app
 """
 TESTS = """
 from conftest import handled
 
 MARK
-async def test_running(triggerfish_running, triggerfish_server):
-    triggerfish_server.client().rpush("orders", "1")
-    await triggerfish_running.until_idle()
+async def test_running(running_app, app_server):
+    app_server.client().rpush("orders", "1")
+    await running_app.until_idle()
     assert handled == ["1"]
 
-def test_server(triggerfish_server):
-    assert triggerfish_server.client().dbsize() == 0
+def test_server(app_server):
+    assert app_server.client().dbsize() == 0
 """
 
 
@@ -70,5 +70,5 @@ def test_with_the_plugin_of_anyio(tmp_path: Path) -> None:
 def test_without_an_app(tmp_path: Path) -> None:
     """A test that runs the app and has not named it fails with the fix."""
     output = ran(tmp_path, CONFTEST, TESTS.replace("MARK", ""), "-o", "asyncio_mode=auto")
-    assert "triggerfish_app: Define this fixture in conftest.py and have it return your app" in output
+    assert "app_to_run: Define this fixture in conftest.py and have it return your app" in output
     assert "1 passed, 1 error" in output
