@@ -10,6 +10,7 @@ from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger
 from listeners.host.host import Host
 from listeners.runtime.logs import steady_logger
+from scaler.measuring.outage import OUTAGE_SUFFIX
 from scaler.measuring.samplers import Samplers
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -78,4 +79,6 @@ class Unfinished:
 
 
 def _problems(found: Mapping[str, int | SourceError]) -> dict[str, str]:
-    return {name: str(result) for name, result in found.items() if isinstance(result, SourceError)}
+    """Return why functions could not be measured, in texts that stay the same during an outage."""
+    errors = {name: result for name, result in found.items() if isinstance(result, SourceError)}
+    return {name: str(error).partition(OUTAGE_SUFFIX)[0] for name, error in errors.items()}

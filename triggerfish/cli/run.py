@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from listeners.connections.named import Connections
     from listeners.functions.app import App
     from listeners.host.host import Host
+    from triggerfish.unfinished import Unfinished
 
 __all__ = ["run"]
 
@@ -67,22 +68,25 @@ def run(
 
     settings = load_settings_with(config, connection, host={"http_port": http_port})
     loaded, connections = load_app(app), settings.redis_connections()
-    if until_empty:
-        _check_has_end(loaded)
     host = Host(loaded, connections, settings.host, instance=instance)
-    work = _empty_and_exit(host, loaded, connections) if until_empty else _run_and_exit(host, heartbeat)
+    unfinished = _unfinished(loaded, connections) if until_empty else None
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(work)
+        if unfinished is not None:
+            runner.run(_empty_and_exit(host, heartbeat, unfinished))
+        else:
+            runner.run(_run_and_exit(host, heartbeat))
 
 
-def _check_has_end(app: "App") -> None:
-    """Raise ConfigurationError for a function whose messages never end."""
+def _unfinished(app: "App", connections: "Connections") -> "Unfinished":
+    """Return what measures an app. Raises ConfigurationError for a function whose messages never end."""
     from listeners.functions.triggers import PubSubTrigger
+    from triggerfish.unfinished import Unfinished
 
     for function in app.functions.values():
         if isinstance(function.trigger, PubSubTrigger):
             fix = "Pub/sub has no end. Move the function into another app, or run this one without --until-empty."
             raise ConfigurationError("--until-empty", function.name, fix)
+    return Unfinished(app, connections)
 
 
 def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
@@ -103,12 +107,9 @@ async def _run_and_exit(host: "Host", heartbeat: int | None) -> NoReturn:
     exit_process(0)
 
 
-async def _empty_and_exit(host: "Host", app: "App", connections: "Connections") -> NoReturn:
+async def _empty_and_exit(host: "Host", heartbeat: int | None, unfinished: "Unfinished") -> NoReturn:
     """Run until nothing is left, drain, and exit with status 0. A signal before that is status 1."""
-    from triggerfish.unfinished import Unfinished
-
-    unfinished = Unfinished(app, connections)
-    running = asyncio.create_task(host.run_until_signalled())
+    running = asyncio.create_task(host.run_until_signalled(heartbeat))
     emptying = asyncio.create_task(unfinished.wait_until_empty(host, EMPTY_PAUSE_SECONDS))
     try:
         await asyncio.wait([running, emptying], return_when=asyncio.FIRST_COMPLETED)
