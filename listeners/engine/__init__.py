@@ -3,7 +3,6 @@
 - `listener`: takes entries, starts calls, and drains
 - `source`: the protocols that each kind of trigger implements
 - `appetite`: how many entries to ask for at once
-- `batching`: which entries share a call
 - `in_progress`: entries that are taken and not settled yet
 - `executor`: runs the calls of a function, within a time limit
 - `task_pool`: reused asyncio tasks for calls

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from listeners.engine.appetite import Appetite
-from listeners.engine.batching import calls_with
 from listeners.engine.executor import CLEAN_UP_SECONDS, MAX_THREADS, Executor
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
@@ -20,7 +19,7 @@ from listeners.engine.source import LeasedSource, Source
 from listeners.engine.suspects import Isolation, SuspectCaller
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.app import Function
-from listeners.functions.entries import Entry
+from listeners.functions.entries import Entry, by_call
 from listeners.functions.triggers import PubSubTrigger
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done, wait_for_event
@@ -273,7 +272,7 @@ class Listener:
         if self._finishing:  # the read took too long; they are released with the rest
             return
         self._in_progress.count_taken(entries, sum([entry.deliveries > 1 for entry in entries]))
-        self._waiting += calls_with(entries, batch=self.function.binding.batch)
+        self._waiting += by_call(entries, batch=self.function.binding.batch)
         self._start_waiting()
 
     def _start_waiting(self) -> None:

@@ -8,7 +8,6 @@ from typing import Any, overload
 
 from prometheus_client import CollectorRegistry
 
-from listeners.engine.batching import calls_with
 from listeners.engine.executor import CLEAN_UP_SECONDS, Executor
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
@@ -16,7 +15,7 @@ from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.engine.settlement import Outcome, Settlement
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
-from listeners.functions.entries import Entry
+from listeners.functions.entries import Entry, by_call
 from listeners.functions.triggers import PolledTrigger
 from listeners.settings import HostSettings
 from triggerfish.testing.entries import TestEntry, entry_for, function_of
@@ -134,7 +133,7 @@ async def _deliver(app: App, function: Function, entries: Sequence[Entry]) -> li
     failures = FailureLog(function.name, function.trigger)
     results: dict[Entry, CallResult] = {}
     try:
-        for group in calls_with(entries, batch=function.binding.batch):
+        for group in by_call(entries, batch=function.binding.batch):
             in_progress = InProgress(
                 len(group),
                 sys.maxsize,
