@@ -19,7 +19,7 @@ from listeners.engine.source import LeasedSource, Source
 from listeners.engine.suspects import Isolation, SuspectCaller
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.app import Function
-from listeners.functions.entries import Entry
+from listeners.functions.entries import Entry, by_call
 from listeners.functions.triggers import PubSubTrigger
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done, wait_for_event
@@ -151,6 +151,11 @@ class Listener:
         return self._executor.idle
 
     @property
+    def is_busy(self) -> bool:
+        """Whether any entry is in progress: taken and not settled."""
+        return bool(self._in_progress.entries)
+
+    @property
     def abandoned_calls(self) -> int:
         """How many timed-out calls are still running."""
         return self._executor.abandoned_calls
@@ -266,13 +271,8 @@ class Listener:
         self._appetite.answered(len(entries), self._in_progress.add(entries))
         if self._finishing:  # the read took too long; they are released with the rest
             return
-        repeated = [entry for entry in entries if entry.deliveries > 1]
-        self._in_progress.count_taken(entries, len(repeated))
-        if not self.function.binding.batch:
-            self._waiting += [[entry] for entry in entries]
-        else:  # one call with all those delivered for the first time
-            new = [entry for entry in entries if entry.deliveries == 1] if repeated else entries
-            self._waiting += [*([new] if new else []), *([entry] for entry in repeated)]
+        self._in_progress.count_taken(entries, sum([entry.deliveries > 1 for entry in entries]))
+        self._waiting += by_call(entries, batch=self.function.binding.batch)
         self._start_waiting()
 
     def _start_waiting(self) -> None:

@@ -15,7 +15,7 @@ from pydantic_core.core_schema import CoreSchema, is_instance_schema
 
 from listeners.text import decode
 
-__all__ = ["Entry", "Fields", "RedisMessage", "by_key"]
+__all__ = ["Entry", "Fields", "RedisMessage", "by_call", "by_key"]
 
 
 class Fields(Mapping[str, str]):
@@ -184,3 +184,14 @@ def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
     for key, group in itertools.groupby(entries, _key_of):  # most often they are in order already
         groups[key] += group
     return list(groups.items())
+
+
+def by_call(entries: Sequence[Entry], *, batch: bool) -> list[list[Entry]]:
+    """Group entries that share a call. A `batch` function has one call for all that are delivered for the first time.
+
+    Those delivered again are called alone, so that it is known which one fails.
+    """
+    if not batch:
+        return [[entry] for entry in entries]
+    new = [entry for entry in entries if entry.deliveries == 1]
+    return [*([new] if new else []), *([entry] for entry in entries if entry.deliveries > 1)]

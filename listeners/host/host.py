@@ -71,6 +71,11 @@ class Host:
         """Whether every trigger's Redis has been reached once."""
         return all(listener.ready.is_set() for listener in self.listeners)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any entry is in progress in this process."""
+        return any(listener.is_busy for listener in self.listeners)
+
     def drain(self) -> None:
         """Stop taking entries. run() returns when those in progress are finished or handed back."""
         for listener in self.listeners:

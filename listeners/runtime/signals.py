@@ -22,14 +22,14 @@ SAME_REQUEST_SECONDS = 1.0
 LAST_LINE_SECONDS = 1.0
 
 
-def exit_on_termination() -> None:
-    """Exit with status 0 at the first SIGTERM or SIGINT, outside of `on_termination`: nothing is in progress yet.
+def exit_on_termination(status: int = 0) -> None:
+    """Exit with this status at the first SIGTERM or SIGINT, outside of `on_termination`: nothing is in progress yet.
 
     Otherwise, SIGINT would print a traceback, and SIGTERM be ignored in the first process of a container. An exception
     could be caught by the code that it interrupts.
     """
     for number in TERMINATION_SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, lambda *_: os._exit(status))
 
 
 @contextmanager

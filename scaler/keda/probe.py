@@ -81,7 +81,7 @@ async def probe(
 
 async def _autoscaler_report(autoscalers: Autoscalers, requested: RequestedTrigger, metric_name: str) -> CallReport:
     if requested.hpa is None:
-        return CallReport("HPA", None, "-", "skipped: the ScaledObject is paused")
+        return CallReport("HPA", None, "-", "skipped: KEDA makes none for a ScaledJob, or while paused")
     return await timed("HPA", partial(autoscalers.check, requested.namespace, requested.hpa, metric_name))
 
 

@@ -1,4 +1,4 @@
-"""Reads the triggers that a user gives: metadata as KEY=VALUE, and ScaledObjects in YAML."""
+"""Reads the triggers that a user gives: metadata as KEY=VALUE, and ScaledObjects and ScaledJobs in YAML."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from listeners.text import syntax_problem
 
 __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
 
+SCALED = ("ScaledObject", "ScaledJob")
 EXTERNAL = ("external", "external-push")
 FROM_ENV = "FromEnv"
 #: The annotations with which people pause a ScaledObject. KEDA then deletes its HPA.
@@ -21,9 +22,9 @@ PAUSED = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
 
 @dataclass(frozen=True)
 class RequestedTrigger:
-    """A trigger as KEDA would send it: the namespace and name of its ScaledObject, and its metadata.
+    """A trigger as KEDA would send it: the namespace and name of its ScaledObject or ScaledJob, and its metadata.
 
-    `hpa` is the name of the HPA that KEDA makes; None while the ScaledObject is paused.
+    `hpa` is the name of the HPA that KEDA makes; None for a ScaledJob, and while the ScaledObject is paused.
     """
 
     namespace: str
@@ -55,15 +56,16 @@ def metadata_from(pairs: Sequence[str]) -> dict[str, str]:
 def triggers_in(
     file: Path, address: str, more: Mapping[str, str], namespace: str
 ) -> Iterator[RequestedTrigger | SkippedTrigger]:
-    """Yield the triggers of the ScaledObjects in a YAML file; a SkippedTrigger for each that is not for this scaler.
+    """Yield the triggers of the ScaledObjects and ScaledJobs in a YAML file; a SkippedTrigger for each that is not for
+    this scaler.
 
     An external trigger is for this scaler if its scalerAddress is `address`, or if its `type` is Triggerfish's (the
     address may be forwarded). `more` is added to the metadata of each trigger and takes precedence. `namespace` applies
-    to ScaledObjects without one. Raises ConfigurationError.
+    to objects without one. Raises ConfigurationError.
     """
-    scaled_objects = [document for document in documents(file, "--file") if document.get("kind") == "ScaledObject"]
+    scaled_objects = [document for document in documents(file, "--file") if document.get("kind") in SCALED]
     if not scaled_objects:
-        raise ConfigurationError("--file", str(file), "It has no `kind: ScaledObject`.")
+        raise ConfigurationError("--file", str(file), "It has no `kind: ScaledObject` and no `kind: ScaledJob`.")
     for scaled_object in scaled_objects:
         header = _mapping(scaled_object.get("metadata"), "metadata")
         names = (str(header.get("namespace") or namespace), str(header.get("name") or ""))
@@ -102,7 +104,7 @@ def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[tuple[str, dict[str,
 
 
 def _check_metric_types(scaled_object: Mapping[str, Any], trigger: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigurationError if KEDA would give the HPA another type of metric than the target is meant for.
+    """Raise ConfigurationError if KEDA would use another type of metric than the target is meant for.
 
     The type of a formula over several triggers takes the place of theirs.
     """
@@ -111,11 +113,16 @@ def _check_metric_types(scaled_object: Mapping[str, Any], trigger: Mapping[str, 
     for place, section in ((where, trigger), (modifiers, _mapping(advanced.get("scalingModifiers") or {}, modifiers))):
         metric_type = section.get("metricType")
         if metric_type not in (None, "", "AverageValue"):
-            fix = "With the scaler's target size of 1, the HPA would multiply the instances without bound. Remove it."
+            effect = "the HPA would multiply the instances without bound"
+            if scaled_object.get("kind") == "ScaledJob":
+                effect = "KEDA would start no job"
+            fix = f"With the scaler's target size of 1, {effect}. Remove it."
             raise ConfigurationError(f"{place}.metricType", metric_type, fix)
 
 
 def _hpa_name(scaled_object: Mapping[str, Any]) -> str | None:
+    if scaled_object.get("kind") == "ScaledJob":
+        return None
     header = scaled_object.get("metadata") or {}
     annotations = header.get("annotations") or {}
     if any(str(annotations.get(key, "false")) != "false" for key in PAUSED):

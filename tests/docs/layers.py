@@ -50,7 +50,7 @@ def _layers(group: str) -> list[list[str]]:
     for contract in contracts:
         if contract["type"] == "layers" and all(layer.startswith(f"{group}.") for layer in contract["layers"]):
             return [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
-    return [[f"{group}.cli", f"{group}.testing"]]
+    return [[f"{group}.cli", f"{group}.testing"], [f"{group}.unfinished"]]
 
 
 def _row(names: list[str], y: int) -> list[str]:

@@ -26,9 +26,11 @@ from listeners.settings import HostSettings
 from scaler.monitoring.status import TriggerStatus
 from scaler.settings import LocalSettings, Settings, load_settings
 from scaler.triggers.metadata import read_metadata
+from scaler.triggers.scaled_objects import RequestedTrigger, triggers_in
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, named_files
 from tests.monitoring.files import anchors
 from tests.monitoring.kube_state_metrics import NAMES
+from tests.support.schemas import check_object
 from triggerfish import App
 from triggerfish.cli.program import program
 
@@ -72,12 +74,26 @@ def external_triggers(shown: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_external_trigger_is_understood() -> None:
-    """The scaler accepts the metadata of every external trigger in the pages; all are of type external-push."""
-    found = list(external_triggers(documents_in_yaml()))
-    assert len(found) >= 2
-    for trigger in found:
-        assert trigger["type"] == "external-push"
+    """The scaler accepts the metadata of every external trigger in the pages. Only a ScaledJob, which KEDA does not
+    wake, has another type than external-push.
+    """
+    found = [(shown, trigger) for shown in documents_in_yaml() for trigger in external_triggers(shown)]
+    assert len(found) >= 3
+    for shown, trigger in found:
+        assert trigger["type"] == ("external" if shown.get("kind") == "ScaledJob" else "external-push")
         assert read_metadata(trigger["metadata"]).function
+
+
+def test_the_scaled_job_is_valid(tmp_path: Path) -> None:
+    """KEDA accepts the ScaledJob, and `triggerfish probe` reads its trigger."""
+    [block] = [block for block in blocks(DOCS / "how-to" / "jobs.md", "yaml") if "kind: ScaledJob" in block]
+    check_object(yaml.safe_load(block))
+    file = tmp_path / "scaledjob.yaml"
+    file.write_text(block)
+    [trigger] = triggers_in(file, "localhost:6000", {}, "default")
+    assert isinstance(trigger, RequestedTrigger)
+    container = yaml.safe_load(block)["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0]
+    _check_subcommand(typer.main.get_command(program), container["args"])
 
 
 def test_every_trigger_in_values_is_understood() -> None:

@@ -101,6 +101,7 @@ def _check_bare(bare: Environment, redis: str) -> None:
         "triggerfish", "dead", "list", "shop.py", "handle_order", "--connection", redis, expected="no dead letters"
     )
     bare.run("triggerfish", "explain", "shop.py", "--connection", redis, expected="orders")
+    bare.run("triggerfish", "run", "shop.py", "--until-empty", "--connection", redis, expected="nothing is left")
     _check_run(bare, redis)
     for command in (
         ["scaler"],

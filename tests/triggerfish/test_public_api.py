@@ -107,7 +107,7 @@ print(sorted({"listeners", "pydantic", "redis", "prometheus_client"} & set(sys.m
 
 
 def test_an_app_loads_without_uvloop_and_boot_clock(tmp_path: Path) -> None:
-    """As on Windows, an app loads without uvloop and clock_gettime, and its functions can be called."""
+    """As on Windows, an app loads without uvloop and clock_gettime, and its functions can be called as a host does."""
     (tmp_path / "shop.py").write_text(SIMPLE_APP)
     program = """
 import sys, time
@@ -116,11 +116,13 @@ for name in ("clock_gettime", "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
     delattr(time, name)
 import shop
 print(shop.double("a"), shop.Host(shop.app).app_name)
+from triggerfish.testing import call_sync
+print(call_sync(shop.app, "double", "a").outcome)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
     )
-    assert (done.stdout, done.returncode) == ("aa app\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("aa app\nsucceeded\n", 0), done.stderr
 
 
 @pytest.mark.timeout(600)  # the checkers start without a cache, on a machine that is busy with other tests

@@ -31,7 +31,8 @@ AddressArgument = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="The scaler's gRPC address: host:6000.", show_default=False)
 ]
 FileOption = Annotated[
-    Path | None, typer.Option("--file", "-f", metavar="FILE", help="ScaledObjects (YAML) whose triggers to probe.")
+    Path | None,
+    typer.Option("--file", "-f", metavar="FILE", help="ScaledObjects and ScaledJobs (YAML) whose triggers to probe."),
 ]
 CaFileOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="CA of the scaler's certificate (PEM); turns TLS on.")

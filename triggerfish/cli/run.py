@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import typer
+
+from listeners.errors import ConfigurationError
 from listeners.host.instance import instance_name
 from listeners.runtime.child_processes import inherited_heartbeat
+from listeners.runtime.logs import steady_logger
 from listeners.runtime.process_exit import exit_process
 from triggerfish.cli.options import (
     AppArgument,
@@ -21,13 +25,27 @@ from triggerfish.cli.options import (
 from triggerfish.cli.serving import start_serving
 
 if TYPE_CHECKING:
+    from listeners.connections.named import Connections
+    from listeners.functions.app import App
     from listeners.host.host import Host
+    from triggerfish.unfinished import Unfinished
 
 __all__ = ["run"]
+
+log = steady_logger("triggerfish.host")
+
+#: How often `--until-empty` measures while this process has nothing in progress.
+EMPTY_PAUSE_SECONDS = 0.2
+
+
+UntilEmptyOption = Annotated[
+    bool, typer.Option("--until-empty", help="Exit with status 0 once nothing waits and nothing is in progress.")
+]
 
 
 def run(
     app: AppArgument,
+    until_empty: UntilEmptyOption = False,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
     http_port: HttpPortOption = None,
@@ -38,16 +56,37 @@ def run(
 
     This is the command for containers. SIGTERM or Ctrl-C drains: running calls finish, then other entries are released.
     Another signal after a second exits at once.
+
+    With --until-empty, it is a job for cron, CI or a Kubernetes Job: it ends once no entry waits for a call or for a
+    retry, and none is in progress in any instance. While Redis cannot be measured, it goes on. A signal before that
+    drains, and exits with status 1.
     """
     instance, heartbeat = instance_name(), inherited_heartbeat()
-    start_serving(log_level, log_format, instance)
+    start_serving(log_level, log_format, instance, signalled_status=int(until_empty))
     from listeners.functions.loading import load_app
     from listeners.host.host import Host
 
     settings = load_settings_with(config, connection, host={"http_port": http_port})
-    host = Host(load_app(app), settings.redis_connections(), settings.host, instance=instance)
+    loaded, connections = load_app(app), settings.redis_connections()
+    host = Host(loaded, connections, settings.host, instance=instance)
+    unfinished = _unfinished(loaded, connections) if until_empty else None
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run_and_exit(host, heartbeat))
+        if unfinished is not None:
+            runner.run(_empty_and_exit(host, heartbeat, unfinished))
+        else:
+            runner.run(_run_and_exit(host, heartbeat))
+
+
+def _unfinished(app: "App", connections: "Connections") -> "Unfinished":
+    """Return what measures an app. Raises ConfigurationError for a function whose messages never end."""
+    from listeners.functions.triggers import PubSubTrigger
+    from triggerfish.unfinished import Unfinished
+
+    for function in app.functions.values():
+        if isinstance(function.trigger, PubSubTrigger):
+            fix = "Pub/sub has no end. Move the function into another app, or run this one without --until-empty."
+            raise ConfigurationError("--until-empty", function.name, fix)
+    return Unfinished(app, connections)
 
 
 def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
@@ -66,3 +105,21 @@ async def _run_and_exit(host: "Host", heartbeat: int | None) -> NoReturn:
     """
     await host.run_until_signalled(heartbeat)
     exit_process(0)
+
+
+async def _empty_and_exit(host: "Host", heartbeat: int | None, unfinished: "Unfinished") -> NoReturn:
+    """Run until nothing is left, drain, and exit with status 0. A signal before that is status 1."""
+    running = asyncio.create_task(host.run_until_signalled(heartbeat))
+    emptying = asyncio.create_task(unfinished.wait_until_empty(host, EMPTY_PAUSE_SECONDS))
+    try:
+        await asyncio.wait([running, emptying], return_when=asyncio.FIRST_COMPLETED)
+        is_empty = emptying.done() and not emptying.cancelled()
+        if is_empty:
+            await emptying
+            log.info("nothing is left: draining")
+    finally:
+        emptying.cancel()
+        host.drain()
+        await running
+        await unfinished.close()
+    exit_process(0 if is_empty else 1)

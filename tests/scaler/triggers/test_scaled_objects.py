@@ -32,6 +32,14 @@ def test_several_documents_and_lists(tmp_path: Path) -> None:
     assert read(tmp_path, text) == [RequestedTrigger("default", "shop", metadata, hpa="keda-hpa-shop")] * 2
 
 
+def test_a_scaled_job(tmp_path: Path) -> None:
+    """The triggers of a ScaledJob are read as those of a ScaledObject. KEDA makes no HPA of it."""
+    text = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keys: a}", "external")
+    metadata = {"scalerAddress": "scaler:6000", "type": "RedisListTrigger", "keys": "a"}
+    found = read(tmp_path, text.replace("ScaledObject", "ScaledJob"))
+    assert found == [RequestedTrigger("default", "shop", metadata, hpa=None)]
+
+
 def test_values_that_keda_would_resolve(tmp_path: Path) -> None:
     """xFromEnv in a file needs a value from --metadata, which also overrides other values of the file."""
     text = scaled_object("{scalerAddress: 'scaler:6000', type: RedisListTrigger, keysFromEnv: KEYS, function: f}")
@@ -59,6 +67,10 @@ def test_values_that_keda_would_resolve(tmp_path: Path) -> None:
         (
             scaled_object("{type: redisListTrigger, keys: a}, metricType: Value"),
             r"spec\.triggers\[0\]\.metricType 'Value': .*Remove it",
+        ),
+        (
+            scaled_object("{type: redisListTrigger, keys: a}, metricType: Value").replace("Object", "Job"),
+            r"spec\.triggers\[0\]\.metricType 'Value': .*KEDA would start no job. Remove it",
         ),
         (
             scaled_object(

@@ -172,6 +172,18 @@ async def test_a_file(scaler: RunningScaler, client: redis.asyncio.Redis, tmp_pa
     assert asked == {("till", "shop")}
 
 
+async def test_a_scaled_job(scaler: RunningScaler, client: redis.asyncio.Redis, tmp_path: Path) -> None:
+    """The triggers of a ScaledJob are probed as those of a ScaledObject: the value is the number of jobs."""
+    await client.rpush("orders", *range(250))
+    file = tmp_path / "job.yaml"
+    text = SCALED_OBJECT.format(address=address_of(scaler)).replace("ScaledObject", "ScaledJob")
+    file.write_text(text.replace("external-push", "external"))
+    probed = await triggerfish("probe", address_of(scaler), "--file", str(file))
+    assert probed.code == 0, probed
+    assert "till/shop: RedisListTrigger orders handle" in probed.output
+    assert "value 3, so 3 instances" in probed.output
+
+
 async def test_tls(scaler: RunningScaler, tmp_path: Path) -> None:
     """The probe verifies the certificate with --ca-file, for scalerAddress if there is one; enableTLS enables TLS."""
     Authority().write(tmp_path / "ours", "scaler.triggerfish.svc")

@@ -1,0 +1,28 @@
+# test_calls.py
+from shop import app, handle_order, settle
+
+from triggerfish import Reject
+from triggerfish.testing import call, call_sync
+
+
+def test_a_negative_amount_becomes_a_dead_letter() -> None:
+    result = call_sync(app, handle_order, '{"number": 1, "amount": -1}')
+    assert result.dead_lettered
+    assert isinstance(result.exception, Reject)
+
+
+def test_an_invalid_order_becomes_a_dead_letter() -> None:
+    result = call_sync(app, "handle_order", '{"number": "x"}')
+    assert result.error.startswith("Reject: not a valid Order: number: ")
+
+
+def test_a_payment_is_retried_and_then_given_up() -> None:
+    first, last = (call_sync(app, settle, {"method": "card"}, deliveries=number) for number in (1, 5))
+    assert first.retried
+    assert 0.75 <= first.delay_seconds <= 1
+    assert last.dead_lettered
+
+
+async def test_a_batch() -> None:
+    results = await call(app, settle, [{"method": "cash"}, {"method": "card"}])
+    assert all(result.retried and result.delay_seconds == 0 for result in results)  # each alone, as one of them failed

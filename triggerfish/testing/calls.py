@@ -1,0 +1,182 @@
+"""Calls one function of an app as a host does, without Redis."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from prometheus_client import CollectorRegistry
+
+from listeners.engine.executor import CLEAN_UP_SECONDS, Executor
+from listeners.engine.failures import FailureLog
+from listeners.engine.in_progress import InProgress
+from listeners.engine.metrics import FunctionMetrics, HostMetrics
+from listeners.engine.settlement import Outcome, Settlement
+from listeners.errors import ConfigurationError
+from listeners.functions.app import App, Function
+from listeners.functions.entries import Entry, by_call
+from listeners.functions.triggers import PolledTrigger
+from listeners.settings import HostSettings
+from triggerfish.testing.entries import TestEntry, entry_for, function_of
+
+__all__ = ["CallResult", "call", "call_sync"]
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """What a host would do with an entry after its call.
+
+    Attributes:
+        outcome: "succeeded", "retried", "dead_lettered", or "dropped" (a pub/sub message whose call failed).
+        delay_seconds: How long a retried entry waits for its next delivery. The back-off has jitter.
+        error: Class and text of the exception, as in a dead letter; empty if the call succeeded.
+        exception: What the function raised, or the conversion of its parameter. Of a very long one, a shortened copy.
+    """
+
+    outcome: Outcome
+    delay_seconds: float = 0.0
+    error: str = ""
+    exception: BaseException | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the entry is done."""
+        return self.outcome is Outcome.SUCCEEDED
+
+    @property
+    def retried(self) -> bool:
+        """Whether the entry is delivered again."""
+        return self.outcome is Outcome.RETRIED
+
+    @property
+    def dead_lettered(self) -> bool:
+        """Whether the entry becomes a dead letter: rejected, or delivered too often."""
+        return self.outcome is Outcome.DEAD_LETTERED
+
+
+@overload
+async def call(
+    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None
+) -> list[CallResult]: ...
+@overload
+async def call(
+    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None
+) -> CallResult: ...
+async def call(
+    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], *, deliveries: int | None = None
+) -> CallResult | list[CallResult]:
+    """Call a function with an entry as a host does, and return what would become of the entry. Needs no Redis.
+
+    Conversion, time limit, threads and retries are those of the host.
+
+    Args:
+        app: The app.
+        function: The function, or its name in the app.
+        entry: A list element or pub/sub message as str or bytes, a stream entry as a mapping of its fields, or any as
+            a RedisMessage. For a function that takes a list, also a list of them, which has a result for each.
+        deliveries: Which delivery of the entry this is. Default: that of the RedisMessage, or the first.
+
+    Raises:
+        ConfigurationError: The app has no such function, or its trigger never delivers such an entry.
+    """
+    return await _called(app, function, entry, deliveries)
+
+
+@overload
+def call_sync(
+    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None
+) -> list[CallResult]: ...
+@overload
+def call_sync(
+    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None
+) -> CallResult: ...
+def call_sync(
+    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], *, deliveries: int | None = None
+) -> CallResult | list[CallResult]:
+    """Do what `await call(...)` does, for tests that are not async. It runs an event loop.
+
+    Raises ConfigurationError.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise ConfigurationError("call_sync", None, "An event loop is running. Write `await call(...)` instead.")
+    return asyncio.run(_called(app, function, entry, deliveries))
+
+
+async def _called(
+    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], deliveries: int | None
+) -> CallResult | list[CallResult]:
+    found = function_of(app, function)
+    if not isinstance(entry, list):
+        [result] = await _deliver(app, found, [entry_for(found, entry, deliveries)])
+        return result
+    _check_batch(found, len(entry))
+    return await _deliver(app, found, [entry_for(found, each, deliveries) for each in entry])
+
+
+def _check_batch(function: Function, entries: int) -> None:
+    if not function.binding.batch:
+        fix = f"{function.name} takes one entry per call. Call it once for each, or have it take a list."
+        raise ConfigurationError("entry", f"a list of {entries}", fix)
+    most = function.trigger.batch_size if isinstance(function.trigger, PolledTrigger) else function.trigger.concurrency
+    if not 1 <= entries <= most:
+        fix = f"A call of {function.name} gets from 1 to {most} entries."
+        raise ConfigurationError("entry", f"a list of {entries}", fix)
+
+
+async def _deliver(app: App, function: Function, entries: Sequence[Entry]) -> list[CallResult]:
+    """Make the calls that a host makes for entries taken at once, one after the other. Return a result for each entry.
+
+    Failures are logged as a host logs them.
+    """
+    metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app.name, function.name)
+    failures = FailureLog(function.name, function.trigger)
+    results: dict[Entry, CallResult] = {}
+    try:
+        for group in by_call(entries, batch=function.binding.batch):
+            in_progress = InProgress(
+                len(group),
+                sys.maxsize,
+                batch=function.binding.batch,
+                settles_successes=True,
+                metrics=metrics,
+                failures=failures,
+            )
+            in_progress.add(group)
+            settlements = await _settlements(function, metrics, in_progress, group)
+            in_progress.settled(settlements)
+            results |= {settlement.entry: _result(settlement) for settlement in settlements}
+    finally:
+        failures.close()
+    return [results[entry] for entry in entries]
+
+
+async def _settlements(
+    function: Function, metrics: FunctionMetrics, in_progress: InProgress, entries: Sequence[Entry]
+) -> list[Settlement]:
+    """Call the function once, and return what becomes of each entry."""
+    executor = Executor(
+        function,
+        metrics,
+        1,
+        max_abandoned=1,
+        max_model_bytes=HostSettings().max_model_bytes,
+        may_start=lambda entry: True,
+        results=in_progress,
+        on_free=lambda: None,
+        on_abandoned=lambda: None,
+    )
+    executor.start(entries)
+    try:
+        await in_progress.something_finished.wait()
+    except asyncio.CancelledError:
+        await executor.cancel(CLEAN_UP_SECONDS)
+        raise
+    finally:
+        executor.close()
+    return in_progress.pop_finished()
+
+
+def _result(settlement: Settlement) -> CallResult:
+    exception = settlement.failure.exception if settlement.failure else None
+    return CallResult(settlement.outcome, settlement.delay_ms / 1000, settlement.error, exception)
