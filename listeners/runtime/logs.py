@@ -14,7 +14,9 @@ __all__ = ["LogFormat", "as_json_line", "log_to_stderr", "steady_logger"]
 
 #: The parent of all loggers of the project.
 ROOT_NAME = "triggerfish"
-TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(place)s%(message)s"
+#: What a record of a call has beside its message: the function, and the key and the ID of the entry.
+PLACE = ("function", "key", "id")
 
 
 class LogFormat(StrEnum):
@@ -95,6 +97,8 @@ class _TextFormatter(logging.Formatter):
     """One line for each record, and an indented traceback, so that no text looks like another record."""
 
     def format(self, record: logging.LogRecord) -> str:
+        place = [str(value) for name in PLACE if (value := getattr(record, name, None)) is not None]
+        record.place = f"{' '.join(place)}: " if place else ""
         if record.exc_info:
             record.exc_text = None  # a handler of the app may have left a traceback that is not escaped
         return super().format(record)
@@ -123,6 +127,7 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        written |= {name: str(value) for name in PLACE if (value := getattr(record, name, None)) is not None}
         if instance := getattr(record, "instance", self._instance):
             written["instance"] = str(instance)
         traces = [self.formatException(record.exc_info)] if record.exc_info else []

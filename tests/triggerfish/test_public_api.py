@@ -56,8 +56,11 @@ def test_the_public_names() -> None:
     """These names are public, and no others. Removing one breaks users' code."""
     assert triggerfish.__all__ == [
         "App",
+        "Call",
+        "CallNext",
         "ConfigurationError",
         "Connections",
+        "Context",
         "Fields",
         "FromField",
         "Host",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from listeners.errors import LifespanError
 from listeners.host.instance import instance_name
 from listeners.runtime.child_processes import inherited_heartbeat
 from listeners.runtime.process_exit import exit_process
@@ -18,12 +19,15 @@ from triggerfish.cli.options import (
     LogLevelOption,
     load_settings_with,
 )
+from triggerfish.cli.output import error_line
 from triggerfish.cli.serving import start_serving
 
 if TYPE_CHECKING:
     from listeners.host.host import Host
 
 __all__ = ["run"]
+
+LIFESPAN_STATUS = 3
 
 
 def run(
@@ -38,6 +42,8 @@ def run(
 
     This is the command for containers. SIGTERM or Ctrl-C drains: running calls finish, then other entries are released.
     Another signal after a second exits at once.
+
+    Exits with status 3 if the app's lifespan fails before that.
     """
     instance, heartbeat = instance_name(), inherited_heartbeat()
     start_serving(log_level, log_format, instance)
@@ -64,5 +70,9 @@ async def _run_and_exit(host: "Host", heartbeat: int | None) -> NoReturn:
 
     Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
     """
-    await host.run_until_signalled(heartbeat)
+    try:
+        await host.run_until_signalled(heartbeat)
+    except LifespanError as error:  # the log has the traceback
+        error_line(f"triggerfish: the lifespan failed: {error}")
+        exit_process(LIFESPAN_STATUS)
     exit_process(0)
