@@ -43,7 +43,7 @@ class Lifespan:
 
     async def enter(self, stop: asyncio.Event) -> bool:
         """Run it to its yield. Return False if `stop` was set before. Raises LifespanError."""
-        if self._function is None:
+        if self._function is None or stop.is_set():
             return not stop.is_set()
         self.is_entering = True
         try:
