@@ -91,9 +91,7 @@ async def test_one_that_blocks_at_its_start(server: Server, tmp_path: Path) -> N
 async def test_one_that_does_not_end(server: Server, tmp_path: Path, after: str) -> None:
     """The process ends after the grace period although the lifespan does not, even if it blocks the event loop."""
     app = written(tmp_path, after=after)
-    with running_command(
-        tmp_path, "run", app, CONNECTION=server.address, HOST__GRACE_PERIOD_SECONDS="0.5"
-    ) as command:
+    with running_command(tmp_path, "run", app, CONNECTION=server.address, HOST__GRACE_PERIOD_SECONDS="0.5") as command:
         await command.logged("handle: ")
         assert await command.terminate() == 0
         assert "leaving" in command.output
