@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from listeners.errors import ConfigurationError
 from listeners.functions.entries import Entry
-from listeners.runtime.logs import steady_logger
+from listeners.runtime.logs import CALL_LOGGER, steady_logger
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -131,7 +131,7 @@ def context_of(
     )
 
 
-_function_log = steady_logger("triggerfish.function")
+_function_log = steady_logger(CALL_LOGGER)
 
 
 class _CallLog(logging.LoggerAdapter[logging.Logger]):

@@ -1,7 +1,6 @@
 """Lifespans of separate processes: how `triggerfish run` and `triggerfish up` behave."""
 
 import re
-import time
 from pathlib import Path
 
 import aiohttp
@@ -34,7 +33,8 @@ async def lifespan():
 """
 #: Longer than any test may take.
 HANGS = "await asyncio.sleep(1000)"
-BLOCKS = "time.sleep(1000)"
+#: Short steps, because Python runs no handler of a signal that arrives just before a sleep.
+BLOCKS = "while True: time.sleep(0.05)"
 
 
 def written(folder: Path, *, before: str = "pass", after: str = "pass") -> str:
@@ -82,9 +82,7 @@ async def test_one_that_blocks_at_its_start(server: Server, tmp_path: Path) -> N
     app = written(tmp_path, before=BLOCKS)
     with running_command(tmp_path, "run", app, CONNECTION=server.address) as command:
         await printed(command, "entering")
-        began = time.monotonic()
         assert await command.terminate() == 0
-        assert time.monotonic() - began < 20  # it sleeps for 1000 s
 
 
 @pytest.mark.parametrize("after", [HANGS, BLOCKS])
