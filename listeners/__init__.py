@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from listeners.errors import TriggerfishError as TriggerfishError
     from listeners.functions.annotations import FromField as FromField
     from listeners.functions.app import App as App
+    from listeners.functions.context import Context as Context
     from listeners.functions.entries import Fields as Fields
     from listeners.functions.entries import RedisMessage as RedisMessage
+    from listeners.functions.middleware import Call as Call
+    from listeners.functions.middleware import CallNext as CallNext
     from listeners.host.host import Host as Host
     from listeners.settings import HostSettings as HostSettings
     from listeners.version import __version__ as __version__
@@ -34,8 +37,11 @@ if TYPE_CHECKING:
 #: Where each public name is defined.
 _MODULES = {
     "App": "listeners.functions.app",
+    "Call": "listeners.functions.middleware",
+    "CallNext": "listeners.functions.middleware",
     "ConfigurationError": "listeners.errors",
     "Connections": "listeners.connections.named",
+    "Context": "listeners.functions.context",
     "Fields": "listeners.functions.entries",
     "FromField": "listeners.functions.annotations",
     "Host": "listeners.host.host",
@@ -49,8 +55,11 @@ _MODULES = {
 
 __all__ = [
     "App",
+    "Call",
+    "CallNext",
     "ConfigurationError",
     "Connections",
+    "Context",
     "Fields",
     "FromField",
     "Host",

@@ -18,6 +18,8 @@
     │   ├── GroupMissingError           the stream or its consumer group does not exist
     │   └── CommandRefusedError         any other error reply
     ├── CallTimeoutError                a call exceeded its time limit and counts as failed
+    ├── MiddlewareError                 a middleware did not await call_next() exactly once; the call counts as failed
+    ├── LifespanError                   the app's lifespan failed; the process ends
     └── FunctionSignal                  raised by a user's function to decide what happens to its entry
         ├── Retry                       deliver the entry again later
         └── Reject                      dead-letter the entry now
@@ -43,7 +45,9 @@ __all__ = [
     "ConnectionStringError",
     "FunctionSignal",
     "GroupMissingError",
+    "LifespanError",
     "LimitReachedError",
+    "MiddlewareError",
     "MissingExtraError",
     "Reject",
     "Retry",
@@ -215,6 +219,14 @@ class CallTimeoutError(TriggerfishError):
     def __init__(self, limit_seconds: float) -> None:
         self.limit_seconds = limit_seconds
         super().__init__(f"took longer than {limit_seconds:g} s")
+
+
+class MiddlewareError(TriggerfishError):
+    """A middleware returned without awaiting `call_next()`, or called it twice. The call counts as failed."""
+
+
+class LifespanError(TriggerfishError):
+    """The app's lifespan raised an error, or did not yield exactly once. The log has the traceback."""
 
 
 class FunctionSignal(TriggerfishError):  # noqa: N818  (a signal, not an error)

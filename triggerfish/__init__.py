@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from listeners import App as App
+    from listeners import Call as Call
+    from listeners import CallNext as CallNext
     from listeners import ConfigurationError as ConfigurationError
     from listeners import Connections as Connections
+    from listeners import Context as Context
     from listeners import Fields as Fields
     from listeners import FromField as FromField
     from listeners import Host as Host
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "Call",
+    "CallNext",
     "ConfigurationError",
     "Connections",
+    "Context",
     "Fields",
     "FromField",
     "Host",

@@ -1,6 +1,7 @@
 """Credential providers: password files and Entra ID tokens."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,10 @@ class PasswordFile(CredentialProvider):
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         """Return the user, if there is one, and the password."""
+        return self.get_credentials()
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return the same on a thread."""
         try:
             password = read_password(self._file, "password_file")
         except ConfigurationError as error:
@@ -65,6 +70,7 @@ class EntraTokens(CredentialProvider):
 
     The providers of redis-entraid request tokens on the event loop, which may block it for seconds, and stop renewing
     at the first failure. This one requests them in a thread, and uses a token until it expires if it cannot be renewed.
+    It provides them either on one event loop, or on threads.
     """
 
     def __init__(self, make_identity: "Callable[[], IdentityProviderInterface]", username: str | None) -> None:
@@ -73,6 +79,7 @@ class EntraTokens(CredentialProvider):
         self._username = username
         self._token: TokenInterface | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._renewing = threading.Lock()
         #: When connections that use the current token should be replaced (time.monotonic).
         self.renew_at = 0.0
 
@@ -80,6 +87,16 @@ class EntraTokens(CredentialProvider):
         """Return the user, by default the token's object ID, and the token."""
         if time.monotonic() >= self.renew_at:
             await self._renew()
+        return self._current()
+
+    def get_credentials(self) -> tuple[str, str]:
+        """Return the same on a thread, which it blocks for the request."""
+        with self._renewing:
+            if time.monotonic() >= self.renew_at:
+                self._keep(self._request())
+            return self._current()
+
+    def _current(self) -> tuple[str, str]:
         if self._token is None or self._token.is_expired():
             raise RedisConnectionError("no token from Entra ID: check the identity of this process")
         return self._username or str(self._token.try_get("oid")), self._token.get_value()
@@ -93,7 +110,9 @@ class EntraTokens(CredentialProvider):
         await asyncio.wait({self._renewal}, timeout=TOKEN_SECONDS)
 
     async def _fetch(self) -> None:
-        token = await on_own_thread(self._request, name="Entra ID")
+        self._keep(await on_own_thread(self._request, name="Entra ID"))
+
+    def _keep(self, token: "TokenInterface | None") -> None:
         seconds = RETRY_SECONDS
         if token is not None:
             self._token = token

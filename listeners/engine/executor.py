@@ -1,7 +1,9 @@
 """Calls a function with entries, within a time limit, and reports the outcome of each."""
 
 import asyncio
+import contextvars
 import dataclasses
+import functools
 import inspect
 import threading
 import time
@@ -18,6 +20,7 @@ from listeners.engine.task_pool import PooledTask, TaskPool
 from listeners.errors import CallTimeoutError, Reject
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry
+from listeners.functions.surroundings import Surroundings
 from listeners.runtime.code_locations import running_at, suspended_at
 from listeners.runtime.deadlines import Deadlines
 from listeners.runtime.logs import steady_logger
@@ -27,6 +30,7 @@ __all__ = ["CLEAN_UP_SECONDS", "MAX_THREADS", "Executor"]
 
 log = steady_logger("triggerfish.host")
 
+Handler = Callable[[Any], Any]
 #: How many calls of a function that is not async run concurrently.
 MAX_THREADS = 32
 #: How long a cancelled function may take to clean up.
@@ -74,7 +78,7 @@ class Executor:
     A call starts only with entries for which `may_start` is true. `results` receives the outcome of a call's entries,
     unless cancel() or close() cancelled the call. An entry of more than `max_model_bytes` is not validated.
     `on_free` is called when another call may start in place of one that has ended or was abandoned, and `on_abandoned`
-    when `blocked` may have changed.
+    when `blocked` may have changed. `surroundings`: the context and the middleware, if there are any.
     """
 
     def __init__(
@@ -89,10 +93,13 @@ class Executor:
         results: InProgress,
         on_free: Callable[[], object],
         on_abandoned: Callable[[], object],
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._function = function
         self._handler = function.handler
         self._is_batch = function.binding.batch
+        self._surroundings = surroundings
+        self._is_plainly_async = function.binding.is_async and surroundings is None
         self._metrics = metrics
         self._may_start = may_start
         self._results = results
@@ -173,12 +180,12 @@ class Executor:
             error: BaseException | None = None
             began = call.began_at = time.perf_counter()
             try:
-                if self._threads is None:
+                if self._is_plainly_async:
                     for entry in call.entries:
                         entry.started_at = began
                     await self._handler(argument)
                 else:
-                    error = await self._on_thread(call, argument, self._threads)
+                    error = await self._invoke(call, argument)
             except asyncio.CancelledError as cancelled:
                 if self._cancelling and not call.timed_out:
                     raise
@@ -245,9 +252,33 @@ class Executor:
         if call.timer is not None:
             call.timer.cancel()
 
-    async def _on_thread(self, call: _Call, argument: Any, threads: ThreadPoolExecutor) -> BaseException | None:
+    async def _invoke(self, call: _Call, argument: Any) -> BaseException | None:
+        """Call the handler on a thread, or within what calls have around them. Return what was raised on the thread."""
+        if self._surroundings is None:
+            return await self._on_thread(call, self._handler, argument)
+        ends_at, run = call.began_at + self._limit_seconds, functools.partial(self._call_within, call)
+        await self._surroundings.run(call.entries, argument, ends_at, run)
+        return None
+
+    async def _call_within(self, call: _Call, handler: Handler, argument: Any) -> None:
+        """Call the handler from middleware, which gets what it raises."""
+        if self._threads is None:
+            for entry in call.entries:
+                entry.started_at = time.perf_counter()
+            await handler(argument)
+            return
+        variables = contextvars.copy_context()  # which middleware may have set
+        error = await self._on_thread(call, lambda given: variables.run(handler, given), argument)
+        if call.timed_out:
+            if call.task is not None:  # the time limit, which middleware has exceeded too, bounds it no more
+                call.timer = asyncio.get_running_loop().call_later(CLEAN_UP_SECONDS, call.task.cancel)
+            raise CallTimeoutError(self._limit_seconds)
+        if error is not None:
+            raise error
+
+    async def _on_thread(self, call: _Call, handler: Handler, argument: Any) -> BaseException | None:
         """Run the handler to its end and return the exception raised on its thread, if any."""
-        call.thread = asyncio.get_running_loop().run_in_executor(threads, self._call_handler, call, argument)
+        call.thread = asyncio.get_running_loop().run_in_executor(self._threads, _call_handler, call, handler, argument)
         result, error = await call.thread
         call.thread = None
         if call.abandoned:
@@ -258,21 +289,12 @@ class Executor:
             await result  # a plain wrapper may return its function's coroutine
         return error  # type: ignore[no-any-return]
 
-    def _call_handler(self, call: _Call, argument: Any) -> tuple[Any, BaseException | None]:
-        """Call the handler. Return its result or exception, as a future cannot carry some of them (StopIteration)."""
-        call.thread_id = threading.get_ident()
-        for entry in call.entries:  # set here, because a call may wait for its thread
-            entry.started_at = time.perf_counter()
-        try:
-            return self._handler(argument), None
-        except BaseException as error:  # noqa: BLE001
-            return None, error
-
     def _on_timeout(self, call: _Call) -> None:
-        if call.thread is not None and call.thread.done():
+        on_thread = call.thread is not None and not call.thread.done()
+        if call.thread is not None and not on_thread and self._surroundings is None:
             return  # it has ended; the event loop was too busy to notice
         call.timed_out = True
-        if call.thread is not None:  # a thread cannot be stopped
+        if on_thread:  # a thread cannot be stopped
             self._abandon(call)
         elif call.task is not None:
             call.task.cancel()
@@ -320,6 +342,17 @@ class Executor:
             log.warning("%s: a timed-out call has finished; consumption resumes", self._function.name)
         self._was_blocked = self.blocked
         self._on_abandoned()
+
+
+def _call_handler(call: _Call, handler: Handler, argument: Any) -> tuple[Any, BaseException | None]:
+    """Call a handler on a thread. Return its result or exception, as a future cannot carry some of them."""
+    call.thread_id = threading.get_ident()
+    for entry in call.entries:  # set here, because a call may wait for its thread
+        entry.started_at = time.perf_counter()
+    try:
+        return handler(argument), None
+    except BaseException as error:  # noqa: BLE001
+        return None, error
 
 
 def _too_large(size: int, limit: int) -> str:

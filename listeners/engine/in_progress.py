@@ -71,7 +71,8 @@ class InProgress:
 
     def size_of(self, entry: Entry) -> int:
         """Return how many bytes of content an entry in progress has."""
-        return self._sizes.get(entry, 0)
+        size = self._sizes.get(entry)
+        return entry.size if size is None else size
 
     def free_slots(self) -> int:
         """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free."""

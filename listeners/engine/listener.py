@@ -20,6 +20,7 @@ from listeners.engine.suspects import Isolation, SuspectCaller
 from listeners.errors import SourceError, SourceTimeoutError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, by_call
+from listeners.functions.surroundings import Surroundings
 from listeners.functions.triggers import PubSubTrigger
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done, wait_for_event
@@ -53,6 +54,7 @@ class Listener:
                        (add)         (a slot)    (a call)   (succeed, finish)
 
     At most `max_bytes` of entries are in progress, or one entry that is larger.
+    `surroundings`: what the calls have around them, if anything.
     Suspects go the same way through SuspectCaller, past `_waiting`. The parts report with two events: `_room` (there
     may be a free slot; the taking loop waits for it) and `InProgress.something_finished` (the Settler waits for it).
     """
@@ -66,6 +68,7 @@ class Listener:
         settings: HostSettings,
         *,
         max_bytes: int,
+        surroundings: Surroundings | None = None,
     ) -> None:
         trigger = function.trigger
         is_pubsub = isinstance(trigger, PubSubTrigger)
@@ -101,6 +104,7 @@ class Listener:
             # An entry with a lease leaves room only once it is settled.
             on_free=self._start_waiting if self._is_leased else self._message_ended,
             on_abandoned=self.resume,
+            surroundings=surroundings,
         )
         #: The entries of calls that have no slot yet.
         self._waiting: deque[list[Entry]] = deque()

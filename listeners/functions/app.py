@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 from listeners.errors import BindingError, ConfigurationError
 from listeners.functions.binding import Binding, bind, function_name
 from listeners.functions.declarations import parse_trigger
+from listeners.functions.lifespan import DeclaredLifespan, LifespanFunction, checked_lifespan
+from listeners.functions.middleware import Middleware, checked_middleware
 from listeners.functions.triggers import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CALL_TIMEOUT_SECONDS,
@@ -26,6 +28,8 @@ from listeners.functions.triggers import (
 __all__ = ["App", "Function"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+AnyLifespan = TypeVar("AnyLifespan", bound=DeclaredLifespan)
+AnyMiddleware = TypeVar("AnyMiddleware", bound=Middleware)
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 #: The name of an app that neither its code nor the file that it is loaded from has named.
@@ -81,6 +85,9 @@ class App:
     def __init__(self, name: str | None = None) -> None:
         self._name = name
         self.functions: dict[str, Function] = {}
+        #: The outermost first.
+        self.middlewares: list[Middleware] = []
+        self.lifespan_function: LifespanFunction | None = None
 
     @property
     def name(self) -> str:
@@ -220,6 +227,34 @@ class App:
                 delivers, or its name is already in use in this app.
         """
         raise NotImplementedError  # _declares replaces it
+
+    def lifespan(self, function: AnyLifespan) -> AnyLifespan:
+        """Run the decorated async generator function around all calls of a process.
+
+        It runs to its `yield` before the first entry is taken, and continues after the last call. What it yields is
+        `context.state` (see Context). If it raises before, the process ends with exit status 3.
+
+        Raises:
+            ConfigurationError: It is not an async generator function without parameters, or the app has a lifespan.
+        """
+        checked = checked_lifespan(function)
+        if self.lifespan_function is not None:
+            fix = f"The app has a lifespan, {function_name(self.lifespan_function)}. Make them one function."
+            raise ConfigurationError("lifespan", function_name(function), fix)
+        self.lifespan_function = checked
+        return function
+
+    def middleware(self, function: AnyMiddleware) -> AnyMiddleware:
+        """Run the decorated async function around each call of each function of the app.
+
+        It takes a Call, and a function `call_next`, which it awaits once. What it raises counts as raised by the
+        function. The first middleware of an app is the outermost.
+
+        Raises:
+            ConfigurationError: It is not an async function with two parameters.
+        """
+        self.middlewares.append(checked_middleware(function))
+        return function
 
     def add(self, handler: Callable[..., Any], trigger: Trigger, name: str | None = None) -> None:
         """Register a function for a trigger, as the decorators do.

@@ -1,21 +1,22 @@
-"""Binding: how a function is called, decided once from its parameter."""
+"""Binding: how a function is called, decided once from its parameters."""
 
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 
 from listeners.errors import BindingError
-from listeners.functions.annotations import FromField, type_name, unwrapped
+from listeners.functions.annotations import FromField, members, type_name, unwrapped
+from listeners.functions.context import Context
 from listeners.functions.conversion import Converter, conversion
 from listeners.functions.entries import RedisMessage
 
-__all__ = ["Binding", "bind", "function_name"]
+__all__ = ["Binding", "bind", "function_name", "is_async"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Binding:
     `convert` turns an entry into an argument and raises Reject if that is not possible. `validates`: pydantic does it,
     which cannot be interrupted. `batch`: the function takes a list, with one call per batch. `is_async`: the function
     runs on the event loop, otherwise on a thread. `field`: the only field of a stream entry that is used.
+    `with_context` calls the function with a context and an argument; None if it takes no context.
     """
 
     convert: Converter
@@ -32,14 +34,18 @@ class Binding:
     batch: bool
     is_async: bool
     field: str | None = None
+    with_context: Callable[[Context[Any], Any], Any] | None = None
 
 
 def bind(function: Callable[..., Any]) -> Binding:
-    """Bind a function by its parameter and that parameter's annotation.
+    """Bind a function by its parameters and their annotations.
 
-    Raises BindingError if the function does not take exactly one argument, or its annotation is not supported.
+    Raises BindingError if the function does not take exactly one argument and at most one context, or its annotation is
+    not supported.
     """
-    parameter = _only_parameter(function)
+    parameters = _parameters(function)
+    context = _context_parameter(function, parameters)
+    parameter = _only_parameter(function, parameters, context)
     annotation = _annotation(function, parameter)
     place = _name(function, parameter.name)
     inner, metadata = unwrapped(annotation)
@@ -49,7 +55,10 @@ def bind(function: Callable[..., Any]) -> Binding:
         raise BindingError(place, type_name(annotation), fix)
     element = next(iter(typing.get_args(inner)), RedisMessage) if batch else annotation
     found = conversion(element, place)
-    return Binding(found.convert, found.validates, batch, _is_async(function), found.field)
+    with_context = None
+    if context is not None:
+        with_context = _passing(function, context, comes_first=parameters.index(context) < parameters.index(parameter))
+    return Binding(found.convert, found.validates, batch, is_async(function), found.field, with_context)
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -59,7 +68,7 @@ def function_name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., Any]) -> bool:
     """Return whether to call a function on the event loop. The outermost wrapper decides, as it is what gets called.
 
     Raises BindingError for a generator function, as calling it does not run its body.
@@ -72,30 +81,73 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(called)
 
 
-def _only_parameter(function: Callable[..., Any]) -> inspect.Parameter:
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return all parameters but *args and **kwargs."""
     try:
         signature = inspect.signature(function)
     except ValueError:
         raise BindingError(_name(function), None, "Its parameters cannot be inspected. Wrap it in a def.") from None
-    parameters = [
-        parameter
-        for parameter in signature.parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [parameter for parameter in signature.parameters.values() if parameter.kind not in variable]
+
+
+def _context_parameter(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter]
+) -> inspect.Parameter | None:
+    """Return the parameter that is annotated as Context. Raises BindingError for one that is only named so."""
     required = [parameter for parameter in parameters if parameter.default is parameter.empty]
-    keyword_only = [
-        parameter.name
-        for parameter in signature.parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
-    ]
-    if len(required) > 1 or not parameters or keyword_only:
-        names = ", ".join([parameter.name for parameter in required] + keyword_only) or None
+    found: list[inspect.Parameter] = []
+    for parameter in parameters:
+        try:
+            annotation = _annotation(function, parameter)
+        except BindingError:
+            if len(required) > 1 and parameter in required:  # it may be a Context
+                raise
+            annotation = None
+        if any(Context in (leaf, typing.get_origin(leaf)) for leaf in members(annotation)):
+            found.append(parameter)
+        elif parameter.name == "context":
+            given = None if parameter.annotation is parameter.empty else type_name(annotation)
+            fix = "Write `context: Context`, with `from triggerfish import Context`. Give an entry another name."
+            raise BindingError(_name(function, parameter.name), given, fix)
+    if len(found) > 1:
+        names = ", ".join(parameter.name for parameter in found)
+        raise BindingError(_name(function), names, "A function takes one Context. Remove the others.")
+    return found[0] if found else None
+
+
+def _only_parameter(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], context: inspect.Parameter | None
+) -> inspect.Parameter:
+    """Return the parameter for the entry. Raises BindingError unless there is exactly one."""
+    others = [parameter for parameter in parameters if parameter is not context]
+    positional = [parameter for parameter in others if parameter.kind is not parameter.KEYWORD_ONLY]
+    required = [parameter for parameter in others if parameter.default is parameter.empty]
+    if context is not None and not positional:
+        fix = (
+            f"It takes a Context and no entry. Write `def {function_name(function)}(message, {context.name}: Context)`."
+        )
+        raise BindingError(_name(function), context.name, fix)
+    if len(required) > 1 or not positional or any(parameter.kind is parameter.KEYWORD_ONLY for parameter in required):
+        names = ", ".join(parameter.name for parameter in required) or None
         raise BindingError(
             _name(function),
             names,
-            "A function takes exactly one parameter: a message or a list of messages.",
+            "A function takes one parameter, a message or a list of messages, and may take a Context beside it.",
         )
-    return (required or parameters)[0]
+    return next(iter(required), positional[0])
+
+
+def _passing(
+    function: Callable[..., Any], context: inspect.Parameter, *, comes_first: bool
+) -> Callable[[Context[Any], Any], Any]:
+    """Return how the function is called with its context and an argument."""
+    if comes_first:
+        return function
+    if context.kind is context.POSITIONAL_ONLY:
+        return lambda given, argument: function(argument, given)
+    name = context.name
+    return lambda given, argument: function(argument, **{name: given})
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:

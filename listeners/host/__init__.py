@@ -2,6 +2,7 @@
 
 - `host`: runs every function until the process is signalled
 - `clients`: the clients of each Redis that all functions share
+- `lifespan`: enters the app's lifespan before the first entry, and leaves it after the last call
 - `instance`: the name of this instance
 - `sources`: creates the source of each trigger
 - `supervisor`: a second thread, which renews leases, answers probes and watches the first

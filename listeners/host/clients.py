@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from listeners.connections.spec import ConnectionSpec
+from listeners.redis.app_clients import AppClients
 from listeners.redis.client import Client
 from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.tracking.watch import Watch
@@ -15,13 +16,14 @@ __all__ = ["Clients", "SharedClient"]
 @dataclass(frozen=True)
 class SharedClient:
     """What the functions with one connection share: `leases` is for the event loop that renews leases, and has one
-    connection to each node, which no large reply can delay.
+    connection to each node, which no large reply can delay. `functions` has the clients for contexts.
     """
 
     commands: Client
     leases: Client
     watch: Watch
     subscriptions: SharedSubscriptions
+    functions: AppClients
 
 
 class Clients:
@@ -41,6 +43,7 @@ class Clients:
                 Client(spec, f"{self._name}:leases", shared_connections=1),
                 Watch(commands, spec.address, self._on_untold),
                 SharedSubscriptions(commands),
+                AppClients(spec, f"{self._name}:functions", lambda: commands.is_cluster),
             )
         return self._clients[spec]
 
@@ -55,6 +58,7 @@ class Clients:
     async def aclose(self) -> None:
         """Disconnect all others."""
         for client in self._clients.values():
+            await client.functions.aclose()
             await client.subscriptions.aclose()
             await client.watch.close()
             await client.commands.aclose()

@@ -1,8 +1,11 @@
 """Runs every function of an app until the host is drained or signalled."""
 
 import asyncio
+import contextlib
 import functools
+import math
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Info
@@ -13,13 +16,16 @@ from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.engine.suspects import Isolation
 from listeners.functions.app import App, Function
+from listeners.functions.surroundings import Surroundings
 from listeners.host.clients import Clients
 from listeners.host.instance import instance_name
+from listeners.host.lifespan import Lifespan
 from listeners.host.sources import MAX_BYTES, source_for
 from listeners.host.supervisor import Supervisor
 from listeners.host.watchdog import Watchdog
 from listeners.runtime.child_processes import send_heartbeat
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.process_exit import exit_after
 from listeners.runtime.signals import SAME_REQUEST_SECONDS, on_termination
 from listeners.settings import HostSettings
 from listeners.version import __version__
@@ -32,6 +38,10 @@ __all__ = ["Host"]
 
 log = steady_logger("triggerfish.host")
 
+#: How long leaving the lifespan may take, even if calls have used up the grace period, and how much longer than it may
+#: the process may take if the lifespan blocks the event loop.
+MIN_LEAVE_SECONDS = 2.0
+LEAVE_MARGIN_SECONDS = 2.0
 #: How long the event loop may stand still beyond the longest call, before the process counts as hung.
 HUNG_MARGIN_SECONDS = 10.0
 
@@ -62,13 +72,17 @@ class Host:
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         self._clients = Clients(f"triggerfish:host:{app.name}:{self.instance}", self._metrics.untold_changes.inc)
         connections = connections or Connections()
+        self._middleware = tuple(app.middlewares)
+        self._lifespan = Lifespan(app.lifespan_function, app.name, on_lost=self.drain)
+        self._draining = asyncio.Event()
+        self._drained_by = math.inf
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
         specs = {name: connections.resolve_for(name, function.trigger) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
 
     @property
     def ready(self) -> bool:
-        """Whether every trigger's Redis has been reached once."""
+        """Whether the lifespan has been entered, and every trigger's Redis reached once."""
         return all(listener.ready.is_set() for listener in self.listeners)
 
     @property
@@ -78,11 +92,16 @@ class Host:
 
     def drain(self) -> None:
         """Stop taking entries. run() returns when those in progress are finished or handed back."""
+        self._drained_by = min(self._drained_by, time.monotonic() + self.settings.grace_period_seconds)
+        self._draining.set()
         for listener in self.listeners:
             listener.drain()
 
     async def run(self) -> None:
-        """Run until drained. Raises ConfigurationError if the HTTP port cannot be bound."""
+        """Run until drained.
+
+        Raises ConfigurationError if the HTTP port cannot be bound, and LifespanError if the app's lifespan fails.
+        """
         supervisor = Supervisor()
         watchdog = Watchdog(
             self._metrics.blocks, hung_after_seconds=self._hung_after_seconds(), dump_stacks=self._owns_process
@@ -98,9 +117,11 @@ class Host:
                 ", ".join(listener.function.name for listener in self.listeners),
             )
             self._watch(supervisor, watchdog)
-            async with asyncio.TaskGroup() as group:
-                for listener in self.listeners:
-                    group.create_task(listener.run(self.settings.grace_period_seconds), name=listener.function.name)
+            if await self._lifespan.enter(self._draining):
+                try:
+                    await self._run_listeners()
+                finally:
+                    await self._leave_lifespan()
         finally:
             try:
                 if runner is not None:
@@ -111,12 +132,29 @@ class Host:
                 await self._clients.aclose()
         log.info("%s has drained", self.instance)
 
+    async def _run_listeners(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for listener in self.listeners:
+                group.create_task(listener.run(self.settings.grace_period_seconds), name=listener.function.name)
+
+    async def _leave_lifespan(self) -> None:
+        """Leave the lifespan within what is left of the grace period. One that blocks the event loop ends with the
+        process.
+        """
+        seconds = max(MIN_LEAVE_SECONDS, min(self._drained_by - time.monotonic(), self.settings.grace_period_seconds))
+        with exit_after(seconds + LEAVE_MARGIN_SECONDS) if self._owns_process else contextlib.nullcontext():
+            await self._lifespan.leave(seconds)
+
+    def _is_hung(self, watchdog: Watchdog) -> bool:
+        """Return whether a call blocks the event loop for too long. A lifespan may: it has no time limit."""
+        return watchdog.is_hung() and not self._lifespan.is_entering
+
     def _watch(self, supervisor: Supervisor, watchdog: Watchdog) -> None:
         watchdog.start()
         supervisor.add(watchdog.watch)
         supervisor.add(self._clients.close_leases_at_end)
         if self._heartbeat is not None:
-            supervisor.add(functools.partial(send_heartbeat, self._heartbeat, watchdog.is_hung))
+            supervisor.add(functools.partial(send_heartbeat, self._heartbeat, lambda: self._is_hung(watchdog)))
         for listener in self.listeners:
             if listener.keeper is not None:
                 supervisor.add(functools.partial(listener.keeper.run, watchdog.is_hung))
@@ -133,7 +171,7 @@ class Host:
         """
         self._owns_process = True
         self._heartbeat = heartbeat
-        with on_termination(self._signalled):
+        with on_termination(self._signalled, is_starting=lambda: self._lifespan.is_entering):
             await self.run()
 
     def _signalled(self, number: signal.Signals) -> None:
@@ -151,7 +189,7 @@ class Host:
         from listeners.host.http import health_app  # noqa: PLC0415  (aiohttp is slow to import)
         from listeners.runtime.http import serve  # noqa: PLC0415  (aiohttp is slow to import)
 
-        app = health_app(self.registry, lambda: self.ready, watchdog.is_hung)
+        app = health_app(self.registry, lambda: self.ready, lambda: self._is_hung(watchdog))
         serving = serve(app, self.settings.http_host, self.settings.http_port, field="host.http_port")
         runner, port = await supervisor.call(serving)
         log.info("serving metrics and probes on port %d", port)
@@ -159,13 +197,24 @@ class Host:
 
     def _listener(self, function: Function, spec: ConnectionSpec) -> Listener:
         metrics = FunctionMetrics(self._metrics, self.app_name, function.name)
+        shared = self._clients.of(spec)
         source = source_for(
             function,
-            self._clients.of(spec),
+            shared,
             self.settings,
             app_name=self.app_name,
             instance=self.instance,
             metrics=metrics,
             max_bytes=self._max_bytes,
         )
-        return Listener(function, source, metrics, self._isolation, self.settings, max_bytes=self._max_bytes)
+        return Listener(
+            function,
+            source,
+            metrics,
+            self._isolation,
+            self.settings,
+            max_bytes=self._max_bytes,
+            surroundings=Surroundings.of(
+                self.app_name, function, self._middleware, shared.functions, lambda: self._lifespan.state
+            ),
+        )

@@ -1,9 +1,10 @@
 """Finds the line of user code where a call failed or currently is. No I/O."""
 
+import inspect
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,19 +39,20 @@ def busy_at(thread: int) -> str:
     return running_at(thread, None)
 
 
-def suspended_at(coroutine: Coroutine[Any, Any, Any], handler: Callable[..., Any]) -> str:
-    """Return where in the handler's code a coroutine is suspended, in the format of raised_at."""
+def suspended_at(coroutine: Coroutine[Any, Any, Any] | AsyncGenerator[Any, Any], handler: Callable[..., Any]) -> str:
+    """Return where in the handler's code a coroutine or an async generator is suspended, in the format of raised_at."""
     return _innermost_user_frame(reversed(list(_frames(coroutine))), handler)
 
 
 def _frames(coroutine: Any) -> Iterator[Frame]:
-    """Yield the frames of a coroutine and of the coroutines it awaits, outermost first."""
+    """Yield the frames of a coroutine or an async generator and of the coroutines it awaits, outermost first."""
     for _ in range(MAX_DEPTH):
-        frame = getattr(coroutine, "cr_frame", None)
+        kind = "ag" if inspect.isasyncgen(coroutine) else "cr"
+        frame = getattr(coroutine, f"{kind}_frame", None)
         if frame is None:
             return
         yield frame, frame.f_lineno
-        coroutine = coroutine.cr_await
+        coroutine = getattr(coroutine, f"{kind}_await", None)
 
 
 def _innermost_user_frame(innermost_first: Iterable[Frame], handler: Callable[..., Any] | None) -> str:

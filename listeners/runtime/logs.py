@@ -10,11 +10,14 @@ from typing import Any, TextIO
 
 from listeners.text import escape
 
-__all__ = ["LogFormat", "as_json_line", "log_to_stderr", "steady_logger"]
+__all__ = ["CALL_LOGGER", "LogFormat", "as_json_line", "log_to_stderr", "steady_logger"]
 
 #: The parent of all loggers of the project.
 ROOT_NAME = "triggerfish"
-TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(place)s%(message)s"
+#: The logger of contexts, and what its records have beside the message: the function, and the entry's key and ID.
+CALL_LOGGER = "triggerfish.function"
+PLACE = ("function", "key", "id")
 
 
 class LogFormat(StrEnum):
@@ -95,6 +98,8 @@ class _TextFormatter(logging.Formatter):
     """One line for each record, and an indented traceback, so that no text looks like another record."""
 
     def format(self, record: logging.LogRecord) -> str:
+        place = _place(record)
+        record.place = f"{' '.join(place.values())}: " if place else ""
         if record.exc_info:
             record.exc_text = None  # a handler of the app may have left a traceback that is not escaped
         return super().format(record)
@@ -123,6 +128,7 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        written |= _place(record)
         if instance := getattr(record, "instance", self._instance):
             written["instance"] = str(instance)
         traces = [self.formatException(record.exc_info)] if record.exc_info else []
@@ -130,6 +136,13 @@ class _JsonFormatter(logging.Formatter):
         if traces:
             written["exception"] = "\n".join(traces)
         return as_json_line(written)
+
+
+def _place(record: logging.LogRecord) -> dict[str, str]:
+    """Return the call that a record belongs to; empty for a record of any other logger."""
+    if record.name != CALL_LOGGER:
+        return {}
+    return {name: str(value) for name in PLACE if (value := getattr(record, name, None)) is not None}
 
 
 def _escaped(argument: object) -> object:

@@ -6,12 +6,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from listeners.runtime.logs import steady_logger
 
-__all__ = ["exit_process"]
+__all__ = ["exit_after", "exit_process"]
 
 log = steady_logger("triggerfish.host")
 
@@ -28,6 +28,18 @@ def exit_process(status: int) -> NoReturn:
     _ran(logging.shutdown, FLUSH_SECONDS)
     _ran(_flush, FLUSH_SECONDS)
     os._exit(status)
+
+
+@contextlib.contextmanager
+def exit_after(seconds: float) -> Iterator[None]:
+    """Exit with status 0 if the block takes longer, even if it blocks the event loop."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _ran(work: Callable[[], object], seconds: float) -> bool:

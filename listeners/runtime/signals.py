@@ -18,6 +18,8 @@ log = steady_logger("triggerfish")
 TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Signals within this time are one request: a supervisor may signal a process and then its whole group.
 SAME_REQUEST_SECONDS = 1.0
+#: How long what a process runs when it starts may take to end.
+START_SECONDS = 3.0
 #: How long the last line of the log may take.
 LAST_LINE_SECONDS = 1.0
 
@@ -33,11 +35,16 @@ def exit_on_termination(status: int = 0) -> None:
 
 
 @contextmanager
-def on_termination(drain: Callable[[signal.Signals], object]) -> Iterator[None]:
+def on_termination(
+    drain: Callable[[signal.Signals], object], *, is_starting: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Call `drain` at the first SIGTERM or SIGINT that arrives while the block runs.
 
     A signal that arrives SAME_REQUEST_SECONDS after the first, or later, exits the process at once, also after the
     block. An earlier one is ignored. `drain` runs on the event loop, but nothing else does: a call may block the loop.
+
+    A process that `is_starting` at the first signal and still START_SECONDS later exits then, with status 0: nothing is
+    in progress yet.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
@@ -49,6 +56,8 @@ def on_termination(drain: Callable[[signal.Signals], object]) -> Iterator[None]:
         if first_at is None:
             first_at = now
             loop.call_soon_threadsafe(drain, signal.Signals(number))
+            if is_starting():
+                _thread.start_new_thread(_exit_if, (is_starting,))  # threading.Thread would take a lock
         elif now - first_at >= SAME_REQUEST_SECONDS:
             _exit_now(signal.Signals(number))
 
@@ -70,6 +79,12 @@ def _exit_now(number: signal.Signals) -> NoReturn:
         log.warning("%s again: exiting now", number.name)
     finally:
         os._exit(status)
+
+
+def _exit_if(is_starting: Callable[[], bool]) -> None:
+    time.sleep(START_SECONDS)
+    if is_starting():
+        os._exit(0)
 
 
 def _exit_later(status: int) -> None:

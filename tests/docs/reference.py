@@ -163,7 +163,7 @@ def errors_page() -> str:
         "# Errors",
         "",
         "The command line prints an error as one line. It exits with status 2 for a `ConfigurationError`, with 1 for a",
-        "`SourceError` and for a check that failed, and with 0 otherwise.",
+        "`SourceError` and for a check that failed, with 3 for a `LifespanError`, and with 0 otherwise.",
         "",
         "```text",
         inspect.cleandoc(tree[1]) if tree else "",

@@ -13,9 +13,40 @@ import triggerfish
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
 USERS_FILE = """
-from triggerfish import App, Host, RedisMessage, Reject, Retry
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from triggerfish import App, Call, CallNext, Context, Host, RedisMessage, Reject, Retry
 
 app = App("shop")
+
+
+@app.lifespan
+async def lifespan() -> AsyncIterator[dict[str, int]]:
+    yield {"left": 5}
+
+
+@App().lifespan
+@contextlib.asynccontextmanager
+async def managed() -> AsyncGenerator[int, None]:
+    yield 5
+
+
+@app.middleware
+async def middleware(call: Call, call_next: CallNext) -> None:
+    call.context.log.info("%s %d", call.function, len(call.messages))
+    await call_next()
+
+
+@app.list_trigger(keys="stock")
+async def count(message: RedisMessage, context: Context[dict[str, int]]) -> int:
+    await context.redis.set("left", context.state["left"])
+    return context.state["left"]
+
+
+@app.list_trigger(keys="more")
+def count_plainly(message: RedisMessage, context: Context) -> None:
+    context.redis_sync.set(context.key, context.seconds_left)
 
 
 @app.list_trigger(keys="orders", batch_size=50)
@@ -30,6 +61,8 @@ async def main() -> None:
     await host.run()
     reveal_type(handle_order)
     reveal_type(host.ready)
+    reveal_type(Context(state=5).state)
+    await count(RedisMessage("q", "a"), Context(state={"left": 1}))
 """
 SIMPLE_APP = """
 from triggerfish import App, Host
@@ -56,8 +89,11 @@ def test_the_public_names() -> None:
     """These names are public, and no others. Removing one breaks users' code."""
     assert triggerfish.__all__ == [
         "App",
+        "Call",
+        "CallNext",
         "ConfigurationError",
         "Connections",
+        "Context",
         "Fields",
         "FromField",
         "Host",
@@ -147,6 +183,7 @@ def test_user_code_is_type_checked(tmp_path: Path, checker: str) -> None:
     assert good.returncode == 0, good.stdout + good.stderr
     assert "RedisMessage" in good.stdout
     assert "bool" in good.stdout
+    assert '"int' in good.stdout.replace("builtins.", "")
     wrong = check("wrong.py")
     assert wrong.returncode == 1, wrong.stdout + wrong.stderr
     assert "batch_size" in wrong.stdout

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from listeners.errors import ConfigurationError
+from listeners.errors import ConfigurationError, LifespanError
 from listeners.host.instance import instance_name
 from listeners.runtime.child_processes import inherited_heartbeat
 from listeners.runtime.logs import steady_logger
@@ -22,6 +22,7 @@ from triggerfish.cli.options import (
     LogLevelOption,
     load_settings_with,
 )
+from triggerfish.cli.output import error_line
 from triggerfish.cli.serving import start_serving
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ __all__ = ["run"]
 
 log = steady_logger("triggerfish.host")
 
+#: The status of a process whose lifespan failed.
+LIFESPAN_STATUS = 3
 #: How often `--until-empty` measures while this process has nothing in progress.
 EMPTY_PAUSE_SECONDS = 0.2
 
@@ -60,6 +63,8 @@ def run(
     With --until-empty, it is a job for cron, CI or a Kubernetes Job: it ends once no entry waits for a call or for a
     retry, and none is in progress in any instance. While Redis cannot be measured, it goes on. A signal before that
     drains, and exits with status 1.
+
+    Exits with status 3 if the app's lifespan fails before that.
     """
     instance, heartbeat = instance_name(), inherited_heartbeat()
     start_serving(log_level, log_format, instance, signalled_status=int(until_empty))
@@ -71,10 +76,7 @@ def run(
     host = Host(loaded, connections, settings.host, instance=instance)
     unfinished = _unfinished(loaded, connections) if until_empty else None
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        if unfinished is not None:
-            runner.run(_empty_and_exit(host, heartbeat, unfinished))
-        else:
-            runner.run(_run_and_exit(host, heartbeat))
+        runner.run(_run_and_exit(host, heartbeat, unfinished))
 
 
 def _unfinished(app: "App", connections: "Connections") -> "Unfinished":
@@ -98,17 +100,26 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
     return uvloop.new_event_loop
 
 
-async def _run_and_exit(host: "Host", heartbeat: int | None) -> NoReturn:
-    """Run until signalled, then exit without waiting for functions that never return. Their entries were released.
+async def _run_and_exit(host: "Host", heartbeat: int | None, unfinished: "Unfinished | None") -> NoReturn:
+    """Run until signalled, or until nothing is left, then exit without waiting for functions that never return. Their
+    entries were released.
 
     Otherwise asyncio would wait for coroutines that ignore their cancellation, and Python for threads.
     """
-    await host.run_until_signalled(heartbeat)
-    exit_process(0)
+    status = 0
+    try:
+        if unfinished is None:
+            await host.run_until_signalled(heartbeat)
+        else:
+            status = 0 if await _run_until_empty(host, heartbeat, unfinished) else 1
+    except LifespanError as error:  # the log has the traceback
+        error_line(f"triggerfish: the lifespan failed: {error}")
+        status = LIFESPAN_STATUS
+    exit_process(status)
 
 
-async def _empty_and_exit(host: "Host", heartbeat: int | None, unfinished: "Unfinished") -> NoReturn:
-    """Run until nothing is left, drain, and exit with status 0. A signal before that is status 1."""
+async def _run_until_empty(host: "Host", heartbeat: int | None, unfinished: "Unfinished") -> bool:
+    """Run until nothing is left, and drain. Return whether nothing is left: not after a signal."""
     running = asyncio.create_task(host.run_until_signalled(heartbeat))
     emptying = asyncio.create_task(unfinished.wait_until_empty(host, EMPTY_PAUSE_SECONDS))
     try:
@@ -122,4 +133,4 @@ async def _empty_and_exit(host: "Host", heartbeat: int | None, unfinished: "Unfi
         host.drain()
         await running
         await unfinished.close()
-    exit_process(0 if is_empty else 1)
+    return is_empty

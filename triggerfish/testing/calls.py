@@ -16,6 +16,7 @@ from listeners.engine.settlement import Outcome, Settlement
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.functions.entries import Entry, by_call
+from listeners.functions.surroundings import Surroundings
 from listeners.functions.triggers import PolledTrigger
 from listeners.settings import HostSettings
 from triggerfish.testing.entries import TestEntry, entry_for, function_of
@@ -57,18 +58,23 @@ class CallResult:
 
 @overload
 async def call(
-    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None
+    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None, state: Any = None
 ) -> list[CallResult]: ...
 @overload
 async def call(
-    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None
+    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None, state: Any = None
 ) -> CallResult: ...
 async def call(
-    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], *, deliveries: int | None = None
+    app: App,
+    function: str | Callable[..., Any],
+    entry: TestEntry | list[Any],
+    *,
+    deliveries: int | None = None,
+    state: Any = None,
 ) -> CallResult | list[CallResult]:
     """Call a function with an entry as a host does, and return what would become of the entry. Needs no Redis.
 
-    Conversion, time limit, threads and retries are those of the host.
+    Conversion, middleware, time limit, threads and retries are those of the host. The lifespan is not entered.
 
     Args:
         app: The app.
@@ -76,23 +82,29 @@ async def call(
         entry: A list element or pub/sub message as str or bytes, a stream entry as a mapping of its fields, or any as
             a RedisMessage. For a function that takes a list, also a list of them, which has a result for each.
         deliveries: Which delivery of the entry this is. Default: that of the RedisMessage, or the first.
+        state: What the function's context has as its state, in place of what the app's lifespan yields.
 
     Raises:
         ConfigurationError: The app has no such function, or its trigger never delivers such an entry.
     """
-    return await _called(app, function, entry, deliveries)
+    return await _called(app, function, entry, deliveries, state)
 
 
 @overload
 def call_sync(
-    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None
+    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None, state: Any = None
 ) -> list[CallResult]: ...
 @overload
 def call_sync(
-    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None
+    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None, state: Any = None
 ) -> CallResult: ...
 def call_sync(
-    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], *, deliveries: int | None = None
+    app: App,
+    function: str | Callable[..., Any],
+    entry: TestEntry | list[Any],
+    *,
+    deliveries: int | None = None,
+    state: Any = None,
 ) -> CallResult | list[CallResult]:
     """Do what `await call(...)` does, for tests that are not async. It runs an event loop.
 
@@ -100,18 +112,18 @@ def call_sync(
     """
     if asyncio._get_running_loop() is not None:
         raise ConfigurationError("call_sync", None, "An event loop is running. Write `await call(...)` instead.")
-    return asyncio.run(_called(app, function, entry, deliveries))
+    return asyncio.run(_called(app, function, entry, deliveries, state))
 
 
 async def _called(
-    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], deliveries: int | None
+    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], deliveries: int | None, state: Any
 ) -> CallResult | list[CallResult]:
     found = function_of(app, function)
     if not isinstance(entry, list):
-        [result] = await _deliver(app, found, [entry_for(found, entry, deliveries)])
+        [result] = await _deliver(app, found, [entry_for(found, entry, deliveries)], state)
         return result
     _check_batch(found, len(entry))
-    return await _deliver(app, found, [entry_for(found, each, deliveries) for each in entry])
+    return await _deliver(app, found, [entry_for(found, each, deliveries) for each in entry], state)
 
 
 def _check_batch(function: Function, entries: int) -> None:
@@ -124,13 +136,14 @@ def _check_batch(function: Function, entries: int) -> None:
         raise ConfigurationError("entry", f"a list of {entries}", fix)
 
 
-async def _deliver(app: App, function: Function, entries: Sequence[Entry]) -> list[CallResult]:
+async def _deliver(app: App, function: Function, entries: Sequence[Entry], state: Any) -> list[CallResult]:
     """Make the calls that a host makes for entries taken at once, one after the other. Return a result for each entry.
 
     Failures are logged as a host logs them.
     """
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app.name, function.name)
     failures = FailureLog(function.name, function.trigger)
+    surroundings = Surroundings.of(app.name, function, tuple(app.middlewares), None, lambda: state)
     results: dict[Entry, CallResult] = {}
     try:
         for group in by_call(entries, batch=function.binding.batch):
@@ -143,7 +156,7 @@ async def _deliver(app: App, function: Function, entries: Sequence[Entry]) -> li
                 failures=failures,
             )
             in_progress.add(group)
-            settlements = await _settlements(function, metrics, in_progress, group)
+            settlements = await _settlements(function, metrics, in_progress, group, surroundings)
             in_progress.settled(settlements)
             results |= {settlement.entry: _result(settlement) for settlement in settlements}
     finally:
@@ -152,7 +165,11 @@ async def _deliver(app: App, function: Function, entries: Sequence[Entry]) -> li
 
 
 async def _settlements(
-    function: Function, metrics: FunctionMetrics, in_progress: InProgress, entries: Sequence[Entry]
+    function: Function,
+    metrics: FunctionMetrics,
+    in_progress: InProgress,
+    entries: Sequence[Entry],
+    surroundings: Surroundings | None,
 ) -> list[Settlement]:
     """Call the function once, and return what becomes of each entry."""
     executor = Executor(
@@ -165,6 +182,7 @@ async def _settlements(
         results=in_progress,
         on_free=lambda: None,
         on_abandoned=lambda: None,
+        surroundings=surroundings,
     )
     executor.start(entries)
     try:

@@ -248,3 +248,34 @@ async def again(command: Command) -> int:
 
     await eventually(ended)
     return command.process.returncode
+
+
+LOGGING = """
+import logging
+from triggerfish import App, Context
+app = App("shop")
+
+@app.stream_trigger(keys="orders")
+def handle(order: str, context: Context) -> None:
+    context.log.info("now handling %s", order)
+    logging.getLogger("shop").info("unrelated", extra={"key": "no place", "id": 5})
+"""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_the_log_of_a_context(server: Server, app: Path, client: redis.asyncio.Redis, log_format: str) -> None:
+    """Its lines have the function, the key and the ID of the entry; lines of other loggers have none of them."""
+    app.write_text(LOGGING)
+    await client.xadd("orders", {"name": UGLY}, id="5-1")
+    with running_command(app.parent, "run", app.name, "--log-format", log_format, CONNECTION=server.address) as command:
+        await command.logged("unrelated")
+        assert await command.terminate() == 0
+    [line] = [line for line in command.errors.splitlines() if "now handling" in line]
+    [other] = [line for line in command.errors.splitlines() if "unrelated" in line]
+    if log_format == "text":
+        assert "triggerfish.function: handle orders 5-1: now handling " in line
+        assert other.endswith("shop: unrelated")
+    else:
+        written = json.loads(line)
+        assert (written["function"], written["key"], written["id"]) == ("handle", "orders", "5-1")
+        assert not {"function", "key", "id"} & json.loads(other).keys()
