@@ -4,8 +4,7 @@
 - `source`: the protocols that each kind of trigger implements
 - `appetite`: how many entries to ask for at once
 - `in_progress`: entries that are taken and not settled yet
-- `executor`: runs the calls of a function, within a time limit
-- `task_pool`: reused asyncio tasks for calls
+- `calling`: runs the calls of a function, within a time limit
 - `settler`: settles what has finished, and takes new entries in the same step
 - `settlement`: what became of an entry
 - `retry_policy`: what happens to an entry whose call failed

@@ -5,19 +5,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from typing import Any
 
 from listeners.engine.appetite import Appetite
-from listeners.engine.executor import CLEAN_UP_SECONDS, MAX_THREADS, Executor
+from listeners.engine.calling.executor import CLEAN_UP_SECONDS, MAX_THREADS, Executor
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
 from listeners.engine.lease_keeper import LeaseKeeper
 from listeners.engine.metrics import FunctionMetrics
-from listeners.engine.resilient_loop import ResilientLoop
+from listeners.engine.resilient_loop import FAILED, ResilientLoop, last_step
 from listeners.engine.settler import Settler
 from listeners.engine.source import LeasedSource, Source
 from listeners.engine.suspects import Isolation, SuspectCaller
-from listeners.errors import SourceError, SourceTimeoutError
+from listeners.errors import SourceTimeoutError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, by_call
 from listeners.functions.surroundings import Surroundings
@@ -39,8 +39,6 @@ MESSAGES_PER_TAKE = 100
 LAST_TAKE_SECONDS = 2.0
 #: How often a function that is blocked by calls that do not end releases what it holds.
 BLOCKED_PAUSE_SECONDS = 1.0
-#: What _within_bound() returns if a step failed.
-FAILED: Final = object()
 
 
 class Listener:
@@ -336,15 +334,7 @@ class Listener:
         await self._within_bound("releasing", self._source.release(left))
 
     async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any]) -> Any:
-        """Run one last step against Redis. If it fails, the leases expire and other instances take over."""
-        try:
-            async with asyncio.timeout(CLEAN_UP_SECONDS):
-                return await step
-        except (SourceError, TimeoutError) as error:
-            log.warning("%s: %s failed during shutdown: %s", self.function.name, doing, error or "no answer in time")
-        except Exception:  # a bug must not keep the other functions from draining
-            log.exception("%s: unexpected error while %s during shutdown", self.function.name, doing)
-        return FAILED
+        return await last_step(self.function.name, doing, step, CLEAN_UP_SECONDS)
 
     def _loop(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> ResilientLoop:
         return ResilientLoop(

@@ -3,18 +3,21 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from listeners.errors import SourceError
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import raise_if_cancelled, wait_for_event
 
-__all__ = ["LAST_PAUSE_SECONDS", "ResilientLoop"]
+__all__ = ["FAILED", "LAST_PAUSE_SECONDS", "ResilientLoop", "last_step"]
 
 log = steady_logger("triggerfish.host")
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 5.0
+#: What last_step() returns if the step failed.
+FAILED: Final = object()
 
 
 class ResilientLoop:
@@ -77,3 +80,15 @@ class ResilientLoop:
             log.warning("%s recovered after %.1f s", self.name, time.monotonic() - self._failing_since)
             self._failing_reason = None
             self._on_state(self.name, True)
+
+
+async def last_step(name: str, doing: str, step: Awaitable[Any], seconds: float) -> Any:
+    """Run one last step against Redis, and return its result. If it fails, the leases expire, and others take over."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await step
+    except (SourceError, TimeoutError) as error:
+        log.warning("%s: %s failed during shutdown: %s", name, doing, error or "no answer in time")
+    except Exception:  # a bug must not keep the other functions from draining
+        log.exception("%s: unexpected error while %s during shutdown", name, doing)
+    return FAILED

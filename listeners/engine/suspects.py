@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from listeners.engine.executor import Executor
+from listeners.engine.calling.executor import Executor
 from listeners.engine.in_progress import InProgress
 from listeners.engine.retry_policy import died_too_often
 from listeners.engine.source import LeasedSource

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from prometheus_client import CollectorRegistry
 
-from listeners.engine.executor import CLEAN_UP_SECONDS, Executor
+from listeners.engine.calling.executor import CLEAN_UP_SECONDS, Executor
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics, HostMetrics

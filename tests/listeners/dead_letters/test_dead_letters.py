@@ -25,7 +25,7 @@ release = threading.Event()
 @pytest.fixture(autouse=True)
 def _quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give cancelled functions little time to clean up."""
-    monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
+    monkeypatch.setattr("listeners.engine.calling.executor.CLEAN_UP_SECONDS", 0.05)
     release.clear()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import redis.asyncio
 
-from listeners.engine.executor import Executor
+from listeners.engine.calling.executor import Executor
 from listeners.errors import SourceTimeoutError
 from listeners.functions.entries import Entry
 from listeners.lists.source import ListSource

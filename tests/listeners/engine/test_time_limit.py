@@ -26,7 +26,7 @@ LIMIT = 0.1
 @pytest.fixture
 def quick_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give cancelled functions little time to clean up."""
-    monkeypatch.setattr("listeners.engine.executor.CLEAN_UP_SECONDS", 0.05)
+    monkeypatch.setattr("listeners.engine.calling.executor.CLEAN_UP_SECONDS", 0.05)
     monkeypatch.setattr("listeners.engine.listener.CLEAN_UP_SECONDS", 0.2)
 
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from listeners.engine.executor import Executor
+from listeners.engine.calling.executor import Executor
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics, HostMetrics

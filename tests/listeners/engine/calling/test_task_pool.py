@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listeners.engine.task_pool import WOKEN_PER_WAITING_JOB, PooledTask, TaskPool
+from listeners.engine.calling.task_pool import WOKEN_PER_WAITING_JOB, PooledTask, TaskPool
 from tests.support.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")
@@ -62,7 +62,7 @@ async def test_jobs_that_do_not_wait_share_a_task(pool: TaskPool) -> None:
 
 async def test_jobs_that_do_not_wait_leave_turns_to_others(pool: TaskPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a turn, whatever else is ready on the event loop runs before the next job."""
-    monkeypatch.setattr("listeners.engine.task_pool.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("listeners.engine.calling.task_pool.TURN_SECONDS", 0.0)
     order: list[str] = []
 
     async def job() -> None:

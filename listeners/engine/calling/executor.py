@@ -5,18 +5,18 @@ import contextvars
 import dataclasses
 import functools
 import inspect
-import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from listeners.engine.calling.running_call import Handler, RunningCall, call_handler
+from listeners.engine.calling.task_pool import PooledTask, TaskPool
 from listeners.engine.failures import failure_of, short_description
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.retry_policy import after_failure, lease_lapsed
 from listeners.engine.settlement import Failure, Settlement
-from listeners.engine.task_pool import PooledTask, TaskPool
 from listeners.errors import CallTimeoutError, Reject
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry
@@ -30,42 +30,10 @@ __all__ = ["CLEAN_UP_SECONDS", "MAX_THREADS", "Executor"]
 
 log = steady_logger("triggerfish.host")
 
-Handler = Callable[[Any], Any]
 #: How many calls of a function that is not async run concurrently.
 MAX_THREADS = 32
 #: How long a cancelled function may take to clean up.
 CLEAN_UP_SECONDS = 2.0
-
-
-class _Call(PooledTask):
-    """One call. `abandoned`: its entries were settled as failed while it was still running.
-
-    Its time limit is watched from when it waits: before that, nothing could end it.
-    """
-
-    #: What could not be converted, or may not start any more.
-    excluded: Sequence[Settlement] = ()
-    #: When its handler was called (time.perf_counter).
-    began_at = 0.0
-    is_watched = timed_out = abandoned = False
-    timer: asyncio.TimerHandle | None = None
-    thread: asyncio.Future[Any] | None = None
-    thread_id = 0
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        deadlines: Deadlines["_Call"],
-        run: Callable[["_Call"], Coroutine[Any, Any, None]],
-    ) -> None:
-        super().__init__(run(self))
-        self.entries = entries
-        self.deadlines = deadlines
-
-    def waits(self) -> None:
-        """Watch the time limit."""
-        self.is_watched = True
-        self.deadlines.add(self, self.began_at)
 
 
 class Executor:
@@ -106,7 +74,7 @@ class Executor:
         self._on_free = on_free
         self._on_abandoned = on_abandoned
         self._limit_seconds = function.trigger.call_timeout_seconds
-        self._deadlines = Deadlines[_Call](self._limit_seconds, self._on_timeout)
+        self._deadlines = Deadlines[RunningCall](self._limit_seconds, self._on_timeout)
         self._threads: ThreadPoolExecutor | None = None
         self._max_abandoned = max_abandoned
         self._max_model_bytes = max_model_bytes if function.binding.validates else None
@@ -119,7 +87,7 @@ class Executor:
         self._running: set[PooledTask] = set()
         self.idle = asyncio.Event()
         self.idle.set()
-        self._abandoned: set[_Call] = set()
+        self._abandoned: set[RunningCall] = set()
         self._was_blocked = False
 
     @property
@@ -139,7 +107,7 @@ class Executor:
 
     def start(self, entries: Sequence[Entry]) -> None:
         """Call the function once with these entries, concurrently with all other calls."""
-        call = _Call(entries, self._deadlines, self._run)
+        call = RunningCall(entries, self._deadlines, self._run)
         if not self._running:
             self.idle.clear()
         self._running.add(call)
@@ -166,7 +134,7 @@ class Executor:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, call: _Call) -> None:
+    async def _run(self, call: RunningCall) -> None:
         """Call the handler and report the outcome.
 
         Raises only the cancellation by cancel() or close(), and only if the call has not timed out already.
@@ -203,7 +171,7 @@ class Executor:
         finally:
             self._on_ended(call)
 
-    def _report(self, call: _Call, error: BaseException | None) -> None:
+    def _report(self, call: RunningCall, error: BaseException | None) -> None:
         """Report a call that timed out or failed, or of which some entries failed before it."""
         if call.timed_out:
             # The cancellation was raised where the handler waited, which is the line to report.
@@ -215,14 +183,14 @@ class Executor:
         self._results.finish(call.excluded)
         self._results.succeed(call.entries)
 
-    def _failures(self, call: _Call, error: BaseException, where: str = "") -> list[Settlement]:
+    def _failures(self, call: RunningCall, error: BaseException, where: str = "") -> list[Settlement]:
         alone = len(call.entries) == 1
         trigger = self._function.trigger
         failure = failure_of(error, self._function.handler, where)
         failed = [after_failure(trigger, entry, error, failure, alone=alone) for entry in call.entries]
         return [*call.excluded, *failed]
 
-    def _convert_entries(self, call: _Call) -> list[Any]:
+    def _convert_entries(self, call: RunningCall) -> list[Any]:
         """Convert the entries whose lease is still valid. One that cannot be converted fails alone."""
         may_start, convert, limit = self._may_start, self._function.binding.convert, self._max_model_bytes
         arguments: list[Any] = []
@@ -247,12 +215,12 @@ class Executor:
         reason = error if isinstance(error, Reject) else Reject(short_description(error))
         return after_failure(self._function.trigger, entry, reason, _rejected(failure, reason), alone=True)
 
-    def _unwatch(self, call: _Call) -> None:
+    def _unwatch(self, call: RunningCall) -> None:
         self._deadlines.remove(call)
         if call.timer is not None:
             call.timer.cancel()
 
-    async def _invoke(self, call: _Call, argument: Any) -> BaseException | None:
+    async def _invoke(self, call: RunningCall, argument: Any) -> BaseException | None:
         """Call the handler on a thread, or within what calls have around them. Return what was raised on the thread."""
         if self._surroundings is None:
             return await self._on_thread(call, self._handler, argument)
@@ -260,7 +228,7 @@ class Executor:
         await self._surroundings.run(call.entries, argument, ends_at, run)
         return None
 
-    async def _call_within(self, call: _Call, handler: Handler, argument: Any) -> None:
+    async def _call_within(self, call: RunningCall, handler: Handler, argument: Any) -> None:
         """Call the handler from middleware, which gets what it raises."""
         if self._threads is None:
             for entry in call.entries:
@@ -276,9 +244,9 @@ class Executor:
         if error is not None:
             raise error
 
-    async def _on_thread(self, call: _Call, handler: Handler, argument: Any) -> BaseException | None:
+    async def _on_thread(self, call: RunningCall, handler: Handler, argument: Any) -> BaseException | None:
         """Run the handler to its end and return the exception raised on its thread, if any."""
-        call.thread = asyncio.get_running_loop().run_in_executor(self._threads, _call_handler, call, handler, argument)
+        call.thread = asyncio.get_running_loop().run_in_executor(self._threads, call_handler, call, handler, argument)
         result, error = await call.thread
         call.thread = None
         if call.abandoned:
@@ -289,7 +257,7 @@ class Executor:
             await result  # a plain wrapper may return its function's coroutine
         return error  # type: ignore[no-any-return]
 
-    def _on_timeout(self, call: _Call) -> None:
+    def _on_timeout(self, call: RunningCall) -> None:
         on_thread = call.thread is not None and not call.thread.done()
         if call.thread is not None and not on_thread and self._surroundings is None:
             return  # it has ended; the event loop was too busy to notice
@@ -300,7 +268,7 @@ class Executor:
             call.task.cancel()
             call.timer = asyncio.get_running_loop().call_later(CLEAN_UP_SECONDS, self._abandon, call)
 
-    def _abandon(self, call: _Call) -> None:
+    def _abandon(self, call: RunningCall) -> None:
         """Report the entries of a running call as failed, so that another call may start."""
         if call not in self._running:
             return
@@ -314,7 +282,7 @@ class Executor:
         self._results.finish(self._failures(call, CallTimeoutError(self._limit_seconds), where))
         self._on_free()
 
-    def _on_ended(self, call: _Call) -> None:
+    def _on_ended(self, call: RunningCall) -> None:
         self._running.discard(call)
         if not self._running:
             self.idle.set()
@@ -342,17 +310,6 @@ class Executor:
             log.warning("%s: a timed-out call has finished; consumption resumes", self._function.name)
         self._was_blocked = self.blocked
         self._on_abandoned()
-
-
-def _call_handler(call: _Call, handler: Handler, argument: Any) -> tuple[Any, BaseException | None]:
-    """Call a handler on a thread. Return its result or exception, as a future cannot carry some of them."""
-    call.thread_id = threading.get_ident()
-    for entry in call.entries:  # set here, because a call may wait for its thread
-        entry.started_at = time.perf_counter()
-    try:
-        return handler(argument), None
-    except BaseException as error:  # noqa: BLE001
-        return None, error
 
 
 def _too_large(size: int, limit: int) -> str:
