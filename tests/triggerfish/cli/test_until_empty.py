@@ -282,3 +282,16 @@ async def test_in_a_cluster(tmp_path: Path, own_server: Server) -> None:
         handled = notes.lrange("handled", 0, -1)
     expected = [f"{key}{number}" for key in ("work", "a", "b", "c") for number in range(5)]
     assert sorted(handled) == sorted([*expected, *["retried"] * 4, "work", "a", "b", "c"])
+
+
+@one_release
+async def test_a_lifespan_that_fails(server: Server, client: redis.asyncio.Redis, tmp_path: Path) -> None:
+    """While something waits, the process ends with the status of a failed lifespan, and takes nothing."""
+    write_app(
+        tmp_path, "list", more='@app.lifespan\nasync def lifespan():\n    raise ValueError("no pool")\n    yield\n'
+    )
+    await client.rpush(KEY, "a")
+    with until_empty(tmp_path, server) as command:
+        assert await ended(command) == 3, command.errors
+    assert "ValueError: no pool" in command.errors
+    assert await client.lrange(KEY, 0, -1) == [b"a"]
