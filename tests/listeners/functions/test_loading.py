@@ -169,7 +169,7 @@ def functions(**changes: object) -> str:
         (functions(handler="handlers_of_declaration:nothing"), "functions.f.handler", "handlers_of_declaration has no"),
         (functions(handler="handlers_of_declaration:value"), "functions.f.handler", "handlers_of_declaration has no"),
         (functions(handler="not_to_be_found:handle"), "functions.f.handler", "No module named 'not_to_be_found'"),
-        (functions(handler="handlers_of_declaration:two"), "two", "A function takes exactly one parameter"),
+        (functions(handler="handlers_of_declaration:two"), "two", "A function takes one parameter"),
     ],
 )
 def test_invalid_declarations(source: str, field: str, fix: str) -> None:

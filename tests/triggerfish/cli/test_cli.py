@@ -127,7 +127,7 @@ def test_a_connection_in_place_of_a_file(triggerfish: Triggerfish, place: Sequen
         ("raise ValueError('first line\\nsecond line')", ["ValueError", "first line second line"]),
         ("x = 1", ["0 apps"]),
         ("from triggerfish import App\napp = App()", ["no functions"]),
-        (APP.replace("order: str", ""), ["handle", "exactly one parameter"]),
+        (APP.replace("order: str", ""), ["handle", "takes one parameter"]),
         (APP.replace("order: str", "order: object()"), ["order"]),
         (APP.replace("messages_per_worker=10", "messages_per_worker=0"), ["messages_per_worker", "0"]),
         (APP.replace('channel="prices.*"', 'channel=" "'), ["channel", "empty"]),

@@ -143,6 +143,7 @@ async def test_entries_in_progress_during_a_restart(own_server: Server, kind: Ki
     assert started == [1, 1, 1]
 
 
+@pytest.mark.releases("redis-5.0", "redis-7.2", "valkey-9.1")
 @pytest.mark.usefixtures("short_timeouts")
 async def test_a_server_that_hangs(own_server: Server) -> None:
     """A server that stops responding is detected by a timeout; every kind recovers when it responds again."""
