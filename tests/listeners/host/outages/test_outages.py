@@ -101,6 +101,10 @@ async def test_a_restart(own_server: Server, caplog: pytest.LogCaptureFixture) -
     functions = [activity.partition(":")[0] for activity in activities]
     with caplog.at_level(logging.INFO, "triggerfish.host"):
         async with fed_host(own_server, handled) as host:
+            # While something is to be settled, nothing is taken.
+            await eventually(
+                lambda: all(metric(host, "entries_settled_total", each, outcome="succeeded") for each in functions)
+            )
             own_server.process.kill()
             own_server.process.wait()
             await eventually(lambda: all(count_log_lines(caplog, activity, "retrying") for activity in activities))
