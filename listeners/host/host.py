@@ -76,6 +76,7 @@ class Host:
         self._lifespan = Lifespan(app.lifespan_function, app.name, on_lost=self.drain)
         self._draining = asyncio.Event()
         self._drained_by = math.inf
+        self._exit_status = 0
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
         specs = {name: connections.resolve_for(name, function.trigger) for name, function in app.functions.items()}
         self.listeners = [self._listener(function, specs[name]) for name, function in app.functions.items()]
@@ -142,7 +143,8 @@ class Host:
         process.
         """
         seconds = max(MIN_LEAVE_SECONDS, min(self._drained_by - time.monotonic(), self.settings.grace_period_seconds))
-        with exit_after(seconds + LEAVE_MARGIN_SECONDS) if self._owns_process else contextlib.nullcontext():
+        bound = seconds + LEAVE_MARGIN_SECONDS
+        with exit_after(bound, self._exit_status) if self._owns_process else contextlib.nullcontext():
             await self._lifespan.leave(seconds)
 
     def _is_hung(self, watchdog: Watchdog) -> bool:
@@ -163,15 +165,21 @@ class Host:
         longest = max((listener.function.trigger.call_timeout_seconds for listener in self.listeners), default=0.0)
         return longest + HUNG_MARGIN_SECONDS
 
-    async def run_until_signalled(self, heartbeat: int | None = None) -> None:
+    async def run_until_signalled(self, heartbeat: int | None = None, *, signalled_status: int = 0) -> None:
         """Run until drained. SIGTERM or SIGINT drains the host, and another one a second later, or more, exits at once.
 
         After an immediate exit, entries in progress become available again when their leases end. `heartbeat` is the
-        descriptor of a pipe to which the host writes while it is not hung.
+        descriptor of a pipe to which the host writes while it is not hung. After a signal, a lifespan that blocks the
+        event loop ends the process with `signalled_status`.
         """
         self._owns_process = True
         self._heartbeat = heartbeat
-        with on_termination(self._signalled, is_starting=lambda: self._lifespan.is_entering):
+
+        def signalled(number: signal.Signals) -> None:
+            self._exit_status = signalled_status
+            self._signalled(number)
+
+        with on_termination(signalled, is_starting=lambda: self._lifespan.is_entering, status=signalled_status):
             await self.run()
 
     def _signalled(self, number: signal.Signals) -> None:

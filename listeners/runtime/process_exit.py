@@ -31,9 +31,9 @@ def exit_process(status: int) -> NoReturn:
 
 
 @contextlib.contextmanager
-def exit_after(seconds: float) -> Iterator[None]:
-    """Exit with status 0 if the block takes longer, even if it blocks the event loop."""
-    timer = threading.Timer(seconds, os._exit, (0,))
+def exit_after(seconds: float, status: int) -> Iterator[None]:
+    """Exit with this status if the block takes longer, even if it blocks the event loop."""
+    timer = threading.Timer(seconds, os._exit, (status,))
     timer.daemon = True
     timer.start()
     try:

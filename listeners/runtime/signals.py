@@ -36,14 +36,14 @@ def exit_on_termination(status: int = 0) -> None:
 
 @contextmanager
 def on_termination(
-    drain: Callable[[signal.Signals], object], *, is_starting: Callable[[], bool] = lambda: False
+    drain: Callable[[signal.Signals], object], *, is_starting: Callable[[], bool] = lambda: False, status: int = 0
 ) -> Iterator[None]:
     """Call `drain` at the first SIGTERM or SIGINT that arrives while the block runs.
 
     A signal that arrives SAME_REQUEST_SECONDS after the first, or later, exits the process at once, also after the
     block. An earlier one is ignored. `drain` runs on the event loop, but nothing else does: a call may block the loop.
 
-    A process that `is_starting` at the first signal and still START_SECONDS later exits then, with status 0: nothing is
+    A process that `is_starting` at the first signal and still START_SECONDS later exits then with `status`: nothing is
     in progress yet.
     """
     loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ def on_termination(
             first_at = now
             loop.call_soon_threadsafe(drain, signal.Signals(number))
             if is_starting():
-                _thread.start_new_thread(_exit_if, (is_starting,))  # threading.Thread would take a lock
+                _thread.start_new_thread(_exit_if, (is_starting, status))  # threading.Thread would take a lock
         elif now - first_at >= SAME_REQUEST_SECONDS:
             _exit_now(signal.Signals(number))
 
@@ -81,10 +81,10 @@ def _exit_now(number: signal.Signals) -> NoReturn:
         os._exit(status)
 
 
-def _exit_if(is_starting: Callable[[], bool]) -> None:
+def _exit_if(is_starting: Callable[[], bool], status: int) -> None:
     time.sleep(START_SECONDS)
     if is_starting():
-        os._exit(0)
+        os._exit(status)
 
 
 def _exit_later(status: int) -> None:

@@ -120,7 +120,7 @@ async def _run_and_exit(host: "Host", heartbeat: int | None, unfinished: "Unfini
 
 async def _run_until_empty(host: "Host", heartbeat: int | None, unfinished: "Unfinished") -> bool:
     """Run until nothing is left, and drain. Return whether nothing is left: not after a signal."""
-    running = asyncio.create_task(host.run_until_signalled(heartbeat))
+    running = asyncio.create_task(host.run_until_signalled(heartbeat, signalled_status=1))
     emptying = asyncio.create_task(unfinished.wait_until_empty(host, EMPTY_PAUSE_SECONDS))
     try:
         await asyncio.wait([running, emptying], return_when=asyncio.FIRST_COMPLETED)

@@ -295,3 +295,19 @@ async def test_a_lifespan_that_fails(server: Server, client: redis.asyncio.Redis
         assert await ended(command) == 3, command.errors
     assert "ValueError: no pool" in command.errors
     assert await client.lrange(KEY, 0, -1) == [b"a"]
+
+
+@one_release
+@pytest.mark.parametrize("blocks", ["before", "after"])
+async def test_a_signal_and_a_lifespan_that_blocks(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, blocks: str
+) -> None:
+    """The process ends although the lifespan blocks the event loop, with status 1, as the rest is left."""
+    block = "    while True:\n        time.sleep(0.01)\n"
+    lines = ['    notes.set("entered", 1)\n', *([block] if blocks == "before" else []), "    yield\n"]
+    lines += [block] if blocks == "after" else []
+    write_app(tmp_path, "list", more=f"import time\n@app.lifespan\nasync def lifespan():\n{''.join(lines)}")
+    await add(client, "list", *["held"] * 20)
+    with until_empty(tmp_path, server, HOST__GRACE_PERIOD_SECONDS="0.5") as command:
+        await eventually(lambda: client.get("entered"))
+        assert await command.terminate() == 1
