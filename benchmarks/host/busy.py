@@ -4,19 +4,18 @@ Each trigger has a backlog of its own. The versions take turns, and their runs o
 """
 
 import argparse
-import contextlib
+import json
 import os
-import selectors
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.host.throughput import Run, first_line
 from benchmarks.tables import UNKNOWN, Table, spread
 from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
@@ -27,28 +26,8 @@ KINDS = ("list", "stream")
 NUMBERS = (1, 20, 100)
 ENTRIES = 60_000
 ROUNDS = 3
-RUN_SECONDS = 120.0
 OURS, OTHER = "this version", "the other version"
 VALUE = b"x" * 100
-
-
-@dataclass(frozen=True)
-class Run:
-    """How many seconds one host took for `entries`, and its CPU time meanwhile."""
-
-    entries: int
-    seconds: float
-    cpu_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Entries per second."""
-        return self.entries / self.seconds
-
-    @property
-    def cpu_us(self) -> float:
-        """Microseconds of CPU time for each entry."""
-        return self.cpu_seconds / self.entries * 1e6
 
 
 Runs = dict[tuple[str, int, str], list[Run]]
@@ -79,7 +58,7 @@ def measure_run(server: Server, command: Sequence[str], kind: str, number: int, 
         "BUSY_ENTRIES": str(each * number),
         "TRIGGERFISH_CONNECTION": server.address,
     }
-    process = subprocess.Popen(  # noqa: S603  (a command line of ours, or one that was asked for)
+    process = subprocess.Popen(  # noqa: S603  (our own command line, or the one given to --other)
         [*command, "run", str(APP)],
         cwd=ROOT if command[0] == sys.executable else Path(command[0]).parents[2],
         env=environment,
@@ -88,11 +67,10 @@ def measure_run(server: Server, command: Sequence[str], kind: str, number: int, 
         preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
     )
     try:
-        seconds, cpu_seconds = map(float, report(process).split())
+        return Run(**json.loads(first_line(process, f"a host with {number} {kind} triggers")))
     finally:
         process.kill()
-        process.wait()
-    return Run(each * number, seconds, cpu_seconds)
+        process.communicate()
 
 
 def fill(server: Server, kind: str, number: int, each: int) -> None:
@@ -108,22 +86,10 @@ def fill(server: Server, kind: str, number: int, each: int) -> None:
                 pipeline.execute()
 
 
-def report(process: "subprocess.Popen[bytes]") -> str:
-    """Return what the host prints once all entries were handled."""
-    stdout = process.stdout
-    if stdout is None:
-        raise RuntimeError("the host has no standard output")
-    with contextlib.closing(selectors.DefaultSelector()) as selector:
-        selector.register(stdout, selectors.EVENT_READ)
-        line = stdout.readline().decode() if selector.select(RUN_SECONDS) else ""
-    if not line:
-        raise SystemExit(f"the host did not handle all entries within {RUN_SECONDS:g} s")
-    return line
-
-
 def table(runs: Runs) -> Table:
     """Return the medians as a table. Ratios compare this version with the other one, round by round."""
     rows = []
+    entries = max(run.entries for found in runs.values() for run in found)
     for (kind, number, name), found in runs.items():
         others = runs.get((kind, number, OTHER), []) if name == OURS else []
         pairs = list(zip(found, others, strict=False))
@@ -133,16 +99,16 @@ def table(runs: Runs) -> Table:
                 str(number),
                 name,
                 f"{statistics.median(run.rate for run in found):,.0f}",
-                f"{statistics.median(run.cpu_us for run in found):.1f}",
+                f"{statistics.median(run.cpu_per_million for run in found):.1f}",
                 spread(run.rate / other.rate for run, other in pairs) if pairs else UNKNOWN,
-                spread(run.cpu_us / other.cpu_us for run, other in pairs) if pairs else UNKNOWN,
+                spread(run.cpu_per_million / other.cpu_per_million for run, other in pairs) if pairs else UNKNOWN,
             )
         )
     return Table(
         "Busy triggers",
-        f"One host whose triggers share a backlog of {ENTRIES:,} entries, batches of 16, an async handler that only "
+        f"One host whose triggers share a backlog of {entries:,} entries, batches of 16, an async handler that only "
         "counts. Speed-up and CPU ratio are those of this version divided by the other one's.",
-        ("kind", "triggers", "contender", "entries/s", "CPU us per entry", "speed-up", "CPU ratio"),
+        ("kind", "triggers", "contender", "entries/s", "CPU s per million", "speed-up", "CPU ratio"),
         rows,
         texts=1,
     )

@@ -278,16 +278,17 @@ class Listener:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        executor, waiting = self._executor, self._waiting
-        if not waiting or executor.blocked or not self._calls_may_start:
+        if not self._waiting or self._executor.blocked or not self._calls_may_start:
             return
-        for _ in range(min(len(waiting), self._concurrency - executor.running_calls)):
-            executor.start(waiting.popleft())
-        if not waiting and (self._draining.is_set() or self._free_slots() > 0):
-            self._room.set()
+        for _ in range(min(len(self._waiting), self._concurrency - self._executor.running_calls)):
+            self._executor.start(self._waiting.popleft())
+        self._report_room()
 
     def _message_ended(self) -> None:
         self._start_waiting()
+        self._report_room()
+
+    def _report_room(self) -> None:
         if not self._waiting and (self._draining.is_set() or self._free_slots() > 0):
             self._room.set()
 

@@ -199,7 +199,7 @@ class AppClients:
             return
 
 
-class _Verified(SSLConnection):
+class _Secure(SSLConnection):
     """Has the TLS context of the host's own connections, and the name that the certificate must have."""
 
     def __init__(self, *, spec: ConnectionSpec, **options: Any) -> None:
@@ -210,12 +210,8 @@ class _Verified(SSLConnection):
         return tls_context(self._spec).wrap_socket(sock, server_hostname=self._spec.server_name or self.host)
 
 
-class _Secure(_Verified):
-    pass
-
-
-class _SecurePrimary(_Verified, SentinelManagedSSLConnection):
-    pass
+class _SecurePrimary(_Secure, SentinelManagedSSLConnection):
+    """The same to the primary that Sentinels report."""
 
 
 class _AsyncSentinelPool(AsyncSentinelPool, redis.asyncio.BlockingConnectionPool):

@@ -49,9 +49,9 @@ def test_the_spread_of_no_ratios_is_not_zero() -> None:
 def test_busy_triggers_beside_another_version() -> None:
     """Ratios compare this version with the other one round by round; without another one there are none."""
     found = {
-        ("list", 20, busy.OURS): [busy.Run(1000, 0.1, 0.02), busy.Run(1000, 0.2, 0.03)],
-        ("list", 20, busy.OTHER): [busy.Run(1000, 0.2, 0.02), busy.Run(1000, 0.2, 0.06)],
-        ("stream", 1, busy.OURS): [busy.Run(1000, 0.1, 0.02)],
+        ("list", 20, busy.OURS): [Run(1000, 0.1, 0.02), Run(1000, 0.2, 0.03)],
+        ("list", 20, busy.OTHER): [Run(1000, 0.2, 0.02), Run(1000, 0.2, 0.06)],
+        ("stream", 1, busy.OURS): [Run(1000, 0.1, 0.02)],
     }
     ours, other, alone = busy.table(found).rows
     assert list(ours) == ["list", "20", busy.OURS, "7,500", "25.0", "1.50 (1.00-2.00)", "0.75 (0.50-1.00)"]

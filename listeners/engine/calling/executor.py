@@ -283,9 +283,7 @@ class Executor:
         self._on_free()
 
     def _on_ended(self, call: RunningCall) -> None:
-        self._running.discard(call)
-        if not self._running:
-            self.idle.set()
+        self._discard_running(call)
         if call.abandoned:
             self._abandoned.discard(call)
             self._abandoned_changed()

@@ -48,7 +48,7 @@ def lookout_at(watch: Reporting, *, entries_exist: bool = False) -> Lookout:
 
 
 async def look(lookout: Lookout, found: int = 0) -> None:
-    """Wait until a look is worthwhile, and find so many entries."""
+    """Wait until it is time to look, and find this many entries."""
     async with asyncio.timeout(30):
         assert await lookout.wait()
     lookout.ended(lookout.begin(), found, more=False, due_seconds=None)
