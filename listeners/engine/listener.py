@@ -301,10 +301,11 @@ class Listener:
 
         Messages wait for a suspect's call no longer than half of the time, as they would be lost.
         """
+        half_seconds = max(0.0, deadline - time.monotonic()) / 2
         if not self._is_leased:
-            half_seconds = max(0.0, deadline - time.monotonic()) / 2
             asyncio.get_running_loop().call_later(half_seconds, self._ignore_suspects)
-        stopped = await self._within_bound("stopping", self._source.stop())
+        seconds = max(CLEAN_UP_SECONDS, half_seconds)
+        stopped = await self._within_bound("stopping", self._source.stop(seconds), seconds)
         unread: list[Entry] = [] if stopped is FAILED else stopped
         while unread and time.monotonic() < deadline:
             count = self._free_slots()
@@ -334,15 +335,12 @@ class Listener:
         self._in_progress.remove(left, None)  # so that their leases are renewed no more
         await self._within_bound("releasing", self._source.release(left))
 
-    async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any]) -> Any:
-        return await last_step(self.function.name, doing, step, CLEAN_UP_SECONDS)
+    async def _within_bound(self, doing: str, step: Coroutine[Any, Any, Any], seconds: float = CLEAN_UP_SECONDS) -> Any:
+        return await last_step(self.function.name, doing, step, seconds)
 
     def _loop(self, name: str, step: Callable[[], Coroutine[Any, Any, object]]) -> ResilientLoop:
         return ResilientLoop(
-            f"{self.function.name}: {name}",
-            step,
-            on_error=self._metrics.source_error,
-            on_state=self._state_changed,
+            f"{self.function.name}: {name}", step, on_error=self._metrics.source_error, on_state=self._state_changed
         )
 
     def _state_changed(self, activity: str, works: bool) -> None:

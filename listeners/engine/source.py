@@ -74,8 +74,11 @@ class Source(Protocol):
         """Make a waiting take() return soon, with what it has."""
         ...
 
-    async def stop(self) -> list[Entry]:
-        """Take nothing new from now on. Return the entries that were already read and cannot be released."""
+    async def stop(self, seconds: float) -> list[Entry]:
+        """Take nothing new from now on. Return the entries that were already read and cannot be released.
+
+        Takes less than `seconds`.
+        """
         ...
 
     async def release(self, entries: Sequence[Entry]) -> None:

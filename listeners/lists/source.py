@@ -158,7 +158,7 @@ class ListSource(LeasedSource):
     def stop_waiting(self) -> None:
         self._lookout.stop()
 
-    async def stop(self) -> list[Entry]:
+    async def stop(self, seconds: float) -> list[Entry]:
         """Return nothing: no element is read ahead."""
         return []
 

@@ -1,6 +1,7 @@
 """Acquires, renews, takes over and passes on the lease, and subscribes while this instance holds it."""
 
 import contextlib
+import time
 from collections.abc import Callable
 
 from listeners.errors import SourceError, SourceUnavailableError
@@ -11,8 +12,8 @@ from listeners.pubsub.states import State, StateMachine
 
 __all__ = ["Role"]
 
-#: How long a draining holder waits for a standby to take over.
-HANDOVER_SECONDS = 0.5
+#: How often a draining holder offers its lease to the standbys.
+OFFER_SECONDS = 0.5
 
 
 class Role:
@@ -99,8 +100,11 @@ class Role:
             self.end()
         self._wake()
 
-    async def hand_over(self) -> None:
-        """As the holder, pass the lease to a standby, or release it if there is none. Raises SourceError."""
+    async def hand_over(self, seconds: float) -> None:
+        """As the holder, pass the lease to a standby. Release it if there is none, or none takes over within `seconds`.
+
+        Raises SourceError.
+        """
         lease, handover = self._lease, self._handover
         if lease is None or not self._states.is_holder:
             return
@@ -115,8 +119,11 @@ class Role:
             self._states.end(owns_messages=False)
             return
         ended = self._states.entered(State.ENDED)
-        if others:
-            await self._receiver.wait_for(ended, HANDOVER_SECONDS)
+        give_up_at = time.monotonic() + seconds
+        while others and not await self._receiver.wait_for(ended, OFFER_SECONDS) and time.monotonic() < give_up_at:
+            others = 0
+            with contextlib.suppress(SourceError):  # None: a standby has taken over, and its marker is on its way
+                others = await handover.offer()
         is_alone = True
         if not ended.is_set():
             held = lease.held

@@ -35,8 +35,10 @@ RENEWALS_PER_LEASE = 10 / 3
 MAX_WAIT_SECONDS = 1.0
 #: How long after the end of the lease this instance stops accepting messages.
 AFTER_LEASE_SECONDS = 0.001
-#: The longest that stop() may take to pass on or release the lease.
-STOP_SECONDS = 1.5
+#: The longest that a draining holder waits for a standby to take over, even if stop() may take longer.
+HANDOVER_SECONDS = 5.0
+#: The part of the time for stop() in which a standby may take over, and the part after which the lease is released.
+HANDOVER_SHARE, RELEASE_SHARE = 0.5, 0.9
 
 
 class PubSubSource(Source):
@@ -158,11 +160,11 @@ class PubSubSource(Source):
         self._renewed.set()
         self._role.stop_waiting()
 
-    async def stop(self) -> list[Entry]:
+    async def stop(self, seconds: float) -> list[Entry]:
         """Pass on or release the lease, unsubscribe, and return the messages so far, which no other instance gets."""
         with contextlib.suppress(TimeoutError, SourceError):
-            async with asyncio.timeout(STOP_SECONDS), self._change_lock:
-                await self._role.hand_over()
+            async with asyncio.timeout(RELEASE_SHARE * seconds), self._change_lock:
+                await self._role.hand_over(min(HANDOVER_SECONDS, HANDOVER_SHARE * seconds))
         self._role.end()
         await self._receiver.disconnect()
         self._on_lease(False)

@@ -192,7 +192,7 @@ class StreamSource(LeasedSource):
         self._interrupted = True
         self._lookout.stop()
 
-    async def stop(self) -> list[Entry]:
+    async def stop(self, seconds: float) -> list[Entry]:
         """Return nothing: entries that were not taken are released with the others."""
         return []
 

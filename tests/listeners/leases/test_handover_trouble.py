@@ -27,7 +27,7 @@ async def test_a_drain_without_standbys_does_not_wait(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An instance without standbys releases the lease without waiting for a successor."""
-    monkeypatch.setattr("listeners.pubsub.role.HANDOVER_SECONDS", 3600)
+    monkeypatch.setattr("listeners.pubsub.source.HANDOVER_SECONDS", 3600)
     app, _ = recording_app("*")
     async with run_host(app, pubsub_lease_seconds=3600) as host:
         await subscribed(client, 1)
@@ -65,6 +65,34 @@ async def test_a_successor_that_dies_before_it_takes_over(client: redis.asyncio.
             await client.publish("news", "0")
             await eventually(lambda: passed_on(client, "first"))
     assert [number_of(message) for message in got] == [0]
+
+
+async def test_a_successor_that_is_slow(
+    client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder offers its lease again while a standby takes its time. It receives meanwhile, and nothing is lost."""
+    app, got = recording_app("news")
+    offers, run = 0, RedisLease.run
+
+    async def run_slowly(self: RedisLease, name: str) -> list[int]:
+        nonlocal offers
+        if name == "offer":
+            offers += 1
+        if name == "take_over":
+            await client.publish("news", "0")
+            await eventually(lambda: offers > 1)
+            await client.publish("news", "1")
+            reply = await run(self, name)
+            await client.publish("news", "2")
+            return reply
+        return await run(self, name)
+
+    monkeypatch.setattr(RedisLease, "run", run_slowly)
+    async with run_host(app, instance="first") as first, run_host(app, instance="second"):
+        await eventually(lambda: listening(client, 2))
+        first.drain()
+        await eventually(lambda: len(got) >= 3)
+    assert sorted((number_of(message), message.epoch) for message in got) == [(0, 1), (1, 1), (2, 2)]
 
 
 async def test_a_successor_that_dies_after_it_took_over(

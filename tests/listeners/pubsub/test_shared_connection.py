@@ -242,7 +242,7 @@ async def test_a_handover_behind_messages_of_another_function(
     client: redis.asyncio.Redis, run_host: RunHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A successor whose connection has a backlog for another function gets its marker late, and loses nothing."""
-    monkeypatch.setattr("listeners.pubsub.role.HANDOVER_SECONDS", 3600)
+    monkeypatch.setattr("listeners.pubsub.source.HANDOVER_SECONDS", 3600)
     app, received = recording_app("news")
     successor, successor_received = recording_app("news")
     run = RedisLease.run
