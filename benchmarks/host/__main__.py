@@ -43,16 +43,22 @@ def main(folder: Path, other: str | None = None) -> None:
             f"{throughput.ENTRIES:,} entries of 128 bytes, {throughput.ROUNDS} interleaved rounds, an async handler "
             "that only counts",
         ]
-    runs = throughput.measure()
-    tables = [
-        throughput.table(runs),
-        processes.table(processes.measure()),
-        latency.table(latency.measure()),
-        busy.table(busy.measure(other)),
-        idle.table(idle.measure()),
-    ]
-    for table in tables:
-        console.print(table.rich())
+    runs: throughput.Runs = {}
+    tables = []
+
+    def measure_throughput() -> Table:
+        runs.update(throughput.measure())
+        return throughput.table(runs)
+
+    for measure in (
+        measure_throughput,
+        lambda: processes.table(processes.measure()),
+        lambda: latency.table(latency.measure()),
+        lambda: busy.table(busy.measure(other)),
+        lambda: idle.table(idle.measure()),
+    ):
+        tables.append(measure())
+        console.print(tables[-1].rich())  # at once: what has been measured outlives a failure of the next
     write(about, runs, tables, folder)
     console.print(f"written to {folder}: host.md, host.svg")
 

@@ -10,7 +10,7 @@ from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import dead_letters_key
 from listeners.redis.client import Client
 from listeners.redis.entry_id import MAX_SEQUENCE, EntryId
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 
 __all__ = ["DeadLetters", "Summary"]
 
@@ -53,8 +53,8 @@ class DeadLetters:
         self._client = client
         self._trigger = trigger
         self._function_name = function_name
-        self._page = Script("listeners.dead_letters", "page")
-        self._requeue = Script("listeners.dead_letters", "requeue")
+        self._page = load_script("listeners.dead_letters", "page")
+        self._requeue = load_script("listeners.dead_letters", "requeue")
 
     async def total(self, key: str) -> int:
         """Return how many dead letters a key has, those of other functions included."""

@@ -4,7 +4,7 @@ from listeners.errors import WrongTypeError
 from listeners.keys import lease_draining_key, lease_epoch_key, lease_length_key, lease_notices_channel
 from listeners.leases.lease import REDIS_STANDBY_SECONDS, Lease
 from listeners.redis.client import Client
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 from listeners.runtime.clock import boot_seconds, lease_end
 
 __all__ = ["RedisLease"]
@@ -37,7 +37,7 @@ class RedisLease(Lease):
         self._keys = [key, lease_epoch_key(key), lease_draining_key(key), lease_length_key(key)]
         self._arguments: list[str | int] = [holder, int(ttl_seconds * 1000), lease_notices_channel(key)]
         self._client = client
-        self._scripts = {name: Script("listeners.leases", name) for name in SCRIPTS}
+        self._scripts = {name: load_script("listeners.leases", name) for name in SCRIPTS}
 
     async def describe(self) -> str:
         """Return where the lease is. No check is needed, as the source has reached this Redis."""

@@ -57,7 +57,7 @@ class AtLeastOnce(Delivery):
         self._take_suspect = record_script("take_suspect")
         self._begin = record_script("begin")
         self._settle = record_script("settle")
-        self._dead_letter = record_script("dead_letter", uses=[("listeners.dead_letters", "add")])
+        self._dead_letter = record_script("dead_letter", uses=(("listeners.dead_letters", "add"),))
         self._correct_clock = record_script("correct_clock")
 
     def describe(self) -> str:

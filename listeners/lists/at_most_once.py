@@ -13,7 +13,7 @@ from listeners.keys import dead_letters_key
 from listeners.lists.delivery import Delivery, Taken
 from listeners.redis.client import Client
 from listeners.redis.error_translation import is_command_refused
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.logs import steady_logger
 from listeners.text import decode
@@ -40,8 +40,8 @@ class AtMostOnce(Delivery):
         self._metrics = metrics
         self._keys = keys_read(trigger, multi_pop=server.supports(7))
         self._multi_pop_refused = False
-        self._add_dead_letter = Script(
-            "listeners.lists.scripts", "dead_letter_popped", uses=[("listeners.dead_letters", "add")]
+        self._add_dead_letter = load_script(
+            "listeners.lists.scripts", "dead_letter_popped", uses=(("listeners.dead_letters", "add"),)
         )
 
     def describe(self) -> str:

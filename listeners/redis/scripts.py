@@ -1,25 +1,31 @@
 """Lua scripts, each atomic on the server. Their files are next to the code that runs them."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["Script", "ScriptCall"]
+__all__ = ["Script", "ScriptCall", "load_script"]
 
 
 class Script:
-    """A Lua script from the files of a package, and its digest.
+    """A Lua script and its digest, by which a server knows it."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+@cache
+def load_script(package: str, *names: str, uses: tuple[tuple[str, str], ...] = ()) -> Script:
+    """Return the script from the files of a package. It is read once, however many functions there are.
 
     `names` are the files, without `.lua`. If there are several, the first ones define what the last one uses. `uses`
     are files of other packages, as (package, name), that come before them.
     """
-
-    def __init__(self, package: str, *names: str, uses: Sequence[tuple[str, str]] = ()) -> None:
-        parts = [*uses, *((package, name) for name in names)]
-        self.source = "".join(files(folder).joinpath(f"{name}.lua").read_text("utf-8") for folder, name in parts)
-        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+    parts = [*uses, *((package, name) for name in names)]
+    return Script("".join(files(folder).joinpath(f"{name}.lua").read_text("utf-8") for folder, name in parts))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from prometheus_client import Counter
 from listeners.errors import GroupMissingError
 from listeners.keys import consumer_names, is_alone_consumer
 from listeners.redis.client import Client
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import Script, load_script
 from listeners.runtime.logs import steady_logger
 from listeners.text import decode
 
@@ -94,8 +94,8 @@ class Claims:
         self._client = client
         self._group = group
         self._lease_ms = lease_ms
-        self._move = Script("listeners.streams.scripts", "pending", "move")
-        self._claim = Script("listeners.streams.scripts", "pending", "claim")
+        self._move = load_script("listeners.streams.scripts", "pending", "move")
+        self._claim = load_script("listeners.streams.scripts", "pending", "claim")
 
     async def move(
         self, key: str, entries: Mapping[str, int | None], *, held_by: Sequence[str], to: str | None, idle_ms: int = 0

@@ -14,7 +14,7 @@ from listeners.keys import dead_letters_key, is_consumer_name
 from listeners.redis.client import Client
 from listeners.redis.entry_id import EntryId
 from listeners.redis.outages.unreachable_keys import UnreachableKeys
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.streams.claims import Claims, LostEntries, Moved, Overdue
 from listeners.streams.unanswered import UnansweredReads
@@ -59,11 +59,11 @@ class Consumer:
         self.client = client
         self.unreachable = UnreachableKeys(client, trigger.keys, on_return)
         self._dead_letters_dropped = metrics.dead_letters_dropped
-        self._acknowledge = Script("listeners.streams.scripts", "pending", "acknowledge")
-        self._dead_letter = Script(
-            "listeners.streams.scripts", "pending", "dead_letter", uses=[("listeners.dead_letters", "add")]
+        self._acknowledge = load_script("listeners.streams.scripts", "pending", "acknowledge")
+        self._dead_letter = load_script(
+            "listeners.streams.scripts", "pending", "dead_letter", uses=(("listeners.dead_letters", "add"),)
         )
-        self._remove_consumer = Script("listeners.streams.scripts", "remove_consumer")
+        self._remove_consumer = load_script("listeners.streams.scripts", "remove_consumer")
 
     async def create_group(self, key: str) -> bool:
         """Create the group of a stream at ID 0, so that entries added before the first start are delivered.

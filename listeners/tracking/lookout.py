@@ -18,7 +18,7 @@ __all__ = ["Look", "Lookout"]
 FIRST_POLL_SECONDS = 0.01
 #: How often it is tried whether Redis reports changes by now.
 ARM_AGAIN_SECONDS = 1.0
-#: The keys are looked at after this time even if no change was reported.
+#: The keys are looked at once in this time even if no change was reported.
 VERIFY_SECONDS = 50.0
 #: How long after a change of the keys that are not urgent the keys are looked at.
 NOT_URGENT_SECONDS = 1.0
@@ -81,6 +81,8 @@ class Lookout:
         self._is_looking = False
         #: How many reports in a row were for nothing.
         self._losses = 0
+        #: Triggers that were started together are not verified together.
+        self._phase = random.uniform(0.0, VERIFY_SECONDS)
         #: When the next entry is due, and when to look although nothing was reported: while Redis reports changes, and
         #: while it does not.
         self._due_at = math.inf
@@ -150,7 +152,7 @@ class Lookout:
         if look.armed is None or look.armed.proved_at is None:
             self._poll_at = now + self._polling.pause_seconds()
         self._due_at = math.inf if due_seconds is None else now + due_seconds
-        self._verify_at = now + VERIFY_SECONDS * random.uniform(0.75, 1.0)
+        self._verify_at = now + (self._phase - now) % VERIFY_SECONDS
 
     def wake(self) -> None:
         """Look now, because there is something of which Redis reports nothing."""

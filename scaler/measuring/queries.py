@@ -13,7 +13,7 @@ from listeners.keys import inflight_key
 from listeners.redis.client import Client, CommandGroup
 from listeners.redis.entry_id import EntryId
 from listeners.redis.error_translation import translate
-from listeners.redis.scripts import Script, ScriptCall
+from listeners.redis.scripts import ScriptCall, load_script
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import KeyBacklog
 from scaler.measuring.lag import GroupState
@@ -37,9 +37,9 @@ __all__ = [
     "stream_query",
 ]
 
-STATE = Script("scaler.measuring.scripts", "shared", "state")
-STATES = Script("scaler.measuring.scripts", "shared", "states")
-PAGES = Script("scaler.measuring.scripts", "shared", "pages")
+STATE = load_script("scaler.measuring.scripts", "shared", "state")
+STATES = load_script("scaler.measuring.scripts", "shared", "states")
+PAGES = load_script("scaler.measuring.scripts", "shared", "pages")
 #: Commands that Redis runs for one sample of a key: MULTI, LLEN, ZCARD and EXEC; or a script, XLEN and XINFO GROUPS.
 LIST_COMMANDS = 4
 STREAM_COMMANDS = 3

@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 
 from benchmarks.host.contenders.tally import Tally
 from benchmarks.host.scenarios import GROUP, KEY, Scenario
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 
 Handler = Callable[[Any], Awaitable[None]]
 
@@ -42,7 +42,7 @@ async def handle_batch(entries: list[Any]) -> None:
 
 async def lists(client: redis.asyncio.Redis, scenario: Scenario, together: bool) -> None:
     """Read with Triggerfish's scripts, which record elements in flight with a lease."""
-    scripts = [Script("listeners.lists.scripts", "common", name) for name in ("take", "settle")]
+    scripts = [load_script("listeners.lists.scripts", "common", name) for name in ("take", "settle")]
     take, settle = [await client.script_load(script.source) for script in scripts]
     token = secrets.token_hex(6)
     for number in itertools.count(step=scenario.batch):

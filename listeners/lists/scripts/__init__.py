@@ -1,17 +1,16 @@
 """The Lua scripts of lists. `common.lua` describes the records and is prepended to all but `dead_letter_popped`."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 from listeners.keys import elements_key, inflight_key
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import Script, load_script
 
 __all__ = ["record_keys", "record_script"]
 
 
-def record_script(name: str, *, uses: Sequence[tuple[str, str]] = ()) -> Script:
-    """Return a script that works on the records of elements in flight. `uses`: see Script."""
-    return Script("listeners.lists.scripts", "common", name, uses=uses)
+def record_script(name: str, *, uses: tuple[tuple[str, str], ...] = ()) -> Script:
+    """Return a script that works on the records of elements in flight. `uses`: see load_script()."""
+    return load_script("listeners.lists.scripts", "common", name, uses=uses)
 
 
 @lru_cache(maxsize=1024)

@@ -5,12 +5,12 @@ import redis.asyncio
 
 from listeners.functions.entries import Entry
 from listeners.keys import dead_letters_key
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 from tests.support.letters import letter_fields
 from triggerfish.testing.server import Server
 
 DEAD = dead_letters_key("work")
-ADD = Script("listeners.dead_letters", "add").source + "\nreturn add_dead_letter(KEYS[1], ARGV)"
+ADD = load_script("listeners.dead_letters", "add").source + "\nreturn add_dead_letter(KEYS[1], ARGV)"
 MAX_LETTERS, MAX_BYTES = 10_000, 268_435_456
 
 

@@ -5,11 +5,11 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from listeners.redis.client import Client, CommandGroup
-from listeners.redis.scripts import Script, ScriptCall
+from listeners.redis.scripts import ScriptCall, load_script
 from triggerfish.testing.server import Server
 
 #: Any script that reads its key.
-STATE = Script("scaler.measuring.scripts", "shared", "state")
+STATE = load_script("scaler.measuring.scripts", "shared", "state")
 
 
 @pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")

@@ -17,7 +17,7 @@ from listeners.connections.strings import parse_connection_string
 from listeners.errors import SourceError, SourceTimeoutError, SourceUnavailableError
 from listeners.redis.client import SHARED_CONNECTIONS, Client
 from listeners.redis.pipeline import MAX_CALLS, Pipeline
-from listeners.redis.scripts import Script
+from listeners.redis.scripts import load_script
 from tests.support.network.forwarding import forwarding
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
@@ -128,7 +128,7 @@ async def test_a_former_primary(server: Server, client: redis.asyncio.Redis) -> 
 
 async def test_a_lost_script_cache(server: Server, client: redis.asyncio.Redis) -> None:
     """A refused command of one caller changes nothing for the others."""
-    script = Script("listeners.leases", "acquire")
+    script = load_script("listeners.leases", "acquire")
     async with connected(server.address) as ours:
         for _ in range(3):
             await client.script_flush()
