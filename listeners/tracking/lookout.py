@@ -25,10 +25,12 @@ NOT_URGENT_SECONDS = 1.0
 #: The pause of an instance that found nothing after a report, as another one was faster: doubles with each time, so
 #: that many idle instances do not all ask Redis at each change. From the third time on it comes before the look.
 FIRST_PAUSE_SECONDS = 0.004
-LAST_PAUSE_SECONDS = 0.75
+LAST_PAUSE_SECONDS = 1.0
 MANY_LOSSES = 3
-#: More are not counted: the pause has its full length, and a few successes end it.
+#: More are not counted: the pause has its full length. A success undoes two: where each of fifty instances wins now
+#: and then, most of them wait.
 MOST_LOSSES = 9
+SUCCESS_LOSSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Lookout:
         """Note how many entries a look has found, whether there may be more, and when the next one is due."""
         self._is_looking = False
         if found:
-            self._losses //= 2
+            self._losses = max(0, self._losses - SUCCESS_LOSSES)
             self._polling.reset()
         elif look.reported:
             self._lose()
