@@ -1,6 +1,7 @@
 """Runs `make bench`: compares the function host with hand-written loops.
 
-Measures throughput, scaling over processes, latency, and busy and idle triggers. Prints tables, and writes them and a
+Measures throughput, scaling over processes, latency, busy and idle triggers, and what an app's lifespan, context and
+middleware cost. Prints tables, and writes them and a
 plot to docs/benchmarks.
 """
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.about import machine, versions
-from benchmarks.host import busy, idle, latency, processes, throughput
+from benchmarks.host import busy, idle, latency, processes, surroundings, throughput
 from benchmarks.host.contenders import CONTENDERS
 from benchmarks.tables import Table, bullets
 from triggerfish.testing.server import Server, embedded_binary
@@ -55,6 +56,7 @@ def main(folder: Path, other: str | None = None) -> None:
         lambda: processes.table(processes.measure()),
         lambda: latency.table(latency.measure()),
         lambda: busy.table(busy.measure(other)),
+        lambda: surroundings.table(surroundings.measure()),
         lambda: idle.table(idle.measure()),
     ):
         tables.append(measure())

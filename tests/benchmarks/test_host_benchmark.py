@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.host import busy
+from benchmarks.host import busy, surroundings
 from benchmarks.host.__main__ import write
 from benchmarks.host.scenarios import Scenario
+from benchmarks.host.surroundings_app import VARIANTS
 from benchmarks.host.throughput import OURS, Run, Runs, table
 from benchmarks.tables import UNKNOWN, Table, spread
 from triggerfish.testing.server import Server, embedded_binary
@@ -67,3 +68,18 @@ def test_a_run_of_busy_triggers(kind: str) -> None:
     assert run.entries == 30
     assert run.seconds > 0
     assert run.cpu_seconds > 0
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_with_surroundings(variant: str) -> None:
+    """Every entry is handled, whatever the app has around its function."""
+    with Server(embedded_binary()) as server:
+        assert surroundings.measure_run(server, variant, 300).entries == 299  # those after the first one
+
+
+def test_surroundings_beside_the_bare_function() -> None:
+    """Ratios compare a variant with the bare function, round by round."""
+    found = {"nothing": [Run(1000, 0.1, 0.02), Run(1000, 0.1, 0.04)], "a context": [Run(1000, 0.2, 0.03)] * 2}
+    bare, context = surroundings.table(found).rows
+    assert list(bare) == ["nothing", "10,000", "30.0", UNKNOWN]
+    assert list(context) == ["a context", "5,000", "30.0", "1.12 (0.75-1.50)"]
