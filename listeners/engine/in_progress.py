@@ -17,7 +17,7 @@ class InProgress:
     """Holds at most `capacity` entries, of at most `max_bytes` in all; a single entry may be larger. As many again may
     wait to be settled on nodes of a cluster that are down, so that these do not keep the function from the others.
 
-    A `batch` function gets its next batch once the previous one has finished.
+    More are taken once there is room for a call's: `batch_size`.
 
     `settles_successes`: whether entries stay until Redis knows that their calls succeeded, or leave at once.
     An entry passes through it in one direction:
@@ -31,14 +31,15 @@ class InProgress:
         capacity: int,
         max_bytes: int,
         *,
-        batch: bool,
+        batch_size: int = 1,
         settles_successes: bool,
         metrics: FunctionMetrics,
         failures: FailureLog,
     ) -> None:
         self._capacity = capacity
         self._max_bytes = max_bytes
-        self._batch = batch
+        #: How many may be in progress when more are taken.
+        self._most_beside = capacity - batch_size
         self._settles_successes = settles_successes
         self._metrics = metrics
         self._failures = failures
@@ -78,7 +79,7 @@ class InProgress:
         """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free."""
         if self._reserved or self.free_bytes() == 0:
             return 0
-        if self._batch and len(self._sizes) > len(self._refused):
+        if len(self._sizes) - len(self._refused) > self._most_beside:
             return 0
         return self._slots_beside(len(self._sizes))
 
@@ -88,7 +89,7 @@ class InProgress:
         While a node of a cluster is down, others are settled without it, so not in such a step.
         """
         left = len(self._sizes) - len(self._succeeded)
-        if not self._succeeded or (self._batch and left) or self.free_bytes() == 0:
+        if not self._succeeded or left > self._most_beside or self.free_bytes() == 0:
             return 0
         if self._refused and self._unreachable():
             return 0

@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from listeners.engine.appetite import Appetite
-from listeners.engine.calling.executor import CLEAN_UP_SECONDS, MAX_THREADS, Executor
+from listeners.engine.calling.executor import CLEAN_UP_SECONDS, Executor
+from listeners.engine.calling.limits import Limits
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
 from listeners.engine.lease_keeper import LeaseKeeper
@@ -21,7 +22,6 @@ from listeners.errors import SourceTimeoutError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry, by_call
 from listeners.functions.surroundings import Surroundings
-from listeners.functions.triggers import PubSubTrigger
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done, wait_for_event
 from listeners.settings import HostSettings
@@ -30,11 +30,6 @@ __all__ = ["Listener"]
 
 log = steady_logger("triggerfish.host")
 
-#: How many abandoned calls of a pub/sub function may run before it pauses. One that handles one message at a time must
-#: not stop at the first.
-PUBSUB_ABANDONED = 10
-#: How many pub/sub messages are taken at once. They are in this process already, so it withholds none from another.
-MESSAGES_PER_TAKE = 100
 #: How long a read may continue after a drain begins, as it may have taken entries.
 LAST_TAKE_SECONDS = 2.0
 #: How often a function that is blocked by calls that do not end releases what it holds.
@@ -68,25 +63,22 @@ class Listener:
         max_bytes: int,
         surroundings: Surroundings | None = None,
     ) -> None:
-        trigger = function.trigger
-        is_pubsub = isinstance(trigger, PubSubTrigger)
+        limits = Limits.of(function)
         self.function = function
         self.ready = asyncio.Event()
         self._source = source
         self._metrics = metrics
         self._isolation = isolation
         self._is_leased = isinstance(source, LeasedSource)
-        calls = trigger.concurrency if isinstance(trigger, PubSubTrigger) else trigger.batch_size
-        self._concurrency = calls if function.binding.is_async else min(calls, MAX_THREADS)
-        capacity = calls if function.binding.batch else self._concurrency
-        if is_pubsub:
-            capacity = max(capacity, MESSAGES_PER_TAKE)
-        self._appetite = Appetite(capacity)
-        self._failures = FailureLog(function.name, trigger)
+        self._concurrency = limits.calls
+        #: Whether entries are taken that wait for their calls.
+        self._takes_ahead = not self._is_leased and not function.binding.batch
+        self._appetite = Appetite(limits.per_take)
+        self._failures = FailureLog(function.name, function.trigger)
         self._in_progress = InProgress(
-            capacity,
+            limits.in_progress,
             max_bytes,
-            batch=function.binding.batch,
+            batch_size=limits.batch_size,
             settles_successes=self._is_leased,
             metrics=metrics,
             failures=self._failures,
@@ -94,8 +86,8 @@ class Listener:
         self._executor = Executor(
             function,
             metrics,
-            self._concurrency,
-            max_abandoned=max(self._concurrency, PUBSUB_ABANDONED) if is_pubsub else self._concurrency,
+            limits.calls,
+            max_abandoned=limits.abandoned,
             max_model_bytes=settings.max_model_bytes,
             may_start=source.may_start,
             results=self._in_progress,
@@ -262,7 +254,8 @@ class Listener:
         return self._in_progress.free_slots() if self._may_take() else 0
 
     def _may_take(self) -> bool:
-        return self._calls_may_start and not self._waiting and not self._executor.blocked
+        has_call = self._takes_ahead or self._executor.running_calls < self._concurrency
+        return has_call and self._calls_may_start and not self._waiting and not self._executor.blocked
 
     @property
     def _calls_may_start(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 from listeners.errors import BindingError, ConfigurationError
+from listeners.functions.batches import check_batches
 from listeners.functions.binding import Binding, bind, function_name
 from listeners.functions.declarations import parse_trigger
 from listeners.functions.lifespan import DeclaredLifespan, LifespanFunction, checked_lifespan
@@ -19,7 +20,6 @@ from listeners.functions.triggers import (
     DEFAULT_MESSAGES_PER_WORKER,
     DEFAULT_POLLING_INTERVAL_MS,
     ListTrigger,
-    PolledTrigger,
     PubSubTrigger,
     StreamTrigger,
     Trigger,
@@ -108,6 +108,7 @@ class App:
         polling_interval_ms: int = DEFAULT_POLLING_INTERVAL_MS,
         messages_per_worker: int = DEFAULT_MESSAGES_PER_WORKER,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        concurrency: int | None = None,
         list_pop_from_beginning: bool = True,
         delivery: str = "at-least-once",
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
@@ -124,9 +125,11 @@ class App:
                 not report changes of keys (before Redis 6.0).
             messages_per_worker: Backlog per instance, in elements (1 or more). The scaler's target is the backlog
                 divided by this number, rounded up.
-            batch_size: Maximum number of elements taken at once and in progress in one instance (1 to 10,000). A
-                function that takes a list gets up to this many per call. Any other function has up to this many
-                concurrent calls, a `def` function at most 32.
+            batch_size: Maximum number of elements taken at once (1 to 10,000). A function that takes a list gets up to
+                this many per call.
+            concurrency: Maximum number of concurrent calls in one instance (1 to 10,000), a `def` function at most 32.
+                No more elements are taken than calls may run. With 1, the calls follow one after the other. Default:
+                `batch_size`, and one batch for a function that takes a list.
             list_pop_from_beginning: Whether elements are taken from the beginning of the list or from its end.
             delivery: `"at-least-once"` leases elements until they are settled and retries failed calls.
                 `"at-most-once"` pops them (LPOP, RPOP or LMPOP) and dead-letters them when a call fails.
@@ -153,6 +156,7 @@ class App:
         polling_interval_ms: int = DEFAULT_POLLING_INTERVAL_MS,
         messages_per_worker: int = DEFAULT_MESSAGES_PER_WORKER,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        concurrency: int | None = None,
         consumer_group: str = DEFAULT_CONSUMER_GROUP,
         delete_after_process: bool = False,
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
@@ -170,9 +174,11 @@ class App:
                 not report changes of keys (before Redis 6.0).
             messages_per_worker: Backlog per instance, in entries (1 or more). The scaler's target is the backlog
                 divided by this number, rounded up.
-            batch_size: Maximum number of entries taken at once and in progress in one instance (1 to 10,000). A
-                function that takes a list gets up to this many per call. Any other function has up to this many
-                concurrent calls, a `def` function at most 32.
+            batch_size: Maximum number of entries taken at once (1 to 10,000). A function that takes a list gets up to
+                this many per call.
+            concurrency: Maximum number of concurrent calls in one instance (1 to 10,000), a `def` function at most 32.
+                No more entries are taken than calls may run. With 1, the calls follow one after the other. Default:
+                `batch_size`, and one batch for a function that takes a list.
             consumer_group: Name of the consumer group, which is created if it does not exist. Functions with different
                 groups each receive every entry; functions with the same group share the entries. Default: the group
                 of Azure Functions.
@@ -214,9 +220,9 @@ class App:
             pattern: Whether `channel` is a pattern. Default: it is if it contains an unescaped `*`, `?` or `[`.
             singleton: Whether only one instance subscribes, the one that holds a lease, while the others stand by. If
                 False, every instance receives every message.
-            concurrency: Maximum number of messages handled concurrently in one instance (1 to 1,000). With 1, messages
-                are handled one after the other, in the order of arrival. A function that takes a list gets up to this
-                many per call. Any other function has up to this many concurrent calls, a `def` function at most 32.
+            concurrency: Maximum number of concurrent calls in one instance (1 to 10,000), a `def` function at most 32.
+                With 1, messages are handled one after the other, in the order of arrival. A function that takes a list
+                gets up to 100 messages per call.
             call_timeout_seconds: Time limit of one call, in seconds (0.1 to 86,400; default: 30 minutes). A call that
                 exceeds it counts as failed. An `async def` function is cancelled and has 2 s to clean up. A `def`
                 function cannot be stopped and keeps running.
@@ -281,13 +287,7 @@ class App:
         if binding.field is not None and not isinstance(trigger, StreamTrigger):
             fix = f"{name} takes a field of a stream entry, and a {trigger.type_name} has no fields. Remove FromField."
             raise BindingError("FromField", binding.field, fix)
-        at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
-        if binding.batch and isinstance(trigger, PolledTrigger) and trigger.max_deliveries == 1 and not at_most_once:
-            raise BindingError(
-                "max_deliveries",
-                1,
-                f"{name} takes a list, and entries of a failed batch are retried one by one. Give 2 or more.",
-            )
+        check_batches(name, binding, trigger)
         self.functions[name] = Function(name, handler, trigger, binding)
 
     def _register(self, cls: type[Trigger], values: Mapping[str, Any]) -> Callable[[Handler], Handler]:

@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_MAX_DELIVERIES",
     "DEFAULT_MESSAGES_PER_WORKER",
     "DEFAULT_POLLING_INTERVAL_MS",
+    "MAX_BATCH_SIZE",
     "ListTrigger",
     "PolledTrigger",
     "PubSubTrigger",
@@ -43,7 +44,7 @@ DEFAULT_MAX_DELIVERIES = 5
 MAX_BATCH_SIZE = 10_000
 MAX_MESSAGES_PER_WORKER = 1_000_000_000
 MAX_DELIVERIES = 1_000_000
-MAX_CONCURRENCY = 1_000
+MAX_CONCURRENCY = 10_000
 MAX_POLLING_INTERVAL_MS = 3_600_000
 MAX_KEYS = 100
 MAX_CALL_TIMEOUT_SECONDS = 86_400
@@ -99,6 +100,7 @@ def _foreign_channel(value: object) -> object:
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+Concurrency = Annotated[WholeNumber, Field(ge=1, le=MAX_CONCURRENCY)]
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Channel = Annotated[str, BeforeValidator(_foreign_channel)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
@@ -149,7 +151,12 @@ class PolledTrigger(_BaseTrigger):
         default=DEFAULT_BATCH_SIZE,
         ge=1,
         le=MAX_BATCH_SIZE,
-        description="the maximum number of entries taken at once and in progress in one instance",
+        description="the maximum number of entries taken at once, and of one call of a function that takes a list",
+    )
+    concurrency: Concurrency | None = Field(
+        default=None,
+        description="the maximum number of concurrent calls in one instance; by default, it is batch_size, and one "
+        "batch for a function that takes a list",
     )
     max_deliveries: WholeNumber = Field(
         default=DEFAULT_MAX_DELIVERIES,
@@ -211,12 +218,10 @@ class PubSubTrigger(_BaseTrigger):
     singleton: bool = Field(
         default=True, description="whether only one instance subscribes, the one that holds a lease"
     )
-    concurrency: WholeNumber = Field(
+    concurrency: Concurrency = Field(
         default=DEFAULT_CONCURRENCY,
-        ge=1,
-        le=MAX_CONCURRENCY,
-        description="the maximum number of messages handled concurrently in one instance; 1 handles them one after the "
-        "other, in the order of arrival",
+        description="the maximum number of concurrent calls in one instance; 1 handles messages one after the other, "
+        "in the order of arrival",
     )
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, overload
 from prometheus_client import CollectorRegistry
 
 from listeners.engine.calling.executor import CLEAN_UP_SECONDS, Executor
+from listeners.engine.calling.limits import Limits
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
@@ -17,7 +18,6 @@ from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.functions.entries import Entry, by_call
 from listeners.functions.surroundings import Surroundings
-from listeners.functions.triggers import PolledTrigger
 from listeners.settings import HostSettings
 from triggerfish.testing.entries import TestEntry, entry_for, function_of
 
@@ -130,7 +130,7 @@ def _check_batch(function: Function, entries: int) -> None:
     if not function.binding.batch:
         fix = f"{function.name} takes one entry per call. Call it once for each, or have it take a list."
         raise ConfigurationError("entry", f"a list of {entries}", fix)
-    most = function.trigger.batch_size if isinstance(function.trigger, PolledTrigger) else function.trigger.concurrency
+    most = Limits.of(function).batch_size
     if not 1 <= entries <= most:
         fix = f"A call of {function.name} gets from 1 to {most} entries."
         raise ConfigurationError("entry", f"a list of {entries}", fix)
@@ -150,7 +150,6 @@ async def _deliver(app: App, function: Function, entries: Sequence[Entry], state
             in_progress = InProgress(
                 len(group),
                 sys.maxsize,
-                batch=function.binding.batch,
                 settles_successes=True,
                 metrics=metrics,
                 failures=failures,

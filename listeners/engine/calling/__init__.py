@@ -1,6 +1,7 @@
 """Calls a function with entries, within a time limit.
 
 - `executor`: runs the calls of one function
+- `limits`: how many calls and entries there are at once
 - `running_call`: one call
 - `task_pool`: reused asyncio tasks for calls
 """

@@ -26,12 +26,10 @@ from listeners.runtime.deadlines import Deadlines
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import wait_for_event
 
-__all__ = ["CLEAN_UP_SECONDS", "MAX_THREADS", "Executor"]
+__all__ = ["CLEAN_UP_SECONDS", "Executor"]
 
 log = steady_logger("triggerfish.host")
 
-#: How many calls of a function that is not async run concurrently.
-MAX_THREADS = 32
 #: How long a cancelled function may take to clean up.
 CLEAN_UP_SECONDS = 2.0
 

@@ -40,7 +40,7 @@ def nothing_in_progress() -> InProgress:
     """No entry in progress."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     failures = FailureLog("f", ListTrigger(keys=("q",)))
-    return InProgress(1, 1_000, batch=False, settles_successes=True, metrics=metrics, failures=failures)
+    return InProgress(1, 1_000, settles_successes=True, metrics=metrics, failures=failures)
 
 
 async def test_leases_are_not_renewed_while_the_host_hangs() -> None:

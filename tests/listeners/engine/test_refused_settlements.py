@@ -35,7 +35,7 @@ def test_slots(error: SourceError, number: int, free: int) -> None:
     """What is refused keeps its slot. What a node that is down keeps from being settled does not, up to a bound."""
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     failures = FailureLog("f", ListTrigger(keys=("q",)))
-    in_progress = InProgress(CAPACITY, 1_000, batch=False, settles_successes=True, metrics=metrics, failures=failures)
+    in_progress = InProgress(CAPACITY, 1_000, settles_successes=True, metrics=metrics, failures=failures)
     entries = [Entry("q", payload=b"x") for _ in range(number)]
     in_progress.add(entries)
     in_progress.refuse([Refusal(Settlement(entry, Outcome.SUCCEEDED), error) for entry in entries])

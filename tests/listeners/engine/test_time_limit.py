@@ -221,7 +221,7 @@ async def test_entries_without_a_thread_go_to_other_instances(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Entries for which there is no thread are left to other instances, and no delivery of theirs counts."""
-    monkeypatch.setattr("listeners.engine.listener.MAX_THREADS", 2)
+    monkeypatch.setattr("listeners.engine.calling.limits.MAX_THREADS", 2)
     app, other_app, handled = App(), App(), []
 
     @trigger(app, kind, call_timeout_seconds=LIMIT, max_deliveries=1, batch_size=6)

@@ -28,6 +28,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             polling_interval_ms=1,
             messages_per_worker=2,
             batch_size=3,
+            concurrency=7,
             list_pop_from_beginning=False,
             delivery="at-most-once",
             max_deliveries=4,
@@ -39,6 +40,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             polling_interval_ms=1,
             messages_per_worker=2,
             batch_size=3,
+            concurrency=7,
             list_pop_from_beginning=False,
             delivery="at-most-once",
             max_deliveries=4,
@@ -52,6 +54,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             polling_interval_ms=1,
             messages_per_worker=2,
             batch_size=3,
+            concurrency=7,
             consumer_group="g",
             delete_after_process=True,
             max_deliveries=4,
@@ -63,6 +66,7 @@ DECORATORS: list[tuple[Callable[[App], Any], Trigger]] = [
             polling_interval_ms=1,
             messages_per_worker=2,
             batch_size=3,
+            concurrency=7,
             consumer_group="g",
             delete_after_process=True,
             max_deliveries=4,
@@ -188,6 +192,16 @@ def test_where_one_delivery_is_enough(function: Callable[..., Any], trigger: Tri
     app = App()
     app.add(function, trigger)
     assert list(app.functions) == [function.__name__]
+
+
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_batches_in_progress_are_bounded(cls: type[ListTrigger | StreamTrigger]) -> None:
+    """With a concurrency, a function that takes a list has at most 10,000 entries in progress."""
+    App().add(handle_all, cls(keys=("q",), batch_size=1000, concurrency=10))
+    App().add(handle, cls(keys=("q",), batch_size=1000, concurrency=11))
+    App().add(handle_all, PubSubTrigger(channel="c", concurrency=10_000))
+    with pytest.raises(BindingError, match=r"^invalid concurrency 11: handle_all takes a list, .* Lower one of them"):
+        App().add(handle_all, cls(keys=("q",), batch_size=1000, concurrency=11))
 
 
 def test_a_field_of_what_has_no_fields() -> None:

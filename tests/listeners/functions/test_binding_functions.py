@@ -116,7 +116,7 @@ async def outcome_of(function: Callable[..., Any], payload: bytes = b'{"number":
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), "app", "f")
     called = Function("f", function, ListTrigger(keys=("q",)), bind(function))
     failures = FailureLog("f", called.trigger)
-    results = InProgress(1, 1_000_000, batch=False, settles_successes=True, metrics=metrics, failures=failures)
+    results = InProgress(1, 1_000_000, settles_successes=True, metrics=metrics, failures=failures)
     executor = Executor(
         called,
         metrics,

@@ -22,6 +22,7 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (ListTrigger, "PollingIntervalMs", "polling_interval_ms", 250, 250),
     (ListTrigger, "MessagesPerWorker", "messages_per_worker", "7", 7),
     (ListTrigger, "BatchSize", "batch_size", "3", 3),
+    (ListTrigger, "Concurrency", "concurrency", "10000", 10_000),
     (ListTrigger, "ListPopFromBeginning", "list_pop_from_beginning", "false", False),
     (ListTrigger, "Delivery", "delivery", "at-most-once", "at-most-once"),
     (ListTrigger, "MaxDeliveries", "max_deliveries", "2", 2),
@@ -31,6 +32,7 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (StreamTrigger, "PollingIntervalInMs", "polling_interval_ms", 250, 250),
     (StreamTrigger, "MessagesPerWorker", "messages_per_worker", 7, 7),
     (StreamTrigger, "BatchSize", "batch_size", 3, 3),
+    (StreamTrigger, "Concurrency", "concurrency", None, None),
     (StreamTrigger, "ConsumerGroup", "consumer_group", "billing", "billing"),
     (StreamTrigger, "DeleteAfterProcess", "delete_after_process", "True", True),
     (StreamTrigger, "MaxDeliveries", "max_deliveries", 2, 2),
@@ -52,6 +54,7 @@ DEFAULTS = [
             "polling_interval_ms": 1000,
             "messages_per_worker": 100,
             "batch_size": 10,
+            "concurrency": None,
             "max_deliveries": 5,
             "list_pop_from_beginning": True,
             "delivery": "at-least-once",
@@ -66,6 +69,7 @@ DEFAULTS = [
             "polling_interval_ms": 1000,
             "messages_per_worker": 100,
             "batch_size": 10,
+            "concurrency": None,
             "max_deliveries": 5,
             "consumer_group": "AzureFunctionRedisExtension",
             "delete_after_process": False,
@@ -167,6 +171,17 @@ def test_invalid_numbers(cls: type[Trigger], field: str, value: object) -> None:
     assert value is None or repr(value)[:100] in str(error)
 
 
+@pytest.mark.parametrize("value", [value for value in NOT_COUNTS if value is not None])
+@pytest.mark.parametrize("field", ["concurrency"])
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_invalid_optional_numbers(cls: type[Trigger], field: str, value: object) -> None:
+    """So is one that has no default; without a value, there is none."""
+    assert getattr(parse_trigger(cls, {**required(cls), field: None}), field) is None
+    error = parse_error(cls, **{**required(cls), field: value})
+    assert (error.field, error.value) == (field, value)
+    assert f"{field} is " in error.fix
+
+
 @pytest.mark.parametrize(
     "value",
     [0, 0.05, -1, "0", "-5", "ten", "", " 5 ", "1e3", "5.", ".5", "nan", "inf", True, None, [1], 86_401, "86400.1",
@@ -180,7 +195,9 @@ def test_invalid_time_limits(cls: type[Trigger], value: object) -> None:
     assert "call_timeout_seconds is the time limit of one call, in seconds" in error.fix
 
 
-@pytest.mark.parametrize(("field", "limit"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000)])
+@pytest.mark.parametrize(
+    ("field", "limit"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000), ("concurrency", 10_000)]
+)
 def test_numbers_have_a_limit(field: str, limit: int) -> None:
     """A number is accepted up to its limit and rejected above it."""
     assert getattr(parse_trigger(ListTrigger, {"keys": "k", field: limit}), field) == limit
@@ -236,6 +253,8 @@ def test_invalid_keys(cls: type[Trigger], keys: object) -> None:
 )
 def test_other_invalid_values(cls: type[Trigger], field: str, value: object) -> None:
     """A blank or invalid value is rejected with its field, the value and the meaning of the field."""
+    if value is None and cls.model_fields[field].default is None:
+        pytest.skip("it is what the parameter is without a value")
     error = parse_error(cls, **{**required(cls), field: value})
     assert (error.field, error.value) == (field, value)
     assert f"{field} is " in error.fix

@@ -54,7 +54,7 @@ async def test_nobody_held_the_lease_meanwhile(
     server: Server, client: redis.asyncio.Redis, run_host: RunHost, concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All messages are handled in their order, under the new epoch: those in progress, queued and in transit."""
-    monkeypatch.setattr("listeners.engine.listener.MESSAGES_PER_TAKE", 10)
+    monkeypatch.setattr("listeners.engine.calling.limits.MESSAGES_PER_TAKE", 10)
     app, calls = recording_app(server, concurrency, taken_meanwhile=False)
     async with run_host(app, pubsub_lease_seconds=1) as host:
         await subscribed(client, 1)

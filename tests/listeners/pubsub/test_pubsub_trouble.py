@@ -63,7 +63,7 @@ async def test_messages_beyond_the_queue_size_are_dropped(
     """Messages that do not fit into the bounded queue are dropped, counted and logged once; the rest are handled."""
     monkeypatch.setattr("listeners.pubsub.drops.QUIET_SECONDS", 3600)
     monkeypatch.setattr("listeners.pubsub.queue.MAX_MESSAGES", 10)
-    monkeypatch.setattr("listeners.engine.listener.MESSAGES_PER_TAKE", 1)
+    monkeypatch.setattr("listeners.engine.calling.limits.MESSAGES_PER_TAKE", 1)
     app, handled, gate = App(), [], asyncio.Event()
 
     @app.pubsub_trigger(channel="c", concurrency=10)
