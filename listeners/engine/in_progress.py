@@ -75,10 +75,15 @@ class InProgress:
         size = self._sizes.get(entry)
         return entry.size if size is None else size
 
-    def free_slots(self) -> int:
-        """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free."""
+    def free_slots(self, room: int = 0) -> int:
+        """Return how many entries may be taken: none during an exchange, which may return as many bytes as are free.
+
+        `room`: how many may join a batch that is in progress already.
+        """
         if self._reserved or self.free_bytes() == 0:
             return 0
+        if room:
+            return min(room, self._slots_beside(len(self._sizes)))
         if len(self._sizes) - len(self._refused) > self._most_beside:
             return 0
         return self._slots_beside(len(self._sizes))

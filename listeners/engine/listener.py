@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from listeners.engine.appetite import Appetite
 from listeners.engine.calling.executor import CLEAN_UP_SECONDS, Executor
 from listeners.engine.calling.limits import Limits
+from listeners.engine.calling.waiting import Waiting
 from listeners.engine.failures import FailureLog
 from listeners.engine.in_progress import InProgress
 from listeners.engine.lease_keeper import LeaseKeeper
@@ -20,7 +20,7 @@ from listeners.engine.source import LeasedSource, Source
 from listeners.engine.suspects import Isolation, SuspectCaller
 from listeners.errors import SourceTimeoutError
 from listeners.functions.app import Function
-from listeners.functions.entries import Entry, by_call
+from listeners.functions.entries import Entry
 from listeners.functions.surroundings import Surroundings
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done, wait_for_event
@@ -96,19 +96,16 @@ class Listener:
             on_abandoned=self.resume,
             surroundings=surroundings,
         )
-        #: The entries of calls that have no slot yet.
-        self._waiting: deque[list[Entry]] = deque()
+        self._waiting = waiting = Waiting(limits, self._window_over)
         self._settler = Settler(
             source,
             self._in_progress,
             self._appetite,
-            may_exchange=lambda: not self._is_taking and not self._draining.is_set() and self._may_take(),
+            may_exchange=lambda: not (self._is_taking or waiting.room or self._draining.is_set()) and self._may_take(),
             on_taken=self._accept,
             on_settled=self._settled,
         )
-        self._is_taking = False
-        self._finishing = False
-        self._ignores_suspects = False
+        self._is_taking = self._finishing = self._ignores_suspects = False
         self._room = asyncio.Event()
         self._draining = asyncio.Event()
         self._opened_or_draining = asyncio.Event()
@@ -130,13 +127,7 @@ class Listener:
             on_state=self._state_changed,
         )
         self._suspects = SuspectCaller(
-            self.function,
-            source,
-            self._isolation,
-            self._in_progress,
-            self._executor,
-            on_taken=lambda suspect: self._in_progress.count_taken([suspect], 1),
-            on_free=self.resume,
+            self.function, source, self._isolation, self._in_progress, self._executor, on_free=self.resume
         )
 
     @property
@@ -159,6 +150,7 @@ class Listener:
         self._draining.set()
         self._source.stop_waiting()
         self._opened_or_draining.set()
+        self._call_gathered()
         self._room.set()
 
     def resume(self) -> None:
@@ -227,35 +219,34 @@ class Listener:
             count = self._appetite.count(self._free_slots(), self._in_progress.free_bytes())
             self._is_taking = True
             try:
-                entries = await self._source.take(count, self._in_progress.free_bytes())
+                self._accept(await self._source.take(count, self._in_progress.free_bytes()))
             except SourceTimeoutError:
                 self._appetite.timed_out(count)
                 raise
             finally:
                 self._is_taking = False
-            self._accept(entries)
+                self._call_gathered()
             await asyncio.sleep(0)  # lets calls that never wait end
 
     async def _release_waiting(self) -> None:
         """Release what a blocked function cannot start, and what its source has queued, to other instances."""
-        groups = list(self._waiting)
-        self._waiting.clear()  # before the wait, during which they could be started, or others join them
+        groups = self._waiting.remove_all()  # before the wait, during which they could be started, or others join them
         entries = [entry for group in groups for entry in group]
         try:
             await self._source.release(entries)
         except BaseException:
-            self._waiting.extendleft(reversed(groups))
+            self._waiting.calls.extendleft(reversed(groups))
             self._start_waiting()
             raise
         self._in_progress.remove(entries, None)
 
     def _free_slots(self) -> int:
         """Return how many entries may be taken."""
-        return self._in_progress.free_slots() if self._may_take() else 0
+        return self._in_progress.free_slots(self._waiting.room) if self._may_take() else 0
 
     def _may_take(self) -> bool:
         has_call = self._takes_ahead or self._executor.running_calls < self._concurrency
-        return has_call and self._calls_may_start and not self._waiting and not self._executor.blocked
+        return has_call and self._calls_may_start and not self._waiting.calls and not self._executor.blocked
 
     @property
     def _calls_may_start(self) -> bool:
@@ -267,14 +258,29 @@ class Listener:
         if self._finishing:  # the read took too long; they are released with the rest
             return
         self._in_progress.count_taken(entries, sum([entry.deliveries > 1 for entry in entries]))
-        self._waiting += by_call(entries, batch=self.function.binding.batch)
+        self._waiting.add(entries)
+        self._call_gathered()
         self._start_waiting()
 
-    def _start_waiting(self) -> None:
-        if not self._waiting or self._executor.blocked or not self._calls_may_start:
+    def _call_gathered(self) -> None:
+        """Call the batch that is being gathered, if it may not become fuller."""
+        if not self._waiting.room or self._is_taking:  # what a read that has begun finds belongs to the batch
             return
-        for _ in range(min(len(self._waiting), self._concurrency - self._executor.running_calls)):
-            self._executor.start(self._waiting.popleft())
+        ends = self._waiting.window_is_over or self._draining.is_set() or self._executor.blocked
+        if ends or self._in_progress.free_bytes() == 0:
+            self._waiting.end_window()
+            self._start_waiting()
+
+    def _window_over(self) -> None:
+        if self._is_taking and isinstance(self._source, LeasedSource):
+            self._source.end_wait()
+        self._call_gathered()
+
+    def _start_waiting(self) -> None:
+        if not self._waiting.calls or self._executor.blocked or not self._calls_may_start:
+            return
+        for _ in range(min(len(self._waiting.calls), self._concurrency - self._executor.running_calls)):
+            self._executor.start(self._waiting.calls.popleft())
         self._report_room()
 
     def _message_ended(self) -> None:
@@ -282,7 +288,7 @@ class Listener:
         self._report_room()
 
     def _report_room(self) -> None:
-        if not self._waiting and (self._draining.is_set() or self._free_slots() > 0):
+        if not self._waiting.calls and (self._draining.is_set() or self._free_slots() > 0):
             self._room.set()
 
     def _settled(self) -> None:
@@ -307,11 +313,11 @@ class Listener:
             self._room.clear()
             await wait_for_event(self._room, max(0.0, deadline - time.monotonic()))
         self._in_progress.add(unread)
-        while self._waiting and not self._executor.blocked and time.monotonic() < deadline:
+        while self._waiting.calls and not self._executor.blocked and time.monotonic() < deadline:
             self._room.clear()
             await wait_for_event(self._room, max(0.0, min(1.0, deadline - time.monotonic())))
         self._finishing = True
-        self._waiting.clear()
+        self._waiting.remove_all()
         await wait_for_event(self._executor.idle, max(0.0, deadline - time.monotonic()))
         await self._executor.cancel(CLEAN_UP_SECONDS)
 
@@ -321,6 +327,7 @@ class Listener:
 
     async def _settle_last(self) -> None:
         """Settle the last entries, and release those that have not finished."""
+        self._waiting.remove_all()  # they are released with the others
         await self._within_bound("settling", self._settler.settle_last())
         left = list(self._in_progress.unfinished())
         if left:

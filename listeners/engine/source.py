@@ -114,6 +114,10 @@ class LeasedSource(Source, Protocol):
 
     suspects: asyncio.Event
 
+    def end_wait(self) -> None:
+        """Make a take() that waits for entries return without any. One that is reading them returns what it finds."""
+        ...
+
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
         """Settle entries whose calls succeeded and take up to `count` available ones, in one step if possible.
 

@@ -109,7 +109,7 @@ class SuspectCaller:
     The start of the call is recorded in Redis first, so that a death counts against the entry only if its process ran
     nothing else. A suspect that ended its process too often is dead-lettered instead.
 
-    `on_taken` is called with each suspect, and `on_free` after it.
+    `on_free` is called after each suspect.
     """
 
     def __init__(
@@ -120,7 +120,6 @@ class SuspectCaller:
         in_progress: InProgress,
         executor: Executor,
         *,
-        on_taken: Callable[[Entry], object],
         on_free: Callable[[], object],
     ) -> None:
         self._function = function
@@ -128,7 +127,6 @@ class SuspectCaller:
         self._isolation = isolation
         self._in_progress = in_progress
         self._executor = executor
-        self._on_taken = on_taken
         self._on_free = on_free
 
     async def call_next(self, stop: asyncio.Event) -> None:
@@ -171,7 +169,7 @@ class SuspectCaller:
         """Take the next suspect to call. Those that may not be called again become dead letters."""
         while (suspect := await self._source.take_suspect()) is not None:
             self._in_progress.add([suspect])
-            self._on_taken(suspect)
+            self._in_progress.count_taken([suspect], 1)
             dead = died_too_often(self._function.trigger, suspect)
             if dead is None:
                 return suspect

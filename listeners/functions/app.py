@@ -109,6 +109,7 @@ class App:
         messages_per_worker: int = DEFAULT_MESSAGES_PER_WORKER,
         batch_size: int = DEFAULT_BATCH_SIZE,
         concurrency: int | None = None,
+        batch_window_ms: int = 0,
         list_pop_from_beginning: bool = True,
         delivery: str = "at-least-once",
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
@@ -130,6 +131,8 @@ class App:
             concurrency: Maximum number of concurrent calls in one instance (1 to 10,000), a `def` function at most 32.
                 No more elements are taken than calls may run. With 1, the calls follow one after the other. Default:
                 `batch_size`, and one batch for a function that takes a list.
+            batch_window_ms: How long a function that takes a list waits for a full batch, from the first element on, in
+                milliseconds (0 to 300,000). Elements that wait are leased.
             list_pop_from_beginning: Whether elements are taken from the beginning of the list or from its end.
             delivery: `"at-least-once"` leases elements until they are settled and retries failed calls.
                 `"at-most-once"` pops them (LPOP, RPOP or LMPOP) and dead-letters them when a call fails.
@@ -157,6 +160,7 @@ class App:
         messages_per_worker: int = DEFAULT_MESSAGES_PER_WORKER,
         batch_size: int = DEFAULT_BATCH_SIZE,
         concurrency: int | None = None,
+        batch_window_ms: int = 0,
         consumer_group: str = DEFAULT_CONSUMER_GROUP,
         delete_after_process: bool = False,
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
@@ -179,6 +183,8 @@ class App:
             concurrency: Maximum number of concurrent calls in one instance (1 to 10,000), a `def` function at most 32.
                 No more entries are taken than calls may run. With 1, the calls follow one after the other. Default:
                 `batch_size`, and one batch for a function that takes a list.
+            batch_window_ms: How long a function that takes a list waits for a full batch, from the first entry on, in
+                milliseconds (0 to 300,000). Entries that wait are pending.
             consumer_group: Name of the consumer group, which is created if it does not exist. Functions with different
                 groups each receive every entry; functions with the same group share the entries. Default: the group
                 of Azure Functions.

@@ -9,7 +9,12 @@ __all__ = ["check_batches"]
 
 def check_batches(name: str, binding: Binding, trigger: Trigger) -> None:
     """Raise BindingError if a trigger's parameters do not fit a function that takes a list, or one that does not."""
-    if isinstance(trigger, PubSubTrigger) or not binding.batch:
+    if isinstance(trigger, PubSubTrigger):
+        return
+    if not binding.batch:
+        if trigger.batch_window_ms:
+            fix = f"{name} takes one entry per call. Remove it, or annotate the parameter as a list: list[...]."
+            raise BindingError("batch_window_ms", trigger.batch_window_ms, fix)
         return
     at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
     if trigger.max_deliveries == 1 and not at_most_once:

@@ -9,6 +9,8 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -46,8 +48,13 @@ MAX_MESSAGES_PER_WORKER = 1_000_000_000
 MAX_DELIVERIES = 1_000_000
 MAX_CONCURRENCY = 10_000
 MAX_POLLING_INTERVAL_MS = 3_600_000
+MAX_BATCH_WINDOW_MS = 300_000
 MAX_KEYS = 100
 MAX_CALL_TIMEOUT_SECONDS = 86_400
+CONCURRENCY = (
+    "the maximum number of concurrent calls in one instance; 1 handles entries one after the other. By default, it is "
+    "batch_size, or one batch for a function that takes a list, and 1 for pub/sub"
+)
 
 
 def _whole_number(value: object) -> object:
@@ -153,10 +160,13 @@ class PolledTrigger(_BaseTrigger):
         le=MAX_BATCH_SIZE,
         description="the maximum number of entries taken at once, and of one call of a function that takes a list",
     )
-    concurrency: Concurrency | None = Field(
-        default=None,
-        description="the maximum number of concurrent calls in one instance; by default, it is batch_size, and one "
-        "batch for a function that takes a list",
+    concurrency: Concurrency | None = Field(default=None, description=CONCURRENCY)
+    batch_window_ms: WholeNumber = Field(
+        default=0,
+        ge=0,
+        le=MAX_BATCH_WINDOW_MS,
+        description="how long a function that takes a list waits for a full batch, from the first entry on, in "
+        "milliseconds",
     )
     max_deliveries: WholeNumber = Field(
         default=DEFAULT_MAX_DELIVERIES,
@@ -164,6 +174,13 @@ class PolledTrigger(_BaseTrigger):
         le=MAX_DELIVERIES,
         description="the number of deliveries before an entry is dead-lettered",
     )
+
+    @field_validator("batch_window_ms")
+    @classmethod
+    def _not_for_one_entry(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("batch_size") == 1:
+            raise ValueError("a batch of one entry is always full. Remove it, or allow larger batches")
+        return value
 
 
 class ListTrigger(PolledTrigger):
@@ -218,11 +235,7 @@ class PubSubTrigger(_BaseTrigger):
     singleton: bool = Field(
         default=True, description="whether only one instance subscribes, the one that holds a lease"
     )
-    concurrency: Concurrency = Field(
-        default=DEFAULT_CONCURRENCY,
-        description="the maximum number of concurrent calls in one instance; 1 handles messages one after the other, "
-        "in the order of arrival",
-    )
+    concurrency: Concurrency = Field(default=DEFAULT_CONCURRENCY, description=CONCURRENCY)
 
     @property
     def reads(self) -> str:

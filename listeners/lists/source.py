@@ -155,6 +155,9 @@ class ListSource(LeasedSource):
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
 
+    def end_wait(self) -> None:
+        self._lookout.end_wait()
+
     def stop_waiting(self) -> None:
         self._lookout.stop()
 

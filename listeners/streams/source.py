@@ -187,6 +187,9 @@ class StreamSource(LeasedSource):
     def may_start(self, entry: Entry) -> bool:
         return boot_seconds() < entry.lease_ends_at
 
+    def end_wait(self) -> None:
+        self._lookout.end_wait()
+
     def stop_waiting(self) -> None:
         """Stop claiming and waiting. A running read is not interrupted, as that could leave entries pending."""
         self._interrupted = True

@@ -78,6 +78,8 @@ class Lookout:
         #: Whether the next look is worthwhile anyway, as at the beginning.
         self._look_now = True
         self._stopped = False
+        #: Whether the current wait is to end without a look.
+        self._ended = False
         self._reported = False
         #: Whether a look has begun and not ended: it may have failed after it changed the keys.
         self._is_looking = False
@@ -115,20 +117,20 @@ class Lookout:
     async def wait(self) -> bool:
         """Wait until a look is worthwhile: at once if there may be more than the last one has found.
 
-        Return whether to look: not after stop().
+        Return whether to look: not after stop() or end_wait().
         """
-        self._reported = False
-        while not (self._look_now or self._stopped):
+        self._reported = self._ended = False
+        while not (self._look_now or self._stopped or self._ended):
             self._stirred.clear()
             armed = self._armed
             if armed is None or armed.ended:
                 self._reported |= armed is not None and self._is_empty
                 self._armed, self._is_empty = None, False
                 if (self._reported and self._losses < MANY_LOSSES) or await self._arm():
-                    return not self._stopped
+                    break
             elif not self._is_empty or await self._rest(armed):
-                return not self._stopped
-        return not self._stopped
+                break
+        return not (self._stopped or self._ended)
 
     def begin(self) -> Look:
         """Begin a look. If it fails, the next one follows at once."""
@@ -161,6 +163,11 @@ class Lookout:
         self._look_now = True
         self._stirred.set()
         self.awake.set()
+
+    def end_wait(self) -> None:
+        """End a wait that has begun, without a look. Later ones are as usual."""
+        self._ended = True
+        self._stirred.set()
 
     def stop(self) -> None:
         """Wait no more."""

@@ -4,4 +4,5 @@
 - `limits`: how many calls and entries there are at once
 - `running_call`: one call
 - `task_pool`: reused asyncio tasks for calls
+- `waiting`: the entries of calls that have not begun, also those that wait for a full batch
 """

@@ -30,6 +30,7 @@ class Limits:
         in_progress: Entries from taking to settling.
         per_take: Entries that are taken at once.
         batch_size: Entries of one call.
+        window_seconds: How long a call waits for a full batch.
     """
 
     calls: int
@@ -37,6 +38,7 @@ class Limits:
     in_progress: int
     per_take: int
     batch_size: int
+    window_seconds: float = 0.0
 
     @classmethod
     def of(cls, function: Function) -> "Limits":
@@ -51,7 +53,8 @@ class Limits:
         calls = min(trigger.concurrency or trigger.batch_size, most)
         in_progress = _in_progress(trigger, calls) if is_batch else calls
         size = trigger.batch_size if is_batch else 1
-        return cls(calls, calls, in_progress, min(trigger.batch_size, in_progress), size)
+        per_take = min(trigger.batch_size, in_progress)
+        return cls(calls, calls, in_progress, per_take, size, trigger.batch_window_ms / 1000)
 
 
 def _in_progress(trigger: PolledTrigger, calls: int) -> int:

@@ -204,6 +204,17 @@ def test_batches_in_progress_are_bounded(cls: type[ListTrigger | StreamTrigger])
         App().add(handle_all, cls(keys=("q",), batch_size=1000, concurrency=11))
 
 
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_a_window_for_single_entries(cls: type[ListTrigger | StreamTrigger]) -> None:
+    """A window is an error for a function that takes one entry, which would never wait."""
+    app = App()
+    (app.list_trigger if cls is ListTrigger else app.stream_trigger)(keys="q", batch_window_ms=5)(handle_all)
+    assert app.functions["handle_all"].trigger == cls(keys=("q",), batch_window_ms=5)
+    App().add(handle, cls(keys=("q",), batch_window_ms=0))
+    with pytest.raises(BindingError, match=r"^invalid batch_window_ms 5: handle takes one entry per call\. .*list\["):
+        App().add(handle, cls(keys=("q",), batch_window_ms=5))
+
+
 def test_a_field_of_what_has_no_fields() -> None:
     """FromField is rejected for a list or a channel, whose entries have no fields."""
 

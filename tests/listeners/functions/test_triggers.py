@@ -23,6 +23,7 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (ListTrigger, "MessagesPerWorker", "messages_per_worker", "7", 7),
     (ListTrigger, "BatchSize", "batch_size", "3", 3),
     (ListTrigger, "Concurrency", "concurrency", "10000", 10_000),
+    (ListTrigger, "BatchWindowMs", "batch_window_ms", "300000", 300_000),
     (ListTrigger, "ListPopFromBeginning", "list_pop_from_beginning", "false", False),
     (ListTrigger, "Delivery", "delivery", "at-most-once", "at-most-once"),
     (ListTrigger, "MaxDeliveries", "max_deliveries", "2", 2),
@@ -33,6 +34,7 @@ PARAMETERS: list[tuple[type[Trigger], str, str, Any, Any]] = [
     (StreamTrigger, "MessagesPerWorker", "messages_per_worker", 7, 7),
     (StreamTrigger, "BatchSize", "batch_size", 3, 3),
     (StreamTrigger, "Concurrency", "concurrency", None, None),
+    (StreamTrigger, "BatchWindowMs", "batch_window_ms", 0, 0),
     (StreamTrigger, "ConsumerGroup", "consumer_group", "billing", "billing"),
     (StreamTrigger, "DeleteAfterProcess", "delete_after_process", "True", True),
     (StreamTrigger, "MaxDeliveries", "max_deliveries", 2, 2),
@@ -55,6 +57,7 @@ DEFAULTS = [
             "messages_per_worker": 100,
             "batch_size": 10,
             "concurrency": None,
+            "batch_window_ms": 0,
             "max_deliveries": 5,
             "list_pop_from_beginning": True,
             "delivery": "at-least-once",
@@ -70,6 +73,7 @@ DEFAULTS = [
             "messages_per_worker": 100,
             "batch_size": 10,
             "concurrency": None,
+            "batch_window_ms": 0,
             "max_deliveries": 5,
             "consumer_group": "AzureFunctionRedisExtension",
             "delete_after_process": False,
@@ -171,6 +175,24 @@ def test_invalid_numbers(cls: type[Trigger], field: str, value: object) -> None:
     assert value is None or repr(value)[:100] in str(error)
 
 
+@pytest.mark.parametrize("value", [value for value in NOT_COUNTS if value not in (0, "0") or value is False])
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_invalid_windows(cls: type[Trigger], value: object) -> None:
+    """So is a window that is not a number of milliseconds."""
+    error = parse_error(cls, **required(cls), BatchWindowMs=value)
+    assert (error.field, error.value) == ("BatchWindowMs", value)
+    assert "BatchWindowMs is how long a function that takes a list waits for a full batch" in error.fix
+
+
+@pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
+def test_a_window_for_batches_of_one(cls: type[Trigger]) -> None:
+    """A window needs a batch size above 1, whichever comes first. Zero is none."""
+    assert parse_trigger(cls, {**required(cls), "batch_window_ms": 0, "batch_size": 1})
+    error = parse_error(cls, **required(cls), batch_window_ms=50, batch_size=1)
+    assert (error.field, error.value) == ("batch_window_ms", 50)
+    assert error.fix.startswith("A batch of one entry is always full. Remove it, or allow larger batches")
+
+
 @pytest.mark.parametrize("value", [value for value in NOT_COUNTS if value is not None])
 @pytest.mark.parametrize("field", ["concurrency"])
 @pytest.mark.parametrize("cls", [ListTrigger, StreamTrigger])
@@ -196,7 +218,13 @@ def test_invalid_time_limits(cls: type[Trigger], value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "limit"), [("polling_interval_ms", 3_600_000), ("batch_size", 10_000), ("concurrency", 10_000)]
+    ("field", "limit"),
+    [
+        ("polling_interval_ms", 3_600_000),
+        ("batch_size", 10_000),
+        ("concurrency", 10_000),
+        ("batch_window_ms", 300_000),
+    ],
 )
 def test_numbers_have_a_limit(field: str, limit: int) -> None:
     """A number is accepted up to its limit and rejected above it."""

@@ -122,3 +122,37 @@ async def test_a_drain_ends_the_wait() -> None:
     lookout.stop()
     await eventually(waiting.done)
     assert not waiting.result()
+
+
+async def test_a_wait_that_is_ended() -> None:
+    """It ends without a look, and the next wait is as usual: there is a look after a report."""
+    watch = Reporting()
+    lookout = lookout_at(watch)
+    waiting = await resting(lookout)
+    lookout.end_wait()
+    assert not await waiting
+    waiting = await resting(lookout)
+    watch.armed[-1].end()
+    assert await waiting
+    lookout.end_wait()  # while nobody waits
+    lookout.ended(lookout.begin(), 1, more=True, due_seconds=None)
+    assert await lookout.wait()
+
+
+async def test_a_wait_that_is_ended_while_it_polls() -> None:
+    """So does one for a Redis that reports nothing."""
+
+    class Silent(Reporting):
+        async def arm(self, groups: Sequence[Sequence[str]]) -> list[Armed]:
+            return [None for _ in groups]  # type: ignore[misc]
+
+    lookout = Lookout(
+        cast(Watch, Silent()), ["key"], entries_exist=False, polling_seconds=3600.0, on_polled=lambda polled: None
+    )
+    for _ in range(30):  # until the pause between two looks is longer than the test
+        lookout.ended(lookout.begin(), 0, more=False, due_seconds=None)
+    waiting = asyncio.create_task(lookout.wait())
+    await asyncio.sleep(0)
+    lookout.end_wait()
+    async with asyncio.timeout(30):
+        assert not await waiting

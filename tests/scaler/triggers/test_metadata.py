@@ -248,6 +248,8 @@ def test_names_differ_by_what_triggers_read() -> None:
         {"activationMessages": "7"},
         {"maxInstances": "7"},
         {"batchSize": "7"},
+        {"concurrency": "7"},
+        {"batchWindowMs": "7"},
         {"callTimeoutSeconds": "7"},
         {"app": "shop"},
         {"scalerAddress": "elsewhere:6000"},

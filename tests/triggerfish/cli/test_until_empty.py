@@ -120,6 +120,23 @@ async def test_it_ends_if_there_is_nothing(server: Server, tmp_path: Path, trigg
         assert await ended(command) == 0, command.errors
 
 
+@both_kinds
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
+async def test_it_waits_for_a_batch(server: Server, client: redis.asyncio.Redis, tmp_path: Path, kind: Kind) -> None:
+    """Entries that wait for a fuller batch are not left: it ends after their window and their call."""
+    more = f"""
+@app.{kind}_trigger(keys="work", batch_size=20, batch_window_ms=1500)
+def store(messages: list[RedisMessage]):
+    notes.rpush("handled", len(messages))
+"""
+    write_app(tmp_path, more=more)
+    await add(client, kind, *map(str, range(25)))
+    with until_empty(tmp_path, server) as command:
+        assert await ended(command) == 0, command.errors
+    assert await client.lrange("handled", 0, -1) == [b"20", b"5"]
+    assert await unfinished(client, kind) == 0
+
+
 @one_release
 async def test_several_functions(server: Server, client: redis.asyncio.Redis, tmp_path: Path) -> None:
     """It waits for the last one, also if functions feed one another through elements popped before the call."""

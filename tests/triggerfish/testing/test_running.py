@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from listeners.errors import ConfigurationError
+from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage, Reject, Retry
 from triggerfish.testing import Server, embedded_binary, running
 
@@ -50,6 +51,28 @@ async def test_everything_is_handled() -> None:
         assert "bad order" in letter.traceback
         assert await host.dead_letters("on_payment") == []
         assert await host.client.xlen("payments") == 1
+
+
+async def test_a_batch_that_waits() -> None:
+    """until_idle() waits for the window of a batch, and the end of the block does not: it calls what was gathered."""
+    app, received = App(), list[list[str]]()
+
+    @app.list_trigger(keys="short", batch_window_ms=300)
+    async def short(elements: list[str]) -> None:
+        received.append(elements)
+
+    @app.stream_trigger(keys="long", batch_window_ms=300_000)
+    async def long(entries: list[RedisMessage]) -> None:
+        received.append([entry.message for entry in entries])
+
+    async with running(app) as host:
+        await host.push("short", "a")
+        await host.push("short", "b")
+        await host.until_idle()
+        assert [element for elements in received for element in elements] == ["a", "b"]
+        await host.push("long", {"number": 1})
+        await eventually(lambda: any(listener.is_busy for listener in host._host.listeners))
+    assert received[-1] == ['{"number":"1"}']
 
 
 async def test_what_a_function_pushes_is_handled_too() -> None:
