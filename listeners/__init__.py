@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from listeners.connections.named import Connections as Connections
+    from listeners.errors import BatchError as BatchError
     from listeners.errors import ConfigurationError as ConfigurationError
     from listeners.errors import Reject as Reject
     from listeners.errors import Retry as Retry
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 #: Where each public name is defined.
 _MODULES = {
     "App": "listeners.functions.app",
+    "BatchError": "listeners.errors",
     "Call": "listeners.functions.middleware",
     "CallNext": "listeners.functions.middleware",
     "ConfigurationError": "listeners.errors",
@@ -55,6 +57,7 @@ _MODULES = {
 
 __all__ = [
     "App",
+    "BatchError",
     "Call",
     "CallNext",
     "ConfigurationError",

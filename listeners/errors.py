@@ -20,23 +20,28 @@
     ├── CallTimeoutError                a call exceeded its time limit and counts as failed
     ├── MiddlewareError                 a middleware did not await call_next() exactly once; the call counts as failed
     ├── LifespanError                   the app's lifespan failed; the process ends
-    └── FunctionSignal                  raised by a user's function to decide what happens to its entry
+    ├── UnknownEntryError               a BatchError named an entry that its call did not have
+    └── FunctionSignal                  raised by a user's function to decide what happens to its entries
         ├── Retry                       deliver the entry again later
-        └── Reject                      dead-letter the entry now
+        ├── Reject                      dead-letter the entry now
+        └── BatchError                  only some entries of a batch failed
 
 Only `listeners.redis.error_translation` turns errors of redis-py into SourceErrors, and only
 `listeners.leases.kubernetes_lease` those of the Kubernetes client.
 """
 
 import math
+import operator
 import re
-from typing import Self
+from collections.abc import Mapping
+from typing import Self, SupportsIndex
 
-from listeners.text import may_hold_connection_string, short_repr
+from listeners.text import describe_exception, may_hold_connection_string, short_repr
 
 __all__ = [
     "AccessDeniedError",
     "AppLoadError",
+    "BatchError",
     "BindingError",
     "CallTimeoutError",
     "CommandRefusedError",
@@ -56,6 +61,7 @@ __all__ = [
     "SourceUnavailableError",
     "TriggerfishError",
     "UnknownConnectionError",
+    "UnknownEntryError",
     "UnusableConnectionError",
     "WrongTypeError",
 ]
@@ -65,6 +71,8 @@ MAX_SHOWN_CHARACTERS = 120
 NOT_SHOWN = "(not shown, because it may contain a password)"
 #: How many further mistakes the text of an error names.
 MAX_OTHERS = 20
+#: How much of a reason the text of a BatchError has.
+MAX_REASON_CHARACTERS = 500
 
 
 class TriggerfishError(Exception):
@@ -229,8 +237,15 @@ class LifespanError(TriggerfishError):
     """The app's lifespan raised an error, or did not yield exactly once. The log has the traceback."""
 
 
+class UnknownEntryError(TriggerfishError):
+    """A `BatchError` named a position that its batch does not have, or was raised by a function that takes one entry.
+
+    All entries of the call count as failed.
+    """
+
+
 class FunctionSignal(TriggerfishError):  # noqa: N818  (a signal, not an error)
-    """Base class of exceptions that a function raises to decide what happens to its entry."""
+    """Base class of exceptions that a function raises to decide what happens to its entries."""
 
 
 class Retry(FunctionSignal):
@@ -254,3 +269,42 @@ class Reject(FunctionSignal):
 
     def __init__(self, reason: str = "the function rejected the entry") -> None:
         super().__init__(reason)
+
+
+class BatchError(FunctionSignal):
+    """Raised by a function that takes a list, if only some of its entries failed. The others are finished.
+
+    `failures` has the reasons by position: `BatchError({0: error, 7: Reject("no such item")})` names the first and the
+    eighth entry of the list. Any exception is a reason. Each of these entries is retried or dead-lettered as if a call
+    with it alone had raised the reason, and its dead letter has the traceback of the reason.
+
+    Raises ValueError if nothing is named, a position is not a whole number from 0 on, or a reason is not an exception.
+    """
+
+    def __init__(self, failures: Mapping[int, BaseException]) -> None:
+        self.failures = _checked_failures(failures)
+        super().__init__(failures)
+
+    def __str__(self) -> str:
+        """Return how many entries failed, and the first reason."""
+        position, reason = next(iter(self.failures.items()))
+        number = len(self.failures)
+        what = f"entry {position}" if number == 1 else f"{number} entries of the batch failed, first entry {position}"
+        return f"{what}: {describe_exception(reason, MAX_REASON_CHARACTERS)}"
+
+
+def _checked_failures(failures: object) -> dict[int, BaseException]:
+    fix = "Give a dict with the position of each entry that failed, counted from 0, and its exception."
+    if not isinstance(failures, Mapping):
+        raise ValueError(f"invalid failures of type {type(failures).__name__}: {fix}")
+    if not failures:
+        raise ValueError(f"invalid failures {{}}: No entry failed, so raise nothing. {fix}")
+    checked: dict[int, BaseException] = {}
+    for position, reason in failures.items():
+        if isinstance(position, bool) or not isinstance(position, SupportsIndex) or operator.index(position) < 0:
+            raise ValueError(f"invalid position {short_repr(position)[:MAX_SHOWN_CHARACTERS]} in failures: {fix}")
+        if not isinstance(reason, BaseException) or isinstance(reason, BatchError):
+            kind = reason.__name__ if isinstance(reason, type) else type(reason).__name__
+            raise ValueError(f"invalid reason of type {kind} for entry {position}: {fix}")
+        checked[operator.index(position)] = reason
+    return checked

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from listeners import App as App
+    from listeners import BatchError as BatchError
     from listeners import Call as Call
     from listeners import CallNext as CallNext
     from listeners import ConfigurationError as ConfigurationError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "BatchError",
     "Call",
     "CallNext",
     "ConfigurationError",

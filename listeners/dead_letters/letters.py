@@ -34,7 +34,7 @@ def description_fields(settlement: Settlement, function_name: str) -> list[bytes
 
     They are of bounded length, and contain nothing of the entry but its key and ID.
     """
-    entry, failure = settlement.entry, settlement.failure or Failure("")
+    entry, failure = settlement.entry, (settlement.failure or Failure("")).in_full()
     description = {
         "function": function_name,
         "trigger": entry.key,

@@ -3,20 +3,22 @@
 import asyncio
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
 from listeners.engine.settlement import Failure, Outcome, Settlement
-from listeners.errors import Retry
+from listeners.errors import BatchError, Retry
 from listeners.functions.conversion import MAX_DESCRIBED_ERRORS
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from listeners.runtime.code_locations import raised_at
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception
 
-__all__ = ["FailureLog", "failure_of", "short_description"]
+__all__ = ["FailureLog", "Reason", "failure_of", "short_description"]
 
 log = steady_logger("triggerfish.host")
 
@@ -36,6 +38,13 @@ FULL_LINES = 5
 #: How many kinds are counted separately.
 MAX_KINDS = 50
 
+#: How the log names what becomes of some entries of a batch.
+OUTCOMES = {
+    Outcome.RETRIED: "to be tried again",
+    Outcome.DEAD_LETTERED: "dead-lettered",
+    Outcome.DROPPED: "lost, as Redis does not keep messages",
+}
+
 Kind = tuple[str, str, Outcome, bool]
 
 
@@ -46,8 +55,10 @@ def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "
     """
     where = where or raised_at(error, handler)
     exception = error
-    text = _formatted(error) if _can_be_formatted(error) else ""
-    if not text or len(text) > MAX_TRACEBACK_CHARACTERS:
+    can_be_formatted = _can_be_formatted(error)
+    text = _formatted(error) if can_be_formatted else ""
+    has_text = bool(text) or error.__traceback__ is None
+    if not can_be_formatted or not has_text or len(text) > MAX_TRACEBACK_CHARACTERS:
         exception = _stand_in(error, iter(range(MAX_KEPT)))
         text = _formatted(exception)
     if len(text) > MAX_TRACEBACK_CHARACTERS:
@@ -133,8 +144,41 @@ def _without_middle(text: str) -> str:
     return f"{text[:half]}\n... cut ...\n{text[-half:]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Reason(Failure):
+    """Why one entry of a batch failed of which others did not.
+
+    There may be ten thousand, and formatting a traceback takes a millisecond: in_full() does it.
+    """
+
+    batch: BatchError | None = None
+    #: How many entries the batch had.
+    entries: int = 0
+    handler: Callable[..., Any] | None = None
+
+    @classmethod
+    def of(cls, reason: BaseException, batch: BatchError, handler: Callable[..., Any], entries: int) -> "Reason":
+        """Describe a reason that a batch gives."""
+        return cls(
+            short_description(reason),
+            exception=reason,
+            requested=isinstance(reason, Retry),
+            batch=batch,
+            entries=entries,
+            handler=handler,
+        )
+
+    def in_full(self) -> Failure:
+        if self.exception is None or self.batch is None or self.handler is None:
+            return self
+        # A reason that was never raised is found where the batch was.
+        raised = self.exception if self.exception.__traceback__ is not None else self.batch
+        return failure_of(self.exception, self.handler, raised_at(raised, self.handler))
+
+
 class FailureLog:
-    """Logs the failures of one function, one line for each call.
+    """Logs the failures of one function, one line for each call, also for a batch of which entries failed each for a
+    reason of its own.
 
     The first failure of an entry and its dead letter are errors with a traceback. What is tried again is a warning, and
     information if the function asked for it. Of failures of the same kind, only the first few within SUMMARY_SECONDS
@@ -150,9 +194,11 @@ class FailureLog:
 
     def log(self, settlements: Iterable[Settlement]) -> None:
         """Log what failed among settled entries."""
-        calls: dict[tuple[int, Outcome], list[Settlement]] = {}
+        calls: dict[tuple[int, Outcome | None], list[Settlement]] = {}
         for settlement in settlements:
-            if settlement.failure is not None:
+            if isinstance(settlement.failure, Reason):
+                calls.setdefault((id(settlement.failure.batch), None), []).append(settlement)
+            elif settlement.failure is not None:
                 calls.setdefault((id(settlement.failure), settlement.outcome), []).append(settlement)
         for group in calls.values():
             self._log_call(group)
@@ -164,11 +210,14 @@ class FailureLog:
             self._summarize()
 
     def _log_call(self, settlements: list[Settlement]) -> None:
-        first = settlements[0]
-        failure = first.failure
+        first = max(settlements, key=_level)  # of the same level, the first
+        failure = first.failure.in_full() if first.failure is not None else None
         if failure is None or self._is_repeated(failure, first.outcome):
             return
-        if len(settlements) == 1:
+        if isinstance(first.failure, Reason):
+            entries = f"{len(settlements)} of {first.failure.entries} entries in one call, from {first.entry.name}"
+            what = self._tries(first) if len(settlements) == 1 else f"failed ({_outcomes(settlements)})"
+        elif len(settlements) == 1:
             entries, what = first.entry.name, self._tries(first)
         else:
             entries = f"{len(settlements)} entries in one call, from {first.entry.name}"
@@ -224,6 +273,12 @@ class FailureLog:
                     error,
                     f" ({where})" if where else "",
                 )
+
+
+def _outcomes(settlements: Iterable[Settlement]) -> str:
+    """Return how many entries have which outcome."""
+    numbers = Counter(settlement.outcome for settlement in settlements)
+    return ", ".join(f"{number} {OUTCOMES.get(outcome, outcome)}" for outcome, number in numbers.items())
 
 
 def _level(settlement: Settlement) -> int:

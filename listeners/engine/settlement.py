@@ -39,6 +39,10 @@ class Failure:
     exception: BaseException | None = None
     requested: bool = False
 
+    def in_full(self) -> "Failure":
+        """Return it with its traceback, which may not be formatted yet."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:

@@ -1,10 +1,12 @@
 """Errors: the hierarchy as documented, and the translation of redis-py's errors."""
 
 import asyncio
+import pickle
 import re
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis.asyncio.sentinel
@@ -14,10 +16,13 @@ from redis import exceptions
 from listeners import errors
 from listeners.errors import (
     AccessDeniedError,
+    BatchError,
     CommandRefusedError,
     ConfigurationError,
     ConnectionStringError,
     GroupMissingError,
+    Reject,
+    Retry,
     SourceError,
     SourceTimeoutError,
     SourceUnavailableError,
@@ -69,7 +74,8 @@ def test_the_documented_tree_is_the_class_hierarchy() -> None:
 
 def test_every_exception_is_exported() -> None:
     """Every class in the module is in the tree and is exported."""
-    classes = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    own = {name: value for name, value in vars(errors).items() if getattr(value, "__module__", "") == errors.__name__}
+    classes = {name for name, value in own.items() if isinstance(value, type)}
     assert classes == set(errors.__all__)
 
 
@@ -214,3 +220,48 @@ def test_a_value_that_is_larger_than_its_parts() -> None:
     for _ in range(30):
         value = [value] * 9
     assert len(str(ConfigurationError("keys", value, "Fix it."))) < 200
+
+
+class Index:
+    """A whole number of another type, as numpy has."""
+
+    def __index__(self) -> int:
+        return 2
+
+
+def test_a_batch_error() -> None:
+    """It keeps the reasons by position, and its text has the number and the first one, in bounds."""
+    reasons = {Index(): ValueError("no"), 0: Reject()}
+    error = BatchError(reasons)  # type: ignore[arg-type]
+    assert error.failures == {2: next(iter(reasons.values())), 0: reasons[0]}
+    assert str(error) == "2 entries of the batch failed, first entry 2: ValueError: no"
+    assert str(BatchError({7: ValueError("x" * 10_000)})).startswith("entry 7: ValueError: xxx")
+    assert len(str(BatchError({7: ValueError("x" * 10_000)}))) < 600
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
+    reasons.clear()
+    assert len(error.failures) == 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "message"),
+    [
+        ({}, r"^invalid failures {}: No entry failed, so raise nothing\. Give a dict with the position"),
+        ([ValueError()], r"^invalid failures of type list: Give a dict"),
+        (None, r"^invalid failures of type NoneType: "),
+        (ValueError(), r"^invalid failures of type ValueError: "),
+        ({-1: ValueError()}, r"^invalid position -1 in failures: "),
+        ({True: ValueError()}, r"^invalid position True in failures: "),
+        ({1.0: ValueError()}, r"^invalid position 1\.0 in failures: "),
+        ({"1-0": ValueError()}, r"^invalid position '1-0' in failures: "),
+        ({("x" * 1_000_000,): ValueError()}, r"^invalid position .{1,150} in failures: "),
+        ({0: "no stock"}, r"^invalid reason of type str for entry 0: "),
+        ({0: None}, r"^invalid reason of type NoneType for entry 0: "),
+        ({0: Retry}, r"^invalid reason of type Retry for entry 0: "),
+        ({0: BatchError({0: ValueError()})}, r"^invalid reason of type BatchError for entry 0: "),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_invalid_batch_errors(failures: Any, message: str) -> None:
+    """What names no entry, or gives no exception, is an error, so that the whole call fails rather than nothing."""
+    with pytest.raises(ValueError, match=message):
+        BatchError(failures)

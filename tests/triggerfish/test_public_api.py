@@ -89,6 +89,7 @@ def test_the_public_names() -> None:
     """These names are public, and no others. Removing one breaks users' code."""
     assert triggerfish.__all__ == [
         "App",
+        "BatchError",
         "Call",
         "CallNext",
         "ConfigurationError",

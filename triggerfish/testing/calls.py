@@ -195,5 +195,5 @@ async def _settlements(
 
 
 def _result(settlement: Settlement) -> CallResult:
-    exception = settlement.failure.exception if settlement.failure else None
+    exception = settlement.failure.in_full().exception if settlement.failure else None
     return CallResult(settlement.outcome, settlement.delay_ms / 1000, settlement.error, exception)

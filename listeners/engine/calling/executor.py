@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import dataclasses
 import functools
 import inspect
 import time
@@ -10,14 +9,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from listeners.engine.calling.outcomes import failed, failed_in_part, not_convertible, too_large
 from listeners.engine.calling.running_call import Handler, RunningCall, call_handler
 from listeners.engine.calling.task_pool import PooledTask, TaskPool
-from listeners.engine.failures import failure_of, short_description
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics
-from listeners.engine.retry_policy import after_failure, lease_lapsed
-from listeners.engine.settlement import Failure, Settlement
-from listeners.errors import CallTimeoutError, Reject
+from listeners.engine.retry_policy import lease_lapsed
+from listeners.engine.settlement import Settlement
+from listeners.errors import BatchError, CallTimeoutError, Reject
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry
 from listeners.functions.surroundings import Surroundings
@@ -175,18 +174,17 @@ class Executor:
             # The cancellation was raised where the handler waited, which is the line to report.
             trace = error.__traceback__ if error else None
             error = CallTimeoutError(self._limit_seconds).with_traceback(trace)
-        if error is not None:
-            self._results.finish(self._failures(call, error))
-            return
-        self._results.finish(call.excluded)
-        self._results.succeed(call.entries)
-
-    def _failures(self, call: RunningCall, error: BaseException, where: str = "") -> list[Settlement]:
-        alone = len(call.entries) == 1
-        trigger = self._function.trigger
-        failure = failure_of(error, self._function.handler, where)
-        failed = [after_failure(trigger, entry, error, failure, alone=alone) for entry in call.entries]
-        return [*call.excluded, *failed]
+        failures: list[Settlement] = []
+        succeeded: Sequence[Entry] = ()
+        if error is None:
+            succeeded = call.entries
+        elif isinstance(error, BatchError):
+            failures, succeeded = failed_in_part(self._function, call.entries, error)
+        else:
+            failures = failed(self._function, call.entries, error)
+        self._results.finish([*call.excluded, *failures])
+        if succeeded:
+            self._results.succeed(succeeded)
 
     def _convert_entries(self, call: RunningCall) -> list[Any]:
         """Convert the entries whose lease is still valid. One that cannot be converted fails alone."""
@@ -199,19 +197,14 @@ class Executor:
                 continue
             try:
                 if limit is not None and (size := self._results.size_of(entry)) > limit:
-                    raise Reject(_too_large(size, limit))  # noqa: TRY301  (it counts like any other rejection)
+                    raise Reject(too_large(size, limit))  # noqa: TRY301  (it counts like any other rejection)
                 arguments.append(convert(entry))
             except BaseException as error:  # noqa: BLE001  (a user's validator may raise anything, even SystemExit)
-                excluded[entry] = self._not_convertible(entry, error)
+                excluded[entry] = not_convertible(self._function, entry, error)
         if excluded:
             call.excluded = list(excluded.values())
             call.entries = [entry for entry in call.entries if entry not in excluded]
         return arguments
-
-    def _not_convertible(self, entry: Entry, error: BaseException) -> Settlement:
-        failure = failure_of(error, self._function.handler)
-        reason = error if isinstance(error, Reject) else Reject(short_description(error))
-        return after_failure(self._function.trigger, entry, reason, _rejected(failure, reason), alone=True)
 
     def _unwatch(self, call: RunningCall) -> None:
         self._deadlines.remove(call)
@@ -277,7 +270,8 @@ class Executor:
         on_thread = call.thread is not None and not call.thread.done()
         handler = self._function.handler
         where = running_at(call.thread_id, handler) if on_thread else suspended_at(call.coroutine, handler)
-        self._results.finish(self._failures(call, CallTimeoutError(self._limit_seconds), where))
+        failures = failed(self._function, call.entries, CallTimeoutError(self._limit_seconds), where)
+        self._results.finish([*call.excluded, *failures])
         self._on_free()
 
     def _on_ended(self, call: RunningCall) -> None:
@@ -306,15 +300,3 @@ class Executor:
             log.warning("%s: a timed-out call has finished; consumption resumes", self._function.name)
         self._was_blocked = self.blocked
         self._on_abandoned()
-
-
-def _too_large(size: int, limit: int) -> str:
-    return (
-        f"its {size:,} bytes are more than host.max_model_bytes ({limit:,}): annotate the parameter as bytes, "
-        "or raise the setting"
-    )
-
-
-def _rejected(failure: Failure, reason: Reject) -> Failure:
-    """Return the failure of a conversion under the name of what it counts as."""
-    return dataclasses.replace(failure, error=short_description(reason))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 from listeners.connections.named import Connections
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
-from triggerfish import App, Host, RedisMessage, Reject, Retry
+from triggerfish import App, BatchError, Host, RedisMessage, Reject, Retry
 from triggerfish.testing import CallResult, Server, call
 from triggerfish.unfinished import Unfinished
 
@@ -77,6 +77,20 @@ async def takes_a_batch(orders: list[Order]) -> None:
         raise ValueError(f"2 among {len(orders)}")
 
 
+async def names_entries(orders: list[Order]) -> None:
+    if failures := {at: ValueError("it is 2") for at, order in enumerate(orders) if order.number == 2}:
+        raise BatchError(failures)
+
+
+def rejects_entries(orders: list[Order]) -> None:
+    if failures := {at: Reject("it is 2") for at, order in enumerate(orders) if order.number == 2}:
+        raise BatchError(failures)
+
+
+async def names_others(orders: list[Order]) -> None:
+    raise BatchError({3: ValueError("it is not there")})
+
+
 async def takes_large(numbers: list[list[int]]) -> None:
     assert numbers
 
@@ -126,6 +140,11 @@ CASES = {
     "batch with an invalid entry": Case(takes_a_batch, [ONE, INVALID, ONE]),
     "batch that fails, with an invalid entry": Case(takes_a_batch, [ONE, INVALID, TWO]),
     "batch of a stream": Case(takes_a_batch, [{"number": 1}, {"number": 2}], "stream"),
+    "batch that fails in part": Case(names_entries, [ONE, TWO, ONE]),
+    "batch that fails in part, on a thread": Case(rejects_entries, [ONE, INVALID, TWO]),
+    "batch that fails in part, of a stream": Case(names_entries, [{"number": 2}, {"number": 1}], "stream"),
+    "batch that fails in part, at most once": Case(names_entries, [ONE, TWO], options={"delivery": "at-most-once"}),
+    "batch that names others": Case(names_others, [ONE, ONE]),
     "too large to validate": Case(takes_large, [LARGE]),
     "at most once": Case(fails, [ONE], options={"delivery": "at-most-once"}),
     "message": Case(succeeds, [ONE], "pubsub"),
