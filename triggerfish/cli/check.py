@@ -54,8 +54,8 @@ def check(
     """
     settings = load_settings_with(config, connection)
     if acl:
-        asyncio.run(_print_acl(loaded_app(app), settings, as_json=json))
-    elif not asyncio.run(_check(loaded_app(app), settings, write=not no_write, as_json=json)):
+        asyncio.run(_print_acl(loaded_app(app, settings), settings, as_json=json))
+    elif not asyncio.run(_check(loaded_app(app, settings), settings, write=not no_write, as_json=json)):
         raise typer.Exit(1)
 
 

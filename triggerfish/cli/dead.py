@@ -293,7 +293,7 @@ def _selection(
     from listeners.functions.triggers import PubSubTrigger
 
     settings = load_settings_with(config, connection)
-    functions = loaded_app(app).functions
+    functions = loaded_app(app, settings).functions
     if function_name not in functions:
         fix = f"{did_you_mean(function_name, functions)}The app has {', '.join(functions)}."
         raise ConfigurationError("FUNCTION", function_name, fix)

@@ -93,7 +93,7 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
 def _explain_app(reference: str, settings: "Settings") -> Explanation:
     from scaler.triggers.app_triggers import app_triggers
 
-    app = loaded_app(reference)
+    app = loaded_app(reference, settings)
     connections = settings.redis_connections()
     for name, function in app.functions.items():
         connections.resolve_for(name, function.trigger)

@@ -37,7 +37,10 @@ __all__ = [
 
 #: As many as the replicas of a Deployment may be.
 MAX_INSTANCES = 2**31 - 1
-APP_HELP = "The app: app.py, app.py:name, package.module:name (an App, or a function that returns one), or app.yaml."
+APP_HELP = (
+    "The app: app.py, app.py:name, package.module:name (an App, or a function that returns one), app.yaml, or a folder "
+    "with the host.json of Azure Functions."
+)
 
 
 class LogLevel(StrEnum):
@@ -115,12 +118,13 @@ def load_settings_with(config: Path | None, connection: str | None, **sections: 
     return load_settings(config, **flags)
 
 
-def loaded_app(reference: str) -> "App":
+def loaded_app(reference: str, settings: "Settings | None" = None) -> "App":
     """Load the app for a command whose output is data: what the app's module prints goes to the standard error output.
 
-    Call it outside an event loop, because the module may run one. Raises ConfigurationError.
+    Call it outside an event loop, because the module may run one. A project of Azure Functions adds its connections to
+    the settings. Raises ConfigurationError.
     """
-    from listeners.functions.loading import load_app
+    from triggerfish.apps import load
 
     with contextlib.redirect_stdout(sys.stderr):
-        return load_app(reference)
+        return load(reference, settings)

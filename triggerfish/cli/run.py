@@ -68,11 +68,11 @@ def run(
     """
     instance, heartbeat = instance_name(), inherited_heartbeat()
     start_serving(log_level, log_format, instance, signalled_status=int(until_empty))
-    from listeners.functions.loading import load_app
     from listeners.host.host import Host
+    from triggerfish.apps import load
 
     settings = load_settings_with(config, connection, host={"http_port": http_port})
-    loaded, connections = load_app(app), settings.redis_connections()
+    loaded, connections = load(app, settings), settings.redis_connections()
     host = Host(loaded, connections, settings.host, instance=instance)
     unfinished = _unfinished(loaded, connections) if until_empty else None
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -61,8 +61,8 @@ def up(
     on_terminal = stdout().is_terminal
     start_serving(log_level, log_format)
     require_extra("scaler", "triggerfish up")
-    from listeners.functions.loading import load_app
     from scaler.local_app import LocalApp
+    from triggerfish.apps import load
 
     settings = load_settings_with(
         config,
@@ -76,7 +76,7 @@ def up(
         for variable in [name for name in os.environ if name.upper().startswith("TRIGGERFISH_CONNECTION__")]:
             del os.environ[variable]
         os.environ["TRIGGERFISH_CONNECTION"] = connection
-    asyncio.run(_run(LocalApp(app, load_app(app), settings, config, log_format), live=on_terminal))
+    asyncio.run(_run(LocalApp(app, load(app, settings), settings, config, log_format), live=on_terminal))
 
 
 async def _run(local: "LocalApp", *, live: bool) -> None:
