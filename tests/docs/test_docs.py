@@ -51,8 +51,8 @@ pendingEntriesCount streamLength lagCount activationLagCount metricType tls keyP
 #: All properties of a Redis trigger in function.json, in any version of the extension.
 AZURE = """
 type connection connectionStringSetting ConnectionString key keys channel pollingIntervalInMs messagesPerWorker count
-maxBatchSize batchSize listPopFromBeginning consumerGroup deleteAfterProcess name direction scriptFile entryPoint
-disabled
+maxBatchSize batchSize listPopFromBeginning listDirection pattern consumerGroup deleteAfterProcess command dataType
+cardinality retry name direction scriptFile entryPoint disabled
 """
 
 
