@@ -50,8 +50,9 @@ def settings_page() -> str:
         "",
         "`TRIGGERFISH_LOG` is the log level (`--log-level`), and `TRIGGERFISH_LOG_FORMAT` the format (`--log-format`).",
         "`TRIGGERFISH_INSTANCE` is an instance's name. It must be unique; by default it consists of the host name, the",
-        "process ID and random characters. `TRIGGERFISH_REDIS_EXTENSION`, `1.0.0` or `preview`, is the version of Azure's Redis",
-        "extension that a project of Azure Functions was written for ([Migrating](../how-to/migrating.md#run-the-project-as-it-is)).",
+        "process ID and random characters. `TRIGGERFISH_REDIS_EXTENSION` (`1.0.0` or `preview`) is the version of",
+        "Azure's Redis extension that a project of Azure Functions was written for",
+        "([Migrating](../how-to/migrating.md#run-the-project-as-it-is)).",
     ]
     top = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
     lines += ["", "## Top level", "", *_settings_table(top, "")]

@@ -45,11 +45,6 @@ class RetryContext:
     max_retry_count: int
     rpc_exception: RpcException = RpcException()
 
-    @property
-    def exception(self) -> RpcException:
-        """The same under its name in azure.functions."""
-        return self.rpc_exception
-
 
 @dataclass(frozen=True)
 class TraceContext:

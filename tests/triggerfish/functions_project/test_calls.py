@@ -95,7 +95,7 @@ async def test_a_context(project: Path, prefix: str) -> None:
     assert third.retry_context.retry_count == 2
     assert first.invocation_id != third.invocation_id
     assert (first.trace_context.trace_parent, first.trace_context.Attributes) == ("", {})
-    assert first.retry_context.exception.message == ""
+    assert first.retry_context.rpc_exception.message == ""
 
 
 async def test_a_context_as_a_binding(project: Path) -> None:
