@@ -1,6 +1,7 @@
 """An app that stores readings in batches, of which some may fail: bad readings, and a sensor that is not known yet.
 
-Run `triggerfish run examples/batches/app.py`, and add some: `redis-cli rpush readings '{"sensor": "a", "celsius": 21}'`.
+Run `triggerfish run examples/batches/app.py`, and add one:
+`redis-cli rpush readings '{"sensor": "a", "celsius": 21}'`.
 """
 
 import os
