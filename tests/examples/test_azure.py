@@ -71,7 +71,7 @@ async def subscribed(client: redis.asyncio.Redis, channel: str) -> bool:
 
 
 async def is_text(client: redis.asyncio.Redis, key: str) -> bool:
-    """Return whether a key has text. Asking with EXISTS would be another miss, and its call would fill the key again."""
+    """Return whether a key has text. EXISTS would be another miss, and its call would fill the key again."""
     return await client.type(key) == b"string"
 
 
