@@ -96,7 +96,8 @@ class Listener:
             on_abandoned=self.resume,
             surroundings=surroundings,
         )
-        self._waiting = waiting = Waiting(limits, self._window_over)
+        self._waiting = waiting = Waiting(limits, self._call_gathered)
+        self._waiting_calls = waiting.calls
         self._settler = Settler(
             source,
             self._in_progress,
@@ -155,6 +156,7 @@ class Listener:
 
     def resume(self) -> None:
         """Start calls that were waiting for a slot or for the end of a suspect's call, and take more entries."""
+        self._call_gathered()
         self._start_waiting()
         self._room.set()
 
@@ -235,7 +237,7 @@ class Listener:
         try:
             await self._source.release(entries)
         except BaseException:
-            self._waiting.calls.extendleft(reversed(groups))
+            self._waiting_calls.extendleft(reversed(groups))
             self._start_waiting()
             raise
         self._in_progress.remove(entries, None)
@@ -246,7 +248,7 @@ class Listener:
 
     def _may_take(self) -> bool:
         has_call = self._takes_ahead or self._executor.running_calls < self._concurrency
-        return has_call and self._calls_may_start and not self._waiting.calls and not self._executor.blocked
+        return has_call and self._calls_may_start and not self._waiting_calls and not self._executor.blocked
 
     @property
     def _calls_may_start(self) -> bool:
@@ -264,23 +266,22 @@ class Listener:
 
     def _call_gathered(self) -> None:
         """Call the batch that is being gathered, if it may not become fuller."""
-        if not self._waiting.room or self._is_taking:  # what a read that has begun finds belongs to the batch
+        if not self._waiting.room:
             return
         ends = self._waiting.window_is_over or self._draining.is_set() or self._executor.blocked
-        if ends or self._in_progress.free_bytes() == 0:
+        if not ends and self._in_progress.free_bytes() > 0:
+            return
+        if not self._is_taking:
             self._waiting.end_window()
             self._start_waiting()
-
-    def _window_over(self) -> None:
-        if self._is_taking and isinstance(self._source, LeasedSource):
+        elif isinstance(self._source, LeasedSource):  # what a read that has begun finds belongs to the batch
             self._source.end_wait()
-        self._call_gathered()
 
     def _start_waiting(self) -> None:
-        if not self._waiting.calls or self._executor.blocked or not self._calls_may_start:
+        if not self._waiting_calls or self._executor.blocked or not self._calls_may_start:
             return
-        for _ in range(min(len(self._waiting.calls), self._concurrency - self._executor.running_calls)):
-            self._executor.start(self._waiting.calls.popleft())
+        for _ in range(min(len(self._waiting_calls), self._concurrency - self._executor.running_calls)):
+            self._executor.start(self._waiting_calls.popleft())
         self._report_room()
 
     def _message_ended(self) -> None:
@@ -288,7 +289,7 @@ class Listener:
         self._report_room()
 
     def _report_room(self) -> None:
-        if not self._waiting.calls and (self._draining.is_set() or self._free_slots() > 0):
+        if not self._waiting_calls and (self._draining.is_set() or self._free_slots() > 0):
             self._room.set()
 
     def _settled(self) -> None:
@@ -313,7 +314,7 @@ class Listener:
             self._room.clear()
             await wait_for_event(self._room, max(0.0, deadline - time.monotonic()))
         self._in_progress.add(unread)
-        while self._waiting.calls and not self._executor.blocked and time.monotonic() < deadline:
+        while self._waiting_calls and not self._executor.blocked and time.monotonic() < deadline:
             self._room.clear()
             await wait_for_event(self._room, max(0.0, min(1.0, deadline - time.monotonic())))
         self._finishing = True

@@ -11,10 +11,14 @@ from pathlib import Path
 from tests.chaos.hosts.keys import CHANNEL, EMPTIED_STREAM, GROUP, LISTS, STREAM
 from tests.chaos.records.calls import Moment, Recorder
 from tests.chaos.records.fates import Fate, fate
-from triggerfish import App, RedisMessage, Reject, Retry
+from triggerfish import App, BatchError, RedisMessage, Reject, Retry
 
 #: Largest number of entries in progress per function and process.
 BATCH_SIZE = 10
+#: Batches at once, how long they wait for more entries, and how many of those that fail do so as a whole.
+CONCURRENT_BATCHES = 2
+BATCH_WINDOW_MS = 50
+WHOLE_FAILURE_SHARE = 0.5
 #: As many calls as an entry needs whose function asks for a retry. So only deaths and hangs of its process can
 #: dead-letter an entry that is neither rejected nor poison.
 MAX_DELIVERIES = 3
@@ -53,21 +57,29 @@ async def on_entry(message: RedisMessage) -> None:
     keys=EMPTIED_STREAM,
     consumer_group=GROUP,
     batch_size=BATCH_SIZE,
+    concurrency=CONCURRENT_BATCHES,
+    batch_window_ms=BATCH_WINDOW_MS,
     max_deliveries=MAX_DELIVERIES,
     polling_interval_ms=200,
     delete_after_process=True,
 )
 def on_batch(messages: list[RedisMessage]) -> None:
-    """Handle, on a thread, a batch of the stream whose entries are deleted once handled."""
+    """Handle, on a thread, a batch of the stream whose entries are deleted. It may fail in part, or as a whole."""
     _record(Moment.STARTED, messages)
     time.sleep(_call_seconds())
-    try:
-        for message in messages:
+    failures: dict[int, Exception] = {}
+    for at, message in enumerate(messages):
+        try:
             _meet_fate(message, _payload(message))
-    except Exception:
+        except Exception as error:  # noqa: BLE001  (whatever its fate raises)
+            failures[at] = error
+    if failures and _random.random() < WHOLE_FAILURE_SHARE:
         _record(Moment.FAILED, messages)
-        raise
-    _record(Moment.HANDLED, messages)
+        raise next(iter(failures.values()))
+    _record(Moment.FAILED, [messages[at] for at in failures])
+    _record(Moment.HANDLED, [message for at, message in enumerate(messages) if at not in failures])
+    if failures:
+        raise BatchError(failures)
 
 
 @app.pubsub_trigger(channel=CHANNEL, concurrency=10)

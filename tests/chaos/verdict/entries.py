@@ -1,14 +1,14 @@
 """Judges whether entries were lost or repeated."""
 
-from tests.chaos.hosts.app import BATCH_SIZE
+from tests.chaos.hosts.app import BATCH_SIZE, CONCURRENT_BATCHES
 from tests.chaos.records.calls import Moment
 from tests.chaos.verdict.evidence import Evidence
 from tests.chaos.verdict.findings import Finding, Verdict
 
-__all__ = ["judge_entries"]
+__all__ = ["BATCHES", "judge_entries"]
 
-#: Number of functions that take batches: one reads lists, two read streams.
-POLLED_FUNCTIONS = 3
+#: How many batches a process has in progress: one of the lists, one of the first stream, and those of the second.
+BATCHES = 2 + CONCURRENT_BATCHES
 #: Faults that end the leases of one process.
 OF_ONE_HOST = ("host: SIGKILL", "host: SIGSTOP, SIGCONT", "call: ends its process", "call: holds the GIL")
 #: Faults of servers and network that cannot prevent the renewal of a lease.
@@ -51,10 +51,10 @@ def judge_entries(evidence: Evidence, verdict: Verdict) -> None:
 def _max_repeats(evidence: Evidence) -> int:
     """Return how many entries may be handled again.
 
-    A process has at most one batch per function in progress. Entries that it has handled but not settled are delivered
+    A process has a bounded number of batches in progress. Entries that it has handled but not settled are delivered
     again if it dies or hangs. If Redis is unreachable for longer than a lease, this applies to every process.
     """
-    in_progress = POLLED_FUNCTIONS * BATCH_SIZE
+    in_progress = BATCHES * BATCH_SIZE
     kills = sum(evidence.faults[name] for name in OF_ONE_HOST) + len(evidence.costs)
     outages = sum(
         number

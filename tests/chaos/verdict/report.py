@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.chaos.faults.takeovers import Cost
+from tests.chaos.hosts.app import BATCH_SIZE
+from tests.chaos.verdict.entries import BATCHES
 from tests.chaos.verdict.evidence import Evidence
 from tests.chaos.verdict.findings import Verdict
 
@@ -21,8 +23,8 @@ def show(evidence: Evidence, verdict: Verdict, console: Console, *, title: str) 
     """Print what was verified and counted, the injected faults, and the cost of takeovers."""
     console.print(_verified(verdict, title))
     console.print(
-        f"Bound of repeats: a process has at most 30 entries in progress. Its death or hang may repeat these; a fault "
-        f"that outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
+        f"Bound of repeats: a process has at most {BATCHES * BATCH_SIZE} entries in progress. Its death or hang may "
+        f"repeat these; a fault that outlasts a lease may repeat those of all {evidence.hosts} processes.\n",
         highlight=False,
     )
     counted = Table("counted", "", box=None)
