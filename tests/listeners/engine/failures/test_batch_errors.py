@@ -64,6 +64,12 @@ def outcomes(host: Host) -> dict[str, float]:
     return {name: number for name, number in found.items() if number}
 
 
+async def letters_of(client: redis.asyncio.Redis, number: int) -> list[dict[bytes, bytes]]:
+    """Return the dead letters once there are as many."""
+    letters = await dead_letters(client)
+    return letters if len(letters) == number else []
+
+
 @both_kinds
 @pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
 async def test_each_entry_has_its_own_outcome(
@@ -173,16 +179,10 @@ async def test_entries_that_cannot_be_converted_have_no_position(
     payloads = ["x", "1", "y", "2", "3"]
     await add(client, kind, *(p if kind == "stream" else f'{{"payload": "{p}"}}' for p in payloads))
     async with run_host(app):
+        letters = await eventually(lambda: letters_of(client, 3))
         await eventually(lambda: settled(client, kind))
-        await eventually(lambda: calls)
-        letters = await eventually(lambda: _three(client))
     assert calls == [[1, 2, 3]]
     assert sorted(letter[b"error"][:16] for letter in letters) == [b"Reject: not a va"] * 2 + [b"Reject: number 3"]
-
-
-async def _three(client: redis.asyncio.Redis) -> list[dict[bytes, bytes]]:
-    letters = await dead_letters(client)
-    return letters if len(letters) == 3 else []
 
 
 @pytest.mark.releases("redis-6.2", "valkey-9.1")  # before, elements are popped one by one
@@ -246,8 +246,8 @@ async def test_middleware(client: redis.asyncio.Redis, run_host: RunHost, kind: 
     trigger(app, kind)(batch_function(calls, reasons, is_async=True))
     await add(client, kind, *SIX)
     async with run_host(app):
+        letters = await eventually(lambda: letters_of(client, 2))
         await eventually(lambda: settled(client, kind))
-        letters = await eventually(lambda: dead_letters(client))
     assert calls == [SIX]
     assert [type(error) for error in seen] == [BatchError]
     assert [letter[b"error"] for letter in letters] == [b"Reject: by the function", b"Reject: by middleware"]
