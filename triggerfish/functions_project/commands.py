@@ -122,7 +122,8 @@ def _command(field: str, binding: Binding, settings: AppSettings, connection: st
             command = value
         elif spelling.lower() in CONNECTION_NAMES:
             if str(value).lower() != str(connection).lower():
-                fix = f"A command runs on the connection of the trigger. Give {connection}."
+                hint = f"Give {connection}." if connection is not None else "Give both the name of one connection."
+                fix = f"A command runs on the connection of the trigger. {hint}"
                 raise AppLoadError(f"{field}.{spelling}", value, fix)
         else:
             known = ("connection", "command")

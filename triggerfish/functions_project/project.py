@@ -1,6 +1,7 @@
 """Loads a project: every function with a Redis trigger, and all mistakes at once."""
 
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def load_project(folder: Path, defined: Collection[str] | None = None) -> Projec
         problems.append(error)
     settings = AppSettings(root)
     problems += settings.problems()
-    loading = _Loading(root, settings, host_file, problems)
+    # A link keeps its name: a deployment may redirect it to another folder.
+    loading = _Loading(root, os.path.basename(os.path.abspath(folder)), settings, host_file, problems)
     with contextlib.chdir(root):
         loading.add_functions()
     connections = loading.connections(defined)
@@ -71,13 +73,13 @@ class _Loading:
     """Adds a project's functions to an app, and mistakes to `problems`."""
 
     def __init__(
-        self, root: Path, settings: AppSettings, host_file: HostFile, problems: list[ConfigurationError]
+        self, root: Path, name: str, settings: AppSettings, host_file: HostFile, problems: list[ConfigurationError]
     ) -> None:
         self._root = root
         self._settings = settings
         self._host_file = host_file
         self._problems = problems
-        self.app = App(root.name)
+        self.app = App(name)
         self.left_out: dict[str, str] = {}
 
         @self.app.lifespan

@@ -80,6 +80,15 @@ def test_the_names_of_all_versions(project: Path) -> None:
     assert (third.consumer_group, third.delete_after_process) == ("g", True)
 
 
+def test_a_link_keeps_its_name(project: Path) -> None:
+    """A deployment may redirect a link to another folder, and the app stays the same."""
+    add_function(project, "Work", EMPTY, LIST)
+    link = project.parent / "current"
+    link.symlink_to(project)
+    assert loaded(link).app.name == "current"
+    assert loaded(project / "Work" / "..").app.name == "shop"
+
+
 def test_a_key_may_contain_spaces(project: Path) -> None:
     """`key` is one key."""
     add_function(project, "Work", EMPTY, {**LIST, "key": "two words"})

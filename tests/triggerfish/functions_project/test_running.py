@@ -27,7 +27,7 @@ RECORDING = """
 import json, os
 import redis
 
-client = redis.Redis.from_url(f"redis://{os.environ['ConnectionStrings:cache']}")
+client = redis.Redis.from_url(f"redis://{os.environ['ConnectionStrings:cache']}", protocol=2)
 
 
 def main(entry, value):
