@@ -25,7 +25,10 @@ PYTHON_OF_2 = (3, 13)
 def check_azure_functions(field: str) -> None:
     """Raise MissingExtraError unless azure-functions is installed in a version for this Python."""
     require_extra("azure", field)
-    version = importlib.metadata.version("azure-functions")
+    try:
+        version = importlib.metadata.version("azure-functions")
+    except importlib.metadata.PackageNotFoundError:  # a copy of the package, which may be of any version
+        return
     wanted = 2 if sys.version_info >= PYTHON_OF_2 else 1
     if version.partition(".")[0] != str(wanted):
         fix = f"azure-functions {version} is not for this Python: pip install --upgrade 'triggerfish[azure]'."

@@ -94,7 +94,8 @@ class _Loading:
                 sys.path.insert(0, str(folder))
         try:
             definitions = self._definitions()
-            self._host_file.check_names([one.name for one in definitions])
+            folders = {file.parent.name for file in self._root.glob(f"*/{FILE}")}  # also of files with mistakes
+            self._host_file.check_names(sorted({one.name for one in definitions} | folders))
         except ConfigurationError as error:
             self._problems.append(error)
             return

@@ -140,6 +140,15 @@ def test_all_mistakes_at_once(project: Path) -> None:
         assert [one for one in found if text in one], (text, found)
 
 
+def test_a_function_that_cannot_be_read_is_one_that_exists(project: Path) -> None:
+    """host.json may name it, so its file is the only mistake."""
+    new_project(project, host={"functions": ["Work"]})
+    add_function(project, "Work", EMPTY, LIST)
+    (project / "Work" / "function.json").write_text("{")
+    [mistake] = mistakes(project)
+    assert mistake.startswith("Work/function.json: ")
+
+
 @pytest.mark.parametrize("files", [(), ("host.json",)], ids=["no host.json", "no functions"])
 def test_a_folder_that_is_no_project(tmp_path: Path, files: tuple[str, ...]) -> None:
     """The error names the folder."""
