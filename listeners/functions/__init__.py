@@ -8,6 +8,7 @@
 - `conversion`: how an entry becomes a value of a type
 - `declarations`: reads triggers from decorators, files and metadata
 - `entries`: entries, messages and settlements
+- `factories`: functions that make an app
 - `lifespan`, `middleware`: what an app has around its process and its calls
 - `loading`: loads an app from a file, a module or a declaration
 - `mistakes`: where in the user's code an import failed

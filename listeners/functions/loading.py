@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import inspect
 import json
 import re
 import sys
@@ -16,12 +15,13 @@ import yaml
 from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.declarations import parse_declaration
+from listeners.functions.factories import factories_in, make_app
 from listeners.functions.mistakes import mistake_location
 from listeners.runtime.bounded_yaml import load_yaml
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception, may_hold_connection_string, printable, syntax_problem
 
-__all__ = ["load_app"]
+__all__ = ["app_file", "import_folder", "load_app"]
 
 log = steady_logger("triggerfish.host")
 
@@ -46,32 +46,55 @@ def load_app(reference: str) -> App:
 
     Raises AppLoadError or another ConfigurationError with the field, the value and the fix.
     """
-    if may_hold_connection_string(reference):
-        fix = "It is a connection. Give the app, such as shop.py, and the connection as --connection."
-        raise AppLoadError("app", reference, fix)
-    place, _, attribute = reference.rstrip(":").partition(":")
-    path = Path(place)
-    if path.suffix in DECLARATIONS:
-        app = _declared_app(path)
+    file = app_file(reference)
+    place, attribute = _parts(reference)
+    if file is not None and file.suffix in DECLARATIONS:
+        app = _declared_app(file)
     else:
-        app = _app_in(_import(lambda: _module(place), reference), attribute.removesuffix("()"), place, reference)
+        app = _app_in(_import(lambda: _module(place, file), reference), attribute, place, reference)
     if not app.functions:
         raise AppLoadError("app", reference, "It has no functions. Decorate one with @app.list_trigger(...).")
-    app.set_default_name(path.stem if path.suffix in FILES else place.rpartition(".")[2])
+    app.set_default_name(file.stem if file is not None else place.rpartition(".")[2])
     return app
 
 
-def _module(place: str) -> ModuleType:
+def app_file(reference: str) -> Path | None:
+    """Return the file of an app, or None if its reference names a module.
+
+    Raises AppLoadError if there is no such file, or it is no reference.
+    """
+    if may_hold_connection_string(reference):
+        fix = "It is a connection. Give the app, such as shop.py, and the connection as --connection."
+        raise AppLoadError("app", reference, fix)
+    place, _ = _parts(reference)
     path = Path(place)
-    if path.suffix != ".py":
-        if not place or place.startswith(".") or "/" in place:
-            fix = "It is neither a file that ends in .py, .yaml, .yml or .json, nor a module such as package.module."
-            raise AppLoadError("app", place, fix)
-        sys.path.insert(0, str(Path.cwd()))
-        return importlib.import_module(place)
-    if not path.is_file():
-        raise AppLoadError("app", place, "There is no such file. Relative paths start in the current directory.")
-    return _module_of_file(path.resolve())
+    if path.suffix in FILES:
+        if not path.is_file():
+            raise AppLoadError("app", place, "There is no such file. Relative paths start in the current directory.")
+        return path
+    if not place or place.startswith(".") or "/" in place:
+        fix = "It is neither a file that ends in .py, .yaml, .yml or .json, nor a module such as package.module."
+        raise AppLoadError("app", place, fix)
+    return None
+
+
+def import_folder(reference: str) -> Path:
+    """Return the folder from which an app is imported, with its packages. Raises AppLoadError as app_file does."""
+    file = app_file(reference)
+    return _root(file.resolve()) if file is not None else Path.cwd()
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    """Return the file or module of a reference, and the name in it, which may be empty."""
+    place, _, attribute = reference.rstrip(":").partition(":")
+    return place, attribute.removesuffix("()")
+
+
+def _module(place: str, file: Path | None) -> ModuleType:
+    if file is not None:
+        return _module_of_file(file.resolve())
+    sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(place)
 
 
 def _module_of_file(path: Path) -> ModuleType:
@@ -104,9 +127,7 @@ def _name_in_package(path: Path) -> str | None:
 
     None, too, if its name leads to another file, because another package has the name.
     """
-    folder = path.parent
-    while (folder / "__init__.py").is_file() and folder != folder.parent:
-        folder = folder.parent
+    folder = _root(path)
     if folder == path.parent:
         return None
     sys.path.insert(0, str(folder))
@@ -119,10 +140,18 @@ def _name_in_package(path: Path) -> str | None:
     return name if found is not None and found.origin == str(path) else None
 
 
-def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
+def _root(path: Path) -> Path:
+    """Return the folder of a file, or of the outermost package that it is in."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _import(load: Callable[[], Any], reference: str, field: str = "app", doing: str = "Importing it") -> Any:
     """Run an import. Anything that the user's module raises becomes a ConfigurationError with the line that raised it.
 
-    The debug log has the traceback.
+    The debug log has the traceback. `doing` is what raised it, as the beginning of a sentence.
     """
     try:
         return load()
@@ -133,10 +162,10 @@ def _import(load: Callable[[], Any], reference: str, field: str = "app") -> Any:
         raise
     except BaseException as error:  # a module may raise anything, even SystemExit
         log.debug("importing %s failed", reference, exc_info=error)
-        raise AppLoadError(field, reference, _import_problem(error)) from error
+        raise AppLoadError(field, reference, _import_problem(error, doing)) from error
 
 
-def _import_problem(error: BaseException) -> str:
+def _import_problem(error: BaseException, doing: str) -> str:
     where = mistake_location(error)
     place = f" at {where}" if where else ""
     if isinstance(error, ImportError) and (hidden := _hidden_by_ours(error)) is not None:
@@ -148,7 +177,7 @@ def _import_problem(error: BaseException) -> str:
         return f"A relative import{place} needs a package, and the file is in none. {fix}"
     text = " ".join(describe_exception(error).split())  # it may have several lines
     raised = printable(text, MAX_RAISED_CHARACTERS)
-    return f"Importing it raised {raised}{place}. {TRACEBACK_HINT}"
+    return f"{doing} raised {raised}{place}. {TRACEBACK_HINT}"
 
 
 def _where_to_find(module: str) -> str:
@@ -194,9 +223,9 @@ def _app_in(module: ModuleType, attribute: str, place: str, reference: str) -> A
     apps = list({id(value): value for value in vars(module).values() if isinstance(value, App)}.values())
     if len(apps) == 1:
         return apps[0]
-    makers = [name for name, value in vars(module).items() if _makes_an_app(module, value)]
-    if not apps and makers:
-        fix = f"It has no app, but a function that makes one. Select it as {place}:{makers[0]}."
+    factories = factories_in(module)
+    if not apps and factories:
+        fix = f"It has no app, but a function that makes one. Select it as {place}:{factories[0]}."
         raise AppLoadError("app", reference, fix)
     raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {place}:NAME.")
 
@@ -207,30 +236,8 @@ def _named_app(found: object, attribute: str, reference: str) -> App:
         return found
     if not callable(found) or isinstance(found, type):
         raise AppLoadError("app", reference, f"{attribute!r} is not an App. Define it as {attribute} = App().")
-    app = _import(found, reference) if _needs_nothing(found) else None
-    if isinstance(app, App):
-        return app
-    if inspect.iscoroutine(app):
-        app.close()
-    fix = f"{attribute!r} is a function. One that makes the app takes no arguments and returns an App."
-    raise AppLoadError("app", reference, fix)
-
-
-def _needs_nothing(function: Callable[..., Any]) -> bool:
-    """Return whether something can be called without arguments."""
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # it is not written in Python
-        return False
-    return all(one.default is not one.empty or one.kind in variable for one in parameters)
-
-
-def _makes_an_app(module: ModuleType, value: object) -> bool:
-    """Return whether a value looks like a function of this module that returns an app, by its annotation or name."""
-    if not inspect.isfunction(value) or value.__module__ != module.__name__:
-        return False
-    return value.__annotations__.get("return") in (App, "App") or value.__name__ in ("create_app", "make_app")
+    app: App = _import(lambda: make_app(found, attribute, reference), reference, doing=f"Calling {attribute}")
+    return app
 
 
 def _declared_app(path: Path) -> App:

@@ -168,8 +168,8 @@ def test_a_module_of_our_name_that_is_not_the_cause(beside: str, path: str, sour
         ("", "It is neither a file that ends in .py"),
         (".relative", "It is neither a file that ends in .py"),
         ("./shop", "It is neither a file that ends in .py"),
-        ("missing.yaml", "It cannot be read: No such file"),
-        ("missing.json", "It cannot be read: No such file"),
+        ("missing.yaml", "There is no such file"),
+        ("missing.json", "There is no such file"),
     ],
 )
 def test_references_to_nothing(reference: str, fix: str) -> None:

@@ -62,16 +62,60 @@ def test_a_factory_that_is_no_function(name: str) -> None:
             "It has no app, but a function that makes one. Select it as factory_f:create_app.",
         ),
         ("factory_g:App", FACTORY.format(parameters="", returned="app"), "'App' is not an App"),
-        ("factory_b:create_app", FACTORY.format(parameters="", returned="5"), "'create_app' is a function"),
-        ("factory_c:create_app", FACTORY.format(parameters="debug", returned="app"), "'create_app' is a function"),
-        ("factory_d:create_app", "async def create_app(): ...", "'create_app' is a function"),
-        ("factory_e:create_app", "def create_app():\n    1 / 0", "Importing it raised ZeroDivisionError"),
     ],
 )
 def test_mistakes_in_factories(name: str, source: str, fix: str) -> None:
     """A factory that is not selected, needs arguments, fails or returns no app is an error that explains it."""
     write(f"{name.partition(':')[0]}.py", source)
     assert load_error(name).fix.startswith(fix)
+
+
+MISTAKES = {
+    "returns 5": (
+        FACTORY.format(parameters="", returned="5"),
+        "'create_app' has returned an object of type int. A function that makes the app returns it. It is at PLACE:4.",
+    ),
+    "returns nothing": (
+        "def create_app(): pass",
+        "'create_app' has returned nothing. A function that makes the app returns it. It is at PLACE:1.",
+    ),
+    "returns a coroutine": (
+        "async def later(): ...\ndef create_app(): return later()",
+        "'create_app' has returned an object of type coroutine. A function that makes the app returns it. "
+        "It is at PLACE:2.",
+    ),
+    "needs arguments": (
+        FACTORY.format(parameters="debug, *, level, more=5", returned="app"),
+        "'create_app' is called without arguments, and needs debug, level. Give them defaults. It is at PLACE:4.",
+    ),
+    "async": (
+        "async def create_app(): ...",
+        "'create_app' is async, and makes the app before an event loop runs. Make it a plain `def`. What needs an "
+        "event loop goes into @app.lifespan. It is at PLACE:1.",
+    ),
+    "raises": (
+        "def create_app():\n    1 / 0",
+        "Calling create_app raised ZeroDivisionError: division by zero at PLACE:2. "
+        "`triggerfish run --log-level debug` prints the traceback.",
+    ),
+    "exits": (
+        "def create_app():\n    raise SystemExit('bye')",
+        "Calling create_app raised SystemExit: bye at PLACE:2. "
+        "`triggerfish run --log-level debug` prints the traceback.",
+    ),
+    "declares badly": (
+        FACTORY.format(parameters="", returned="app").replace('"q"', '""'),
+        "A key is empty (keys is the list of keys to read, or text with spaces between them). It is at PLACE:6, in the "
+        "decorator of `handle`. `triggerfish run --log-level debug` prints the traceback.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "fix"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_factories_that_fail(source: str, fix: str) -> None:
+    """A factory that makes no app, needs arguments, is async or raises is one error with its place."""
+    write("factory_bad.py", source)
+    assert load_error("factory_bad.py:create_app").fix.replace(f"{Path.cwd()}/factory_bad.py", "PLACE") == fix
 
 
 def test_a_file_in_a_package() -> None:
