@@ -103,6 +103,7 @@ class App:
         self,
         *,
         keys: str | Sequence[str],
+        name: str | None = None,
         connection: str | None = None,
         connection_string: str | None = None,
         polling_interval_ms: int = DEFAULT_POLLING_INTERVAL_MS,
@@ -120,6 +121,7 @@ class App:
         Args:
             keys: Keys of the lists (at most 100), separated by spaces or as a sequence. With at-most-once delivery,
                 only the first is read before Redis 7.0.
+            name: Name of the function in this app. Default: its own, for one of the triggers of a function.
             connection: Name of a connection defined in the settings. Default: the default connection there.
             connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
             polling_interval_ms: Longest pause between two polls, in milliseconds (1 to 3,600,000), where Redis does
@@ -154,6 +156,7 @@ class App:
         self,
         *,
         keys: str | Sequence[str],
+        name: str | None = None,
         connection: str | None = None,
         connection_string: str | None = None,
         polling_interval_ms: int = DEFAULT_POLLING_INTERVAL_MS,
@@ -172,6 +175,7 @@ class App:
 
         Args:
             keys: Keys of the streams (at most 100), separated by spaces or as a sequence.
+            name: Name of the function in this app. Default: its own, for one of the triggers of a function.
             connection: Name of a connection defined in the settings. Default: the default connection there.
             connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
             polling_interval_ms: Longest pause between two polls, in milliseconds (1 to 3,600,000), where Redis does
@@ -208,6 +212,7 @@ class App:
         self,
         *,
         channel: str,
+        name: str | None = None,
         connection: str | None = None,
         connection_string: str | None = None,
         pattern: bool | None = None,
@@ -221,6 +226,7 @@ class App:
 
         Args:
             channel: Name of the channel, or a glob pattern as in PSUBSCRIBE.
+            name: Name of the function in this app. Default: its own, for one of the triggers of a function.
             connection: Name of a connection defined in the settings. Default: the default connection there.
             connection_string: Address of Redis, as `host:port,option=value` or a URL. Excludes `connection`.
             pattern: Whether `channel` is a pattern. Default: it is if it contains an unescaped `*`, `?` or `[`.
@@ -281,13 +287,13 @@ class App:
         """
         if not callable(handler):
             raise BindingError("function", handler, "It is not a function. Write the decorator above a `def`.")
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise BindingError("name", name, 'Give text, such as name="orders", or leave it out.')
         name = name or function_name(handler)
         if name in self.functions:
             fix = "Another function in this app has this name. Rename one of them."
             if self.functions[name].handler is handler:
-                fix = (
-                    "It has a trigger already. Give that several keys, or define a second function that calls this one."
-                )
+                fix = f'It has a trigger already. Give one of them a name, such as name="{name}_{trigger.kind}".'
             raise BindingError("function", name, fix)
         binding = bind(handler)
         if binding.field is not None and not isinstance(trigger, StreamTrigger):
@@ -297,10 +303,11 @@ class App:
         self.functions[name] = Function(name, handler, trigger, binding)
 
     def _register(self, cls: type[Trigger], values: Mapping[str, Any]) -> Callable[[Handler], Handler]:
-        trigger = parse_trigger(cls, values)
+        parameters = {spelling: value for spelling, value in values.items() if spelling != "name"}
+        trigger = parse_trigger(cls, parameters, siblings=["name"])
 
         def decorate(function: Handler) -> Handler:
-            self.add(function, trigger)
+            self.add(function, trigger, values.get("name"))
             return function
 
         return decorate

@@ -155,13 +155,14 @@ def test_spellings_in_a_decorator() -> None:
 
 
 def test_one_function_with_two_triggers() -> None:
-    """A function that has a trigger already is named, with what to do instead."""
+    """A second trigger of a function needs a name, and the error shows one."""
     app = App()
 
     def handle(message: str) -> None: ...
 
     app.list_trigger(keys="a")(handle)
-    with pytest.raises(ConfigurationError, match=r"'handle': It has a trigger already\. .*a second function"):
+    shown = r"'handle': It has a trigger already\. Give one of them a name, such as name=\"handle_stream\"\."
+    with pytest.raises(ConfigurationError, match=shown):
         app.stream_trigger(keys="s")(handle)
 
 
