@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from listeners.functions.app import App
 from listeners.runtime.logs import LogFormat, steady_logger
@@ -16,6 +15,7 @@ from scaler.local.processes import Instances, instance_command
 from scaler.monitoring.status import TriggerStatus, trigger_status
 from scaler.server import ScalerServer
 from scaler.settings import Settings
+from scaler.triggers.app_triggers import check_connections
 
 __all__ = ["LocalApp", "instance_environment"]
 
@@ -28,8 +28,8 @@ EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  (none is bound here)
 class LocalApp:
     """Runs an app with as many processes as its backlog needs.
 
-    The processes load the app by `reference` and their settings from the file `config`, and `log_format` is that of
-    their environment. Raises ConfigurationError for unusable settings.
+    The processes load the app by `reference`, with `options` of `triggerfish run`, and `log_format` is that of their
+    environment. `reloaded`: replace() may be called. Raises ConfigurationError for unusable settings.
     """
 
     def __init__(
@@ -37,15 +37,18 @@ class LocalApp:
         reference: str,
         app: App,
         settings: Settings,
-        config: Path | None = None,
+        options: Sequence[str] = (),
         log_format: LogFormat = LogFormat.TEXT,
+        *,
+        reloaded: bool = False,
     ) -> None:
         connections = settings.redis_connections()
-        for name, function in app.functions.items():
-            connections.resolve_for(name, function.trigger)
+        check_connections(app, connections)
         settings = _on_loopback(settings)
-        self.server = ScalerServer(settings, access=Access(connections))
-        command = instance_command(reference, str(config) if config else None, http=settings.host.http_port is not None)
+        self._access = Access(connections)
+        self.server = ScalerServer(settings, access=self._access)
+        http = ("--http-port", "0") if settings.host.http_port is not None else ()  # each serves on any free port
+        command = instance_command(reference, *options, *http, reloaded=reloaded)
         self.instances = Instances(
             command, instance_environment(settings), settings.host.grace_period_seconds, ChildOutput(log_format)
         )
@@ -60,6 +63,17 @@ class LocalApp:
             return None
         host = "localhost" if self._http_host in EVERY_ADDRESS else self._http_host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.server.http_port}/"
+
+    def replace(self, app: App, settings: Settings) -> None:
+        """Run a changed app: drain the processes, and start others with the environment as it is now.
+
+        Of the settings, those of connections and of the host apply. On a ConfigurationError, nothing has changed.
+        """
+        connections = settings.redis_connections()
+        check_connections(app, connections)
+        self._access.connections = connections
+        self.instances.renew(instance_environment(settings), settings.host.grace_period_seconds)
+        self.autoscaler.replace(app, connections)
 
     def stop(self) -> None:
         """Drain the processes; run() then returns."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from listeners.runtime.code_locations import OWN_PACKAGES
 
-__all__ = ["mistake_location"]
+__all__ = ["is_users_file", "mistake_location"]
 
 STANDARD_LIBRARY = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 INSTALLED = ("site-packages", "dist-packages")
@@ -33,6 +33,11 @@ def mistake_location(error: BaseException) -> str | None:
             inside = "" if place == (file, line) else f" at {place[0]}:{place[1]}"
             return f"{file}:{line}, in the decorator of `{function}`{inside}"
     return f"{file}:{line}"
+
+
+def is_users_file(file: str) -> bool:
+    """Return whether a file belongs to the user's project: not to Triggerfish, Python or an installed package."""
+    return not _is_own_or_standard(file) and not _is_installed(file)
 
 
 def _is_own_or_standard(file: str) -> bool:

@@ -6,15 +6,17 @@ import functools
 import math
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from prometheus_client import CollectorRegistry, Info
+from pydantic import SecretStr
 
 from listeners.connections.named import Connections
 from listeners.connections.spec import ConnectionSpec
 from listeners.engine.listener import Listener
 from listeners.engine.metrics import FunctionMetrics, HostMetrics
 from listeners.engine.suspects import Isolation
+from listeners.errors import ConfigurationError
 from listeners.functions.app import App, Function
 from listeners.functions.surroundings import Surroundings
 from listeners.host.clients import Clients
@@ -49,13 +51,16 @@ HUNG_MARGIN_SECONDS = 10.0
 class Host:
     """Runs an app's functions concurrently; the failure of one never stops another.
 
-    `connections` resolves the connections that triggers name. Raises ConfigurationError for an unknown connection.
+    It runs once, in any event loop: until the end of an `async with` block, or `await host.run()` until drain().
+
+    `connections` resolves the connections that triggers name, or is the address of the default one. Raises
+    ConfigurationError for an unknown connection.
     """
 
     def __init__(
         self,
         app: App,
-        connections: Connections | None = None,
+        connections: Connections | str | None = None,
         settings: HostSettings | None = None,
         *,
         instance: str | None = None,
@@ -71,10 +76,13 @@ class Host:
         self._heartbeat: int | None = None
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         self._clients = Clients(f"triggerfish:host:{app.name}:{self.instance}", self._metrics.untold_changes.inc)
+        connections = Connections(SecretStr(connections)) if isinstance(connections, str) else connections
         connections = connections or Connections()
         self._middleware = tuple(app.middlewares)
         self._lifespan = Lifespan(app.lifespan_function, app.name, on_lost=self.drain)
         self._draining = asyncio.Event()
+        self._entered = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
         self._drained_by = math.inf
         self._exit_status = 0
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
@@ -98,8 +106,34 @@ class Host:
         for listener in self.listeners:
             listener.drain()
 
+    async def __aenter__(self) -> Self:
+        """Run until the block ends. It begins once the app's lifespan has been entered, even if Redis is down.
+
+        Raises LifespanError if that fails, and ConfigurationError if this host has run before.
+        """
+        if self._running is not None or self._draining.is_set():
+            raise ConfigurationError("host", None, "It has run before, and runs once. Make another Host of the app.")
+        self._running = asyncio.create_task(self.run(), name="host")
+        entering = asyncio.create_task(self._entered.wait())
+        try:
+            await asyncio.wait([self._running, entering], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._running.cancel()
+            raise
+        finally:
+            entering.cancel()
+        if self._running.done():
+            await self._running
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Drain: calls in progress have the grace period to finish, and other entries are released."""
+        self.drain()
+        if self._running is not None:
+            await self._running
+
     async def run(self) -> None:
-        """Run until drained.
+        """Run until drained. If it is cancelled, calls in progress are cancelled and their entries released.
 
         Raises ConfigurationError if the HTTP port cannot be bound, and LifespanError if the app's lifespan fails.
         """
@@ -119,6 +153,7 @@ class Host:
             )
             self._watch(supervisor, watchdog)
             if await self._lifespan.enter(self._draining):
+                self._entered.set()
                 try:
                     await self._run_listeners()
                 finally:
@@ -156,7 +191,11 @@ class Host:
         supervisor.add(watchdog.watch)
         supervisor.add(self._clients.close_leases_at_end)
         if self._heartbeat is not None:
-            supervisor.add(functools.partial(send_heartbeat, self._heartbeat, lambda: self._is_hung(watchdog)))
+            supervisor.add(
+                functools.partial(
+                    send_heartbeat, self._heartbeat, lambda: self._is_hung(watchdog), is_ready=lambda: self.ready
+                )
+            )
         for listener in self.listeners:
             if listener.keeper is not None:
                 supervisor.add(functools.partial(listener.keeper.run, watchdog.is_hung))
@@ -198,7 +237,9 @@ class Host:
         from listeners.runtime.http import serve  # noqa: PLC0415  (aiohttp is slow to import)
 
         app = health_app(self.registry, lambda: self.ready, lambda: self._is_hung(watchdog))
-        serving = serve(app, self.settings.http_host, self.settings.http_port, field="host.http_port")
+        # The process that this one replaces may not have drained yet. Only one with a parent replaces another.
+        shared = self._heartbeat is not None
+        serving = serve(app, self.settings.http_host, self.settings.http_port, field="host.http_port", shared=shared)
         runner, port = await supervisor.call(serving)
         log.info("serving metrics and probes on port %d", port)
         return runner

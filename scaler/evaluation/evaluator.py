@@ -165,6 +165,11 @@ class Evaluator:
         self._drop_old()
         return tracked
 
+    def forget(self, owner: Owner, scaled: ScaledTrigger) -> None:
+        """Track a trigger no more."""
+        if (owner, scaled.metric_name) in self._tracked:
+            self._drop((owner, scaled.metric_name))
+
     def find(self, owner: Owner, metric_name: str) -> TrackedTrigger | None:
         """Return the trigger if it is tracked, else None."""
         self._drop_old()

@@ -11,7 +11,7 @@ from listeners.functions.triggers import PubSubTrigger
 from listeners.keys import lease_key
 from listeners.redis.client import Client
 from listeners.runtime.logs import steady_logger
-from listeners.runtime.tasks import wait_for_event
+from listeners.runtime.tasks import wait_for_either
 from listeners.text import decode
 from scaler.evaluation.evaluator import Evaluator
 from scaler.evaluation.target import app_target
@@ -51,6 +51,7 @@ class LocalAutoscaler:
             settings.stabilization_window_seconds,
         )
         self._targets: dict[Owner, int] = {}
+        self._replaced = asyncio.Event()
         #: The triggers that cannot be measured, by the cause that was logged.
         self._failing: dict[str, list[str]] = {}
 
@@ -60,10 +61,23 @@ class LocalAutoscaler:
             self._evaluator.track(owner, scaled)
         try:
             while not stop.is_set():
+                self._replaced.clear()
                 await self._poll()
-                await wait_for_event(stop, self._settings.polling_interval_seconds)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.polling_interval_seconds):
+                        await wait_for_either(stop, self._replaced)
         finally:
             await self.instances.stop()
+
+    def replace(self, app: App, connections: Connections) -> None:
+        """Scale a changed app from now on."""
+        for owner, scaled in self._triggers.items():
+            self._evaluator.forget(owner, scaled)
+        self._app, self._connections = app, connections
+        self._triggers = app_triggers(app, self._settings.max_instances)
+        for owner, scaled in self._triggers.items():
+            self._evaluator.track(owner, scaled)
+        self._replaced.set()
 
     async def _poll(self) -> None:
         now = time.monotonic()
@@ -71,7 +85,7 @@ class LocalAutoscaler:
         failing: dict[str, list[str]] = {}
         active = any(await asyncio.gather(*(self._evaluate(owner, s, failing) for owner, s in self._triggers.items())))
         self._log_changes(failing)
-        self.target = app_target(self._targets.values())
+        self.target = app_target(self._targets.get(owner, 0) for owner in self._triggers)
         running = len(self.instances.running)
         wanted = self._behavior.wanted(now, running, self.target, active=active)
         keep = await self._lease_holders() if wanted < running else frozenset()

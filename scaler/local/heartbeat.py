@@ -3,6 +3,8 @@
 import contextlib
 import os
 
+from listeners.runtime.child_processes import READY
+
 __all__ = ["Heartbeat"]
 
 #: How long a process may be silent, once its host has started. Kubernetes restarts a pod whose probe fails this long.
@@ -17,11 +19,22 @@ class Heartbeat:
         self._reader, self.writer = os.pipe()
         os.set_blocking(self._reader, False)
         self._started = False
+        self._is_ready = False
         self._silent_seconds = 0.0
 
     def started(self) -> None:
         """Close this process's copy of the descriptor that the process has inherited."""
         os.close(self.writer)
+
+    def is_ready(self) -> bool:
+        """Return whether the process has reported that it is ready."""
+        if self._has_beaten():
+            self._started, self._silent_seconds = True, 0.0
+        return self._is_ready
+
+    def has_started(self) -> bool:
+        """Return whether the process has ever written: its host has started."""
+        return self.is_ready() or self._started
 
     def has_stopped(self, seconds: float) -> bool:
         """Return whether the process has become silent for too long, `seconds` after the last such question.
@@ -40,5 +53,7 @@ class Heartbeat:
 
     def _has_beaten(self) -> bool:
         with contextlib.suppress(BlockingIOError):
-            return bool(os.read(self._reader, CHUNK_BYTES))
+            read = os.read(self._reader, CHUNK_BYTES)
+            self._is_ready = self._is_ready or READY in read
+            return bool(read)
         return False

@@ -17,7 +17,7 @@ from listeners.runtime.logs import steady_logger
 from scaler.local.child_output import ChildOutput
 from scaler.local.heartbeat import Heartbeat
 
-__all__ = ["Instance", "Instances", "instance_command"]
+__all__ = ["Instance", "Instances", "instance_command", "python_command"]
 
 log = steady_logger("triggerfish.local")
 
@@ -39,6 +39,8 @@ class Instance:
     heartbeat: Heartbeat
     started_at: float
     kill_at: float | None = None
+    #: Whether what it runs has changed since it started. It is drained as soon as another one is ready.
+    outdated: bool = False
     #: Whether it was sent SIGKILL. A second signal could reap it, and its status would be lost to asyncio.
     killed: bool = False
 
@@ -73,18 +75,19 @@ class Instances:
         self._start_after = 0.0
         self._reaped_at = time.monotonic()
         self._ending = False
+        self._renewals = 0
         self.crashes = 0
         self.peak = 0
 
     @property
     def running(self) -> list[Instance]:
-        """The instances that are not draining, oldest first."""
-        return [instance for instance in self._instances if not instance.draining]
+        """The instances that are neither draining nor outdated, oldest first."""
+        return [instance for instance in self._instances if not instance.draining and not instance.outdated]
 
     @property
     def draining(self) -> list[Instance]:
-        """The instances that are finishing the work in progress."""
-        return [instance for instance in self._instances if instance.draining]
+        """The instances that are finishing the work in progress, or will as soon as another one is ready."""
+        return [instance for instance in self._instances if instance.draining or instance.outdated]
 
     def reap(self, now: float) -> None:
         """Remove processes that have exited, and kill those that hang or drain too long. An exit without SIGTERM is a
@@ -96,20 +99,47 @@ class Instances:
             if code is None:
                 self._kill_if_stuck(instance, now, elapsed)
                 continue
+            # What a lifespan needs may be held by the instance that this one was to replace.
+            has_started = instance.heartbeat.has_started()
             self._remove(instance)
-            if not instance.draining:
+            if not instance.draining and not instance.outdated:
                 self._crashed(instance, code, now)
+                if has_started:
+                    self._drain_outdated(now)
+        if any(_has_taken_over(instance, now) for instance in self.running):
+            self._drain_outdated(now)
 
     async def scale_to(self, wanted: int, now: float, keep: frozenset[str] = frozenset()) -> None:
         """Start or drain processes. The instances named in `keep` are drained last. After drain(), none is started."""
         while not self._ending and len(self.running) < wanted and now >= self._start_after:
-            self._instances.append(await self._start(now))
+            renewals = self._renewals
+            started = await self._start(now)
+            self._instances.append(started)
+            if renewals != self._renewals:  # it may have started before the change
+                self._drain(started, now)
             self.peak = max(self.peak, len(self.running))
         surplus = len(self.running) - wanted
         drained_first = self.running[::-1]
         drained_first.sort(key=lambda instance: instance.name in keep)
         for instance in drained_first[: max(surplus, 0)]:
             self._drain(instance, now)
+        if wanted == 0:
+            self._drain_outdated(now)
+
+    def renew(self, environment: Mapping[str, str], grace_seconds: float) -> None:
+        """Have all processes replaced, because what they run has changed. The next scale_to() starts others.
+
+        Those that run go on until another one is ready, so that there is always one that works.
+        """
+        self._environment, self._grace_seconds = environment, grace_seconds
+        self._renewals += 1
+        self._restart.reset()
+        self._start_after = 0.0
+        for instance in self.running:
+            if instance.heartbeat.has_started():
+                instance.outdated = True
+            else:
+                self._drain(instance, time.monotonic())
 
     def drain(self) -> None:
         """Drain all processes without delay: the signal that ends this process may have reached them too, and a second
@@ -119,6 +149,7 @@ class Instances:
         now = time.monotonic()
         for instance in self.running:
             self._drain(instance, now)
+        self._drain_outdated(now)
 
     async def stop(self) -> None:
         """Drain all processes and wait until they have exited. Those that take too long are killed."""
@@ -174,6 +205,11 @@ class Instances:
         instance.kill_at = now + self._grace_seconds + KILL_MARGIN_SECONDS
         _signal(instance, signal.SIGTERM)
 
+    def _drain_outdated(self, now: float) -> None:
+        for instance in self._instances:
+            if instance.outdated and not instance.draining:
+                self._drain(instance, now)
+
     def _crashed(self, instance: Instance, code: int, now: float) -> None:
         self.crashes += 1
         if now - instance.started_at > HEALTHY_SECONDS:
@@ -183,10 +219,25 @@ class Instances:
         log.warning("%s exited with status %d; the next instance starts in %.1f s", instance.name, code, pause)
 
 
-def instance_command(reference: str, config: str | None, *, http: bool = False) -> list[str]:
-    """Return an instance's command line: `triggerfish run` with this Python. `http`: serve HTTP on any free port."""
-    command = [sys.executable, *_path_options(), "-m", "triggerfish", "run", reference]
-    return command + (["--config", config] if config else []) + (["--http-port", "0"] if http else [])
+def _has_taken_over(instance: Instance, now: float) -> bool:
+    """Return whether an instance that replaces others does what they did, or has had the time for it."""
+    if instance.heartbeat.is_ready():
+        return True
+    return instance.heartbeat.has_started() and now - instance.started_at > HEALTHY_SECONDS
+
+
+def instance_command(reference: str, *options: str, reloaded: bool = False) -> list[str]:
+    """Return an instance's command line: `triggerfish run` with this Python. `reloaded`: the app's files may change."""
+    return [*python_command("triggerfish", reloaded=reloaded), "run", reference, *options]
+
+
+def python_command(module: str, *, reloaded: bool = False) -> list[str]:
+    """Return the command line that runs a module with this Python.
+
+    Python takes compiled code for that of a file with the same time in seconds and the same size. A file that may have
+    changed twice in a second (`reloaded`) must not leave any.
+    """
+    return [sys.executable, *_path_options(), *(["-B"] if reloaded else []), "-m", module]
 
 
 def _path_options() -> list[str]:

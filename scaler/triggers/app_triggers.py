@@ -3,13 +3,22 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from listeners.connections.named import Connections
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger, Trigger
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
 from scaler.triggers.owner import Owner
 
-__all__ = ["app_triggers", "declared_parameters", "declared_triggers", "metadata_of", "only_pubsub", "text_of"]
+__all__ = [
+    "app_triggers",
+    "check_connections",
+    "declared_parameters",
+    "declared_triggers",
+    "metadata_of",
+    "only_pubsub",
+    "text_of",
+]
 
 #: The parameters that affect scaling. The others concern only the host.
 SCALING_PARAMETERS = ("connection", "keys", "channel", "pattern", "consumer_group", "messages_per_worker", "delivery")
@@ -130,3 +139,9 @@ def app_triggers(app: App, max_instances: int | None) -> dict[Owner, ScaledTrigg
         Owner("", name, declared=True): ScaledTrigger(function.trigger, name, app.name, max_instances=max_instances)
         for name, function in app.functions.items()
     }
+
+
+def check_connections(app: App, connections: Connections) -> None:
+    """Raise ConfigurationError, which names the function, if the connection of one does not exist or is unusable."""
+    for name, function in app.functions.items():
+        connections.resolve_for(name, function.trigger)

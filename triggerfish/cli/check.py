@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triggerfish.cli.options import (
-    AppArgument,
     ConfigOption,
     ConnectionOption,
+    EnvFileOption,
     JsonOption,
+    OptionalAppArgument,
+    announced_app,
     load_settings_with,
     loaded_app,
 )
@@ -30,10 +32,11 @@ NoWriteOption = Annotated[bool, typer.Option("--no-write", help="Only look, and 
 
 
 def check(
-    app: AppArgument,
+    app: OptionalAppArgument = None,
     acl: AclOption = False,
     no_write: NoWriteOption = False,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
@@ -53,9 +56,10 @@ def check(
     key has another type, or the server is a read-only replica or does not publish keyspace notifications.
     """
     settings = load_settings_with(config, connection)
+    loaded = loaded_app(app or announced_app("check"), settings)
     if acl:
-        asyncio.run(_print_acl(loaded_app(app, settings), settings, as_json=json))
-    elif not asyncio.run(_check(loaded_app(app, settings), settings, write=not no_write, as_json=json)):
+        asyncio.run(_print_acl(loaded, settings, as_json=json))
+    elif not asyncio.run(_check(loaded, settings, write=not no_write, as_json=json)):
         raise typer.Exit(1)
 
 

@@ -24,6 +24,7 @@ from triggerfish.cli.options import (
     AppArgument,
     ConfigOption,
     ConnectionOption,
+    EnvFileOption,
     JsonOption,
     load_settings_with,
     loaded_app,
@@ -76,6 +77,7 @@ class _Selection:
 def summary(
     app: AppArgument,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
@@ -104,6 +106,7 @@ def list_letters(
     before: BeforeOption = None,
     key: KeyOption = None,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
@@ -139,6 +142,7 @@ def show(
     letter_id: IdArgument,
     key: KeyOption = None,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
@@ -164,6 +168,7 @@ def requeue(
     everything: AllOption = False,
     key: KeyOption = None,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
@@ -194,6 +199,7 @@ def purge(
     everything: AllOption = False,
     key: KeyOption = None,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:

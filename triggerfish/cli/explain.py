@@ -11,9 +11,11 @@ from listeners.errors import ConfigurationError, SourceError
 from triggerfish.cli.options import (
     ConfigOption,
     ConnectionOption,
+    EnvFileOption,
     JsonOption,
     MetadataOption,
     OptionalAppArgument,
+    announced_app,
     load_settings_with,
     loaded_app,
 )
@@ -48,6 +50,7 @@ def explain(
     scaler: ScalerOption = None,
     metadata: MetadataOption = None,
     json: JsonOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
 ) -> None:
@@ -58,14 +61,14 @@ def explain(
 
     Exits with status 1 if a trigger could not be measured.
     """
-    if sum((app is not None, scaler is not None, bool(metadata))) != 1:
-        raise ConfigurationError("APP", None, "Give exactly one of an app, --scaler URL and --metadata KEY=VALUE.")
+    if sum((app is not None, scaler is not None, bool(metadata))) > 1:
+        raise ConfigurationError("APP", None, "Give only one of an app, --scaler URL and --metadata KEY=VALUE.")
     if scaler is not None:
         explanation = asyncio.run(_explain_scaler(scaler))
-    elif app is not None:
-        explanation = _explain_app(app, load_settings_with(config, connection))
+    elif metadata:
+        explanation = _explain_metadata(metadata, load_settings_with(config, connection))
     else:
-        explanation = _explain_metadata(metadata or [], load_settings_with(config, connection))
+        explanation = _explain_app(app or announced_app("explain"), load_settings_with(config, connection))
     if json:
         triggers = [status.as_json() for status in explanation.triggers]
         print_json({"triggers": triggers, "problems": explanation.problems})
@@ -91,12 +94,10 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
 
 
 def _explain_app(reference: str, settings: "Settings") -> Explanation:
-    from scaler.triggers.app_triggers import app_triggers
+    from scaler.triggers.app_triggers import app_triggers, check_connections
 
     app = loaded_app(reference, settings)
-    connections = settings.redis_connections()
-    for name, function in app.functions.items():
-        connections.resolve_for(name, function.trigger)
+    check_connections(app, settings.redis_connections())
     return asyncio.run(_measured(app_triggers(app, None), settings))
 
 

@@ -9,7 +9,14 @@ import typer
 
 from listeners.errors import ConfigurationError
 from listeners.runtime.extras import require_extra
-from triggerfish.cli.options import AppArgument, MaxInstancesOption, MinInstancesOption, NamespaceOption, loaded_app
+from triggerfish.cli.options import (
+    AppArgument,
+    EnvFileOption,
+    MaxInstancesOption,
+    MinInstancesOption,
+    NamespaceOption,
+    loaded_app,
+)
 from triggerfish.cli.output import print_line, stderr
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ def manifest(
     max_instances: MaxInstancesOption = None,
     helm_values: HelmValuesOption = False,
     check: CheckOption = None,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Print an app's Deployment and ScaledObject, or its Helm values.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from listeners.errors import ConfigurationError
 from listeners.runtime.logs import LogFormat
 from listeners.text import did_you_mean
 
@@ -19,6 +20,7 @@ __all__ = [
     "AppArgument",
     "ConfigOption",
     "ConnectionOption",
+    "EnvFileOption",
     "GrpcPortOption",
     "HttpPortOption",
     "JsonOption",
@@ -31,6 +33,9 @@ __all__ = [
     "MinInstancesOption",
     "NamespaceOption",
     "OptionalAppArgument",
+    "ReloadOption",
+    "announced_app",
+    "found_app",
     "load_settings_with",
     "loaded_app",
 ]
@@ -52,11 +57,35 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+FOUND_APP_HELP = f"{APP_HELP.removesuffix('.')}. Default: the only app in the current folder."
 AppArgument = Annotated[str, typer.Argument(metavar="APP", help=APP_HELP, show_default=False)]
-OptionalAppArgument = Annotated[str | None, typer.Argument(metavar="APP", help=APP_HELP, show_default=False)]
+OptionalAppArgument = Annotated[str | None, typer.Argument(metavar="APP", help=FOUND_APP_HELP, show_default=False)]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Settings file (YAML).", envvar="TRIGGERFISH_CONFIG"),
+]
+
+
+def _apply_env_file(context: typer.Context, file: Path | None) -> Path | None:
+    """Set the variables of the file before options read the environment."""
+    if not context.resilient_parsing:
+        from triggerfish.env_file import apply_env_file
+
+        apply_env_file(file)
+    return file
+
+
+EnvFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file",
+        metavar="FILE",
+        help="File with variables, NAME=value in each line; those of the environment take precedence. Default: `.env` "
+        "in the current folder, if it exists.",
+        callback=_apply_env_file,
+        is_eager=True,
+        show_default=False,
+    ),
 ]
 ConnectionOption = Annotated[
     str | None,
@@ -101,6 +130,9 @@ MetadataOption = Annotated[
     typer.Option("--metadata", "-m", metavar="KEY=VALUE", help="Trigger metadata, as in a ScaledObject; repeatable."),
 ]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Kubernetes namespace.")]
+ReloadOption = Annotated[
+    bool, typer.Option("--reload", help="For development: load the app again when its files change.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -110,12 +142,34 @@ def load_settings_with(config: Path | None, connection: str | None, **sections: 
     Raises ConfigurationError.
     """
     from scaler.settings import load_settings
+    from triggerfish.env_file import origin
 
     given = {name: {key: v for key, v in section.items() if v is not None} for name, section in sections.items()}
     flags: dict[str, Any] = {name: section for name, section in given.items() if section}
     if connection is not None:
         flags["connection"] = connection
-    return load_settings(config, **flags)
+    try:
+        return load_settings(config, **flags)
+    except ConfigurationError as error:
+        if place := origin(error.field) or origin(f"TRIGGERFISH_{error.field.replace('.', '__').upper()}"):
+            error.add_hint(f"It is set in {place}.")
+        raise
+
+
+def found_app(command: str) -> str:
+    """Return the only app in the current folder. Raises ConfigurationError, which shows how to name one."""
+    from triggerfish.finding import find_app
+
+    return find_app(Path.cwd(), command)
+
+
+def announced_app(command: str) -> str:
+    """Return the only app in the current folder, and print which one it is to the standard error output."""
+    from triggerfish.cli.output import print_line, stderr
+
+    reference = found_app(command)
+    print_line(f"the app is {reference}", console=stderr())
+    return reference
 
 
 def loaded_app(reference: str, settings: "Settings | None" = None) -> "App":

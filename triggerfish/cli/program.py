@@ -47,11 +47,12 @@ VersionOption = Annotated[
 def _root(version: VersionOption = False) -> None:
     """Python functions triggered by Redis lists, streams and pub/sub, scaled by their backlog.
 
-    On one machine, `triggerfish up app.py` runs an app with as many processes as its backlog needs. On Kubernetes,
-    `run` is the container's command, `scaler` answers KEDA, and `manifest` writes what both need.
+    On one machine, `triggerfish up app.py` runs an app with as many processes as its backlog needs, and with `--reload`
+    loads it again when its files change. On Kubernetes, `run` is the container's command, `scaler` answers KEDA, and
+    `manifest` writes what both need.
 
     Settings come from options, then from the environment (`TRIGGERFISH_CONNECTION`, `TRIGGERFISH_HOST__LEASE_SECONDS`,
-    ...), then from a YAML file.
+    ...) and a `.env` file, then from a YAML file.
     """
 
 

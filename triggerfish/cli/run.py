@@ -12,23 +12,33 @@ from listeners.runtime.child_processes import inherited_heartbeat
 from listeners.runtime.logs import steady_logger
 from listeners.runtime.process_exit import exit_process
 from triggerfish.cli.options import (
-    AppArgument,
     ConfigOption,
     ConnectionOption,
+    EnvFileOption,
     HttpPortOption,
     LogFormat,
     LogFormatOption,
     LogLevel,
     LogLevelOption,
+    OptionalAppArgument,
+    ReloadOption,
     load_settings_with,
 )
 from triggerfish.cli.output import error_line
-from triggerfish.cli.serving import start_serving
+from triggerfish.cli.serving import (
+    instance_options,
+    logged_app,
+    pass_to_processes,
+    reloaded_source,
+    start_serving,
+)
 
 if TYPE_CHECKING:
     from listeners.connections.named import Connections
     from listeners.functions.app import App
     from listeners.host.host import Host
+    from scaler.settings import Settings
+    from triggerfish.reloading.reloader import Source
     from triggerfish.unfinished import Unfinished
 
 __all__ = ["run"]
@@ -47,8 +57,10 @@ UntilEmptyOption = Annotated[
 
 
 def run(
-    app: AppArgument,
+    app: OptionalAppArgument = None,
     until_empty: UntilEmptyOption = False,
+    reload: ReloadOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
     http_port: HttpPortOption = None,
@@ -64,19 +76,45 @@ def run(
     retry, and none is in progress in any instance. While Redis cannot be measured, it goes on. A signal before that
     drains, and exits with status 1.
 
+    With --reload, the app runs in a process of its own, and is loaded again when its Python files, its declaration
+    file, the settings file or the `.env` file change. Then the process is replaced: the old one finishes its calls and
+    ends. If the app cannot be loaded, the error is shown with its traceback, and the old one goes on.
+
     Exits with status 3 if the app's lifespan fails before that.
     """
+    if reload and until_empty:
+        raise ConfigurationError("--reload", None, "It waits for changes, and --until-empty ends. Give one of them.")
     instance, heartbeat = instance_name(), inherited_heartbeat()
-    start_serving(log_level, log_format, instance, signalled_status=int(until_empty))
+    start_serving(log_level, log_format, None if reload else instance, signalled_status=int(until_empty))
     from listeners.host.host import Host
     from triggerfish.apps import load
 
-    settings = load_settings_with(config, connection, host={"http_port": http_port})
-    loaded, connections = load(app, settings), settings.redis_connections()
+    def load_settings() -> "Settings":
+        settings = load_settings_with(config, connection, host={"http_port": http_port})
+        if reload:
+            pass_to_processes(connection, log_level, log_format)
+        return settings
+
+    settings = load_settings()
+    reference = app or logged_app("run")
+    if reload:
+        source = reloaded_source(reference, load_settings, env_file, config)
+        asyncio.run(_run_reloaded(source, instance_options(env_file, config, http_port), settings))
+        return
+    loaded, connections = load(reference, settings), settings.redis_connections()
     host = Host(loaded, connections, settings.host, instance=instance)
     unfinished = _unfinished(loaded, connections) if until_empty else None
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run_and_exit(host, heartbeat, unfinished))
+
+
+async def _run_reloaded(source: "Source", options: list[str], settings: "Settings") -> None:
+    """Run an app in a process once it can be loaded, and each changed app from then on, until signalled."""
+    from triggerfish.reloading.instance import ReloadedInstance
+    from triggerfish.reloading.reloader import Reloader
+
+    instance = ReloadedInstance(source.reference, options, settings)
+    await Reloader(source, output=None).run(instance.use, instance.run_until_signalled())
 
 
 def _unfinished(app: "App", connections: "Connections") -> "Unfinished":

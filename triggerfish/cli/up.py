@@ -1,7 +1,6 @@
 """`triggerfish up`: runs an app on this machine, with as many processes as its backlog needs."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +9,9 @@ import typer
 
 from listeners.runtime.extras import require_extra
 from triggerfish.cli.options import (
-    AppArgument,
     ConfigOption,
     ConnectionOption,
+    EnvFileOption,
     GrpcPortOption,
     HttpPortOption,
     LogFormat,
@@ -21,15 +20,26 @@ from triggerfish.cli.options import (
     LogLevelOption,
     MaxInstancesOption,
     MinInstancesOption,
+    OptionalAppArgument,
+    ReloadOption,
     load_settings_with,
 )
 from triggerfish.cli.output import stdout
-from triggerfish.cli.serving import start_serving
+from triggerfish.cli.serving import (
+    instance_options,
+    logged_app,
+    pass_to_processes,
+    reloaded_source,
+    start_serving,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from listeners.functions.app import App
     from scaler.local_app import LocalApp
+    from scaler.settings import Settings
+    from triggerfish.reloading.reloader import Source
 
 __all__ = ["show_while", "snapshot", "up"]
 
@@ -42,7 +52,9 @@ CooldownOption = Annotated[
 
 
 def up(
-    app: AppArgument,
+    app: OptionalAppArgument = None,
+    reload: ReloadOption = False,
+    env_file: EnvFileOption = None,
     config: ConfigOption = None,
     connection: ConnectionOption = None,
     min_instances: MinInstancesOption = None,
@@ -57,6 +69,10 @@ def up(
 
     Starts and stops processes as needed, and shows backlog and processes in a live table on a terminal. The scaler's
     gRPC and HTTP ports listen on 127.0.0.1.
+
+    With --reload, the app is loaded again when its Python files, its declaration file, the settings file or the `.env`
+    file change. Then its processes are replaced: the old ones finish their calls and end. If it cannot be loaded, the
+    error is shown with its traceback, and the old ones go on. The ports and the bounds of the number of processes stay.
     """
     on_terminal = stdout().is_terminal
     start_serving(log_level, log_format)
@@ -64,19 +80,43 @@ def up(
     from scaler.local_app import LocalApp
     from triggerfish.apps import load
 
-    settings = load_settings_with(
-        config,
-        connection,
-        local={"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown},
-        scaler={"grpc_port": grpc_port, "http_port": http_port},
-    )
-    os.environ |= {"TRIGGERFISH_LOG": log_level, "TRIGGERFISH_LOG_FORMAT": log_format}  # for the processes
-    if connection is not None:
-        # For the processes, whose command line would show a password. As a flag, it replaces all of the connection.
-        for variable in [name for name in os.environ if name.upper().startswith("TRIGGERFISH_CONNECTION__")]:
-            del os.environ[variable]
-        os.environ["TRIGGERFISH_CONNECTION"] = connection
-    asyncio.run(_run(LocalApp(app, load(app, settings), settings, config, log_format), live=on_terminal))
+    def load_settings() -> "Settings":
+        settings = load_settings_with(
+            config,
+            connection,
+            local={"min_instances": min_instances, "max_instances": max_instances, "cooldown_seconds": cooldown},
+            scaler={"grpc_port": grpc_port, "http_port": http_port},
+        )
+        pass_to_processes(connection, log_level, log_format)
+        return settings
+
+    settings = load_settings()
+    reference, options = app or logged_app("up"), instance_options(env_file, config)
+    if reload:
+        source = reloaded_source(reference, load_settings, env_file, config)
+        asyncio.run(_run_reloaded(source, options, log_format, live=on_terminal))
+    else:
+        asyncio.run(_run(LocalApp(reference, load(reference, settings), settings, options, log_format), live=on_terminal))
+
+
+async def _run_reloaded(source: "Source", options: list[str], log_format: LogFormat, *, live: bool) -> None:
+    """Run an app once it can be loaded, and each changed app from then on."""
+    from scaler.local.child_output import ChildOutput
+    from scaler.local_app import LocalApp
+    from triggerfish.reloading.reloader import Reloader
+
+    running: asyncio.Future[LocalApp] = asyncio.get_running_loop().create_future()
+
+    def use(app: "App", settings: "Settings") -> None:
+        if running.done():
+            running.result().replace(app, settings)
+        else:
+            running.set_result(LocalApp(source.reference, app, settings, options, log_format, reloaded=True))
+
+    async def work() -> None:
+        await _run(await running, live=live)
+
+    await Reloader(source, ChildOutput(log_format)).run(use, work())
 
 
 async def _run(local: "LocalApp", *, live: bool) -> None:

@@ -39,24 +39,27 @@ def test_a_suspended_machine() -> None:
 async def test_a_process_that_hangs_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes are written while the process does not hang, and a full pipe does not matter."""
     monkeypatch.setattr(child_processes, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(child_processes, "NOT_READY_SECONDS", 0.0)
     heartbeat = Heartbeat()
     monkeypatch.setenv(HEARTBEAT_VARIABLE, str(heartbeat.writer))
     inherited = inherited_heartbeat()
     assert (inherited, HEARTBEAT_VARIABLE in os.environ) == (heartbeat.writer, False)
-    hung, questions = True, 0
+    hung, ready, questions = True, False, 0
 
     def is_hung() -> bool:
         nonlocal questions
         questions += 1
         return hung
 
-    sending = asyncio.create_task(send_heartbeat(heartbeat.writer, is_hung))
+    sending = asyncio.create_task(send_heartbeat(heartbeat.writer, is_hung, lambda: ready))
     try:
         await eventually(lambda: questions > 10)
         assert not heartbeat._has_beaten()
         hung = False
         await eventually(lambda: questions > 100_000)  # more than the pipe holds
-        assert heartbeat._has_beaten()
+        assert (heartbeat.has_started(), heartbeat.is_ready()) == (True, False)
+        ready = True
+        await eventually(heartbeat.is_ready)
         assert not sending.done()
     finally:
         sending.cancel()

@@ -55,7 +55,7 @@ class Local:
 def instances_of(server: Server, app: App) -> Instances:
     """Return instances of one of the test's apps."""
     environment = {**os.environ, "TRIGGERFISH_CONNECTION": server.address}
-    return Instances(instance_command(f"{APPS}:{app.name}", None), environment, GRACE_SECONDS)
+    return Instances(instance_command(f"{APPS}:{app.name}"), environment, GRACE_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,74 @@
+"""Commands that are run without naming an app, as real processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from tests.support.programs.commands import running_command
+from tests.support.programs.environment import environment
+from tests.support.waiting import eventually
+from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases("valkey-9.1")
+
+SECONDS = 100
+APP = """
+from triggerfish import App
+app = App("shop")
+
+@app.list_trigger(keys="orders")
+async def handle(order: str) -> None:
+    print("handled", order, flush=True)
+"""
+PORTS = ("--grpc-port", "0", "--http-port", "0")
+
+
+@pytest.mark.parametrize("options", [("run",), ("up", *PORTS), ("run", "--log-format", "json")])
+async def test_run_and_up(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """`run` and `up` take the only app in the folder, and log which one it is, in the format of the log."""
+    (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "other.py").write_text("raise SystemExit('it was run')")
+    await client.rpush("orders", "x")
+    with running_command(tmp_path, *options, CONNECTION=server.address) as command:
+        await eventually(lambda: "handled x" in command.output)
+        assert await command.terminate() == 0
+    first, *_ = command.errors.splitlines()
+    assert (json.loads(first)["message"] if "json" in options else first).endswith("the app is shop.py")
+
+
+@pytest.mark.parametrize("command", ["check", "explain"])
+def test_check_and_explain(server: Server, tmp_path: Path, command: str) -> None:
+    """`check` and `explain` print which app they take to the standard error output; their output stays JSON."""
+    (tmp_path / "shop.py").write_text(APP)
+    done = started(tmp_path, command, "--json", CONNECTION=server.address)
+    assert (done.returncode, done.stderr) == (0, "the app is shop.py\n")
+    assert json.loads(done.stdout)["triggers"][0]["function"] == "handle"
+
+
+@pytest.mark.parametrize("command", ["run", "up", "check", "explain"])
+def test_no_app(tmp_path: Path, command: str) -> None:
+    """Without an app, and with several, the exit status is 2, and one line shows the command to type."""
+    none = started(tmp_path, command)
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(APP)
+    several = started(tmp_path, command)
+    assert (none.returncode, several.returncode) == (2, 2)
+    assert none.stderr.startswith(f"triggerfish: APP: No app was found in {tmp_path}, which has no .py")
+    assert several.stderr == (
+        f"triggerfish: APP: {tmp_path} has 2 apps: one.py, two.py. Name one: triggerfish {command} one.py.\n"
+    )
+
+
+def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end in a folder."""
+    command = [sys.executable, "-m", "triggerfish", *arguments]
+    environ = environment(**variables)
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
+    )

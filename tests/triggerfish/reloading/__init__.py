@@ -1,0 +1,1 @@
+"""Apps that are loaded again when their files change, as real processes."""
