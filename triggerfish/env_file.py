@@ -52,9 +52,10 @@ def _set(text: str, places: dict[str, str]) -> None:
     for name in _origins:
         os.environ.pop(name, None)
     _origins.clear()
-    _origins.update({name: place for name, place in places.items() if name not in os.environ})
+    before = set(os.environ)
     if text:
         load_dotenv(stream=io.StringIO(text))
+    _origins.update({name: place for name, place in places.items() if name in os.environ and name not in before})
 
 
 def _text(file: Path) -> str:

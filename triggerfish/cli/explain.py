@@ -68,7 +68,7 @@ def explain(
     elif metadata:
         explanation = _explain_metadata(metadata, load_settings_with(config, connection))
     else:
-        explanation = _explain_app(app or announced_app("explain"), load_settings_with(config, connection))
+        explanation = _explain_app(app or _only_app(), load_settings_with(config, connection))
     if json:
         triggers = [status.as_json() for status in explanation.triggers]
         print_json({"triggers": triggers, "problems": explanation.problems})
@@ -76,6 +76,14 @@ def explain(
         _print(explanation, of_scaler=scaler is not None)
     if explanation.problems:
         raise typer.Exit(1)
+
+
+def _only_app() -> str:
+    try:
+        return announced_app("explain")
+    except ConfigurationError as error:
+        error.add_hint("Or give --scaler URL or --metadata KEY=VALUE.")
+        raise
 
 
 def _print(explanation: Explanation, *, of_scaler: bool) -> None:

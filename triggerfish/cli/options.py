@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, each with one name and one meaning."""
 
 import contextlib
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from listeners.errors import ConfigurationError
+from listeners.runtime.child_processes import HEARTBEAT_VARIABLE
 from listeners.runtime.logs import LogFormat
 from listeners.text import did_you_mean
 
@@ -67,8 +69,11 @@ ConfigOption = Annotated[
 
 
 def _apply_env_file(context: typer.Context, file: Path | None) -> Path | None:
-    """Set the variables of the file before options read the environment."""
-    if not context.resilient_parsing:
+    """Set the variables of the file before options read the environment.
+
+    A process of `up` has them from its parent, which may have left some out in favour of an option.
+    """
+    if not context.resilient_parsing and HEARTBEAT_VARIABLE not in os.environ:
         from triggerfish.env_file import apply_env_file
 
         apply_env_file(file)

@@ -99,7 +99,7 @@ def run(
     reference = app or logged_app("run")
     if reload:
         source = reloaded_source(reference, load_settings, env_file, config)
-        asyncio.run(_run_reloaded(source, instance_options(env_file, config, http_port), settings))
+        asyncio.run(_run_reloaded(source, instance_options(config, http_port), settings))
         return
     loaded, connections = load(reference, settings), settings.redis_connections()
     host = Host(loaded, connections, settings.host, instance=instance)

@@ -56,9 +56,9 @@ def pass_to_processes(connection: str | None, log_level: LogLevel, log_format: L
         os.environ["TRIGGERFISH_CONNECTION"] = connection
 
 
-def instance_options(env_file: Path | None, config: Path | None, http_port: int | None = None) -> list[str]:
+def instance_options(config: Path | None, http_port: int | None = None) -> list[str]:
     """Return the options of `triggerfish run` for the processes that this one starts."""
-    given = {"--env-file": env_file, "--config": config, "--http-port": http_port}
+    given = {"--config": config, "--http-port": http_port}
     return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 

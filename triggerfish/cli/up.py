@@ -91,12 +91,13 @@ def up(
         return settings
 
     settings = load_settings()
-    reference, options = app or logged_app("up"), instance_options(env_file, config)
+    reference, options = app or logged_app("up"), instance_options(config)
     if reload:
         source = reloaded_source(reference, load_settings, env_file, config)
         asyncio.run(_run_reloaded(source, options, log_format, live=on_terminal))
     else:
-        asyncio.run(_run(LocalApp(reference, load(reference, settings), settings, options, log_format), live=on_terminal))
+        loaded = load(reference, settings)
+        asyncio.run(_run(LocalApp(reference, loaded, settings, options, log_format), live=on_terminal))
 
 
 async def _run_reloaded(source: "Source", options: list[str], log_format: LogFormat, *, live: bool) -> None:

@@ -195,3 +195,16 @@ async def test_a_change(server: Server, client: redis.asyncio.Redis, tmp_path: P
         write(file, connection)
         await handles(client, "none")
         assert await command.terminate() == 0
+
+
+@pytest.mark.parametrize("options", [("up", *PORTS), *COMMANDS.values()])
+async def test_an_option_for_processes(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """--connection replaces all of the file's connection, in the processes that the command starts as well."""
+    (tmp_path / ".env").write_text(f"TRIGGERFISH_CONNECTION__PASSWORD={SECRET}\n")
+    (tmp_path / "shop.py").write_text(APP)
+    with running_command(tmp_path, *options, "shop.py", "--connection", server.address) as command:
+        await handles(client, "one")
+        assert await command.terminate() == 0
+    assert SECRET not in command.errors

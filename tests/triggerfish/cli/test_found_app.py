@@ -60,9 +60,9 @@ def test_no_app(tmp_path: Path, command: str) -> None:
     several = started(tmp_path, command)
     assert (none.returncode, several.returncode) == (2, 2)
     assert none.stderr.startswith(f"triggerfish: APP: No app was found in {tmp_path}, which has no .py")
-    assert several.stderr == (
-        f"triggerfish: APP: {tmp_path} has 2 apps: one.py, two.py. Name one: triggerfish {command} one.py.\n"
-    )
+    fix = f"{tmp_path} has 2 apps: one.py, two.py. Name one: triggerfish {command} one.py."
+    more = " Or give --scaler URL or --metadata KEY=VALUE." if command == "explain" else ""
+    assert several.stderr == f"triggerfish: APP: {fix}{more}\n"
 
 
 def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
