@@ -59,8 +59,8 @@ class Reloader:
                     await task
             return await working
         finally:
-            for task in (working, *reloading):
-                task.cancel()
+            for started in (working, *reloading):
+                started.cancel()
             await asyncio.gather(working, *reloading, return_exceptions=True)
 
     async def _reload(self, use: Use) -> None:

@@ -129,7 +129,7 @@ async def test_metadata(server: Server, client: redis.asyncio.Redis) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["an app", "--scaler", "--metadata"]),
+        ([], ["No app was found", "--scaler", "--metadata"]),
         (["shop.py", "--scaler", "http://localhost:8080"], ["an app", "--scaler"]),
         (["shop.py", "-m", "keys=a"], ["an app", "--metadata"]),
         (["--scaler", "localhost:8080"], ["--scaler", "http://localhost:8080"]),

@@ -50,7 +50,7 @@ def write(file: Path, text: str) -> None:
 
 async def handled(client: redis.asyncio.Redis, key: str = "handled") -> list[str]:
     """Return the calls that have ended, as "VERSION element"."""
-    return [line.decode() for line in await client.lrange(key, 0, -1)]
+    return [line.decode() for line in await client.execute_command("LRANGE", key, 0, -1)]
 
 
 async def handles(client: redis.asyncio.Redis, version: str) -> None:

@@ -17,7 +17,7 @@ from triggerfish.testing.server import Server
 pytestmark = [pytest.mark.releases("valkey-9.1"), pytest.mark.timeout(240)]
 
 
-@pytest.fixture(params=COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.fixture(params=[*COMMANDS.values()], ids=[*COMMANDS])
 def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """A command that reloads."""
     found: tuple[str, ...] = request.param
