@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from listeners.errors import ConfigurationError
+from triggerfish.apps import is_project
 
 __all__ = ["find_app"]
 
@@ -29,10 +30,12 @@ def find_app(folder: Path, command: str) -> str:
     """Return the only app in a folder, as a path from there, in the form that `triggerfish COMMAND` takes.
 
     An app is a Python file that calls `App` of triggerfish, or a declaration file. It is in the folder itself, in
-    `src`, or in a package in one of these. No file is run to find out.
+    `src`, or in a package in one of these; a project of Azure Functions is one as a whole. No file is run to find out.
 
     Raises ConfigurationError if there is none or more than one, with what was looked at or found.
     """
+    if is_project(folder):
+        return "."
     files = list(itertools.islice(_candidates(folder), MAX_FILES + 1))
     if len(files) > MAX_FILES:
         fix = f"{folder} has more than {MAX_FILES:,} files. Name the app: triggerfish {command} app.py."

@@ -84,6 +84,13 @@ OTHERS = {
 }
 
 
+def test_a_project_of_azure_functions(tmp_path: Path) -> None:
+    """A folder with host.json is an app as a whole, whatever else is in it."""
+    (tmp_path / "host.json").write_text("{}")
+    (tmp_path / "app.py").write_text("from triggerfish import App\napp = App()\n")
+    assert find_app(tmp_path, "run") == "."
+
+
 def test_files_that_are_no_apps(tmp_path: Path) -> None:
     """Other programs, tests, and other tools' files are no apps, and none is run. The error lists those looked at."""
     put(tmp_path, "shop/__init__.py", "")

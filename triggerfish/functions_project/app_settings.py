@@ -29,6 +29,8 @@ class AppSettings:
 
     def __init__(self, root: Path) -> None:
         self._problems: list[ConfigurationError] = []
+        #: The environment variables that come from local.settings.json.
+        self._local_variables: list[str] = []
         if (root / LOCAL_FILE).exists():
             self._add_local(root / LOCAL_FILE)
         self._values: dict[str, str] = {}
@@ -38,6 +40,11 @@ class AppSettings:
                 self._values.setdefault(f"connectionstrings:{folded.removeprefix(CUSTOM_PREFIX)}", value)
             self._values[folded] = value
         self._problems += _key_vault_problems()
+
+    def leave_environment(self) -> None:
+        """Remove what was set: the processes that this one starts read the file themselves, which may change."""
+        for name in self._local_variables:
+            os.environ.pop(name, None)
 
     def get(self, name: str) -> str | None:
         """Return a setting's value, or None."""
@@ -96,7 +103,9 @@ class AppSettings:
             self._problems.append(AppLoadError(f"{LOCAL_FILE}.IsEncrypted", None, fix))
             return
         for name, value in self._local_values(local):
-            os.environ.setdefault(name, value)
+            if name not in os.environ:
+                os.environ[name] = value
+                self._local_variables.append(name)
 
     def _local_values(self, local: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for section, prefix in (("Values", ""), ("ConnectionStrings", "ConnectionStrings:")):

@@ -21,7 +21,7 @@ from triggerfish.functions_project.folders import FILE, folder_definitions
 from triggerfish.functions_project.host_file import HostFile, read_host_file
 from triggerfish.functions_project.triggers import trigger_of
 
-__all__ = ["Project", "load_project"]
+__all__ = ["Project", "connections_of", "load_project"]
 
 DEFAULT_SCRIPT = "function_app.py"
 
@@ -59,7 +59,7 @@ def load_project(folder: Path, defined: Collection[str] | None = None) -> Projec
     loading = _Loading(root, os.path.basename(os.path.abspath(folder)), settings, host_file, problems)
     with contextlib.chdir(root):
         loading.add_functions()
-    connections = loading.connections(defined)
+    connections = _connections(loading.app, settings, defined, problems)
     if problems:
         raise ConfigurationError.combined(problems)
     if not loading.app.functions:
@@ -67,6 +67,38 @@ def load_project(folder: Path, defined: Collection[str] | None = None) -> Projec
     for name, type_name in loading.left_out.items():
         log.warning("%s is left out: its trigger is a %s, and only Redis triggers run here", name, type_name)
     return Project(loading.app, connections, loading.left_out)
+
+
+def connections_of(app: App, folder: Path, defined: Collection[str]) -> Mapping[str, ConnectionSettings]:
+    """Return the connections of a project whose app another process has loaded; see load_project().
+
+    Raises ConfigurationError for all mistakes.
+    """
+    settings = AppSettings(folder.resolve())
+    problems = settings.problems()
+    connections = _connections(app, settings, defined, problems)
+    settings.leave_environment()
+    if problems:
+        raise ConfigurationError.combined(problems)
+    return connections
+
+
+def _connections(
+    app: App, settings: AppSettings, defined: Collection[str] | None, problems: list[ConfigurationError]
+) -> dict[str, ConnectionSettings]:
+    """Return the connections that app settings define. One that is neither there nor in `defined` is a mistake."""
+    found: dict[str, ConnectionSettings] = {}
+    names = {one.trigger.connection: name for name, one in app.functions.items() if one.trigger.connection}
+    for name, function in names.items():
+        if defined is not None and name.lower() in defined:
+            continue
+        try:
+            found[name.lower()] = connection_of(name, settings)
+        except ConfigurationError as error:
+            if defined is not None:
+                error.add_hint(f"It is the connection of `{function}`.")
+                problems.append(error)
+    return found
 
 
 class _Loading:
@@ -105,21 +137,6 @@ class _Loading:
                     self._add(definition)
                 except ConfigurationError as error:
                     self._problems.append(error)
-
-    def connections(self, defined: Collection[str] | None) -> dict[str, ConnectionSettings]:
-        """Return the connections that app settings define. One that is neither there nor in `defined` is a mistake."""
-        found: dict[str, ConnectionSettings] = {}
-        names = {one.trigger.connection: name for name, one in self.app.functions.items() if one.trigger.connection}
-        for name, function in names.items():
-            if defined is not None and name.lower() in defined:
-                continue
-            try:
-                found[name.lower()] = connection_of(name, self._settings)
-            except ConfigurationError as error:
-                if defined is not None:
-                    error.add_hint(f"It is the connection of `{function}`.")
-                    self._problems.append(error)
-        return found
 
     def _definitions(self) -> list[Definition]:
         script = self._settings.get("PYTHON_SCRIPT_FILE_NAME") or DEFAULT_SCRIPT

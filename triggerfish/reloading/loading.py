@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App
-from listeners.functions.loading import load_app
 from listeners.functions.mistakes import is_users_file
 from listeners.functions.triggers import Trigger
 from listeners.runtime.logs import LogFormat, log_to_stderr, steady_logger
 from listeners.runtime.process_exit import exit_process
+from triggerfish.apps import load
 
 __all__ = ["Declared", "Report"]
 
@@ -47,7 +47,7 @@ def main(reference: str, descriptor: str) -> None:
     )
     report = Report()
     try:
-        app = load_app(reference)
+        app = load(reference)
     except ConfigurationError as error:
         log.error("%s", error, exc_info=_in_users_code(error.__cause__ or error))  # noqa: TRY400  (only the user's part)
     else:

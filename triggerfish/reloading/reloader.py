@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App
-from listeners.functions.loading import app_file, import_folder
 from listeners.runtime.logs import steady_logger
 from scaler.local.child_output import ChildOutput
 from scaler.settings import Settings
+from triggerfish.apps import add_connections, source_files
 from triggerfish.reloading.files import ChangedFiles
 from triggerfish.reloading.loaded import load_in_process
 
@@ -43,9 +43,8 @@ class Reloader:
     def __init__(self, source: Source, output: ChildOutput | None) -> None:
         self._source = source
         self._output = output
-        file = app_file(source.reference)
-        others = [*source.files, *([file] if file is not None else [])]
-        self._files = ChangedFiles(import_folder(source.reference), others)
+        folder, files = source_files(source.reference)
+        self._files = ChangedFiles(folder, [*source.files, *files])
         self._was_used = False
 
     async def run(self, use: Use, work: Coroutine[Any, Any, Result]) -> Result:
@@ -95,6 +94,7 @@ class Reloader:
     def _use(self, loaded: tuple[App, Settings] | None, use: Use) -> None:
         try:
             if loaded is not None:
+                add_connections(self._source.reference, *loaded)
                 use(*loaded)
                 self._was_used = True
                 return
