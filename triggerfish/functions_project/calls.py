@@ -1,5 +1,6 @@
 """Calls a function as the host of Azure Functions does: by keyword, with inputs before and outputs after it."""
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -46,14 +47,13 @@ class ProjectCall:
             arguments[CONTEXT] = invocation(definition.name, str(definition.directory), retry)
         return arguments | {one.name: Out() for one in self.outputs if one.name != RETURN}
 
-    def output_calls(
-        self, arguments: dict[str, Any], returned: Any
-    ) -> Iterator[tuple[OutputCommand, list[str | bytes]]]:
-        """Yield the commands of the outputs. What is returned without a binding for it has no effect, as in Azure."""
-        for one in self.outputs:
-            value = returned if one.name == RETURN else arguments[one.name].get()
-            for call in one.calls(value):
-                yield one, call
+    def output_calls(self, arguments: dict[str, Any], returned: Any) -> list[tuple[OutputCommand, list[str | bytes]]]:
+        """Return the commands of all outputs, before the first one runs, as one of them may be invalid.
+
+        What is returned without a binding for it has no effect, as in Azure.
+        """
+        values = [(one, returned if one.name == RETURN else arguments[one.name].get()) for one in self.outputs]
+        return [(one, call) for one, value in values for call in one.calls(value)]
 
 
 def handler_for(call: ProjectCall) -> Callable[..., Any]:
@@ -67,12 +67,13 @@ def handler_for(call: ProjectCall) -> Callable[..., Any]:
 
 def _async_handler(call: ProjectCall) -> Callable[..., Any]:
     async def handle(message: RedisMessage, context: Context[Any]) -> None:
-        arguments, data = call.arguments(message), binding_data(message, call.trigger)
+        arguments = call.arguments(message)
+        data = binding_data(message, call.trigger) if call.inputs else {}
         for one in call.inputs:
             with _naming(one):
                 arguments[one.name] = one.value(await _raw(context.redis, one).execute_command(*one.arguments(data)))
         returned = await call.user_function(**arguments)
-        for output, command in list(call.output_calls(arguments, returned)):
+        for output, command in call.output_calls(arguments, returned):
             with _naming(output):
                 await context.redis.execute_command(*command)
 
@@ -81,12 +82,13 @@ def _async_handler(call: ProjectCall) -> Callable[..., Any]:
 
 def _sync_handler(call: ProjectCall) -> Callable[..., Any]:
     def handle(message: RedisMessage, context: Context[Any]) -> None:
-        arguments, data = call.arguments(message), binding_data(message, call.trigger)
+        arguments = call.arguments(message)
+        data = binding_data(message, call.trigger) if call.inputs else {}
         for one in call.inputs:
             with _naming(one):
                 arguments[one.name] = one.value(_raw(context.redis_sync, one).execute_command(*one.arguments(data)))
         returned = call.user_function(**arguments)
-        for output, command in list(call.output_calls(arguments, returned)):
+        for output, command in call.output_calls(arguments, returned):
             with _naming(output):
                 context.redis_sync.execute_command(*command)
 
@@ -104,18 +106,14 @@ def _same(reply: Any, **_: Any) -> Any:
     return reply
 
 
-class _naming:  # noqa: N801  (used as a function)
-    """Adds the name of a binding to what its command raises."""
-
-    def __init__(self, command: InputCommand | OutputCommand) -> None:
-        self._name = command.name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None:
-            error.add_note(f"It is the binding {self._name}.")
+@contextlib.contextmanager
+def _naming(command: InputCommand | OutputCommand) -> Iterator[None]:
+    """Add the name of a binding to what its command raises."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"It is the binding {command.name}.")
+        raise
 
 
 def check_parameters(function: RedisFunction, user_function: Callable[..., Any]) -> bool:
