@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 import redis.asyncio
 
 from listeners.keys import elements_key, inflight_key
@@ -15,6 +16,7 @@ from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
 
 
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
 async def test_calls_that_never_end_do_not_keep_a_process(server: Server, client: redis.asyncio.Redis) -> None:
     """A stuck thread and a coroutine that ignores its cancellation are abandoned, and their entries are released."""
     await add(client, "list", "on a thread", key="for:thread")

@@ -212,7 +212,7 @@ async def is_loading(server: Server) -> bool:
     return False
 
 
-@pytest.mark.parametrize("own_server", present("redis-5.0", "redis-7.0", "valkey-9.1"), indirect=True)
+@pytest.mark.parametrize("own_server", present("redis-5.0", "valkey-9.1"), indirect=True)
 async def test_a_redis_that_loads(
     own_server: Server, admin: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

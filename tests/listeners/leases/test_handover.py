@@ -23,12 +23,15 @@ from tests.listeners.leases.holders import (
     sample,
     subscribed,
 )
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.programs.hosts import host_process
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import recorded
 from tests.support.waiting import eventually
 from triggerfish import App, RedisMessage
 from triggerfish.testing.server import Server
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 #: The largest backlog: more would only overflow the queue, which proves nothing about handovers.
 MAX_BACKLOG = 2_000

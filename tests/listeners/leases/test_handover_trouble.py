@@ -19,8 +19,11 @@ from tests.listeners.leases.holders import (
     recording_app,
     subscribed,
 )
+from tests.servers.catalogue import REPRESENTATIVE
 from tests.support.running_host import RunHost
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.releases(*REPRESENTATIVE)
 
 
 async def test_a_drain_without_standbys_does_not_wait(

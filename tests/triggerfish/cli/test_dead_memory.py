@@ -14,7 +14,7 @@ from tests.support.programs.environment import environment
 from tests.support.programs.hosts import ROOT
 from triggerfish.testing.server import Server
 
-LETTERS, MEBIBYTE = 1_500, 1024 * 1024
+LETTERS, MEBIBYTE = 300, 1024 * 1024
 #: Runs the command of its arguments, and reports the most memory that it needed.
 MEASURED = """
 import atexit, runpy, sys
@@ -53,7 +53,7 @@ async def dead(server: Server, *arguments: str) -> tuple[str, int]:
 
 @pytest.mark.releases("valkey-9.1")
 async def test_many_large_letters(server: Server, client: redis.asyncio.Redis, tmp_path: Path) -> None:
-    """1,500 letters of 1 MB are listed and summarized without their contents, and one is shown."""
+    """Letters of 1 MB, more in all than the memory allowed, are listed without their contents, and one is shown."""
     (tmp_path / "app.py").write_text(
         "from triggerfish import App\n\napp = App()\n\n\n"
         '@app.list_trigger(keys="work")\nasync def on_element(element: str) -> None:\n    """Do nothing."""\n'
@@ -64,7 +64,7 @@ async def test_many_large_letters(server: Server, client: redis.asyncio.Redis, t
         last: bytes = await client.eval(ADD, 1, key, 100, MEBIBYTE, *fields)
     for command, shown in (
         (["list", app, "on_element", "--limit", str(LETTERS)], "ValueError: no good"),
-        (["summary", app], "1500"),
+        (["summary", app], str(LETTERS)),
         (["show", app, "on_element", last.decode()], "xxx"),
     ):
         output, peak = await dead(server, *command)

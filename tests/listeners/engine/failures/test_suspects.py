@@ -21,7 +21,7 @@ from triggerfish.testing.server import Server
 
 APP = "tests.apps.hazards"
 MAX_DELIVERIES = 2  # of the app
-RELEASES = ("redis-5.0", "redis-7.0", "valkey-9.1")
+RELEASES = ("redis-5.0", "valkey-9.1")
 
 
 async def calls(client: redis.asyncio.Redis) -> list[str]:

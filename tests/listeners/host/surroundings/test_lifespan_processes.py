@@ -105,7 +105,8 @@ async def test_local_scaling(server: Server, client: redis.asyncio.Redis, tmp_pa
         tmp_path, "up", app, "--grpc-port", "0", "--http-port", "0", CONNECTION=server.address
     ) as command:
         await eventually(
-            lambda: len(re.findall(r"exited with status 3; the next instance starts in", command.errors)) > 1
+            lambda: len(re.findall(r"exited with status 3; the next instance starts in", command.errors)) > 1,
+            seconds=90,  # three processes start, one after the other
         )
         assert await command.terminate() == 0
     assert await client.lrange("orders", 0, -1) == [b"a"]
