@@ -4,23 +4,18 @@ Each trigger has a backlog of its own. The versions take turns, and their runs o
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.host.throughput import Run, first_line
+from benchmarks.host.app_run import OWN_COMMAND, run_app
+from benchmarks.host.throughput import Run
 from benchmarks.tables import UNKNOWN, Table, spread
-from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
-ROOT = Path(__file__).parents[2]
 APP = Path(__file__).with_name("busy_app.py")
 KINDS = ("list", "stream")
 NUMBERS = (1, 20, 100)
@@ -38,7 +33,7 @@ def measure(other: str | None = None, *, entries: int = ENTRIES, rounds: int = R
 
     `other` is the `triggerfish` command of another version's environment.
     """
-    commands = {OURS: [sys.executable, "-m", "triggerfish"], **({OTHER: [other]} if other else {})}
+    commands = {OURS: OWN_COMMAND, **({OTHER: (other,)} if other else {})}
     cases = [(kind, number, name) for kind in KINDS for number in NUMBERS for name in commands]
     runs: Runs = {case: [] for case in cases}
     with Server(embedded_binary()) as server:
@@ -51,26 +46,8 @@ def measure_run(server: Server, command: Sequence[str], kind: str, number: int, 
     """Let one host work off a backlog that its triggers share equally."""
     each = entries // number
     fill(server, kind, number, each)
-    environment = {
-        **os.environ,
-        "BUSY_KIND": kind,
-        "BUSY_TRIGGERS": str(number),
-        "BUSY_ENTRIES": str(each * number),
-        "TRIGGERFISH_CONNECTION": server.address,
-    }
-    process = subprocess.Popen(  # noqa: S603  (our own command line, or the one given to --other)
-        [*command, "run", str(APP)],
-        cwd=ROOT if command[0] == sys.executable else Path(command[0]).parents[2],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
-    )
-    try:
-        return Run(**json.loads(first_line(process, f"a host with {number} {kind} triggers")))
-    finally:
-        process.kill()
-        process.communicate()
+    variables = {"BUSY_KIND": kind, "BUSY_TRIGGERS": str(number), "BUSY_ENTRIES": str(each * number)}
+    return run_app(APP, server, variables, command)
 
 
 def fill(server: Server, kind: str, number: int, each: int) -> None:

@@ -4,23 +4,18 @@ The apps take turns, and the runs of one round are compared. Part of `make bench
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.host.app_run import run_app
 from benchmarks.host.surroundings_app import KEY, VARIANTS
-from benchmarks.host.throughput import Run, first_line
+from benchmarks.host.throughput import Run
 from benchmarks.tables import UNKNOWN, Table, spread
-from listeners.runtime.child_processes import die_with_parent
 from triggerfish.testing.server import Server, embedded_binary
 
-ROOT = Path(__file__).parents[2]
 APP = Path(__file__).with_name("surroundings_app.py")
 BARE = next(iter(VARIANTS))
 ENTRIES = 30_000
@@ -44,24 +39,7 @@ def measure_run(server: Server, variant: str, entries: int) -> Run:
     with server.client() as client:
         client.flushall()
         client.rpush(KEY, *[VALUE] * entries)
-    process = subprocess.Popen(  # noqa: S603  (our own command line)
-        [sys.executable, "-m", "triggerfish", "run", str(APP)],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "BENCH_ENTRIES": str(entries),
-            "BENCH_VARIANT": variant,
-            "TRIGGERFISH_CONNECTION": server.address,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent(),  # noqa: PLW1509  (it makes one system call)
-    )
-    try:
-        return Run(**json.loads(first_line(process, f"a host with {variant}")))
-    finally:
-        process.kill()
-        process.communicate()
+    return run_app(APP, server, {"BENCH_ENTRIES": str(entries), "BENCH_VARIANT": variant})
 
 
 def table(runs: Runs) -> Table:

@@ -2,7 +2,6 @@
 
 - `app`: App, its decorators, and the functions that they register
 - `annotations`: takes annotations apart
-- `batches`: what a function that takes a list needs of its trigger
 - `binding`: how a function is called
 - `context`: what a function may ask about its call
 - `conversion`: how an entry becomes a value of a type

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 from listeners.errors import BindingError, ConfigurationError
-from listeners.functions.batches import check_batches
-from listeners.functions.binding import Binding, bind, function_name
+from listeners.functions.binding import Binding, bind, check_trigger, function_name
 from listeners.functions.declarations import parse_trigger
 from listeners.functions.lifespan import DeclaredLifespan, LifespanFunction, checked_lifespan
 from listeners.functions.middleware import Middleware, checked_middleware
@@ -296,10 +295,7 @@ class App:
                 fix = f'It has a trigger already. Give one of them a name, such as name="{name}_{trigger.kind}".'
             raise BindingError("function", name, fix)
         binding = bind(handler)
-        if binding.field is not None and not isinstance(trigger, StreamTrigger):
-            fix = f"{name} takes a field of a stream entry, and a {trigger.type_name} has no fields. Remove FromField."
-            raise BindingError("FromField", binding.field, fix)
-        check_batches(name, binding, trigger)
+        check_trigger(name, binding, trigger)
         self.functions[name] = Function(name, handler, trigger, binding)
 
     def _register(self, cls: type[Trigger], values: Mapping[str, Any]) -> Callable[[Handler], Handler]:

@@ -15,8 +15,9 @@ from listeners.functions.annotations import FromField, members, type_name, unwra
 from listeners.functions.context import Context
 from listeners.functions.conversion import Converter, conversion
 from listeners.functions.entries import RedisMessage
+from listeners.functions.triggers import MAX_BATCH_SIZE, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 
-__all__ = ["Binding", "bind", "function_name", "is_async"]
+__all__ = ["Binding", "bind", "check_trigger", "function_name", "is_async"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,30 @@ def bind(function: Callable[..., Any]) -> Binding:
     if context is not None:
         with_context = _passing(function, context, comes_first=parameters.index(context) < parameters.index(parameter))
     return Binding(found.convert, found.validates, batch, is_async(function), found.field, with_context)
+
+
+def check_trigger(name: str, binding: Binding, trigger: Trigger) -> None:
+    """Raise BindingError if a trigger does not fit the parameter of its function."""
+    if binding.field is not None and not isinstance(trigger, StreamTrigger):
+        fix = f"{name} takes a field of a stream entry, and a {trigger.type_name} has no fields. Remove FromField."
+        raise BindingError("FromField", binding.field, fix)
+    if isinstance(trigger, PubSubTrigger):
+        return
+    if not binding.batch:
+        if trigger.batch_window_ms:
+            fix = f"{name} takes one entry per call. Remove it, or annotate the parameter as a list: list[...]."
+            raise BindingError("batch_window_ms", trigger.batch_window_ms, fix)
+        return
+    at_most_once = isinstance(trigger, ListTrigger) and trigger.delivery == "at-most-once"
+    if trigger.max_deliveries == 1 and not at_most_once:
+        fix = f"{name} takes a list, and entries of a failed batch are retried one by one. Give 2 or more."
+        raise BindingError("max_deliveries", 1, fix)
+    if trigger.concurrency is not None and trigger.concurrency * trigger.batch_size > MAX_BATCH_SIZE:
+        fix = (
+            f"{name} takes a list, so up to {trigger.concurrency} x {trigger.batch_size} entries are in progress "
+            f"(concurrency x batch_size), and at most {MAX_BATCH_SIZE:,} may be. Lower one of them."
+        )
+        raise BindingError("concurrency", trigger.concurrency, fix)
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -1,12 +1,12 @@
 """The benchmark of the function host: its tables and its page, without measuring."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.host import busy, surroundings
 from benchmarks.host.__main__ import write
+from benchmarks.host.app_run import OWN_COMMAND
 from benchmarks.host.scenarios import Scenario
 from benchmarks.host.surroundings_app import VARIANTS
 from benchmarks.host.throughput import OURS, Run, Runs, table
@@ -64,7 +64,7 @@ def test_busy_triggers_beside_another_version() -> None:
 def test_a_run_of_busy_triggers(kind: str) -> None:
     """Every entry of the backlog is handled by one of the triggers."""
     with Server(embedded_binary()) as server:
-        run = busy.measure_run(server, [sys.executable, "-m", "triggerfish"], kind, 3, 30)
+        run = busy.measure_run(server, OWN_COMMAND, kind, 3, 30)
     assert run.entries == 30
     assert run.seconds > 0
     assert run.cpu_seconds > 0

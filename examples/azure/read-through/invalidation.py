@@ -16,7 +16,7 @@ invalidation = func.Blueprint()
     arg_name="$return", type="redis", connection="redisConnectionString", command="DEL"
 )
 def invalidate(entry: str) -> str:
-    """Have the key deleted. Whoever changes a product adds an entry, which waits for this function."""
+    """Have the key deleted. The program that changes a product adds an entry, which waits for this function."""
     key: str = json.loads(entry)["Values"]["key"]
     logging.info("invalidating %s", key)
     return key
