@@ -129,8 +129,8 @@ def table(found: Latencies) -> Table:
     return Table(
         "Idle to handler",
         "Time from sending one message to an idle host to the start of its function's call, compared with a raw "
-        "blocking loop. A list takes two round trips: a blocking peek and the script that claims the element. The raw "
-        "loop's BLPOP takes one, and delivers at most once.",
+        "blocking loop. Triggerfish waits for a report of the change and then takes the entry, which is two trips. The "
+        "raw loop's BLPOP and XREADGROUP take one, and its BLPOP delivers at most once.",
         (
             "trigger",
             "messages",
