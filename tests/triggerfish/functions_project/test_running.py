@@ -226,6 +226,20 @@ async def test_calls_run_in_the_folder(server: Server, client: redis.asyncio.Red
     assert await seen(client) == [b"hellohello"], running.errors
 
 
+async def test_files_of_settings_are_relative_to_the_command(own_server: Server, tmp_path: Path) -> None:
+    """Although calls run in the project's folder."""
+    add_function(new_project(tmp_path / "shop"), "Work", "def main(entry): ...", LIST)
+    (tmp_path / "secret").write_text("passw0rd")
+    with own_server.client() as client:
+        client.rpush("work", "a")
+        client.config_set("requirepass", "passw0rd")
+        settings = {"CONNECTIONS__CACHE": own_server.address, "CONNECTIONS__CACHE__PASSWORD_FILE": "secret"}
+        with running_command(tmp_path, "run", "shop", **settings) as running:
+            await eventually(lambda: not client.exists("work") or "password_file" in running.errors)
+            assert "password_file" not in running.errors
+            assert await running.terminate() == 0
+
+
 @pytest.mark.releases("valkey-9.1")
 async def test_messages_one_after_the_other(server: Server, client: redis.asyncio.Redis, tmp_path: Path) -> None:
     """A pub/sub function is called for one message after the other, in their order."""
