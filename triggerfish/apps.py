@@ -58,7 +58,9 @@ def source_files(reference: str) -> tuple[Path, list[Path]]:
     """
     folder = Path(reference)
     if is_project(folder):
-        return folder.resolve(), [folder / HOST_FILE, folder / "local.settings.json", *folder.glob("*/function.json")]
+        # A folder may get its function.json later.
+        functions = [child / "function.json" for child in folder.glob("[!.]*/")]
+        return folder.resolve(), [folder / HOST_FILE, folder / "local.settings.json", *functions]
     _check_folder(folder, reference)
     file = app_file(reference)
     return import_folder(reference), [file] if file is not None else []

@@ -84,6 +84,7 @@ class Reloader:
         """Return the app and the settings as they are now. None if they cannot be loaded, which has been logged."""
         try:
             settings = self._source.load_settings()
+            self._files.add(source_files(self._source.reference)[1])
         except ConfigurationError as error:
             log.error("%s", error)  # noqa: TRY400  (it names the field, the value and the fix)
             return None

@@ -27,7 +27,7 @@ def main(entry: str) -> None:
 
 @pytest.mark.parametrize("options", COMMANDS.values(), ids=COMMANDS)
 async def test_a_project(server: Server, client: redis.asyncio.Redis, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """A change of its code, of function.json or of local.settings.json is used from then on."""
+    """A change of its code, of function.json or of local.settings.json is used from then on. So is a new function."""
     new_project(tmp_path, connection=server.address, values={"GREETING": "hello"})
     add_function(tmp_path, "Work", FUNCTION, LIST)
 
@@ -50,5 +50,11 @@ async def test_a_project(server: Server, client: redis.asyncio.Redis, tmp_path: 
         write(tmp_path / "Work" / "function.json", json.dumps({"bindings": [{**LIST, "key": "other"}]}))
         await handles("two bye probe", "other")
         await command.logged("function.json changed: loading the app")
+        (tmp_path / "More").mkdir()
+        write(tmp_path / "More" / "__init__.py", FUNCTION.replace("one ", "more "))
+        write(tmp_path / "Work" / "__init__.py", FUNCTION.replace("one ", "three "))
+        await handles("three bye probe", "other")
+        write(tmp_path / "More" / "function.json", json.dumps({"bindings": [{**LIST, "key": "more"}]}))
+        await handles("more bye probe", "more")
         assert await command.terminate() == 0
     assert "the app is ." in command.errors
