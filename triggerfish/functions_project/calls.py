@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,25 +72,34 @@ def _async_handler(call: ProjectCall) -> Callable[..., Any]:
         for one in call.inputs:
             with _naming(one):
                 arguments[one.name] = one.value(await _raw(context.redis, one).execute_command(*one.arguments(data)))
-        returned = await call.user_function(**arguments)
-        for output, command in call.output_calls(arguments, returned):
-            with _naming(output):
-                await context.redis.execute_command(*command)
+        await _finish(call, context, arguments, call.user_function(**arguments))
 
     return handle
 
 
+async def _finish(
+    call: ProjectCall, context: Context[Any], arguments: dict[str, Any], returning: Awaitable[Any]
+) -> None:
+    returned = await returning
+    for output, command in call.output_calls(arguments, returned):
+        with _naming(output):
+            await context.redis.execute_command(*command)
+
+
 def _sync_handler(call: ProjectCall) -> Callable[..., Any]:
-    def handle(message: RedisMessage, context: Context[Any]) -> None:
+    def handle(message: RedisMessage, context: Context[Any]) -> Awaitable[None] | None:
         arguments = call.arguments(message)
         data = binding_data(message, call.trigger) if call.inputs else {}
         for one in call.inputs:
             with _naming(one):
                 arguments[one.name] = one.value(_raw(context.redis_sync, one).execute_command(*one.arguments(data)))
         returned = call.user_function(**arguments)
+        if inspect.isawaitable(returned):  # a plain wrapper may return its function's coroutine
+            return _finish(call, context, arguments, returned)
         for output, command in call.output_calls(arguments, returned):
             with _naming(output):
                 context.redis_sync.execute_command(*command)
+        return None
 
     return handle
 

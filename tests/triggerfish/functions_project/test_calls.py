@@ -123,6 +123,26 @@ def work(entry: str, result: func.Out[str], context: func.Context) -> None:
     assert seen() == [True]
 
 
+async def test_a_plain_wrapper_of_an_async_function(project: Path) -> None:
+    """The function runs, although the wrapper returns before."""
+    source = """
+import functools, seen
+
+def wrapped(function):
+    @functools.wraps(function)
+    def inner(**arguments):
+        return function(**arguments)
+    return inner
+
+@wrapped
+async def main(entry):
+    seen.values.append(entry)
+"""
+    add_function(project, "Work", source, LIST)
+    assert (await call(loaded(project).app, "Work", "a")).succeeded
+    assert seen() == ["a"]
+
+
 async def test_a_return_value_without_a_binding(project: Path) -> None:
     """It has no effect, as in Azure."""
     source = KEEPING.format(parameters="entry", value="entry", returned="{'any': 'thing'}")
