@@ -42,8 +42,20 @@ class InputCommand:
         return self.template.partition(" ")[0].upper() in NUMBERS
 
     def arguments(self, data: Mapping[str, str]) -> list[str | bytes]:
-        """Return the command for an entry. Spaces separate its arguments, also those in what stands for a name."""
-        text = _NAME.sub(lambda match: data.get(match[1].lower(), ""), self.template)
+        """Return the command for an entry. Spaces separate its arguments, also those in what stands for a name.
+
+        Raises BindingError for a field that the entry does not have.
+        """
+
+        def found(match: re.Match[str]) -> str:
+            kind, dot, field = match[1].partition(".")
+            for name in (f"{kind.lower()}{dot}{field}", match[1].lower()):
+                if name in data:
+                    return data[name]
+            fix = f"The entry has no field {field}. Add it to the entry, or read it in code."
+            raise BindingError(f"{self.name}.command", None, fix)
+
+        text = _NAME.sub(found, self.template)
         command, *others = text.split(" ")
         return [command.upper(), *(one.encode("utf-8", "surrogateescape") for one in others)]
 
@@ -57,7 +69,7 @@ class InputCommand:
             reply = f"{reply:.17g}"
         if not isinstance(reply, bytes | str | int):
             fix = f"{self.template.partition(' ')[0]} has more than one reply. Use a command with one."
-            raise BindingError(f"{self.name}.command", self.template, fix)
+            raise BindingError(f"{self.name}.command", None, fix)
         raw = reply if isinstance(reply, bytes) else str(reply).encode()
         return raw if self.is_binary else raw.decode("utf-8", "replace")
 

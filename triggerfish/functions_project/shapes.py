@@ -33,7 +33,8 @@ def data_names(trigger: type[Trigger]) -> tuple[str, ...]:
 
 
 def binding_data(message: RedisMessage, trigger: Trigger) -> dict[str, str]:
-    """Return what stands for the names in a command, by name in lower case.
+    """Return what stands for the names in a command, by name in lower case. A stream's fields are also there by their
+    exact names.
 
     Bytes that are not UTF-8 are surrogate escapes, so that a command gets them as they are.
     """
@@ -43,7 +44,9 @@ def binding_data(message: RedisMessage, trigger: Trigger) -> dict[str, str]:
     if isinstance(trigger, ListTrigger):
         return {"key": message.trigger, "value": message.message}
     fields: Mapping[str, str] = message.fields or {}
-    return {"key": message.trigger, "id": message.id or "", **{f"values.{name}": fields[name] for name in fields}}
+    data = {"key": message.trigger, "id": message.id or ""}
+    data |= {f"values.{name.lower()}": fields[name] for name in fields}
+    return data | {f"values.{name}": fields[name] for name in fields}
 
 
 def _values(message: RedisMessage) -> dict[str, str]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from listeners.errors import BindingError
 from listeners.functions.entries import RedisMessage
+from listeners.functions.triggers import StreamTrigger
 from tests.triggerfish.functions_project.projects import (
     LIST,
     PUBSUB,
@@ -19,6 +21,7 @@ from tests.triggerfish.functions_project.projects import (
     new_project,
 )
 from triggerfish.functions_project.commands import InputCommand, OutputCommand
+from triggerfish.functions_project.shapes import binding_data
 from triggerfish.testing import call
 
 #: Keeps what it got in the module `seen`.
@@ -191,6 +194,17 @@ def test_the_arguments_of_an_input() -> None:
     one = InputCommand("value", "hget {Key} {values.a} {Id}", is_binary=False)
     data = {"key": "k", "values.a": "two words", "id": "\udcff"}
     assert one.arguments(data) == ["HGET", b"k", b"two", b"words", b"\xff"]
+
+
+@pytest.mark.parametrize("written", ["UserId", "userid"])
+async def test_a_field_in_a_command(written: str) -> None:
+    """Names of fields may have capital letters; one in other letters is only found if there is no other."""
+    message = entry("events", fields={b"UserId": b"5", b"ID": b"1", b"id": b"2"}, id="5-1")
+    data = binding_data(message, StreamTrigger(keys=("events",)))
+    one = InputCommand("value", f"HGET {{Values.id}} {{Values.ID}}:{{values.{written}}}", is_binary=False)
+    assert one.arguments(data) == ["HGET", b"2", b"1:5"]
+    with pytest.raises(BindingError, match="The entry has no field Name"):
+        InputCommand("value", "GET {Values.Name}", is_binary=False).arguments(data)
 
 
 @pytest.mark.parametrize(
