@@ -113,11 +113,11 @@ def commands_of(
     for binding in (*function.inputs, *function.outputs):
         field = f"{function.field}.{binding.name}"
         try:
-            command = _command(field, binding, settings, connection)
+            written, command = _command(field, binding, settings, connection)
             if binding.is_output:
-                outputs.append(OutputCommand(binding.name, _checked_output(field, command)))
+                outputs.append(OutputCommand(binding.name, _checked_output(field, written, command)))
             else:
-                _check_input(field, command, data_names(function.trigger_class))
+                _check_input(field, written, command, data_names(function.trigger_class))
                 inputs.append(InputCommand(binding.name, command, binding.is_binary))
         except ConfigurationError as error:
             problems.append(error)
@@ -126,40 +126,45 @@ def commands_of(
     return inputs, outputs
 
 
-def _command(field: str, binding: Binding, settings: AppSettings, connection: str | None) -> str:
+def _command(field: str, binding: Binding, settings: AppSettings, connection: str | None) -> tuple[str, str]:
+    """Return a command as it is written, which errors show, and with the values of app settings, which may be secret.
+
+    Raises AppLoadError.
+    """
+    written: object = None
     command: object = None
     for spelling, given in binding.options.items():
         value = settings.resolved(f"{field}.{spelling}", given)
         if spelling.lower() == "command":
-            command = value
+            written, command = given, value
         elif spelling.lower() in CONNECTION_NAMES:
             if str(value).lower() != str(connection).lower():
-                hint = f"Give {connection}." if connection is not None else "Give both the name of one connection."
-                fix = f"A command runs on the connection of the trigger. {hint}"
-                raise AppLoadError(f"{field}.{spelling}", value, fix)
+                fix = "A command runs on the connection of the trigger. Give both the same name."
+                raise AppLoadError(f"{field}.{spelling}", given, fix)
         else:
             known = ("connection", "command")
             fix = f"A redis binding has no such option. {did_you_mean(spelling, known)}Use {' and '.join(known)}."
             raise AppLoadError(f"{field}.{spelling}", None, fix)
-    if not isinstance(command, str) or not command.strip():
-        raise AppLoadError(f"{field}.command", command, "A redis binding needs a command, such as GET {Key} or DEL.")
-    return command
+    if not isinstance(written, str) or not isinstance(command, str) or not command.strip():
+        raise AppLoadError(f"{field}.command", written, "A redis binding needs a command, such as GET {Key} or DEL.")
+    return written, command
 
 
-def _checked_output(field: str, command: str) -> str:
+def _checked_output(field: str, written: str, command: str) -> str:
     if " " in command.strip():
         fix = "The command of an output has no arguments: the function returns or sets them. Give its name alone."
-        raise AppLoadError(f"{field}.command", command, fix)
+        raise AppLoadError(f"{field}.command", written, fix)
     return command.strip()
 
 
-def _check_input(field: str, command: str, names: tuple[str, ...]) -> None:
+def _check_input(field: str, written: str, command: str, names: tuple[str, ...]) -> None:
     word = command.partition(" ")[0]
     if word.upper() not in READS:
         fix = f"{did_you_mean(word, READS)}An input reads one value with one of {', '.join(sorted(READS))}."
-        raise AppLoadError(f"{field}.command", command, fix)
+        raise AppLoadError(f"{field}.command", written, fix)
     folded = [name.lower() for name in names]
     for name in _NAME.findall(command):
-        if name.lower() not in folded and not (name.lower().startswith("values.") and "values." in folded):
+        kind, dot, part = name.lower().partition(".")
+        if f"{kind}{dot}" not in folded or bool(dot) != bool(part):
             shown = ", ".join(f"{{{one}FIELD}}" if one.endswith(".") else f"{{{one}}}" for one in names)
-            raise AppLoadError(f"{field}.command", command, f"This trigger has no {{{name}}}. Use {shown}.")
+            raise AppLoadError(f"{field}.command", written, f"This trigger has no {{{name}}}. Use {shown}.")

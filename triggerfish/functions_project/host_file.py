@@ -1,7 +1,7 @@
 """host.json: the time limit of calls, which functions run, and the default of retries."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,21 +9,23 @@ from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.triggers import DEFAULT_CALL_TIMEOUT_SECONDS
 from triggerfish.functions_project.json_files import read_object
 
-__all__ = ["FILE", "HostFile", "read_host_file"]
+__all__ = ["FILE", "HostFile", "deliveries_of", "read_host_file"]
 
 FILE = "host.json"
 #: The longest time limit that a trigger may have. It stands for no limit.
 LONGEST_SECONDS = 86_400.0
+#: As many deliveries as a trigger accepts, for a retry without an end.
+ENDLESS = 1_000_000
 _SPAN = re.compile(r"((?P<days>\d{1,4})\.)?(?P<hours>\d{1,2}):(?P<minutes>\d{1,2})(:(?P<seconds>\d{1,2}(\.\d{1,7})?))?")
 
 
 @dataclass(frozen=True)
 class HostFile:
-    """What is read of host.json. `functions` None: all run."""
+    """What is read of host.json. `functions` None: all run. `max_deliveries` None: there is no retry policy."""
 
     call_timeout_seconds: float = DEFAULT_CALL_TIMEOUT_SECONDS
     functions: frozenset[str] | None = None
-    retry: object = None
+    max_deliveries: int | None = None
 
     def check_names(self, known: Iterable[str]) -> None:
         """Raise AppLoadError for a function to run that the project does not have."""
@@ -48,9 +50,27 @@ def read_host_file(root: Path) -> HostFile:
             functions = frozenset(names)
         else:
             problems.append(AppLoadError(f"{FILE}.functions", names, "Give a list of names of functions."))
+    deliveries = None
+    if found.get("retry") is not None:
+        try:
+            deliveries = deliveries_of(f"{FILE}.retry", found["retry"])
+        except ConfigurationError as error:
+            problems.append(error)
     if problems:
         raise ConfigurationError.combined(problems)
-    return HostFile(timeout, functions, found.get("retry"))
+    return HostFile(timeout, functions, deliveries)
+
+
+def deliveries_of(field: str, retry: object) -> int:
+    """Return how often an entry is delivered by a retry policy. Raises AppLoadError."""
+    options = {str(key).replace("_", "").lower(): retry[key] for key in retry} if isinstance(retry, Mapping) else {}
+    count = str(options.get("maxretrycount", ""))
+    if count == "-1":
+        return ENDLESS
+    if not re.fullmatch("[0-9]{1,9}", count) or int(count) >= ENDLESS:
+        fix = "Give maxRetryCount, the number of calls after the first: a whole number, or -1 for no end."
+        raise AppLoadError(field, None, fix)
+    return int(count) + 1
 
 
 def _seconds(span: object) -> float:

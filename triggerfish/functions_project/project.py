@@ -178,12 +178,7 @@ class _Loading:
         """Return how a function is called; None if there are problems."""
         trigger, commands, loaded = None, None, None
         try:
-            trigger = trigger_of(
-                function,
-                self._settings,
-                call_timeout_seconds=self._host_file.call_timeout_seconds,
-                retry=self._host_file.retry,
-            )
+            trigger = trigger_of(function, self._settings, self._host_file)
             commands = commands_of(function, self._settings, trigger.connection)
         except ConfigurationError as error:
             problems.append(error)

@@ -12,13 +12,12 @@ from listeners.text import did_you_mean
 from triggerfish.functions_project.app_settings import AppSettings
 from triggerfish.functions_project.bindings import RedisFunction
 from triggerfish.functions_project.definitions import log
+from triggerfish.functions_project.host_file import HostFile, deliveries_of
 
 __all__ = ["CONNECTION_NAMES", "trigger_of"]
 
 #: The default of maxBatchSize, which is also the backlog for each instance.
 MAX_BATCH_SIZE = 16
-#: As many deliveries as a trigger accepts, for a retry without an end.
-ENDLESS = 1_000_000
 CONNECTION_NAMES = {"connection": "connection", "connectionstringsetting": "connection"}
 _CONNECTION = {**CONNECTION_NAMES, "connectionstring": "connection_string"}
 _POLLED = {
@@ -51,29 +50,27 @@ _TO_SPELLING = {"keys": "key", "batch_size": "maxBatchSize", "polling_interval_m
 _DIRECTIONS = {"left": True, "right": False}
 
 
-def trigger_of(
-    function: RedisFunction, settings: AppSettings, *, call_timeout_seconds: float, retry: object
-) -> Trigger:
-    """Return a function's trigger. `retry` is the default of retries. Raises ConfigurationError for all mistakes."""
+def trigger_of(function: RedisFunction, settings: AppSettings, host_file: HostFile) -> Trigger:
+    """Return a function's trigger. Raises ConfigurationError for all mistakes."""
     cls, field = function.trigger_class, function.field
     written: dict[str, str] = {}
-    values: dict[str, Any] = {"call_timeout_seconds": call_timeout_seconds}
+    values: dict[str, Any] = {"call_timeout_seconds": host_file.call_timeout_seconds}
     problems: list[ConfigurationError] = []
     for spelling, given in function.trigger.options.items():
         try:
             name = _name(cls, field, spelling, written)
-            values[name] = _value(f"{field}.{spelling}", spelling, settings.resolved(f"{field}.{spelling}", given))
+            values[name] = _value(f"{field}.{spelling}", spelling, given, settings)
         except ConfigurationError as error:
             problems.append(error)
     values = {**_defaults(function, settings), **values}
     if issubclass(cls, PubSubTrigger):
         _warn_of_retry(function)
-    elif (deliveries := _max_deliveries(function, retry, problems)) is not None:
-        values["max_deliveries"] = deliveries
+    else:
+        values |= _retries(function, host_file, problems)
     if not {"connection", "connection_string"} & written.keys():
         fix = "Give the name of the app setting with the connection string."
         problems.append(AppLoadError(f"{field}.connection", None, fix))
-    trigger = _parsed(cls, field, values, written, problems)
+    trigger = _parsed(cls, function, values, written, problems)
     if trigger is None or problems:
         raise ConfigurationError.combined(problems)
     if isinstance(trigger, PolledTrigger) and "messages_per_worker" not in values and not settings.is_preview:
@@ -93,21 +90,27 @@ def _defaults(function: RedisFunction, settings: AppSettings) -> dict[str, Any]:
 
 def _parsed(
     cls: type[Trigger],
-    field: str,
+    function: RedisFunction,
     values: Mapping[str, Any],
     written: Mapping[str, str],
     problems: list[ConfigurationError],
 ) -> Trigger | None:
-    """Return the trigger; None if there are problems, which name options as they are written."""
+    """Return the trigger; None if there are problems, which show options as they are written: an app setting that
+    stands in one may be secret.
+    """
     spellings = {**_TO_SPELLING, **written}
     try:
         return parse_trigger(cls, values, lambda name: spellings.get(name, to_camel(name)))
     except ConfigurationError as error:
         known = {one.field for one in problems}
         for one in (error, *error.others):
-            name = f"{field}.{spellings.get(one.field, one.field)}"
+            spelling = spellings.get(one.field, one.field)
+            name = f"{function.field}.{spelling}"
+            shown = one.value
+            if shown is not None and spelling.lower() not in _CONNECTION:
+                shown = function.trigger.options.get(spelling, shown)
             if name not in known:  # an option that could not be read is not missing
-                problems.append(AppLoadError(name, one.value, one.fix))
+                problems.append(AppLoadError(name, shown, one.fix))
         return None
 
 
@@ -125,33 +128,28 @@ def _name(cls: type[Trigger], field: str, spelling: str, written: dict[str, str]
     return name
 
 
-def _value(field: str, spelling: str, given: Any) -> Any:
+def _value(field: str, spelling: str, given: Any, settings: AppSettings) -> Any:
+    """Return an option's value with those of app settings. Raises AppLoadError."""
+    value = settings.resolved(field, given)
     if spelling.lower() == "key":  # one key, which may contain spaces
-        return [given]
+        return [value]
     if spelling.lower() == "listdirection":
-        direction = _DIRECTIONS.get(str(given).lower())
+        direction = _DIRECTIONS.get(str(value).lower())
         if direction is None:
             raise AppLoadError(field, given, "Give LEFT or RIGHT.")
         return direction
-    return given
+    return value
 
 
-def _max_deliveries(function: RedisFunction, default: object, problems: list[ConfigurationError]) -> int | None:
-    """Return how often an entry is delivered, from the retry policy of a function or the project; None without one."""
-    retry = function.definition.retry or default
-    if retry is None:
-        return None
-    options = (
-        {key.replace("_", "").lower(): value for key, value in retry.items()} if isinstance(retry, Mapping) else {}
-    )
-    count = str(options.get("maxretrycount", ""))
-    if count == "-1":
-        return ENDLESS
-    if not count.isdecimal() or int(count) >= ENDLESS:
-        fix = "Give maxRetryCount, the number of calls after the first: a whole number, or -1 for no end."
-        problems.append(AppLoadError(f"{function.field}.retry", None, fix))
-        return None
-    return int(count) + 1
+def _retries(function: RedisFunction, host_file: HostFile, problems: list[ConfigurationError]) -> dict[str, int]:
+    """Return how often an entry is delivered, if the function or the project has a retry policy."""
+    deliveries = host_file.max_deliveries
+    if function.definition.retry is not None:
+        try:
+            deliveries = deliveries_of(f"{function.field}.retry", function.definition.retry)
+        except ConfigurationError as error:
+            problems.append(error)
+    return {"max_deliveries": deliveries} if deliveries is not None else {}
 
 
 def _warn_of_retry(function: RedisFunction) -> None:

@@ -7,7 +7,15 @@ import pytest
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.functions.triggers import ListTrigger, PubSubTrigger
-from tests.triggerfish.functions_project.projects import LIST, PUBSUB, add_function, loaded, mistakes, new_project
+from tests.triggerfish.functions_project.projects import (
+    LIST,
+    PUBSUB,
+    add_function,
+    command,
+    loaded,
+    mistakes,
+    new_project,
+)
 
 EMPTY = "def main(entry): ..."
 #: Where a connection is looked for, the first place first.
@@ -147,3 +155,30 @@ def test_mistakes_in_local_settings(project: Path, monkeypatch: pytest.MonkeyPat
     [mistake] = mistakes(project)
     assert text in mistake
     assert "secret" not in mistake.lower().replace("secret itself", "").replace("kubernetes secret", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "commands"),
+    [
+        ({"maxBatchSize": "%SECRET%"}, {}),
+        ({"listDirection": "%SECRET%"}, {}),
+        ({"connection": "%ADDRESS%"}, {}),
+        ({}, {"command": "%SECRET%"}),
+        ({}, {"command": "GET %SECRET% {Message}"}),
+        ({}, {"connection": "%SECRET%"}),
+        ({"connection": "%SECRET%"}, {"connection": "%ADDRESS%"}),
+    ],
+    ids=["number", "direction", "connection", "command", "argument", "connection of a command", "two"],
+)
+def test_errors_show_names_in_percent_signs(
+    project: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], commands: dict[str, str]
+) -> None:
+    """The app setting that stands for one may be secret."""
+    monkeypatch.setenv("cache", "127.0.0.1:6379")
+    monkeypatch.setenv("SECRET", "passw0rd")
+    monkeypatch.setenv("ADDRESS", "127.0.0.1:6379,password=passw0rd")
+    bindings = {**LIST, **options}, {**command("in", "GET {Value}"), **commands}
+    add_function(project, "Wrong", "def main(entry, value): ...", *bindings)
+    [mistake] = mistakes(project)
+    assert "passw0rd" not in mistake
+    assert "%" in mistake or "***" in mistake
