@@ -33,12 +33,7 @@ class AppSettings:
         self._local_variables: list[str] = []
         if (root / LOCAL_FILE).exists():
             self._add_local(root / LOCAL_FILE)
-        self._values: dict[str, str] = {}
-        for name, value in os.environ.items():
-            folded = _folded(name)
-            if folded.startswith(CUSTOM_PREFIX):
-                self._values.setdefault(f"connectionstrings:{folded.removeprefix(CUSTOM_PREFIX)}", value)
-            self._values[folded] = value
+        self._values = _environment()
         self._problems += _key_vault_problems()
 
     def leave_environment(self) -> None:
@@ -98,18 +93,25 @@ class AppSettings:
         except ConfigurationError as error:
             self._problems.append(error)
             return
-        if local.get("IsEncrypted"):
+        is_encrypted = local.get("IsEncrypted", False)
+        if not isinstance(is_encrypted, bool):
+            fix = "Give true or false, without quotes."
+            self._problems.append(AppLoadError(f"{LOCAL_FILE}.IsEncrypted", None, fix))
+            return
+        if is_encrypted:
             fix = "Its values are encrypted. Run `func settings decrypt`, or set environment variables instead."
             self._problems.append(AppLoadError(f"{LOCAL_FILE}.IsEncrypted", None, fix))
             return
+        environment = _environment()
         for name, value in self._local_values(local):
             if name not in os.environ:
-                os.environ[name] = value
+                # The environment may have it in another spelling.
+                os.environ[name] = environment.get(_folded(name), value)
                 self._local_variables.append(name)
 
     def _local_values(self, local: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for section, prefix in (("Values", ""), ("ConnectionStrings", "ConnectionStrings:")):
-            values = local.get(section) or {}
+            values = local.get(section, {})
             if not isinstance(values, dict):
                 self._problems.append(
                     AppLoadError(f"{LOCAL_FILE}.{section}", None, "Give an object of names and text.")
@@ -118,15 +120,37 @@ class AppSettings:
             for name, value in values.items():
                 # A connection string may have a provider.
                 text = value.get("ConnectionString") if prefix and isinstance(value, dict) else value
-                if not isinstance(text, str) or "\0" in text or not name or re.search("[=\0]", name):
-                    fix = "Its value is not text. Write it in quotes."
-                    self._problems.append(AppLoadError(f"{LOCAL_FILE}.{section}.{name}", None, fix))
-                    continue
-                yield f"{prefix}{name}", text
+                problem = (
+                    _problem_of(name, text) if isinstance(text, str) else "Its value is not text. Write it in quotes."
+                )
+                if problem:
+                    self._problems.append(AppLoadError(f"{LOCAL_FILE}.{section}.{name}", None, problem))
+                else:
+                    yield f"{prefix}{name}", str(text)
+
+
+def _problem_of(name: str, value: str) -> str:
+    """Return why a setting of local.settings.json cannot be a variable; empty if it can."""
+    if not name or re.search("[=\0]", name) or "\0" in value:
+        return "It cannot be an environment variable, with a name without =, and no null characters. Correct it."
+    if name.upper().startswith("TRIGGERFISH_") and name.upper() != EXTENSION_SETTING:
+        return "Triggerfish reads its own settings before this file. Put it into .env or the environment."
+    return ""
 
 
 def _folded(name: str) -> str:
     return name.replace("__", ":").lower()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment by folded names."""
+    values: dict[str, str] = {}
+    for name, value in os.environ.items():
+        folded = _folded(name)
+        if folded.startswith(CUSTOM_PREFIX):
+            values.setdefault(f"connectionstrings:{folded.removeprefix(CUSTOM_PREFIX)}", value)
+        values[folded] = value
+    return values
 
 
 def _key_vault_problems() -> Iterator[ConfigurationError]:

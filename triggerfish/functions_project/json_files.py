@@ -27,6 +27,11 @@ def read_object(file: Path, place: str) -> dict[str, Any]:
         raise AppLoadError(place, None, f"It is not JSON: {syntax_problem(error)}. Correct it.") from None
     if not isinstance(found, dict):
         raise AppLoadError(place, None, "It is not a JSON object. Begin it with { and end it with }.")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        fix = r"It has half of a pair of surrogates, such as \ud83d alone. Write the whole character."
+        raise AppLoadError(place, None, fix) from None
     return found
 
 

@@ -59,6 +59,17 @@ def test_the_environment_takes_precedence(project: Path, monkeypatch: pytest.Mon
     assert (os.environ["OWN"], os.environ["OTHER"]) == ("environment", "file")
 
 
+@pytest.mark.parametrize("name", ["ConnectionStrings__cache", "CONNECTIONSTRINGS:CACHE", "CUSTOMCONNSTR_cache"])
+def test_the_environment_takes_precedence_in_any_spelling(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Code that reads the variable as local.settings.json spells it gets the value of the environment."""
+    monkeypatch.setenv(name, "127.0.0.1:7000")
+    new_project(project, connection="127.0.0.1:7001")
+    assert spec_of(project).port == 7000
+    assert os.environ[PLACES[2]] == "127.0.0.1:7000"
+
+
 def test_connections_with_a_provider(project: Path) -> None:
     """local.settings.json may name the provider of a connection string."""
     (project / "local.settings.json").write_text(
@@ -140,13 +151,31 @@ def test_names_in_percent_signs(project: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         ("{", "local.settings.json: It is not JSON"),
         ('{"IsEncrypted": true, "Values": {"A": "c2VjcmV0"}}', "local.settings.json.IsEncrypted"),
+        ('{"IsEncrypted": "false"}', "local.settings.json.IsEncrypted: Give true or false"),
         ('{"Values": ["secret"]}', "local.settings.json.Values"),
+        ('{"Values": {"A": "secret\\ud800"}}', "local.settings.json: It has half of a pair of surrogates"),
+        ('{"Values": 0}', "local.settings.json.Values: Give an object"),
+        ('{"Values": {"": "secret"}}', "local.settings.json.Values.: It cannot be an environment variable"),
+        ('{"Values": {"TRIGGERFISH_HOST__LEASE_SECONDS": "secret"}}', "reads its own settings before this file"),
         ('{"Values": {"A": 5}}', "local.settings.json.Values.A"),
         ('{"Values": {"FUNCTIONS_WORKER_RUNTIME": "node"}}', "invalid FUNCTIONS_WORKER_RUNTIME 'node'"),
         ('{"Values": {"VAULT": "@Microsoft.KeyVault(SecretUri=https://x/secret)"}}', "VAULT: It refers to Azure Key"),
         ('{"Values": {"TRIGGERFISH_REDIS_EXTENSION": "0.5"}}', "Use 1.0.0 or preview."),
     ],
-    ids=["syntax", "encrypted", "list", "number", "runtime", "vault", "extension"],
+    ids=[
+        "syntax",
+        "encrypted",
+        "text for a flag",
+        "list",
+        "half a character",
+        "number for values",
+        "no name",
+        "own setting",
+        "number",
+        "runtime",
+        "vault",
+        "extension",
+    ],
 )
 def test_mistakes_in_local_settings(project: Path, monkeypatch: pytest.MonkeyPatch, content: str, text: str) -> None:
     """Each is named, and no value is shown."""
