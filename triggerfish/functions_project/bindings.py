@@ -125,14 +125,19 @@ def _binding(field: str, declared: object) -> Binding:
         raise AppLoadError(f"{field}.direction", general.get("direction"), "Give in or out.")
     if name == RETURN and direction != "out":
         raise AppLoadError(f"{field}.direction", direction, f"{RETURN} is an output. Give out.")
-    data_type = str(general.get("datatype") or "string").lower()
+    data_type = _word(general, "datatype", "string")
     if data_type not in ("string", "binary", "undefined"):
         raise AppLoadError(f"{field}.dataType", general["datatype"], "Give string or binary.")
-    cardinality = str(general.get("cardinality") or "one").lower()
+    cardinality = _word(general, "cardinality", "one")
     if cardinality != "one":
         fix = "A function in Python is called for one entry. Give one, or leave it out."
         raise AppLoadError(f"{field}.cardinality", general["cardinality"], fix)
     return Binding(type_name, name, direction == "out", data_type == "binary", options)
+
+
+def _word(general: Mapping[str, Any], key: str, default: str) -> str:
+    given = general.get(key)
+    return default if given is None else str(given).lower()
 
 
 def _check_foreign(field: str, type_name: str) -> None:

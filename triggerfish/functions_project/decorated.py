@@ -67,10 +67,15 @@ def _function_app(module: ModuleType, script: str) -> Any:
 
 
 def _definition(root: Path, function: Any) -> Definition:
-    bindings = [json.loads(text) for text in function.get_raw_bindings()]
+    name = function.get_function_name()
+    try:
+        bindings = [json.loads(text) for text in function.get_raw_bindings()]
+    except (TypeError, ValueError, RecursionError):
+        fix = "A binding has an argument that JSON cannot hold. Give text, whole numbers, True or False."
+        raise AppLoadError(f"functions.{name}.bindings", None, fix) from None
     retry = function.get_settings_dict("retry_policy")
     handler: Callable[..., Any] = function.get_user_function()
-    return Definition(function.get_function_name(), root, bindings, functools.partial(_same, handler), retry)
+    return Definition(name, root, bindings, functools.partial(_same, handler), retry)
 
 
 def _same(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -57,12 +57,18 @@ def _install_package(root: Path) -> None:
 
 def _load(root: Path, name: str, script: object, entry_point: object) -> Callable[..., Any]:
     field = f"functions.{name}"
+    if "." in name:  # Python would look for a package in a package
+        raise AppLoadError("function", name, "A function's folder has no dot in its name. Rename it.")
     if not isinstance(script, str) or not isinstance(entry_point, str):
         raise AppLoadError(f"{field}.scriptFile", None, "scriptFile and entryPoint must be text.")
-    path = (root / name / script).resolve()
+    try:
+        path = (root / name / script).resolve()
+        exists = path.is_file()
+    except (OSError, ValueError):  # it is too long, or contains a null character
+        raise AppLoadError(f"{field}.scriptFile", script, "It is no path. Give a file such as __init__.py.") from None
     if path.suffix != ".py" or not path.is_relative_to(root):
         raise AppLoadError(f"{field}.scriptFile", script, "Give a Python file of the project, such as __init__.py.")
-    if not path.is_file():
+    if not exists:
         raise AppLoadError(f"{field}.scriptFile", script, "There is no such file. It is relative to function.json.")
     parts = path.relative_to(root).with_suffix("").parts
     if parts[-1] == "__init__":

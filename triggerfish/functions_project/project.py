@@ -132,11 +132,11 @@ class _Loading:
             self._problems.append(error)
             return
         for definition in definitions:
-            if self._runs(definition):
-                try:
+            try:
+                if self._runs(definition):
                     self._add(definition)
-                except ConfigurationError as error:
-                    self._problems.append(error)
+            except ConfigurationError as error:
+                self._problems.append(error)
 
     def _definitions(self) -> list[Definition]:
         script = self._settings.get("PYTHON_SCRIPT_FILE_NAME") or DEFAULT_SCRIPT
@@ -157,6 +157,9 @@ class _Loading:
         names = [f"AzureWebJobs.{name}.Disabled", f"AzureWebJobs_{name.replace('.', '_')}_Disabled"]
         if isinstance(definition.disabled, str):
             names.append(definition.disabled.strip("%"))
+        elif definition.disabled is not None and not isinstance(definition.disabled, bool):
+            fix = "Give true, false, or the name of an app setting."
+            raise AppLoadError(f"functions.{name}.disabled", definition.disabled, fix)
         if definition.disabled is True or any(map(settings.is_true, names)):
             log.info("%s is disabled", name)
             return False

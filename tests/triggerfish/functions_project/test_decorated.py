@@ -126,6 +126,12 @@ def test_mistakes_in_the_script(project: Path, source: str, text: str) -> None:
     assert text in mistake
 
 
+def test_an_argument_that_json_cannot_hold(project: Path) -> None:
+    """The error names the function."""
+    [mistake] = mistakes(decorated(project, DECORATED.replace('"work")', "b'work')")))
+    assert mistake.startswith("functions.Work.bindings: A binding has an argument that JSON cannot hold.")
+
+
 def test_azure_functions_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the extra."""
     monkeypatch.setitem(sys.modules, "azure.functions", None)

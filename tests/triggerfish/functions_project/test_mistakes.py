@@ -37,6 +37,7 @@ BINDINGS: dict[str, tuple[list[Any], str, str]] = {
     "no direction": ([LIST, {**command("in", "GET a"), "direction": ""}], WITH_VALUE, "Give in or out."),
     "$return as input": ([LIST, command("in", "GET a", "$return")], EMPTY, "$return is an output."),
     "data type": ([{**LIST, "dataType": "stream"}], EMPTY, "Give string or binary."),
+    "no data type": ([{**LIST, "dataType": False}], EMPTY, "Give string or binary."),
     "cardinality": ([{**LIST, "cardinality": "many"}], EMPTY, "called for one entry"),
     "durable": ([{"type": "orchestrationTrigger", "name": "entry"}], EMPTY, "Durable Functions do not run here."),
     "durable client": (
@@ -58,6 +59,7 @@ BINDINGS: dict[str, tuple[list[Any], str, str]] = {
     "a write as input": ([LIST, command("in", "SET a b")], WITH_VALUE, "An input reads one value"),
     "unknown name": ([LIST, command("in", "GET {Message}")], WITH_VALUE, "Use {Key}, {Value}."),
     "unknown name of a stream": ([STREAM, command("in", "GET {Value}")], WITH_VALUE, "{Values.FIELD}"),
+    "a field without a name": ([STREAM, command("in", "GET {Values.}")], WITH_VALUE, "This trigger has no {Values.}."),
     "arguments": ([LIST, command("out", "DEL a")], WITH_VALUE, "The command of an output has no arguments"),
     "another connection": ([LIST, command("in", "GET a", connection="x")], WITH_VALUE, "connection of the trigger"),
     "option of a command": ([LIST, command("in", "GET a", key="a")], WITH_VALUE, "A redis binding has no such option."),
@@ -82,6 +84,7 @@ FILES = {
     "host.json": ("host.json", b"{'version': 2}", "host.json: It is not JSON"),
     "functionTimeout": ("host.json", b'{"functionTimeout": "5 minutes"}', "invalid host.json.functionTimeout"),
     "functions": ("host.json", b'{"functions": "Work"}', "invalid host.json.functions"),
+    "retry": ("host.json", b'{"retry": {"maxRetryCount": true}}', "host.json.retry: Give maxRetryCount"),
     "no such function": ("host.json", b'{"functions": ["Wrok"]}', "invalid host.json.functions 'Wrok'"),
     "all left out": ("host.json", b'{"functions": []}', "None of its functions"),
 }
@@ -90,6 +93,9 @@ SCRIPTS = {
     "outside": ({"scriptFile": "../../other.py"}, "Give a Python file of the project"),
     "JavaScript": ({"scriptFile": "index.js"}, "Give a Python file of the project"),
     "a number": ({"scriptFile": 5}, "must be text"),
+    "a null character": ({"scriptFile": "a\0.py"}, "It is no path."),
+    "a long name": ({"scriptFile": "a" * 300 + ".py"}, "It is no path."),
+    "disabled": ({"disabled": 5}, "invalid functions.Work.disabled 5: Give true, false, or the name"),
     "entry point": ({"entryPoint": "run"}, "invalid functions.Work.entryPoint 'run'"),
     "retry": ({"retry": {"strategy": "fixedDelay"}}, "functions.Work.retry: Give maxRetryCount"),
 }
@@ -123,6 +129,13 @@ def test_a_mistake_beside_the_bindings(project: Path, more: dict[str, Any], text
     add_function(project, "Work", EMPTY, LIST, **more)
     [mistake] = mistakes(project)
     assert text in mistake
+
+
+def test_a_dot_in_a_name(project: Path) -> None:
+    """The error names the folder, not a package that is missing."""
+    add_function(project, "my.work", EMPTY, LIST)
+    [mistake] = mistakes(project)
+    assert mistake.startswith("invalid function 'my.work': A function's folder has no dot in its name.")
 
 
 def test_all_mistakes_at_once(project: Path) -> None:
