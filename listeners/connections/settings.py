@@ -69,12 +69,12 @@ class ConnectionSettings(BaseModel):
             spec = replace(spec, password=self.password)
         if self.server_name is not None:
             spec = replace(spec, server_name=_checked_name(self.server_name, f"{field}.server_name"))
+        written: dict[str, Any] = {name: str(file) for name, file in files.items()}
         # An app may change the working directory before a file is read again.
         paths: dict[str, Any] = {name: str(file.absolute()) for name, file in files.items()}
         stamps = tuple((path, file_stamp(Path(path))) for path in paths.values())
-        spec = replace(spec, **paths, entra=self.entra, files=stamps)
-        _check_files(spec, field)
-        return spec
+        _check_files(replace(spec, **written), field)
+        return replace(spec, **paths, entra=self.entra, files=stamps)
 
     def _check_together(self, spec: ConnectionSpec, field: str) -> None:
         """Raise ConfigurationError if options contradict each other."""
