@@ -98,10 +98,16 @@ def _loaded(report: Report) -> Loaded:
         parameters = dict(declared.parameters)
         if declared.connection_string is not None:
             parameters["connection_string"] = declared.connection_string
-        app.add(_elsewhere, parse_declaration(declared.type_name, parameters), name)
+        stand_in = _batch_elsewhere if declared.batch else _elsewhere
+        app.add(stand_in, parse_declaration(declared.type_name, parameters), name)
     return Loaded(app, files)
 
 
 async def _elsewhere(message: RedisMessage) -> None:
     """Stand in for a function of the app."""
+    raise NotImplementedError("the functions of the app are called in its processes")
+
+
+async def _batch_elsewhere(messages: list[RedisMessage]) -> None:
+    """Stand in for a function of the app that takes a list."""
     raise NotImplementedError("the functions of the app are called in its processes")

@@ -25,11 +25,15 @@ log = steady_logger("triggerfish.reload")
 
 
 class Declared(BaseModel):
-    """A trigger of an app. JSON has no secrets, so it has its connection string beside it."""
+    """A trigger of an app. JSON has no secrets, so it has its connection string beside it.
+
+    `batch`: the function takes a list, on which the valid parameters of its trigger depend.
+    """
 
     type_name: str
     parameters: dict[str, object]
     connection_string: str | None
+    batch: bool
 
 
 class Report(BaseModel):
@@ -59,15 +63,16 @@ def main(reference: str, descriptor: str) -> None:
 
 
 def _declared(app: App) -> dict[str, Declared]:
-    return {name: _described(function.trigger) for name, function in app.functions.items()}
+    return {name: _described(function.trigger, function.binding.batch) for name, function in app.functions.items()}
 
 
-def _described(trigger: Trigger) -> Declared:
+def _described(trigger: Trigger, batch: bool) -> Declared:
     secret = trigger.connection_string
     return Declared(
         type_name=trigger.type_name,
         parameters=trigger.model_dump(mode="json", exclude={"connection_string"}, exclude_defaults=True),
         connection_string=secret.get_secret_value() if secret is not None else None,
+        batch=batch,
     )
 
 
