@@ -120,6 +120,9 @@ def _binding(field: str, declared: object) -> Binding:
         if not isinstance(general.get(key), str) or not general[key]:
             raise AppLoadError(f"{field}.{key}", None, f"A binding needs a {key}, as text.")
     type_name, name = general["type"], general["name"]
+    if name != RETURN and not name.isidentifier():
+        fix = f"A binding has the name of the function's parameter, such as entry, or {RETURN}. Give such a name."
+        raise AppLoadError(f"{field}.name", None, fix)  # without the name: it may be a misplaced connection string
     direction = str(general.get("direction", "in" if type_name.lower().endswith("trigger") else "")).lower()
     if direction not in ("in", "out"):
         raise AppLoadError(f"{field}.direction", general.get("direction"), "Give in or out.")

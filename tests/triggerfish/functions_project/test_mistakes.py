@@ -37,6 +37,9 @@ BINDINGS: dict[str, tuple[list[Any], str, str]] = {
     "no direction": ([LIST, {**command("in", "GET a"), "direction": ""}], WITH_VALUE, "Give in or out."),
     "$return as input": ([LIST, command("in", "GET a", "$return")], EMPTY, "$return is an output."),
     "data type": ([{**LIST, "dataType": "stream"}], EMPTY, "Give string or binary."),
+    "a misplaced connection": (
+        [{**LIST, "name": "cache:6380,password=hunter2"}], EMPTY, "functions.Work.bindings[0].name: A binding has",
+    ),
     "no data type": ([{**LIST, "dataType": False}], EMPTY, "Give string or binary."),
     "cardinality": ([{**LIST, "cardinality": "many"}], EMPTY, "called for one entry"),
     "durable": ([{"type": "orchestrationTrigger", "name": "entry"}], EMPTY, "Durable Functions do not run here."),
@@ -112,6 +115,7 @@ def test_a_mistake_in_a_function(project: Path, bindings: list[Any], source: str
     add_function(project, "Work", source, *bindings)
     [mistake] = mistakes(project)
     assert text in mistake
+    assert "hunter2" not in mistake
 
 
 @pytest.mark.parametrize(("name", "content", "text"), FILES.values(), ids=FILES.keys())
