@@ -138,15 +138,6 @@ def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_hidden(text, string)
 
 
-@pytest.fixture
-def running_grpc() -> Iterator[None]:
-    """Keep gRPC's thread running, which would end with each command and start again with the next."""
-    grpc.aio.init_grpc_aio()
-    yield
-    grpc.aio.shutdown_grpc_aio()
-
-
-@pytest.mark.usefixtures("running_grpc")
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands show no secret of a variable, of an option, of metadata or of a ScaledObject."""
     monkeypatch.chdir(tmp_path)
