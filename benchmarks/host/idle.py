@@ -79,7 +79,7 @@ def measure_host(server: Server, kind: str, number: int, seconds: float) -> Idle
 
 
 def wait_until_settled(client: redis.Redis, most: float) -> None:
-    """Wait until the host has connected, and sends at most so many commands a second."""
+    """Wait until the host has connected and sends at most `most` commands per second."""
     deadline = time.monotonic() + START_SECONDS
     rates: list[int] = []
     while not connections(client) or len(rates) <= SETTLED_TIMES or max(rates) > most:
