@@ -107,7 +107,7 @@ def _foreign_channel(value: object) -> object:
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
-Concurrency = Annotated[WholeNumber, Field(ge=1, le=MAX_CONCURRENCY)]
+Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY), BeforeValidator(_whole_number)]
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Channel = Annotated[str, BeforeValidator(_foreign_channel)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
