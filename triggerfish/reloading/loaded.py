@@ -47,7 +47,7 @@ async def load_in_process(reference: str, environment: Mapping[str, str], output
     # A file, because a pipe has a size.
     with tempfile.TemporaryFile() as report:
         process = await asyncio.create_subprocess_exec(
-            *python_command("triggerfish.reloading.loading"),
+            *python_command("triggerfish.reloading.loading", reloaded=True),
             reference,
             str(report.fileno()),
             stdout=pipe,
