@@ -1,6 +1,5 @@
 """Entries taken from Redis (`Entry`), and what a function receives (`RedisMessage`)."""
 
-import itertools
 import json
 import math
 from collections import defaultdict
@@ -180,9 +179,12 @@ _key_of = attrgetter("key")
 
 def by_key(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
     """Group entries by the key of their list or stream, in order."""
+    entries = list(entries)
+    if len(keys := set(map(_key_of, entries))) == 1:
+        return [(keys.pop(), entries)]
     groups: defaultdict[str, list[Entry]] = defaultdict(list)
-    for key, group in itertools.groupby(entries, _key_of):  # most often they are in order already
-        groups[key] += group
+    for entry in entries:
+        groups[entry.key].append(entry)
     return list(groups.items())
 
 

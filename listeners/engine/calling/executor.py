@@ -5,13 +5,14 @@ import contextvars
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from listeners.engine.calling.outcomes import failed, failed_in_part, not_convertible, too_large
 from listeners.engine.calling.running_call import Handler, RunningCall, call_handler
-from listeners.engine.calling.task_pool import PooledTask, TaskPool
+from listeners.engine.calling.task_pool import PooledTask, Rest, Run, TaskPool
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics
 from listeners.engine.retry_policy import lease_lapsed
@@ -104,7 +105,7 @@ class Executor:
 
     def start(self, entries: Sequence[Entry]) -> None:
         """Call the function once with these entries, concurrently with all other calls."""
-        call = RunningCall(entries, self._deadlines, self._run)
+        call = RunningCall(entries, self._begin)
         if not self._running:
             self.idle.clear()
         self._running.add(call)
@@ -131,42 +132,68 @@ class Executor:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, call: RunningCall) -> None:
-        """Call the handler and report the outcome.
-
-        Raises only the cancellation by cancel() or close(), and only if the call has not timed out already.
-        """
+    def _begin(self, call: RunningCall, run: Run) -> Awaitable[None] | None:
+        """Call the handler until it ends or waits for the first time. Return the rest of a call that waits."""
+        arguments = self._convert_entries(call)
+        if not arguments:
+            self._results.finish(call.excluded)
+            self._leave(call)
+            return None
+        error: BaseException | None = None
+        call.began_at = time.perf_counter()
         try:
-            arguments = self._convert_entries(call)
-            if not arguments:
-                self._results.finish(call.excluded)
-                return
-            argument = arguments if self._is_batch else arguments[0]
-            error: BaseException | None = None
-            began = call.began_at = time.perf_counter()
+            coroutine = self._coroutine(call, arguments if self._is_batch else arguments[0])
             try:
-                if self._is_plainly_async:
-                    for entry in call.entries:
-                        entry.started_at = began
-                    await self._handler(argument)
-                else:
-                    error = await self._invoke(call, argument)
-            except asyncio.CancelledError as cancelled:
-                if self._cancelling and not call.timed_out:
-                    raise
-                error = cancelled
-            except BaseException as raised:  # noqa: BLE001  (even a handler's SystemExit concerns only its entry)
-                error = raised
-            finally:
-                if call.is_watched:
-                    self._unwatch(call)
-                self._metrics.duration.observe(time.perf_counter() - began)
+                awaited = coroutine.send(None)
+            except StopIteration as end:
+                error = self._raised(end.value)
+            else:
+                call.coroutine, call.is_watched = coroutine, True
+                self._deadlines.add(call, call.began_at)
+                return self._end(call, Rest(coroutine, run, awaited))
+        except BaseException as raised:  # noqa: BLE001  (even a handler's SystemExit concerns only its entry)
+            error = raised
+        self._ended(call, error)
+        return None
+
+    async def _end(self, call: RunningCall, rest: Rest) -> None:
+        """Wait for the end of a call. Raises only the cancellation by cancel() or close(), if it came in time."""
+        error: BaseException | None = None
+        try:
+            error = self._raised(await rest)
+        except asyncio.CancelledError as cancelled:
+            if self._cancelling and not call.timed_out:
+                self._stop_measuring(call)
+                self._leave(call)
+                raise
+            error = cancelled
+        except BaseException as raised:  # noqa: BLE001
+            error = raised
+        self._ended(call, error)
+
+    def _ended(self, call: RunningCall, error: BaseException | None) -> None:
+        """Report the outcome of a call that has raised an error, or none."""
+        self._stop_measuring(call)
+        try:
             if error is None and not (call.excluded or call.timed_out or call.abandoned):
                 self._results.succeed(call.entries)
             elif not call.abandoned:
                 self._report(call, error)
         finally:
-            self._on_ended(call)
+            self._leave(call)
+
+    def _coroutine(self, call: RunningCall, argument: Any) -> Coroutine[Any, Any, Any]:
+        """Return what runs the handler."""
+        if not self._is_plainly_async:
+            return self._invoke(call, argument)
+        for entry in call.entries:
+            entry.started_at = call.began_at
+        awaitable = self._handler(argument)
+        return awaitable if isinstance(awaitable, types.CoroutineType) else _awaiting(awaitable)
+
+    def _raised(self, result: Any) -> BaseException | None:
+        """Return the error that the result of _coroutine() is; the result of a plain coroutine function means none."""
+        return None if self._is_plainly_async else result
 
     def _report(self, call: RunningCall, error: BaseException | None) -> None:
         """Report a call that timed out or failed, or of which some entries failed before it."""
@@ -206,10 +233,12 @@ class Executor:
             call.entries = [entry for entry in call.entries if entry not in excluded]
         return arguments
 
-    def _unwatch(self, call: RunningCall) -> None:
-        self._deadlines.remove(call)
-        if call.timer is not None:
-            call.timer.cancel()
+    def _stop_measuring(self, call: RunningCall) -> None:
+        self._metrics.duration.observe(time.perf_counter() - call.began_at)
+        if call.is_watched:
+            self._deadlines.remove(call)
+            if call.timer is not None:
+                call.timer.cancel()
 
     async def _invoke(self, call: RunningCall, argument: Any) -> BaseException | None:
         """Call the handler on a thread, or within what calls have around them. Return what was raised on the thread."""
@@ -267,14 +296,16 @@ class Executor:
         self._abandoned.add(call)
         self._discard_running(call)
         self._abandoned_changed()
-        on_thread = call.thread is not None and not call.thread.done()
         handler = self._function.handler
-        where = running_at(call.thread_id, handler) if on_thread else suspended_at(call.coroutine, handler)
+        if call.thread is not None and not call.thread.done():
+            where = running_at(call.thread_id, handler)
+        else:
+            where = suspended_at(call.coroutine, handler) if call.coroutine is not None else ""
         failures = failed(self._function, call.entries, CallTimeoutError(self._limit_seconds), where)
         self._results.finish([*call.excluded, *failures])
         self._on_free()
 
-    def _on_ended(self, call: RunningCall) -> None:
+    def _leave(self, call: RunningCall) -> None:
         self._discard_running(call)
         if call.abandoned:
             self._abandoned.discard(call)
@@ -300,3 +331,7 @@ class Executor:
             log.warning("%s: a timed-out call has finished; consumption resumes", self._function.name)
         self._was_blocked = self.blocked
         self._on_abandoned()
+
+
+async def _awaiting(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

@@ -3,13 +3,12 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from listeners.engine.calling.task_pool import PooledTask
+from listeners.engine.calling.task_pool import PooledTask, Run
 from listeners.engine.settlement import Settlement
 from listeners.functions.entries import Entry
-from listeners.runtime.deadlines import Deadlines
 
 __all__ = ["Handler", "RunningCall", "call_handler"]
 
@@ -27,24 +26,22 @@ class RunningCall(PooledTask):
     #: When its handler was called (time.perf_counter).
     began_at = 0.0
     is_watched = timed_out = abandoned = False
+    #: What waits, once it does.
+    coroutine: Coroutine[Any, Any, Any] | None = None
     timer: asyncio.TimerHandle | None = None
     thread: asyncio.Future[Any] | None = None
     thread_id = 0
 
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        deadlines: Deadlines["RunningCall"],
-        run: Callable[["RunningCall"], Coroutine[Any, Any, None]],
-    ) -> None:
-        super().__init__(run(self))
+    def __init__(self, entries: Sequence[Entry], begin: "Begin") -> None:
+        self.task = None
         self.entries = entries
-        self.deadlines = deadlines
+        self._begin = begin
 
-    def waits(self) -> None:
-        """Watch the time limit."""
-        self.is_watched = True
-        self.deadlines.add(self, self.began_at)
+    def begin(self, run: Run) -> Awaitable[None] | None:
+        return run(self._begin, self, run)  # type: ignore[no-any-return]
+
+
+Begin = Callable[[RunningCall, Run], Awaitable[None] | None]
 
 
 def call_handler(call: RunningCall, handler: Handler, argument: Any) -> tuple[Any, BaseException | None]:

@@ -4,12 +4,12 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, cast
 
 from listeners.runtime.logs import steady_logger
 
-__all__ = ["PooledTask", "TaskPool"]
+__all__ = ["PooledTask", "Rest", "Run", "TaskPool"]
 
 log = steady_logger("triggerfish.host")
 
@@ -18,22 +18,52 @@ log = steady_logger("triggerfish.host")
 WOKEN_PER_WAITING_JOB = 2
 #: How long jobs that never wait follow one another before others get a turn on the event loop.
 TURN_SECONDS = 0.005
+BUG = "unexpected error while running a call"
+
+
+#: Calls a function with arguments, in the context of a job (contextvars.Context.run).
+Run = Callable[..., Any]
 
 
 class PooledTask:
-    """A job: a coroutine to run. `task` is the asyncio task that runs it, once it has started.
+    """A job. `task` is the asyncio task that runs it, once it has started."""
 
-    `waits` is called when it waits for the first time. Many jobs never do.
-    """
+    __slots__ = ("task",)
 
-    __slots__ = ("coroutine", "task")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self.coroutine = coroutine
+    def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
 
-    def waits(self) -> None:
-        """Do nothing."""
+    def begin(self, run: Run) -> Awaitable[None] | None:
+        """Run until the job ends or waits for the first time. Return the rest of one that waits; many never do."""
+        raise NotImplementedError
+
+
+class Rest:
+    """Awaits the rest of a coroutine that waits for `awaited`. `run` makes each of its steps, in the job's context."""
+
+    __slots__ = ("_awaited", "_coroutine", "_run")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], run: Run, awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._run = run
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine, run, awaited = self._coroutine, self._run, self._awaited
+        while True:
+            step: Callable[[Any], Any] = coroutine.send
+            value: Any
+            try:
+                value = yield awaited
+            except GeneratorExit:
+                run(coroutine.close)
+                raise
+            except BaseException as error:  # noqa: BLE001  (above all a cancellation, which the coroutine handles)
+                step, value = coroutine.throw, error
+            try:
+                awaited = run(step, value)
+            except StopIteration as end:
+                return end.value
 
 
 class TaskPool:
@@ -65,8 +95,6 @@ class TaskPool:
         """Remove and return the jobs that have not started."""
         jobs = list(self._jobs)
         self._jobs.clear()
-        for job in jobs:
-            job.coroutine.close()
         return jobs
 
     def close(self) -> None:
@@ -101,8 +129,12 @@ class TaskPool:
                 turn_ends_at = time.monotonic() + TURN_SECONDS
                 while self._jobs:
                     self._has_turn = True
-                    await self._run_job(self._jobs.popleft(), task)
+                    rest = self._begin_next(task)
                     self._has_turn = False
+                    if rest is not None:
+                        self._wake_more()
+                        await _until_ended(rest)
+                        rest = None  # an idle worker keeps no reference to its last job
                     # Even if uncancel() was called, the cancellation is raised when the task waits next.
                     if task.cancelling() or getattr(task, "_must_cancel", False):
                         return
@@ -122,46 +154,18 @@ class TaskPool:
             self._has_turn = False
             self._wake_more()
 
-    async def _run_job(self, job: PooledTask, task: "asyncio.Task[None]") -> None:
-        """Run one job to its end. A separate method, so that an idle worker keeps no reference to its last job."""
+    def _begin_next(self, task: "asyncio.Task[None]") -> Awaitable[None] | None:
+        job = self._jobs.popleft()
         job.task = task
-        run = contextvars.copy_context().run
         try:
-            try:
-                awaited = run(job.coroutine.send, None)
-            except StopIteration:  # it has ended without waiting
-                return
-            self._has_turn = False
-            job.waits()
-            self._wake_more()
-            await _Rest(job.coroutine, run, awaited)
+            return job.begin(contextvars.copy_context().run)
         except Exception:  # a bug must not keep the other jobs from running
-            log.exception("unexpected error while running a call")
+            log.exception(BUG)
+            return None
 
 
-class _Rest:
-    """Awaits the rest of a coroutine that waits for `awaited`. `run` makes each of its steps, in the job's context."""
-
-    __slots__ = ("_awaited", "_coroutine", "_run")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], run: Callable[..., Any], awaited: Any) -> None:
-        self._coroutine = coroutine
-        self._run = run
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        coroutine, run, awaited = self._coroutine, self._run, self._awaited
-        while True:
-            step: Callable[[Any], Any] = coroutine.send
-            value: Any
-            try:
-                value = yield awaited
-            except GeneratorExit:
-                run(coroutine.close)
-                raise
-            except BaseException as error:  # noqa: BLE001  (above all a cancellation, which the coroutine handles)
-                step, value = coroutine.throw, error
-            try:
-                awaited = run(step, value)
-            except StopIteration:
-                return
+async def _until_ended(rest: Awaitable[None]) -> None:
+    try:
+        await rest
+    except Exception:
+        log.exception(BUG)

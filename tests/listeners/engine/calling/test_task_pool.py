@@ -9,12 +9,31 @@ from typing import Any
 
 import pytest
 
-from listeners.engine.calling.task_pool import WOKEN_PER_WAITING_JOB, PooledTask, TaskPool
+from listeners.engine.calling.task_pool import WOKEN_PER_WAITING_JOB, PooledTask, Rest, Run, TaskPool
 from tests.support.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")
 
 Body = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Job(PooledTask):
+    """A job that runs a coroutine."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        super().__init__()
+        self._coroutine = coroutine
+
+    def begin(self, run: Run) -> Rest | None:
+        try:
+            awaited = run(self._coroutine.send, None)
+        except StopIteration:
+            return None
+        return Rest(self._coroutine, run, awaited)
+
+    def close(self) -> None:
+        """End it before it has begun."""
+        self._coroutine.close()
 
 
 @pytest.fixture
@@ -26,7 +45,7 @@ async def pool() -> AsyncIterator[TaskPool]:
     await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "worker"])
 
 
-async def run(pool: TaskPool, *bodies: Body) -> list[PooledTask]:
+async def run(pool: TaskPool, *bodies: Body) -> list[Job]:
     """Start jobs and wait until they have ended."""
     ended = 0
 
@@ -37,7 +56,7 @@ async def run(pool: TaskPool, *bodies: Body) -> list[PooledTask]:
         finally:
             ended += 1
 
-    jobs = [PooledTask(counted(body)) for body in bodies]
+    jobs = [Job(counted(body)) for body in bodies]
     for job in jobs:
         pool.start(job)
     await eventually(lambda: ended == len(bodies))
@@ -164,7 +183,7 @@ async def test_late_cancellation_of_a_task(pool: TaskPool, woken: bool) -> None:
     async def begin() -> None:
         started.set()
 
-    pool.start(PooledTask(begin()))
+    pool.start(Job(begin()))
     job.task.cancel()
     async with asyncio.timeout(5):
         await started.wait()
@@ -193,12 +212,14 @@ async def test_jobs_that_have_not_started_are_withdrawn(pool: TaskPool) -> None:
     async def never() -> None:
         raise AssertionError("it was withdrawn")
 
-    jobs = [PooledTask(never()) for _ in range(3)]
+    jobs = [Job(never()) for _ in range(3)]
     for job in jobs:
         pool.start(job)
-    assert pool.withdraw() == jobs
+    assert pool.withdraw() == [*jobs]
     await asyncio.sleep(0)
     assert [job.task for job in jobs] == [None, None, None]
+    for job in jobs:
+        job.close()
 
 
 async def test_a_bug_stops_no_other_job(pool: TaskPool, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,7 +245,7 @@ async def test_many_waiting_jobs_start_within_few_iterations(pool: TaskPool) -> 
         await gate.wait()
 
     for _ in range(500):
-        pool.start(PooledTask(wait()))
+        pool.start(Job(wait()))
     while started < 500:
         await asyncio.sleep(0)
         iterations += 1
@@ -278,7 +299,7 @@ async def test_workers_end_with_their_jobs_after_close(pool: TaskPool) -> None:
     async def wait() -> None:
         await gate.wait()
 
-    job = PooledTask(wait())
+    job = Job(wait())
     pool.start(job)
     await eventually(lambda: job.task is not None)
     pool.close()
