@@ -39,6 +39,7 @@ from typing import Self, SupportsIndex
 from listeners.text import describe_exception, may_hold_connection_string, short_repr
 
 __all__ = [
+    "NOT_SHOWN",
     "AccessDeniedError",
     "AppLoadError",
     "BatchError",

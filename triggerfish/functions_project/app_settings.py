@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from listeners.errors import AppLoadError, ConfigurationError
+from listeners.errors import NOT_SHOWN, AppLoadError, ConfigurationError
 from triggerfish.functions_project.json_files import read_object
 
 __all__ = ["EXTENSION_SETTING", "AppSettings"]
@@ -34,6 +34,8 @@ class AppSettings:
         if (root / LOCAL_FILE).exists():
             self._add_local(root / LOCAL_FILE)
         self._values = _environment()
+        #: How text is written that may have values in it.
+        self._written: dict[str, str] = {}
         self._problems += _key_vault_problems()
 
     def leave_environment(self) -> None:
@@ -49,6 +51,10 @@ class AppSettings:
         """Return the settings `name__OPTION` by option, in lower case."""
         prefix = f"{_folded(name)}:"
         return {key.removeprefix(prefix): value for key, value in self._values.items() if key.startswith(prefix)}
+
+    def spelling(self, name: str) -> str:
+        """Return a setting's name as the environment has it."""
+        return next((spelled for spelled in os.environ if _folded(spelled) == _folded(name)), name)
 
     def is_true(self, name: str) -> bool:
         """Return whether a setting is on, as those that disable a function are."""
@@ -69,7 +75,16 @@ class AppSettings:
                 raise AppLoadError(field, match[0], fix)
             return found
 
-        return _PLACEHOLDER.sub(setting, value)
+        found = _PLACEHOLDER.sub(setting, value)
+        self._written[found] = value
+        return found
+
+    def shown(self, text: str) -> str:
+        """Return resolved text as it is written, which errors may show.
+
+        Text that another process has resolved is not shown if it is the value of a setting.
+        """
+        return self._written.get(text, NOT_SHOWN if text in self._values.values() else text)
 
     @property
     def is_preview(self) -> bool:

@@ -138,6 +138,9 @@ def check_parameters(function: RedisFunction, user_function: Callable[..., Any])
     takes_context = CONTEXT in parameters and CONTEXT not in bound
     taken = set(parameters) - ({CONTEXT} if takes_context else set())
     problems: list[ConfigurationError] = []
+    for name in [one.name for one in parameters.values() if one.kind is one.POSITIONAL_ONLY]:
+        fix = "Arguments are passed by name, and this parameter is positional-only. Remove the / after it."
+        problems.append(AppLoadError(f"{field}({name})", None, fix))
     for name in sorted(taken - set(bound)):
         fix = f"It has no binding. Add one with this name, or remove the parameter. There are {', '.join(bound)}."
         problems.append(AppLoadError(f"{field}({name})", None, fix))

@@ -18,18 +18,22 @@ def connection_of(name: str, settings: AppSettings) -> ConnectionSettings:
 
     Raises ConfigurationError, which never shows a value.
     """
-    field = f"connections.{name}"
+    shown = settings.shown(name)
+    field = f"connections.{shown}"
     for place in _places(name):
         text, options = (settings.get(place) or "").strip(), settings.below(place)
         if text and options.get("redishostname"):
-            fix = f"The app settings {name} and {name}__redisHostName exclude each other. Remove one."
+            fix = f"The app settings {shown} and {shown}__redisHostName exclude each other. Remove one."
             raise UnusableConnectionError(field, None, fix)
         if text:
             found = ConnectionSettings(connection_string=SecretStr(text))
             found.check_string(field)
             return found
         if any(option in options for option in IDENTITY):
-            return _of_identity(name, field, options)
+            return _of_identity(shown, field, options)
+    if shown != name:
+        fix = "There is no connection with the name that it stands for. The app setting holds a name, not an address."
+        raise UnknownConnectionError("connection", shown, fix)
     fix = (
         f"There is no such connection. Set the app setting {name}, AzureWebJobs{name} or ConnectionStrings:{name}, or "
         f"TRIGGERFISH_CONNECTIONS__{name.upper()}."

@@ -48,12 +48,12 @@ def load_project(folder: Path, defined: Collection[str] | None = None) -> Projec
     """
     root = folder.resolve()
     problems: list[ConfigurationError] = []
+    settings = AppSettings(root)
     try:
-        host_file = read_host_file(root)
+        host_file = read_host_file(root, settings)
     except ConfigurationError as error:
         host_file = HostFile()
         problems.append(error)
-    settings = AppSettings(root)
     problems += settings.problems()
     # A link keeps its name: a deployment may redirect it to another folder.
     loading = _Loading(root, os.path.basename(os.path.abspath(folder)), settings, host_file, problems)

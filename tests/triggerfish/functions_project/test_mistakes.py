@@ -70,6 +70,8 @@ BINDINGS: dict[str, tuple[list[Any], str, str]] = {
     "no binding": ([LIST], WITH_VALUE, "functions.Work(value): It has no binding."),
     "a model": ([LIST], "def main(entry: dict): ...", "It gets text"),
     "an output that is no Out": ([LIST, command("out", "DEL")], "def main(entry, value: str): ...", "func.Out[str]"),
+    "positional-only": ([LIST], "def main(entry, /): ...", "functions.Work(entry): Arguments are passed by name"),
+    "a positional-only context": ([LIST], "def main(context, /, entry): ...", "functions.Work(context): Arguments"),
     "an undefined type": ([LIST], "def main(entry: 'Nothing'): ...", "NameError"),
     "another context": ([LIST], "def main(entry, context: str): ...", "functions.Work(context)"),
     "a generator": ([LIST], "def main(entry):\n  yield", "It is a generator"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from listeners.connections.spec import ConnectionSpec
+from listeners.errors import UnknownConnectionError
 from listeners.functions.triggers import ListTrigger, PubSubTrigger
 from tests.triggerfish.functions_project.projects import (
     LIST,
@@ -16,6 +17,7 @@ from tests.triggerfish.functions_project.projects import (
     mistakes,
     new_project,
 )
+from triggerfish.functions_project.project import connections_of, load_project
 
 EMPTY = "def main(entry): ..."
 #: Where a connection is looked for, the first place first.
@@ -122,6 +124,16 @@ def test_a_connection_that_is_nowhere(project: Path, monkeypatch: pytest.MonkeyP
     assert "TRIGGERFISH_CONNECTIONS__CACHE" in mistake
 
 
+def test_a_name_that_another_process_has_resolved(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose name is the value of an app setting is not shown where it is not known how it is written."""
+    monkeypatch.setenv("SECRET", "passw0rd")
+    add_function(project, "Other", EMPTY, {**LIST, "connection": "%SECRET%"})
+    app = load_project(project).app
+    with pytest.raises(UnknownConnectionError, match="It is the connection of `Other`") as caught:
+        connections_of(app, project, {"cache"})
+    assert "passw0rd" not in str(caught.value)
+
+
 def test_a_connection_string_that_cannot_be_used(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error never shows it."""
     monkeypatch.setenv("cache", "127.0.0.1:6379,passwort=secret")
@@ -196,8 +208,10 @@ def test_mistakes_in_local_settings(project: Path, monkeypatch: pytest.MonkeyPat
         ({}, {"command": "GET %SECRET% {Message}"}),
         ({}, {"connection": "%SECRET%"}),
         ({"connection": "%SECRET%"}, {"connection": "%ADDRESS%"}),
+        ({"connection": "%SECRET%"}, {"connection": "%SECRET%"}),
+        ({"connection": "redis-%SECRET%"}, {"connection": "redis-%SECRET%"}),
     ],
-    ids=["number", "direction", "connection", "command", "argument", "connection of a command", "two"],
+    ids=["number", "direction", "address", "command", "argument", "connection of a command", "two", "name", "part"],
 )
 def test_errors_show_names_in_percent_signs(
     project: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], commands: dict[str, str]
