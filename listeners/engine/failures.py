@@ -14,7 +14,7 @@ from listeners.engine.settlement import Failure, Outcome, Settlement
 from listeners.errors import BatchError, Retry
 from listeners.functions.conversion import MAX_DESCRIBED_ERRORS
 from listeners.functions.triggers import PubSubTrigger, Trigger
-from listeners.runtime.code_locations import raised_at
+from listeners.runtime.code_locations import raised_at, without_own_frames
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception
 
@@ -51,9 +51,11 @@ Kind = tuple[str, str, Outcome, bool]
 def failure_of(error: BaseException, handler: Callable[..., Any], where: str = "") -> Failure:
     """Describe what a call of the handler raised. `where` replaces the line at which it was raised.
 
-    An exception that would make too long a text has a stand-in with the same name for the log and for error trackers.
+    The exception loses our own frames. One that would make too long a text has a stand-in with the same name for the
+    log and for error trackers.
     """
     where = where or raised_at(error, handler)
+    error = without_own_frames(error)
     exception = error
     can_be_formatted = _can_be_formatted(error)
     text = _formatted(error) if can_be_formatted else ""
@@ -106,8 +108,8 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def _formatted(error: BaseException) -> str:
-    """Return the traceback with its chain."""
-    if error.__traceback__ is None:
+    """Return the traceback with its chain; empty if none of it was raised in others' code."""
+    if all(one is None or one.__traceback__ is None for one in (error, error.__cause__, error.__context__)):
         return ""
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-MAX_FRAMES))

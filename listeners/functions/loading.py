@@ -18,6 +18,7 @@ from listeners.functions.declarations import parse_declaration
 from listeners.functions.factories import factories_in, make_app
 from listeners.functions.mistakes import mistake_location
 from listeners.runtime.bounded_yaml import load_yaml
+from listeners.runtime.code_locations import without_own_frames
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception, may_hold_connection_string, printable, syntax_problem
 
@@ -156,12 +157,12 @@ def _import(load: Callable[[], Any], reference: str, field: str = "app", doing: 
     try:
         return load()
     except ConfigurationError as error:
-        log.debug("importing %s failed", reference, exc_info=error)
+        log.debug("importing %s failed", reference, exc_info=without_own_frames(error))
         if where := mistake_location(error):
             error.add_hint(f"It is at {where}. {TRACEBACK_HINT}")
         raise
     except BaseException as error:  # a module may raise anything, even SystemExit
-        log.debug("importing %s failed", reference, exc_info=error)
+        log.debug("importing %s failed", reference, exc_info=without_own_frames(error))
         raise AppLoadError(field, reference, _import_problem(error, doing)) from error
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from listeners.errors import LifespanError
 from listeners.functions.lifespan import LifespanFunction
-from listeners.runtime.code_locations import suspended_at
+from listeners.runtime.code_locations import suspended_at, without_own_frames
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception
 
@@ -93,7 +93,7 @@ class Lifespan:
             self._entered.set()
             await self._until_left(generator)
         except BaseException as error:  # not even its SystemExit may end the event loop
-            self._error = error
+            self._error = without_own_frames(error)
             if self._entered.is_set():
                 log.exception("%s: the lifespan has ended while the app runs", self._app_name)
                 self._on_lost()
@@ -102,8 +102,8 @@ class Lifespan:
             await _last(generator)
         except asyncio.CancelledError:
             raise
-        except BaseException:
-            log.exception("%s: leaving the lifespan failed", self._app_name)
+        except BaseException as error:
+            log.exception("%s: leaving the lifespan failed", self._app_name, exc_info=without_own_frames(error))
 
     async def _until_left(self, generator: AsyncGenerator[Any, None]) -> None:
         """Wait for leave(). Raises what ends the lifespan before."""

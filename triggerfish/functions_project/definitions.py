@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from listeners.errors import AppLoadError, ConfigurationError
 from listeners.functions.mistakes import mistake_location
+from listeners.runtime.code_locations import without_own_frames
 from listeners.runtime.logs import steady_logger
 from listeners.text import describe_exception, printable
 
@@ -43,7 +44,7 @@ def imported(load: Callable[[], Loaded], field: str) -> Loaded:
     except ConfigurationError:
         raise
     except BaseException as error:  # a module may raise anything, even SystemExit
-        log.debug("importing %s failed", field, exc_info=error)
+        log.debug("importing %s failed", field, exc_info=without_own_frames(error))
         raise AppLoadError(field, None, _problem(error)) from error
 
 

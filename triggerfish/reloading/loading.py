@@ -7,7 +7,6 @@ It writes a Report to the file descriptor. The log has what is wrong, with the t
 
 import os
 import sys
-from types import FrameType, TracebackType
 
 from pydantic import BaseModel
 
@@ -15,6 +14,7 @@ from listeners.errors import ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.mistakes import is_users_file
 from listeners.functions.triggers import Trigger
+from listeners.runtime.code_locations import without_own_frames
 from listeners.runtime.logs import LogFormat, log_to_stderr, steady_logger
 from listeners.runtime.process_exit import exit_process
 from triggerfish.apps import load
@@ -53,7 +53,9 @@ def main(reference: str, descriptor: str) -> None:
     try:
         app = load(reference)
     except ConfigurationError as error:
-        log.error("%s", error, exc_info=_in_users_code(error.__cause__ or error))  # noqa: TRY400  (only the user's part)
+        cause = without_own_frames(error.__cause__ or error)
+        shown = cause if cause.__traceback__ is not None or isinstance(cause, SyntaxError) else None
+        log.error("%s", error, exc_info=shown)  # noqa: TRY400  (only the user's part)
     else:
         report.app, report.functions = app.name, _declared(app)
     report.files = sorted(_imported_files())
@@ -79,24 +81,6 @@ def _described(trigger: Trigger, batch: bool) -> Declared:
 def _imported_files() -> set[str]:
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return {file for file in files if isinstance(file, str) and is_users_file(file)}
-
-
-def _in_users_code(
-    error: BaseException,
-) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Return an exception with the part of its traceback that is not ours; None if that leaves nothing to show."""
-    frames: list[tuple[FrameType, int, int]] = []
-    at = error.__traceback__
-    while at is not None:
-        if is_users_file(at.tb_frame.f_code.co_filename):
-            frames.append((at.tb_frame, at.tb_lasti, at.tb_lineno))
-        at = at.tb_next
-    found: TracebackType | None = None
-    for frame, lasti, line in reversed(frames):
-        found = TracebackType(found, frame, lasti, line)
-    if found is None and not isinstance(error, SyntaxError):
-        return None
-    return type(error), error.with_traceback(found), found
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ async def test_one_that_cannot_be_entered(server: Server, client: redis.asyncio.
         assert command.process.returncode == 3
         assert re.search(r"ERROR +triggerfish\.host: shop: entering the lifespan failed\n +Traceback", command.errors)
         assert 'raise ValueError("no database")' in command.errors
+        assert "listeners/" not in command.errors
         assert "triggerfish: the lifespan failed: entering it: ValueError: no database" in command.errors
         assert "handled" not in command.output
     assert await client.lrange("orders", 0, -1) == [b"a"]
