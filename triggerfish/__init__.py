@@ -8,7 +8,7 @@
     async def handle_order(order: dict) -> None: ...
 
 User code needs only this package. `listeners` is the function host, `scaler` the scale controller and
-`triggerfish.cli` the command line, which uses both. `triggerfish.testing` has a server for tests.
+`triggerfish.cli` the command line, which uses both. `triggerfish.testing` has support for tests.
 """
 
 import importlib
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from listeners import Retry as Retry
     from listeners import TriggerfishError as TriggerfishError
     from listeners import __version__ as __version__
+    from triggerfish.settings import load_settings as load_settings
 
 __all__ = [
     "App",
@@ -49,7 +50,10 @@ __all__ = [
     "Retry",
     "TriggerfishError",
     "__version__",
+    "load_settings",
 ]
+#: The names that are not those of listeners.
+_OWN = {"load_settings": "triggerfish.settings"}
 
 
 if not TYPE_CHECKING:  # or type checkers would accept any name
@@ -61,7 +65,7 @@ if not TYPE_CHECKING:  # or type checkers would accept any name
 
             if problem := shadowing_problem("listeners"):
                 raise ImportError(problem)
-            value = globals()[name] = getattr(importlib.import_module("listeners"), name)
+            value = globals()[name] = getattr(importlib.import_module(_OWN.get(name, "listeners")), name)
             return value
         from importlib.util import find_spec  # noqa: PLC0415  (slow, and most programs need no submodule)
 

@@ -1,7 +1,7 @@
 # shop.py
 from pydantic import BaseModel
 
-from triggerfish import App, Reject
+from triggerfish import App, Context, Reject
 
 app = App("shop")
 
@@ -23,3 +23,8 @@ def settle(payments: list[dict[str, str]]) -> None:
     for payment in payments:
         if payment["method"] == "card":
             raise ConnectionError("the bank does not answer")
+
+
+@app.list_trigger(keys="parcels", connection="cache")
+async def ship(item: str, context: Context[dict[str, int]]) -> None:
+    await context.redis.incrby(f"shipped:{item}", context.state[item])

@@ -1,5 +1,7 @@
 # test_calls.py
-from shop import app, handle_order, settle
+from unittest.mock import AsyncMock
+
+from shop import app, handle_order, settle, ship
 
 from triggerfish import Reject
 from triggerfish.testing import call, call_sync
@@ -26,3 +28,9 @@ def test_a_payment_is_retried_and_then_given_up() -> None:
 async def test_a_batch() -> None:
     results = await call(app, settle, [{"method": "cash"}, {"method": "card"}])
     assert all(result.retried and result.delay_seconds == 0 for result in results)  # each alone, as one of them failed
+
+
+async def test_a_function_that_uses_redis() -> None:
+    client = AsyncMock()  # or fakeredis.FakeAsyncRedis(), or a client for a Server
+    assert (await call(app, ship, "book", state={"book": 3}, redis=client)).succeeded
+    client.incrby.assert_awaited_once_with("shipped:book", 3)

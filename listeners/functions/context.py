@@ -45,7 +45,7 @@ class Context(Generic[State]):
 
     `key`, `id` and `deliveries` are those of the entry. A call with a batch has the key and the ID of its first entry,
     the IDs of all entries in `ids`, and the same number of deliveries for all of them. A test can make a context of its
-    own: `Context(state=...)`.
+    own, `Context(state=...)`, or have `triggerfish.testing.call(..., redis=...)` make one with a client.
 
     Attributes:
         state: What the app's lifespan has yielded; None without a lifespan.
@@ -107,7 +107,9 @@ class Context(Generic[State]):
 
     def _clients(self, wanted: str) -> RedisClients:
         if self.clients is None:
-            fix = "This context was made for a test, without clients. Run the app with triggerfish.testing.running()."
+            fix = (
+                f"This context was made without a client. Have triggerfish.testing.call(..., {wanted}=CLIENT) make it."
+            )
             raise ConfigurationError(f"context.{wanted}", None, fix)
         return self.clients
 

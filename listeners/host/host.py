@@ -53,14 +53,22 @@ class Host:
 
     It runs once, in any event loop: until the end of an `async with` block, or `await host.run()` until drain().
 
-    `connections` resolves the connections that triggers name, or is the address of the default one. Raises
-    ConfigurationError for an unknown connection.
+    Args:
+        app: The app.
+        connections: The connections that triggers name, and the default one, or only its address. `load_settings()`
+            reads them as the command line does: `settings.redis_connections()`.
+        settings: How the host runs: `settings.host` of what `load_settings()` returns.
+        instance: The instance's name, which must be unique. Default: a random one.
+        registry: Where the metrics are registered. Default: a registry of the host's own, `host.registry`.
+
+    Raises:
+        ConfigurationError: A trigger names a connection that there is not, or that cannot be used.
     """
 
     def __init__(
         self,
         app: App,
-        connections: Connections | str | None = None,
+        connections: Connections | str,
         settings: HostSettings | None = None,
         *,
         instance: str | None = None,
@@ -77,7 +85,6 @@ class Host:
         Info("triggerfish_build", "The running version.", registry=self.registry).info({"version": __version__})
         self._clients = Clients(f"triggerfish:host:{app.name}:{self.instance}", self._metrics.untold_changes.inc)
         connections = Connections(SecretStr(connections)) if isinstance(connections, str) else connections
-        connections = connections or Connections()
         self._middleware = tuple(app.middlewares)
         self._lifespan = Lifespan(app.lifespan_function, app.name, on_lost=self.drain)
         self._draining = asyncio.Event()

@@ -27,7 +27,7 @@ from listeners.errors import ConfigurationError
 from listeners.redis.dialer import Dialer
 from listeners.redis.sentinels import Sentinels
 
-__all__ = ["AppClients"]
+__all__ = ["AppClients", "not_on_loop", "running_loop", "would_block"]
 
 MAX_CONNECTIONS = 10
 #: To each node of a cluster, where redis-py raises an error instead of waiting for a free connection.
@@ -57,10 +57,9 @@ class AppClients:
     @property
     def on_loop(self) -> redis.asyncio.Redis:
         """The client for the event loop. Raises ConfigurationError on another thread."""
-        loop = _running_loop()
+        loop = running_loop()
         if loop is None or self._loop not in (None, loop):
-            fix = "It is for code on the host's event loop. A `def` function runs on a thread: use context.redis_sync."
-            raise ConfigurationError("context.redis", None, fix)
+            raise not_on_loop()
         if self._async is None:
             self._loop = loop
             self._async = self._open_async_cluster() if self._is_cluster() else self._open_async()
@@ -69,9 +68,8 @@ class AppClients:
     @property
     def on_threads(self) -> redis.Redis:
         """The client for threads. Raises ConfigurationError on an event loop, which it would block."""
-        if _running_loop() is not None:
-            fix = "It would block the event loop, on which this code runs. Use `await context.redis...`."
-            raise ConfigurationError("context.redis_sync", None, fix)
+        if running_loop() is not None:
+            raise would_block()
         with self._lock:
             if self._sync is None:
                 self._sync = self._open_sync_cluster() if self._is_cluster() else self._open_sync()
@@ -222,7 +220,20 @@ class _SentinelPool(SentinelConnectionPool, redis.BlockingConnectionPool):
     """Waits for a free connection, as the pool of a single server does."""
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def not_on_loop() -> ConfigurationError:
+    """Return the error for an async client that is used on a thread."""
+    fix = "It is for code on the host's event loop. A `def` function runs on a thread: use context.redis_sync."
+    return ConfigurationError("context.redis", None, fix)
+
+
+def would_block() -> ConfigurationError:
+    """Return the error for a blocking client that is used on an event loop."""
+    fix = "It would block the event loop, on which this code runs. Use `await context.redis...`."
+    return ConfigurationError("context.redis_sync", None, fix)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop on which the code runs; None on a thread."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -120,7 +120,7 @@ def _text(error: BaseException) -> str:
     if refused := _REFUSED.search(str(error)):
         return (
             f"connecting to {refused[1]} was refused. Is Redis running there? Its address comes from --connection, "
-            "TRIGGERFISH_CONNECTION or the trigger's connection"
+            "TRIGGERFISH_CONNECTION, the trigger, or the program that makes the Host"
         )
     if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in str(error):
         return f"{str(error).rstrip('.')}. Give the address of the primary, or those of Sentinels with serviceName=..."

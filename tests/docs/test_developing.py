@@ -25,11 +25,13 @@ def test_the_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.releases("valkey-9.1")
-async def test_the_lifespan_of_asgi(server: Server, client: redis.asyncio.Redis) -> None:
-    """The functions run within the lifespan that a web framework enters."""
-    code = named_files(PAGE)["embedded_in_asgi.py"].replace("127.0.0.1:6379", server.address)
+async def test_the_lifespan_of_asgi(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions run within the lifespan that a web framework enters, on the Redis of the settings."""
+    monkeypatch.setenv("TRIGGERFISH_CONNECTION", server.address)
     names: dict[str, object] = {}
-    exec(code, names)  # noqa: S102  (the page's own)
+    exec(named_files(PAGE)["embedded_in_asgi.py"], names)  # noqa: S102  (the page's own)
     lifespan = names["lifespan"]
     assert callable(lifespan)
     entered = lifespan(object())

@@ -9,6 +9,7 @@ import pytest
 
 import listeners
 import triggerfish
+from triggerfish.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
@@ -16,7 +17,7 @@ USERS_FILE = """
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from triggerfish import App, Call, CallNext, Context, Host, RedisMessage, Reject, Retry
+from triggerfish import App, Call, CallNext, Context, Host, RedisMessage, Reject, Retry, load_settings
 
 app = App("shop")
 
@@ -57,7 +58,8 @@ async def handle_order(message: RedisMessage) -> None:
 
 
 async def main() -> None:
-    host = Host(app)
+    settings = load_settings("settings.yaml", env_file=".env")
+    host = Host(app, settings.redis_connections(), settings.host)
     await host.run()
     reveal_type(handle_order)
     reveal_type(host.ready)
@@ -77,9 +79,10 @@ WRONG = USERS_FILE.replace("batch_size=50", "batch_size='many'")
 
 
 def test_every_public_name_is_there() -> None:
-    """`triggerfish` and `listeners` export the same names, and every name can be imported."""
-    assert triggerfish.__all__ == listeners.__all__
-    assert {name: getattr(triggerfish, name) for name in triggerfish.__all__} == {
+    """`triggerfish` exports the names of `listeners` and one more, and every name can be imported."""
+    assert triggerfish.__all__ == [*listeners.__all__, "load_settings"]
+    assert triggerfish.load_settings is load_settings
+    assert {name: getattr(triggerfish, name) for name in listeners.__all__} == {
         name: getattr(listeners, name) for name in listeners.__all__
     }
     assert dir(triggerfish) == sorted(triggerfish.__all__)
@@ -104,6 +107,7 @@ def test_the_public_names() -> None:
         "Retry",
         "TriggerfishError",
         "__version__",
+        "load_settings",
     ]
 
 
@@ -152,7 +156,7 @@ sys.modules["uvloop"] = None
 for name in ("clock_gettime", "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
     delattr(time, name)
 import shop
-print(shop.double("a"), shop.Host(shop.app).app_name)
+print(shop.double("a"), shop.Host(shop.app, "127.0.0.1:6379").app_name)
 from triggerfish.testing import call_sync
 print(call_sync(shop.app, "double", "a").outcome)
 """

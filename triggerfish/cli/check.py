@@ -14,10 +14,10 @@ from triggerfish.cli.options import (
     JsonOption,
     OptionalAppArgument,
     announced_app,
-    load_settings_with,
     loaded_app,
 )
 from triggerfish.cli.output import print_json, print_line, print_verbatim, stderr
+from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
     from listeners.checks.check import CheckResult

@@ -26,10 +26,10 @@ from triggerfish.cli.options import (
     ConnectionOption,
     EnvFileOption,
     JsonOption,
-    load_settings_with,
     loaded_app,
 )
 from triggerfish.cli.output import error_line, print_json, print_line, stdout
+from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
     from listeners.connections.spec import ConnectionSpec

@@ -16,10 +16,10 @@ from triggerfish.cli.options import (
     MetadataOption,
     OptionalAppArgument,
     announced_app,
-    load_settings_with,
     loaded_app,
 )
 from triggerfish.cli.output import error_line, print_json, print_line, stdout, trigger_table, watched_lines
+from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
     from scaler.monitoring.status import TriggerStatus

@@ -5,11 +5,10 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listeners.errors import ConfigurationError
 from listeners.runtime.child_processes import HEARTBEAT_VARIABLE
 from listeners.runtime.logs import LogFormat
 from listeners.text import did_you_mean
@@ -38,7 +37,6 @@ __all__ = [
     "ReloadOption",
     "announced_app",
     "found_app",
-    "load_settings_with",
     "loaded_app",
 ]
 
@@ -139,26 +137,6 @@ ReloadOption = Annotated[
     bool, typer.Option("--reload", help="For development: load the app again when its files change.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-
-
-def load_settings_with(config: Path | None, connection: str | None, **sections: dict[str, Any]) -> "Settings":
-    """Load the settings with the options that were given; the others are left to the environment and the file.
-
-    Raises ConfigurationError.
-    """
-    from scaler.settings import load_settings
-    from triggerfish.env_file import origin
-
-    given = {name: {key: v for key, v in section.items() if v is not None} for name, section in sections.items()}
-    flags: dict[str, Any] = {name: section for name, section in given.items() if section}
-    if connection is not None:
-        flags["connection"] = connection
-    try:
-        return load_settings(config, **flags)
-    except ConfigurationError as error:
-        if place := origin(error.field) or origin(f"TRIGGERFISH_{error.field.replace('.', '__').upper()}"):
-            error.add_hint(f"It is set in {place}.")
-        raise
 
 
 def found_app(command: str) -> str:

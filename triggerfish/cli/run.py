@@ -22,7 +22,6 @@ from triggerfish.cli.options import (
     LogLevelOption,
     OptionalAppArgument,
     ReloadOption,
-    load_settings_with,
 )
 from triggerfish.cli.output import error_line
 from triggerfish.cli.serving import (
@@ -32,6 +31,7 @@ from triggerfish.cli.serving import (
     reloaded_source,
     start_serving,
 )
+from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
     from listeners.connections.named import Connections

@@ -12,9 +12,9 @@ from triggerfish.cli.options import (
     LogFormatOption,
     LogLevel,
     LogLevelOption,
-    load_settings_with,
 )
 from triggerfish.cli.serving import start_serving
+from triggerfish.settings import load_settings_with
 
 __all__ = ["scaler"]
 

@@ -1,6 +1,7 @@
 """Support for tests of an app: calls without a server, and a whole app on a server that starts within milliseconds.
 
 - `calls`: calls one function as a host does, without Redis
+- `clients`: the clients that a test gives the context of a call
 - `entries`: makes the entry that a trigger would deliver from what a test gives
 - `running`: runs a whole app on an embedded Valkey
 - `server`: runs a Redis or Valkey server on a free port; `pip install 'triggerfish[demo]'` installs a Valkey

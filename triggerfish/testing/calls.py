@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from prometheus_client import CollectorRegistry
 
@@ -19,7 +19,12 @@ from listeners.functions.app import App, Function
 from listeners.functions.entries import Entry, by_call
 from listeners.functions.surroundings import Surroundings
 from listeners.settings import HostSettings
+from triggerfish.testing.clients import GivenClients
 from triggerfish.testing.entries import TestEntry, entry_for, function_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
 
 __all__ = ["CallResult", "call", "call_sync"]
 
@@ -58,11 +63,25 @@ class CallResult:
 
 @overload
 async def call(
-    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None, state: Any = None
+    app: App,
+    function: str | Callable[..., Any],
+    entry: list[Any],
+    *,
+    deliveries: int | None = None,
+    state: Any = None,
+    redis: "AsyncRedis | None" = None,
+    redis_sync: "Redis | None" = None,
 ) -> list[CallResult]: ...
 @overload
 async def call(
-    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None, state: Any = None
+    app: App,
+    function: str | Callable[..., Any],
+    entry: TestEntry,
+    *,
+    deliveries: int | None = None,
+    state: Any = None,
+    redis: "AsyncRedis | None" = None,
+    redis_sync: "Redis | None" = None,
 ) -> CallResult: ...
 async def call(
     app: App,
@@ -71,6 +90,8 @@ async def call(
     *,
     deliveries: int | None = None,
     state: Any = None,
+    redis: "AsyncRedis | None" = None,
+    redis_sync: "Redis | None" = None,
 ) -> CallResult | list[CallResult]:
     """Call a function with an entry as a host does, and return what would become of the entry. Needs no Redis.
 
@@ -83,20 +104,36 @@ async def call(
             a RedisMessage. For a function that takes a list, also a list of them, which has a result for each.
         deliveries: Which delivery of the entry this is. Default: that of the RedisMessage, or the first.
         state: What the function's context has as its state, in place of what the app's lifespan yields.
+        redis: What the context has as `redis`: a client of redis-py without `decode_responses`, or a stand-in.
+        redis_sync: The same for `redis_sync`, which `def` functions use.
 
     Raises:
         ConfigurationError: The app has no such function, or its trigger never delivers such an entry.
     """
-    return await _called(app, function, entry, deliveries, state)
+    return await _called(app, function, entry, deliveries, _Given(state, GivenClients(redis, redis_sync)))
 
 
 @overload
 def call_sync(
-    app: App, function: str | Callable[..., Any], entry: list[Any], *, deliveries: int | None = None, state: Any = None
+    app: App,
+    function: str | Callable[..., Any],
+    entry: list[Any],
+    *,
+    deliveries: int | None = None,
+    state: Any = None,
+    redis: "AsyncRedis | None" = None,
+    redis_sync: "Redis | None" = None,
 ) -> list[CallResult]: ...
 @overload
 def call_sync(
-    app: App, function: str | Callable[..., Any], entry: TestEntry, *, deliveries: int | None = None, state: Any = None
+    app: App,
+    function: str | Callable[..., Any],
+    entry: TestEntry,
+    *,
+    deliveries: int | None = None,
+    state: Any = None,
+    redis: "AsyncRedis | None" = None,
+    redis_sync: "Redis | None" = None,
 ) -> CallResult: ...
 def call_sync(
     app: App,
@@ -105,6 +142,8 @@ def call_sync(
     *,
     deliveries: int | None = None,
     state: Any = None,
+    redis: "AsyncRedis | None" = None,
+    redis_sync: "Redis | None" = None,
 ) -> CallResult | list[CallResult]:
     """Do what `await call(...)` does, for tests that are not async. It runs an event loop.
 
@@ -112,18 +151,27 @@ def call_sync(
     """
     if asyncio._get_running_loop() is not None:
         raise ConfigurationError("call_sync", None, "An event loop is running. Write `await call(...)` instead.")
-    return asyncio.run(_called(app, function, entry, deliveries, state))
+    given = _Given(state, GivenClients(redis, redis_sync))
+    return asyncio.run(_called(app, function, entry, deliveries, given))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a test gives the context of a call."""
+
+    state: Any
+    clients: GivenClients
 
 
 async def _called(
-    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], deliveries: int | None, state: Any
+    app: App, function: str | Callable[..., Any], entry: TestEntry | list[Any], deliveries: int | None, given: _Given
 ) -> CallResult | list[CallResult]:
     found = function_of(app, function)
     if not isinstance(entry, list):
-        [result] = await _deliver(app, found, [entry_for(found, entry, deliveries)], state)
+        [result] = await _deliver(app, found, [entry_for(found, entry, deliveries)], given)
         return result
     _check_batch(found, len(entry))
-    return await _deliver(app, found, [entry_for(found, each, deliveries) for each in entry], state)
+    return await _deliver(app, found, [entry_for(found, each, deliveries) for each in entry], given)
 
 
 def _check_batch(function: Function, entries: int) -> None:
@@ -136,14 +184,14 @@ def _check_batch(function: Function, entries: int) -> None:
         raise ConfigurationError("entry", f"a list of {entries}", fix)
 
 
-async def _deliver(app: App, function: Function, entries: Sequence[Entry], state: Any) -> list[CallResult]:
+async def _deliver(app: App, function: Function, entries: Sequence[Entry], given: _Given) -> list[CallResult]:
     """Make the calls that a host makes for entries taken at once, one after the other. Return a result for each entry.
 
     Failures are logged as a host logs them.
     """
     metrics = FunctionMetrics(HostMetrics(CollectorRegistry()), app.name, function.name)
     failures = FailureLog(function.name, function.trigger)
-    surroundings = Surroundings.of(app.name, function, tuple(app.middlewares), None, lambda: state)
+    surroundings = Surroundings.of(app.name, function, tuple(app.middlewares), given.clients, lambda: given.state)
     results: dict[Entry, CallResult] = {}
     try:
         for group in by_call(entries, batch=function.binding.batch):

@@ -44,13 +44,15 @@ class _OneServer(Connections):
 
 
 class RunningApp:
-    """An app that runs in this process. `server` is its Redis, and `client` a redis-py client that decodes replies."""
+    """An app that runs in this process. `server` is its Redis, and `client` a client like `context.redis`: replies are
+    bytes.
+    """
 
     def __init__(
         self, app: App, server: Server, connections: Connections, host: Host, running_host: asyncio.Task[None]
     ) -> None:
         self.server = server
-        self.client = redis.asyncio.Redis(port=server.port, protocol=2, decode_responses=True)
+        self.client = redis.asyncio.Redis(port=server.port, protocol=2)
         self._app = app
         self._host = host
         self._running_host = running_host

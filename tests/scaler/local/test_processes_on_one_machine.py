@@ -251,7 +251,7 @@ async def _subscribed(client: redis.asyncio.Redis) -> bool:
 @pytest.mark.parametrize("declared", [local.mixed, local.app], ids=["named", "unnamed"])
 async def test_the_lease_holder_stops_last(server: Server, client: redis.asyncio.Redis, declared: App) -> None:
     """When the app is scaled down, the instance that holds the lease stays, although it is the newest."""
-    lease = lease_key(Host(declared).app_name, "on_news")
+    lease = lease_key(Host(declared, Connections()).app_name, "on_news")
     await client.set("hold", "1")
     await client.rpush("jobs", *range(25))
     async with scaling(server, declared, max_instances=3) as app:

@@ -9,7 +9,7 @@ import redis
 
 from listeners.errors import ConfigurationError
 from tests.support.waiting import eventually
-from triggerfish import App, RedisMessage, Reject, Retry
+from triggerfish import App, Context, RedisMessage, Reject, Retry
 from triggerfish.testing import Server, embedded_binary, running
 
 
@@ -51,6 +51,22 @@ async def test_everything_is_handled() -> None:
         assert "bad order" in letter.traceback
         assert await host.dead_letters("on_payment") == []
         assert await host.client.xlen("payments") == 1
+
+
+async def test_replies_are_those_of_a_function() -> None:
+    """The test's client returns what the function's client returns: bytes."""
+    app = App("shop")
+    got: list[object] = []
+
+    @app.list_trigger(keys="orders")
+    async def on_order(order: str, context: Context) -> None:
+        got.append(await context.redis.get("stock"))
+
+    async with running(app) as host:
+        await host.client.set("stock", "5")
+        await host.push(on_order, "book")
+        await host.until_idle()
+        assert got == [await host.client.get("stock")] == [b"5"]
 
 
 async def test_a_batch_that_waits() -> None:

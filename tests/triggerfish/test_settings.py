@@ -1,0 +1,65 @@
+"""The settings of a program that runs an app itself are those that the commands would use."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from tests.support.waiting import eventually
+from triggerfish import App, ConfigurationError, Host, load_settings
+from triggerfish.env_file import apply_env_file
+from triggerfish.testing import Server
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run the test in an empty folder, and without settings in the environment before and after it."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("TRIGGERFISH_")]:
+        monkeypatch.delenv(name)
+    yield
+    (tmp_path / ".env").unlink(missing_ok=True)
+    apply_env_file(None)
+
+
+@pytest.mark.releases("valkey-9.1")
+@pytest.mark.parametrize("place", [".env", "file of variables", "environment", "settings file", "TRIGGERFISH_CONFIG"])
+async def test_an_embedded_app(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A Host gets its connections and its settings from where `triggerfish run` gets them."""
+    variables = {"TRIGGERFISH_CONNECTION": server.address, "TRIGGERFISH_HOST__LEASE_SECONDS": "7"}
+    config, env_file = None, None
+    if place == "environment":
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+    elif place in (".env", "file of variables"):
+        (tmp_path / place).write_text("\n".join(f"{name}={value}" for name, value in variables.items()))
+        env_file = None if place == ".env" else place
+    else:
+        (tmp_path / "settings.yaml").write_text(f"connection: {server.address}\nhost:\n  lease_seconds: 7\n")
+        config = "settings.yaml" if place == "settings file" else None
+        if config is None:
+            monkeypatch.setenv(place, "settings.yaml")
+    app, handled = App("shop"), list[str]()
+
+    @app.list_trigger(keys="orders")
+    async def handle(order: str) -> None:
+        handled.append(order)
+
+    settings = load_settings(config, env_file=env_file)
+    assert settings.host.lease_seconds == 7
+    await client.rpush("orders", "x")
+    async with Host(app, settings.redis_connections(), settings.host):
+        await eventually(lambda: handled == ["x"])
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    """They are those of the commands: the line of the variable is named."""
+    (tmp_path / ".env").write_text("A=1\nTRIGGERFISH_HOST__LEASE_SECONDS=soon\n")
+    with pytest.raises(ConfigurationError, match=r"host\.lease_seconds.*It is set in \.env, line 2"):
+        load_settings()
+    with pytest.raises(ConfigurationError, match="There is no such file"):
+        load_settings("nothing.yaml", env_file=tmp_path / ".env")
