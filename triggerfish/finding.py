@@ -31,6 +31,8 @@ def find_app(folder: Path, command: str) -> str:
 
     An app is a Python file that calls `App` of triggerfish, or a declaration file. It is in the folder itself, in
     `src`, or in a package in one of these; a project of Azure Functions is one as a whole. No file is run to find out.
+    Of a file that makes its app in a function, the function is taken that is annotated as returning an `App`. A file
+    with such a function is also an app if no other is.
 
     Raises ConfigurationError if there is none or more than one, with what was looked at or found.
     """
@@ -41,9 +43,12 @@ def find_app(folder: Path, command: str) -> str:
         fix = f"{folder} has more than {MAX_FILES:,} files. Name the app: triggerfish {command} app.py."
         raise ConfigurationError("APP", None, fix)
     names = [str(file.relative_to(folder)) for file in files]
-    found = [name for name, file in zip(names, files, strict=True) if _is_app(file)]
+    sources = {name: _Source(file) for name, file in zip(names, files, strict=True)}
+    found = [name for name, source in sources.items() if source.is_app] or [
+        name for name, source in sources.items() if source.factories
+    ]
     if len(found) == 1:
-        return found[0]
+        return found[0] + _factory(found[0], sources[found[0]], command)
     if found:
         fix = f"{folder} has {len(found)} apps: {_listed(found)}. Name one: triggerfish {command} {found[0]}."
     elif names:
@@ -89,25 +94,62 @@ def _content(folder: Path) -> list[Path]:
         return []
 
 
-def _is_app(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            source = opened.read(MAX_BYTES + 1)
-    except OSError:
-        return False
-    if len(source) > MAX_BYTES:
-        return False
-    if file.suffix == ".py":
-        return b"triggerfish" in source and _calls_app(source)
-    return DECLARED_FUNCTIONS.search(source) is not None and DECLARED_TRIGGER.search(source) is not None
+def _factory(name: str, source: "_Source", command: str) -> str:
+    """Return what selects the function of a file that makes its app; empty if none has to be selected.
+
+    Raises ConfigurationError if there is more than one.
+    """
+    if source.has_app or not source.factories:
+        return ""
+    if len(source.factories) > 1:
+        functions = _listed(source.factories)
+        fix = f"{name} has several functions that return an App: {functions}. Name one: triggerfish {command} {name}:"
+        raise ConfigurationError("APP", None, f"{fix}{source.factories[0]}.")
+    return f":{source.factories[0]}"
 
 
-def _calls_app(source: bytes) -> bool:
-    """Return whether a module calls triggerfish's App, under whatever name it has imported it."""
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return re.search(rb"\bApp\(", source) is not None  # loading it reports what is wrong
+class _Source:
+    """What a file says about an app.
+
+    `is_app`: it calls `App`, declares functions, or may call `App`, as it does not parse. `has_app`: not only within
+    functions. `factories` are its functions that are annotated as returning an App.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.is_app = self.has_app = False
+        self.factories: list[str] = []
+        try:
+            with file.open("rb") as opened:
+                source = opened.read(MAX_BYTES + 1)
+        except OSError:
+            return
+        if len(source) > MAX_BYTES:
+            return
+        if file.suffix != ".py":
+            declares = DECLARED_FUNCTIONS.search(source) is not None and DECLARED_TRIGGER.search(source) is not None
+            self.is_app = self.has_app = declares
+        elif b"triggerfish" in source:
+            self._parse(source)
+
+    def _parse(self, source: bytes) -> None:
+        try:
+            module = ast.parse(source)
+            nodes = list(ast.walk(module))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self.is_app = self.has_app = re.search(rb"\bApp\(", source) is not None  # loading it reports what is wrong
+            return
+        names = _names_of_app(nodes)
+        self.is_app = any(isinstance(node, ast.Call) and _dotted(node.func) in names for node in nodes)
+        functions = [node for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        inside = {node for function in functions for node in ast.walk(function)}
+        self.has_app = any(
+            isinstance(node, ast.Call) and _dotted(node.func) in names for node in nodes if node not in inside
+        )
+        self.factories = [function.name for function in functions if _annotated(function) in names]
+
+
+def _names_of_app(nodes: list[ast.AST]) -> set[str]:
+    """Return the names under which a module has imported triggerfish's App."""
     names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -115,14 +157,21 @@ def _calls_app(source: bytes) -> bool:
         elif isinstance(node, ast.ImportFrom) and node.module == "triggerfish":
             names |= {alias.asname or alias.name for alias in node.names if alias.name == "App"}
             names |= {"App" for alias in node.names if alias.name == "*"}
-    return any(isinstance(node, ast.Call) and _dotted(node.func) in names for node in nodes)
+    return names
 
 
-def _dotted(function: ast.expr) -> str:
-    """Return `name` or `name.attribute` of what is called; empty for anything else."""
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-        return f"{function.value.id}.{function.attr}"
-    return function.id if isinstance(function, ast.Name) else ""
+def _annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """Return the name that a function is annotated to return, which may be in quotes."""
+    if isinstance(function.returns, ast.Constant):
+        return str(function.returns.value)
+    return _dotted(function.returns)
+
+
+def _dotted(expression: ast.expr | None) -> str:
+    """Return `name` or `name.attribute`; empty for anything else."""
+    if isinstance(expression, ast.Attribute) and isinstance(expression.value, ast.Name):
+        return f"{expression.value.id}.{expression.attr}"
+    return expression.id if isinstance(expression, ast.Name) else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -228,7 +228,10 @@ def _app_in(module: ModuleType, attribute: str, place: str, reference: str) -> A
     if not apps and factories:
         fix = f"It has no app, but a function that makes one. Select it as {place}:{factories[0]}."
         raise AppLoadError("app", reference, fix)
-    raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {place}:NAME.")
+    if apps:
+        raise AppLoadError("app", reference, f"It has {len(apps)} apps. Define one, or select one as {place}:NAME.")
+    fix = f"It has no app. Define one, app = App(), or name a function that returns one: {place}:FUNCTION."
+    raise AppLoadError("app", reference, fix)
 
 
 def _named_app(found: object, attribute: str, reference: str) -> App:

@@ -20,8 +20,9 @@ def test_the_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The factory makes an app, and is what a command finds."""
     monkeypatch.setattr("sys.path", [*sys.path])
     (tmp_path / "factory.py").write_text(next(one for one in blocks(PAGE, "py") if one.startswith("# factory.py")))
-    assert find_app(tmp_path, "run") == "factory.py"
-    assert list(load_app(f"{tmp_path}/factory.py:create_app").functions) == ["handle_order"]
+    found = find_app(tmp_path, "run")
+    assert found == "factory.py:create_app"
+    assert list(load_app(f"{tmp_path}/{found}").functions) == ["handle_order"]
 
 
 @pytest.mark.releases("valkey-9.1")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from listeners.errors import ConfigurationError
+from listeners.errors import AppLoadError, ConfigurationError
+from listeners.functions.loading import load_app
 from triggerfish.finding import find_app
 
 APP = "from triggerfish import App\napp = App()\n"
@@ -63,6 +64,51 @@ def test_a_declaration(tmp_path: Path, name: str) -> None:
     source = '{"functions": {"f": {"handler": "shop:handle", "type": "redisListTrigger"}}}'
     put(tmp_path, name, source if name.endswith("json") else DECLARATION)
     assert find_app(tmp_path, "run") == name
+
+
+FACTORY = "from triggerfish import App\ndef build() -> App:\n    return App()\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FACTORY,
+        "import triggerfish as tf\ndef build() -> tf.App:\n    return tf.App()",
+        "from triggerfish import App\nfrom shop import make\ndef build(name: str = '') -> 'App':\n    return make()",
+        f"{FACTORY}def helper(): ...\ndef other() -> str: ...\nclass Shop:\n    def app(self) -> App: ...",
+        f"{FACTORY}if __name__ == '__main__':\n    build()",
+    ],
+)
+def test_a_factory(tmp_path: Path, source: str) -> None:
+    """The function that is annotated as returning an App is selected, so that the app can be loaded."""
+    put(tmp_path, "shop.py", source)
+    assert find_app(tmp_path, "run") == "shop.py:build"
+
+
+def test_a_factory_beside_an_app(tmp_path: Path) -> None:
+    """An app is taken rather than a function, in the same file or in another one that makes none itself."""
+    put(tmp_path, "shop.py", f"{APP}def get() -> App:\n    return app\n")
+    assert find_app(tmp_path, "run") == "shop.py"
+    put(tmp_path, "web.py", "from triggerfish import App\nfrom shop import app\ndef get() -> App:\n    return app\n")
+    assert find_app(tmp_path, "run") == "shop.py"
+
+
+def test_several_factories(tmp_path: Path) -> None:
+    """The error names them, and shows how to name one."""
+    put(tmp_path, "shop.py", f"{FACTORY}{FACTORY.replace('build', 'make')}")
+    assert problem(tmp_path, "up") == (
+        "shop.py has several functions that return an App: build, make. Name one: triggerfish up shop.py:build."
+    )
+    put(tmp_path, "web.py", FACTORY)
+    assert problem(tmp_path).endswith("has 2 apps: shop.py, web.py. Name one: triggerfish run shop.py.")
+
+
+def test_a_factory_without_an_annotation(tmp_path: Path) -> None:
+    """The file is found, and loading it says how to name the function."""
+    put(tmp_path, "shop.py", FACTORY.replace(" -> App", ""))
+    assert find_app(tmp_path, "run") == "shop.py"
+    with pytest.raises(AppLoadError, match=r"name a function that returns one: .*shop\.py:FUNCTION"):
+        load_app(f"{tmp_path}/shop.py")
 
 
 OTHERS = {

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("source", "fix"),
     [
-        ("app = 5", "It has 0 apps"),
+        ("app = 5", "It has no app. Define one"),
         ("from triggerfish import App\napp = App()", "It has no functions"),
         ("import not_to_be_found", "No module named 'not_to_be_found'"),
         ("1 / 0", "Importing it raised ZeroDivisionError"),

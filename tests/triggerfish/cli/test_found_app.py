@@ -42,6 +42,33 @@ async def test_run_and_up(
     assert (json.loads(first)["message"] if "json" in options else first).endswith("the app is shop.py")
 
 
+FACTORY = """
+from triggerfish import App
+
+def make_shop() -> App:
+    app = App("shop")
+
+    @app.list_trigger(keys="orders")
+    async def handle(order: str) -> None:
+        print("handled", order, flush=True)
+
+    return app
+"""
+
+
+@pytest.mark.parametrize("options", [("run",), ("run", "--reload"), ("up", *PORTS)])
+async def test_a_lone_factory(
+    server: Server, client: redis.asyncio.Redis, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """A file whose only function with the mark `-> App` makes the app needs no name."""
+    (tmp_path / "shop.py").write_text(FACTORY)
+    await client.rpush("orders", "x")
+    with running_command(tmp_path, *options, CONNECTION=server.address) as command:
+        await eventually(lambda: "handled x" in command.output)
+        assert await command.terminate() == 0
+    assert "the app is shop.py:make_shop" in command.errors
+
+
 @pytest.mark.parametrize("command", ["check", "explain"])
 def test_check_and_explain(server: Server, tmp_path: Path, command: str) -> None:
     """`check` and `explain` print which app they take to the standard error output; their output stays JSON."""
