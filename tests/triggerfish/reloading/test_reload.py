@@ -55,7 +55,7 @@ async def _handled_by(client: redis.asyncio.Redis, version: str, wanted: int) ->
 BROKEN = {
     "syntax": ("def broken(:", ["SyntaxError", "  def broken(:\n"]),
     "import": ("raise ValueError('no luck')", ["ValueError: no luck", "Traceback (most recent", "raise ValueError("]),
-    "app": ("del app", ["It has 0 apps"]),
+    "app": ("del app", ["It has no app."]),
     "decorator": (
         "@app.list_trigger(keys='')\ndef more(order): ...",
         ["A key is empty", "in the decorator of `more`", "@app.list_trigger(keys='')\n"],
