@@ -107,7 +107,7 @@ class Host:
         return any(listener.is_busy for listener in self.listeners)
 
     def drain(self) -> None:
-        """Stop taking entries. run() returns when those in progress are finished or handed back."""
+        """Stop taking entries. run() returns when those in progress are finished or released."""
         self._drained_by = min(self._drained_by, time.monotonic() + self.settings.grace_period_seconds)
         self._draining.set()
         for listener in self.listeners:

@@ -1,4 +1,4 @@
-"""Generates docs/reference from code: settings, triggers, the command line, metrics and errors.
+"""Generates docs/reference from code: settings, triggers, the command line, metrics, errors and Python.
 
 `make reference` writes the pages. A test fails when a page differs from what the code generates.
 """
@@ -26,6 +26,7 @@ from scaler.monitoring.metrics import PushCollector, ScalerMetrics
 from scaler.monitoring.trigger_metrics import FAMILIES, LABELS
 from scaler.push.hub import ActivationHub
 from scaler.settings import Settings
+from tests.docs.python_api import python_api_page
 from triggerfish.cli.program import program
 
 __all__ = ["PAGES"]
@@ -195,6 +196,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     FOLDER / "command-line.md": command_line_page,
     FOLDER / "metrics.md": metrics_page,
     FOLDER / "errors.md": errors_page,
+    FOLDER / "python.md": lambda: _page(python_api_page()),
 }
 
 

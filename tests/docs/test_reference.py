@@ -1,15 +1,20 @@
 """The generated pages are current."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
+import triggerfish
+import triggerfish.testing
 from listeners.connections.settings import ConnectionSettings
 from scaler.settings import Settings
 from tests.docs.generated import GENERATED
+from tests.docs.python_api import MEMBERS
 from tests.docs.reference import FOLDER
 
 
@@ -37,3 +42,15 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name}"
         else:
             yield from _settings(section, f"{prefix}{name}.{'NAME.' if section is ConnectionSettings else ''}")
+
+
+@pytest.mark.parametrize("module", [triggerfish, triggerfish.testing], ids=lambda module: module.__name__)
+def test_every_public_name_is_documented(module: ModuleType) -> None:
+    """Every name that is exported has a section with a text, and so has each member that is public."""
+    sections = re.split(r"^### ", (FOLDER / "python.md").read_text(), flags=re.MULTILINE)
+    for name in module.__all__:
+        [section] = [section for section in sections if section.startswith(f"`{name}`\n")]
+        parts = re.split(r"^\*\*`\w+(?:\(\))?`\*\*$", section.partition("\n")[2], flags=re.MULTILINE)
+        assert len(parts) == 1 + len(MEMBERS.get(name, ()))
+        for part in parts:
+            assert re.sub(r"```py\n.*?```", "", part, flags=re.DOTALL).strip()
