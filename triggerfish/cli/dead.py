@@ -26,6 +26,8 @@ from triggerfish.cli.options import (
     ConnectionOption,
     EnvFileOption,
     JsonOption,
+    OptionalAppArgument,
+    announced_app,
     loaded_app,
 )
 from triggerfish.cli.output import error_line, print_json, print_line, stdout
@@ -75,7 +77,7 @@ class _Selection:
 
 @dead.command()
 def summary(
-    app: AppArgument,
+    app: OptionalAppArgument = None,
     json: JsonOption = False,
     env_file: EnvFileOption = None,
     config: ConfigOption = None,
@@ -87,7 +89,7 @@ def summary(
 
     Exits with status 1 if the dead letters of a function could not be read.
     """
-    found, problems = asyncio.run(_summaries(_all_selections(app, config, connection)))
+    found, problems = asyncio.run(_summaries(_all_selections(app or announced_app("dead summary"), config, connection)))
     if json:
         print_json({"functions": [summary_as_json(name, each) for name, each in found], "problems": problems})
     else:

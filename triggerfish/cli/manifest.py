@@ -10,11 +10,12 @@ import typer
 from listeners.errors import ConfigurationError
 from listeners.runtime.extras import require_extra
 from triggerfish.cli.options import (
-    AppArgument,
     EnvFileOption,
     MaxInstancesOption,
     MinInstancesOption,
     NamespaceOption,
+    OptionalAppArgument,
+    announced_app,
     loaded_app,
 )
 from triggerfish.cli.output import print_line, stderr
@@ -43,7 +44,7 @@ CheckOption = Annotated[
 
 
 def manifest(
-    app: AppArgument,
+    app: OptionalAppArgument = None,
     image: ImageOption = None,
     name: NameOption = None,
     namespace: NamespaceOption = None,
@@ -75,10 +76,11 @@ def manifest(
     from scaler.manifests.rendering import AppDeployment, manifests, values
     from scaler.triggers.app_triggers import declared_triggers
 
-    loaded = loaded_app(app)
+    reference = app or announced_app("manifest")
+    loaded = loaded_app(reference)
     least, most = _bounds(declared_triggers(loaded), min_instances, max_instances)
     deployment = AppDeployment(
-        app,
+        reference,
         _name(loaded.name, name),
         declared_triggers(loaded, most),
         _matching("--image", image, IMAGE, "Give an image's name, such as registry.example/shop:1.0."),

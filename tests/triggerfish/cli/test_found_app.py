@@ -69,22 +69,31 @@ async def test_a_lone_factory(
     assert "the app is shop.py:make_shop" in command.errors
 
 
-@pytest.mark.parametrize("command", ["check", "explain"])
-def test_check_and_explain(server: Server, tmp_path: Path, command: str) -> None:
-    """`check` and `explain` print which app they take to the standard error output; their output stays JSON."""
+@pytest.mark.parametrize("command", ["check", "explain", "dead summary"])
+def test_commands_that_print_json(server: Server, tmp_path: Path, command: str) -> None:
+    """They print which app they take to the standard error output; their output stays JSON."""
     (tmp_path / "shop.py").write_text(APP)
-    done = started(tmp_path, command, "--json", CONNECTION=server.address)
+    done = started(tmp_path, *command.split(), "--json", CONNECTION=server.address)
     assert (done.returncode, done.stderr) == (0, "the app is shop.py\n")
-    assert json.loads(done.stdout)["triggers"][0]["function"] == "handle"
+    if command != "dead summary":
+        assert json.loads(done.stdout)["triggers"][0]["function"] == "handle"
 
 
-@pytest.mark.parametrize("command", ["run", "up", "check", "explain"])
+def test_manifest(tmp_path: Path) -> None:
+    """The manifests name the app that was found."""
+    (tmp_path / "shop.py").write_text(APP)
+    done = started(tmp_path, "manifest")
+    assert (done.returncode, done.stderr) == (0, "the app is shop.py\n")
+    assert "shop.py" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "up", "check", "explain", "manifest", "dead summary"])
 def test_no_app(tmp_path: Path, command: str) -> None:
     """Without an app, and with several, the exit status is 2, and one line shows the command to type."""
-    none = started(tmp_path, command)
+    none = started(tmp_path, *command.split())
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(APP)
-    several = started(tmp_path, command)
+    several = started(tmp_path, *command.split())
     assert (none.returncode, several.returncode) == (2, 2)
     assert none.stderr.startswith(f"triggerfish: APP: No app was found in {tmp_path}, which has no .py")
     fix = f"{tmp_path} has 2 apps: one.py, two.py. Name one: triggerfish {command} one.py."

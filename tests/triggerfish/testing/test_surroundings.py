@@ -1,5 +1,6 @@
 """Calls without a server have the app's middleware around them, and a context."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from unittest import mock
 
@@ -64,6 +65,24 @@ def test_middleware_and_the_context() -> None:
     """The middleware runs around the function, whose context has the state that the test gives."""
     assert call_sync(app, handle, "1", state="pool", deliveries=2).succeeded
     assert seen == ["before handle", "pool orders 1 2", "after"]
+
+
+async def test_a_lifespan_that_the_test_enters() -> None:
+    """The decorator returns the function unchanged, so that a test can make a context manager of it."""
+    shop = App("shop")
+
+    @shop.lifespan
+    async def pool() -> AsyncIterator[str]:
+        yield "opened"
+        seen.append("closed")
+
+    @shop.list_trigger(keys="orders")
+    async def on_order(order: str, context: Context[str]) -> None:
+        seen.append(context.state)
+
+    async with contextlib.asynccontextmanager(pool)() as state:
+        assert (await call(shop, on_order, "1", state=state)).succeeded
+    assert seen == ["opened", "closed"]
 
 
 def test_what_the_function_raises_passes_through() -> None:
