@@ -4,7 +4,7 @@
 - `bounded_yaml`: YAML whose aliases are bounded
 - `child_processes`: child processes that do not outlive their parent, and tell it that they run
 - `clock`: the clock for leases
-- `code_locations`: the line of user code where something happened
+- `code_locations`: the line of user code where something happened, and tracebacks without our frames
 - `deadlines`: many deadlines with one timer
 - `extras`: optional packages
 - `files`: small files that may be replaced while the process runs

@@ -156,7 +156,7 @@ def test_parameters_that_are_wrong(function: Callable[..., Any], field: str, val
 def test_a_context_in_a_test() -> None:
     """A test can make a context. It has no clients, and the error says how to get some."""
     assert (MADE.state, MADE.key, MADE.id, MADE.deliveries, MADE.seconds_left) == ("pool", "orders", None, 1, math.inf)
-    with pytest.raises(ConfigurationError, match=r"context\.redis: .*triggerfish\.testing\.running\(\)"):
+    with pytest.raises(ConfigurationError, match=r"context\.redis: .*call\(\.\.\., redis=CLIENT\)"):
         _ = MADE.redis
     with pytest.raises(ConfigurationError, match=r"context\.redis_sync: "):
         _ = MADE.redis_sync

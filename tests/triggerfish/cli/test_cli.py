@@ -125,7 +125,7 @@ def test_a_connection_in_place_of_a_file(triggerfish: Triggerfish, place: Sequen
         ("import nothing_of_this_name", ["No module named 'nothing_of_this_name'"]),
         ("def broken(:", ["SyntaxError"]),
         ("raise ValueError('first line\\nsecond line')", ["ValueError", "first line second line"]),
-        ("x = 1", ["0 apps"]),
+        ("x = 1", ["It has no app."]),
         ("from triggerfish import App\napp = App()", ["no functions"]),
         (APP.replace("order: str", ""), ["handle", "takes one parameter"]),
         (APP.replace("order: str", "order: object()"), ["order"]),
