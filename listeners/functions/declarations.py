@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from listeners.errors import ConfigurationError
-from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
+from listeners.functions.triggers import ConnectedTrigger, ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 from listeners.text import did_you_mean
 
 __all__ = ["field_name", "folded", "parse_declaration", "parse_trigger"]
@@ -23,9 +23,12 @@ _TYPES: dict[str, type[Trigger]] = {cls.type_name.lower(): cls for cls in _CLASS
 #: Names in Azure's function.json and in KEDA's own scalers for Redis, and ours.
 _OTHER_NAMES = {
     "key": "keys",
+    "keys": "keys",
     "listname": "keys",
     "stream": "keys",
     "streamname": "keys",
+    "queues": "keys",
+    "queuename": "keys",
     "count": "batch_size",
     "maxbatchsize": "batch_size",
     "listdirection": "list_pop_from_beginning",
@@ -59,21 +62,25 @@ _NOTES = {
 _PLACEHOLDER = re.compile(r"%[A-Za-z_][\w:.-]*%")
 
 Spell = Callable[[str], str]
+AnyTrigger = TypeVar("AnyTrigger", bound=ConnectedTrigger)
 
 
-def parse_declaration(type_name: object, parameters: Mapping[str, Any], siblings: Iterable[str] = ()) -> Trigger:
+def parse_declaration(
+    type_name: object, parameters: Mapping[str, Any], siblings: Iterable[str] = (), other_types: Iterable[str] = ()
+) -> Trigger:
     """Create a trigger from its parameters and its type name, in any of Azure Functions' spellings and any case.
 
-    `siblings` are the other names that may be written beside the parameters. Raises ConfigurationError for all
-    mistakes, with the field (as it was written, else in camelCase), the value and the fix.
+    `siblings` are the other names that may be written beside the parameters, and `other_types` further types that the
+    caller knows. Raises ConfigurationError for all mistakes, with the field (as it was written, else in camelCase), the
+    value and the fix.
     """
     cls = _TYPES.get(str(type_name).lower())
     if cls is not None:
         return parse_trigger(cls, parameters, to_camel, siblings)
-    names = [known.type_name for known in _CLASSES]
+    names = [*(known.type_name for known in _CLASSES), *other_types]
     hint = "Add it. " if type_name is None else did_you_mean(str(type_name), names)
     # Anything else may be a misplaced password or connection string.
-    shown = type_name if hint or type_name == "" or re.fullmatch(r"[A-Za-z]*Trigger", str(type_name)) else None
+    shown = type_name if hint or type_name == "" or re.fullmatch(r"[A-Za-z]*(Trigger|Queue)", str(type_name)) else None
     problems = [ConfigurationError("type", shown, f"{hint}Use one of {', '.join(names)}.")]
     likely = next((_TYPICAL[name] for name in map(folded, parameters) if name in _TYPICAL), None)
     if likely is not None:
@@ -85,8 +92,8 @@ def parse_declaration(type_name: object, parameters: Mapping[str, Any], siblings
 
 
 def parse_trigger(
-    cls: type[Trigger], parameters: Mapping[str, Any], spell: Spell = str, siblings: Iterable[str] = ()
-) -> Trigger:
+    cls: type[AnyTrigger], parameters: Mapping[str, Any], spell: Spell = str, siblings: Iterable[str] = ()
+) -> AnyTrigger:
     """Create a trigger of a class from parameters given in JSON, YAML, KEDA metadata or a decorator.
 
     `spell` returns how a field is spelled where the parameters come from. `siblings` are the other names that may be
@@ -136,13 +143,14 @@ def field_name(cls: type[BaseModel], spelling: str) -> str | None:
 
 
 def _unknown_names(
-    cls: type[Trigger], spellings: Iterable[str], spell: Spell, siblings: tuple[str, ...]
+    cls: type[ConnectedTrigger], spellings: Iterable[str], spell: Spell, siblings: tuple[str, ...]
 ) -> Iterator[ConfigurationError]:
     """Yield an error for each name, without its value, as an unknown option may be a misspelt password."""
     known = [*map(spell, cls.model_fields), *siblings]
     listed = False
     for number, spelling in enumerate(spellings):
         ours = _OTHER_NAMES.get(folded(spelling).removesuffix("fromenv"), "")
+        ours = "queue" if ours == "keys" and "queue" in cls.model_fields else ours
         name = spell(ours) if ours in cls.model_fields else ours
         reason = f"A {cls.type_name} has no such option."
         if name in known:
@@ -175,7 +183,7 @@ def _placeholder(spelling: str, name: str, value: object) -> ConfigurationError:
 
 
 def _invalid_value(
-    cls: type[Trigger], values: Mapping[str, Any], problem: Mapping[str, Any], spell: Spell
+    cls: type[ConnectedTrigger], values: Mapping[str, Any], problem: Mapping[str, Any], spell: Spell
 ) -> ConfigurationError:
     name = str(problem["loc"][0]) if problem["loc"] else "connection"
     field = cls.model_fields[name]
@@ -191,5 +199,14 @@ def _invalid_value(
     reason = problem["msg"].removeprefix("Value error, ").replace("connection_string", spell("connection_string"))
     hint = ""
     if isinstance(shown, str) and problem["type"] == "literal_error":
-        hint = did_you_mean(shown, get_args(field.annotation))
+        hint = did_you_mean(shown, _choices(field.annotation))
     return ConfigurationError(spell(name), shown, f"{hint}{reason[:1].upper()}{reason[1:]} ({meaning}).")
+
+
+def _choices(annotation: object) -> Iterator[str]:
+    """Yield the texts of a Literal, which may be optional."""
+    for argument in get_args(annotation):
+        if isinstance(argument, str):
+            yield argument
+        else:
+            yield from _choices(argument)

@@ -25,11 +25,14 @@ __all__ = [
     "DEFAULT_MESSAGES_PER_WORKER",
     "DEFAULT_POLLING_INTERVAL_MS",
     "MAX_BATCH_SIZE",
+    "MAX_MESSAGES_PER_WORKER",
+    "ConnectedTrigger",
     "ListTrigger",
     "PolledTrigger",
     "PubSubTrigger",
     "StreamTrigger",
     "Trigger",
+    "WholeNumber",
     "keys_read",
 ]
 
@@ -113,8 +116,11 @@ Channel = Annotated[str, BeforeValidator(_foreign_channel)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys), Field(max_length=MAX_KEYS)]
 
 
-class _BaseTrigger(BaseModel):
+class ConnectedTrigger(BaseModel):
+    """What every trigger says about Redis. `type_name` is its type where it is written as text."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    type_name: ClassVar[str]
 
     connection_string: Annotated[SecretStr | None, BeforeValidator(_not_blank)] = Field(
         default=None, description="the address of Redis, as host:port,option=value or a URL"
@@ -122,6 +128,15 @@ class _BaseTrigger(BaseModel):
     connection: Annotated[str | None, BeforeValidator(_connection_name)] = Field(
         default=None, description="the name of a connection defined in the settings"
     )
+
+    @model_validator(mode="after")
+    def _one_connection(self) -> "ConnectedTrigger":
+        if self.connection is not None and self.connection_string is not None:
+            raise ValueError("connection and connection_string exclude each other: give one")
+        return self
+
+
+class _BaseTrigger(ConnectedTrigger):
     # Functions migrated from Azure may rely on its default functionTimeout, 30 minutes.
     call_timeout_seconds: Seconds = Field(
         default=DEFAULT_CALL_TIMEOUT_SECONDS,
@@ -130,12 +145,6 @@ class _BaseTrigger(BaseModel):
         description="the time limit of one call, in seconds, after which it counts as failed; 30 minutes by default, "
         "like functionTimeout in Azure Functions",
     )
-
-    @model_validator(mode="after")
-    def _one_connection(self) -> "_BaseTrigger":
-        if self.connection is not None and self.connection_string is not None:
-            raise ValueError("connection and connection_string exclude each other: give one")
-        return self
 
 
 class PolledTrigger(_BaseTrigger):

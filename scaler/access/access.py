@@ -13,6 +13,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionNotAllowedError, UnknownConnectionError
 from listeners.functions.triggers import PubSubTrigger, Trigger
+from scaler.queues.trigger import QueueTrigger
 from scaler.settings import ScalerSettings
 
 __all__ = ["Access", "ConnectionLimits", "check_namespaces_are_trusted", "limits_of"]
@@ -35,7 +36,7 @@ class Access:
     #: Hosts that the connection string of a request may lead to (see listeners.connections.allowed_hosts).
     allowed_hosts: tuple[str, ...] = ()
 
-    def resolve(self, trigger: Trigger, namespace: str | None) -> ConnectionSpec:
+    def resolve(self, trigger: Trigger | QueueTrigger, namespace: str | None) -> ConnectionSpec:
         """Return the Redis that a trigger of this namespace reads. None stands for the operator, who has no limits.
 
         Raises ConnectionNotAllowedError, UnknownConnectionError, UnusableConnectionError or ConnectionStringError. An
@@ -87,11 +88,12 @@ def _check_namespace(connection: str, limits: ConnectionLimits, namespace: str) 
         )
 
 
-def _check_keys(trigger: Trigger, limits: ConnectionLimits) -> None:
+def _check_keys(trigger: Trigger | QueueTrigger, limits: ConnectionLimits) -> None:
     if isinstance(trigger, PubSubTrigger):
         field, names = "channel", {trigger.channel: _literal_prefix(trigger)}
     else:
-        field, names = "keys", {key: key for key in trigger.keys}
+        field = "queue" if isinstance(trigger, QueueTrigger) else "keys"
+        names = {key: key for key in trigger.keys}
     for name, prefix in names.items():
         if limits.key_prefixes and not prefix.startswith(limits.key_prefixes):
             raise ConnectionNotAllowedError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from listeners.connections.spec import ConnectionSpec
 from listeners.errors import SourceError, TriggerfishError
-from listeners.functions.triggers import PolledTrigger
+from listeners.functions.triggers import PubSubTrigger
 from listeners.tracking.armed import Armed
 from scaler.access.access import Access
 from scaler.evaluation.history import History
@@ -51,6 +51,11 @@ class Evaluation:
     watched: str = ""
 
     @property
+    def next_due_at(self) -> float | None:
+        """When the next scheduled job is due (Unix time), if there is one."""
+        return self.backlog.next_due_at if self.backlog is not None else None
+
+    @property
     def age_seconds(self) -> float:
         """For how long it is not known that the sample that it is based on is still true. That of a list was true at
         the last proof of its Redis.
@@ -83,7 +88,7 @@ class TrackedTrigger:
         """About how many bytes it takes in memory."""
         trigger = self.scaled.trigger
         texts = [self.owner.namespace, self.owner.name, self.scaled.function, self.scaled.app, trigger.reads]
-        keys = len(trigger.keys) if isinstance(trigger, PolledTrigger) else 0
+        keys = 0 if isinstance(trigger, PubSubTrigger) else len(trigger.keys)
         return TRACKED_BYTES + KEY_BYTES * keys + COPIES * sum(map(sys.getsizeof, texts))
 
     @property
@@ -242,7 +247,7 @@ class Evaluator:
 
 def _evaluation_of(scaled: ScaledTrigger, sample: Sample, poll_seconds: float | None) -> Evaluation:
     trigger, backlog = scaled.trigger, sample.backlog
-    if not isinstance(trigger, PolledTrigger):
+    if isinstance(trigger, PubSubTrigger):
         raise TypeError("a pub/sub trigger has no backlog")
     target = instances_for(backlog.entries, trigger.messages_per_worker)
     if scaled.max_instances is not None:

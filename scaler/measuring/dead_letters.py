@@ -10,6 +10,7 @@ from typing import Any
 from listeners.errors import SourceError
 from listeners.keys import dead_letters_key
 from listeners.redis.client import Client
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["DeadLetterCount", "DeadLetterCounter"]
@@ -64,6 +65,8 @@ class DeadLetterCounter:
         now, never = time.monotonic(), (float("-inf"), None)
         due: list[MeasuredTrigger] = []
         for each in triggers:
+            if isinstance(each.trigger, QueueTrigger):  # its library keeps them in its own way
+                continue
             counted_at = self._counted.get(hash(each.trigger.keys), never)[0]
             since = unchanged_since(each)
             unchanged = since is not None and since < counted_at

@@ -18,11 +18,12 @@ from scaler.measuring.queries import (
     list_commands,
     read_list,
     read_state,
-    run,
     state_call,
     stream_query,
 )
+from scaler.measuring.queues.reading import run_with_queues
 from scaler.measuring.slow_lane import KeyResult, SlowLane
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["Measurement", "measure"]
@@ -88,17 +89,19 @@ async def measure(
     measured has its error as its result, and does not affect the others. Raises SourceError if Redis could not be
     reached at all.
     """
-    # Only the keys that a host reads on this server count.
-    read = {measured: keys_read(measured.trigger, multi_pop=server.supports(7)) for measured in triggers}
-    queries = [_Query(measured, key, stream_query(measured, key)) for measured, keys in read.items() for key in keys]
+    measurements = {measured: Measurement([]) for measured in triggers}
+    queries = [_Query(each, key, stream_query(each, key)) for each in measurements for key in _keys_read(each, server)]
     results = await _still_missing(client, [query for query in queries if query.measured in idle_lists])
     remaining = (query for query in queries if query not in results)
     fast = [query for query in remaining if query.stream is None or slow_lane.known.is_fast(query.stream)]
     began = time.monotonic()  # a late reply is as old as its request
-    replies = await run(client, server, [query.commands(server) for query in fast]) if fast else []
+    fast_groups = [query.commands(server) for query in fast]
+    replies, jobs = await run_with_queues(client, server, fast_groups, measurements)
     for query, reply in zip(fast, replies, strict=True):
         results[query] = _read(query, reply, server, slow_lane, began)
-    measurements = {measured: Measurement([]) for measured in read}
+    for measured, found in jobs.items():
+        one = [found] if isinstance(found, SourceError) else [KeySample(backlog, began) for backlog in found]
+        measurements[measured].keys.extend(one)
     for query in queries:
         result = results.get(query)
         keys = measurements[query.measured].keys
@@ -107,6 +110,13 @@ async def measure(
         elif result is not None:
             keys.append(result)
     return measurements
+
+
+def _keys_read(measured: MeasuredTrigger, server: ServerInfo) -> Sequence[str]:
+    """Return the keys to measure one by one. Of lists, only those count that a host reads on this server."""
+    if isinstance(measured.trigger, QueueTrigger):
+        return ()
+    return keys_read(measured.trigger, multi_pop=server.supports(7))
 
 
 async def _still_missing(client: Client, queries: Sequence[_Query]) -> dict[_Query, KeyResult | None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from listeners.functions.triggers import ListTrigger
+from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.keys import inflight_key
 from listeners.redis.client import Client, CommandGroup
 from listeners.redis.entry_id import EntryId
@@ -17,6 +17,7 @@ from listeners.redis.scripts import ScriptCall, load_script
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import KeyBacklog
 from scaler.measuring.lag import GroupState
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = [
@@ -100,7 +101,7 @@ class Reply:
 
 def stream_query(measured: MeasuredTrigger, key: str) -> StreamQuery | None:
     """Return what identifies the measurement of a key, or None for a list."""
-    if isinstance(measured.trigger, ListTrigger):
+    if not isinstance(measured.trigger, StreamTrigger):
         return None
     return StreamQuery(key, measured.trigger.consumer_group, measured.count_limit)
 
@@ -175,6 +176,8 @@ def commands_per_sample(measured: MeasuredTrigger) -> int:
 
     TIME before Redis 7.4 is not included, and neither is counting: few streams need it, and rarely.
     """
+    if isinstance(measured.trigger, QueueTrigger):
+        return measured.trigger.commands_per_reading
     each = LIST_COMMANDS if isinstance(measured.trigger, ListTrigger) else STREAM_COMMANDS
     return each * len(measured.trigger.keys)
 

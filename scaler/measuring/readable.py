@@ -24,4 +24,6 @@ def readable(result: tuple[Backlog, float] | SourceError) -> tuple[Backlog, floa
 
 
 def _numbers(key: KeyBacklog) -> tuple[object, ...]:
-    return (key.length, key.in_flight, key.pending, key.lag.entries if key.lag is not None else 0)
+    lag = () if key.lag is None else (key.lag.entries,)
+    jobs = () if key.jobs is None else (key.jobs.due, key.jobs.scheduled)
+    return (key.length, key.in_flight, key.pending, *lag, *jobs)

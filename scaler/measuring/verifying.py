@@ -12,7 +12,9 @@ from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog, KeyBacklog
 from scaler.measuring.known_streams import KnownStreams
 from scaler.measuring.lag import known_lag
-from scaler.measuring.queries import Reply, StreamQuery, read_list, read_states, run, states_call, stream_query
+from scaler.measuring.queries import Reply, StreamQuery, read_list, read_states, states_call, stream_query
+from scaler.measuring.queues.reading import run_with_queues
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["unchanged"]
@@ -33,7 +35,7 @@ async def unchanged(
     missing, lists = dict[str, None](), dict[str, None]()
     streams: dict[str, list[StreamQuery]] = {}
     for measured, backlog in backlogs.items():
-        for key in backlog.keys:
+        for key in () if isinstance(measured.trigger, QueueTrigger) else backlog.keys:
             query = stream_query(measured, key.key)
             if query is None:
                 (lists if key.entries else missing)[key.key] = None
@@ -46,7 +48,8 @@ async def unchanged(
         *((key, [command]) for key in lists for command in (("LLEN", key), ("ZCARD", inflight_key(key)))),
         *((some[0].key, [states_call(some, server)]) for some in queries),
     ]
-    replies = iter(await run(client, server, commands))
+    found, queues = await run_with_queues(client, server, commands, backlogs)
+    replies = iter(found)
     now: dict[_Read, KeyBacklog] = {}
     for keys in slots:
         if next(replies).values == [0]:
@@ -58,7 +61,11 @@ async def unchanged(
     return {
         measured
         for measured, backlog in backlogs.items()
-        if all(now.get(_read_of(measured, key)) == key for key in backlog.keys)
+        if (
+            queues[measured] == list(backlog.keys)
+            if measured in queues
+            else all(now.get(_read_of(measured, key)) == key for key in backlog.keys)
+        )
     }
 
 

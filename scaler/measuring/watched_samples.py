@@ -13,7 +13,8 @@ from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from listeners.tracking.armed import Armed
 from listeners.tracking.watch import Watch
-from scaler.measuring.backlog import Backlog
+from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["WatchedSample", "WatchedSamples"]
@@ -41,8 +42,10 @@ class WatchedSample:
 
     @cached_property
     def rests(self) -> bool:
-        """Whether nothing can change it without a report. A stream's group can change, unless it has nothing to do."""
-        return self.backlog.is_list or self.backlog.entries == 0
+        """Whether nothing but time can change it without a report. A stream's group can change, unless it has nothing
+        to do.
+        """
+        return not self.backlog.unsettled and (self.backlog.is_list or self.backlog.entries == 0)
 
     @property
     def is_at_rest(self) -> bool:
@@ -67,6 +70,9 @@ class WatchedSamples:
         sample = self._samples.get(trigger)
         if sample is None or sample.armed.proved_at is None:
             return None
+        due_at = sample.backlog.next_due_at
+        if due_at is not None and due_at <= time.time():
+            return None
         max_age_seconds = VERIFY_SECONDS if sample.rests else STREAM_SECONDS
         return sample if time.monotonic() - sample.taken_at < max_age_seconds else None
 
@@ -81,7 +87,10 @@ class WatchedSamples:
         return {
             trigger
             for trigger, sample in found
-            if sample is not None and sample.backlog.is_list and not sample.backlog.entries and not sample.armed.ended
+            if sample is not None
+            and isinstance(trigger.trigger, ListTrigger)
+            and not sample.backlog.entries
+            and not sample.armed.ended
         }
 
     async def arm(
@@ -168,10 +177,18 @@ def _has_tracking(server: ServerInfo | None) -> bool:
 def _keys(trigger: MeasuredTrigger) -> tuple[str, ...]:
     """Return the keys whose changes matter: those that are measured, and dead letters."""
     keys = trigger.trigger.keys
+    if isinstance(trigger.trigger, QueueTrigger):
+        return keys
     in_flight = map(inflight_key, keys) if isinstance(trigger.trigger, ListTrigger) else ()
     return (*keys, *in_flight, *map(dead_letters_key, keys))
 
 
 def _changed(before: Backlog, after: Backlog) -> bool:
-    """Return whether a backlog differs in what Redis reports: not in what a group has done."""
-    return [(key.length, key.in_flight) for key in before.keys] != [(key.length, key.in_flight) for key in after.keys]
+    """Return whether a backlog differs in what Redis reports: not in what a group has done, or time has."""
+    return [_reported(key) for key in before.keys] != [_reported(key) for key in after.keys]
+
+
+def _reported(key: KeyBacklog) -> tuple[int, ...]:
+    if key.jobs is None:
+        return key.length, key.in_flight
+    return key.length + key.jobs.due + key.jobs.scheduled, key.in_flight, key.jobs.paused

@@ -1,17 +1,23 @@
 """A tracked trigger as one scaler sends it to another, on a line of JSON."""
 
 import time
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from listeners.functions.triggers import ConnectedTrigger, ListTrigger, PubSubTrigger, StreamTrigger
 from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
 from scaler.evaluation.history import History
 from scaler.measuring.backlog import Backlog
+from scaler.queues.libraries import QUEUE_TYPES
 from scaler.triggers.metadata import ScaledTrigger
 from scaler.triggers.owner import Owner
 
 __all__ = ["PeerTrigger"]
+
+
+CLASSES: tuple[type[ConnectedTrigger], ...] = (ListTrigger, StreamTrigger, PubSubTrigger, *QUEUE_TYPES.values())
+TYPES = {cls.type_name: cls for cls in CLASSES}
 
 
 class PeerEvaluation(BaseModel):
@@ -36,6 +42,7 @@ class PeerTrigger(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     owner: Owner
+    type: str
     scaled: ScaledTrigger
     requested_seconds_ago: float
     last: PeerEvaluation | None = None
@@ -43,6 +50,15 @@ class PeerTrigger(BaseModel):
     error: str | None = None
     #: The points of the history: how many slots ago, and the backlog.
     points: list[tuple[int, int | None]] = []
+
+    @field_validator("scaled", mode="before")
+    @classmethod
+    def _of_its_type(cls, scaled: Any, info: ValidationInfo) -> Any:
+        """Read the trigger as one of its type: those of several libraries have the same fields."""
+        found = TYPES.get(info.data.get("type", ""))
+        if found is None:
+            raise ValueError("a trigger of an unknown type")
+        return {**scaled, "trigger": found.model_validate(scaled.get("trigger"))}
 
     @classmethod
     def of(cls, tracked: TrackedTrigger) -> Self:
@@ -57,6 +73,7 @@ class PeerTrigger(BaseModel):
         )
         return cls.model_construct(
             owner=tracked.owner,
+            type=tracked.scaled.trigger.type_name,
             scaled=tracked.scaled,
             requested_seconds_ago=now - tracked.requested_at,
             last=evaluation,
@@ -67,7 +84,8 @@ class PeerTrigger(BaseModel):
 
     def as_line(self) -> bytes:
         """Return it as a line of JSON."""
-        return self.model_dump_json(exclude={"scaled": {"trigger": {"connection_string"}}}).encode() + b"\n"
+        secret = {"scaled": {"trigger": {"connection_string"}}}
+        return self.model_dump_json(exclude=secret, serialize_as_any=True).encode() + b"\n"
 
     def tracked(self) -> TrackedTrigger:
         """Return the trigger as if this process had tracked it."""

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from listeners.functions.triggers import PolledTrigger, PubSubTrigger
+from listeners.functions.triggers import PubSubTrigger
 from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
 from scaler.measuring.backlog import KeyBacklog
 from scaler.triggers.owner import Owner
@@ -29,20 +30,27 @@ class LagStatus(_StatusModel):
 
 
 class KeyStatus(_StatusModel):
-    """The backlog of one key. Lists have `in_flight`; streams have `pending` and `lag`."""
+    """The backlog of one key. Lists have `in_flight`; streams have `pending` and `lag`; queues of other libraries have
+    `in_flight`, `due` and `scheduled`, and `next_due` if there is a scheduled job (RFC 3339).
+    """
 
     key: str
     length: int
     in_flight: int | None = None
     pending: int | None = None
     lag: LagStatus | None = None
+    due: int | None = None
+    scheduled: int | None = None
+    next_due: str | None = None
+    paused: bool = False
 
 
 class TriggerStatus(_StatusModel):
     """A trigger: what it reads and, if known, its backlog and target.
 
     An unknown trigger has no `target`, `active` or `backlog`, but a `reason` (a short stable word) and usually an
-    `error` (a sentence). `watched` is how the scaler notices changes, and `path` its path below /api/v1/triggers/.
+    `error` (a sentence). With `capped`, there may be more entries than `backlog`. `watched` is how the scaler notices
+    changes, and `path` its path below /api/v1/triggers/.
     """
 
     path: str
@@ -65,17 +73,13 @@ class TriggerStatus(_StatusModel):
     sample_age_seconds: float | None = None
     watched: str | None = None
     backlog: int | None = None
+    capped: bool = False
     keys: tuple[KeyStatus, ...] = ()
 
     @property
     def label(self) -> str:
         """What people call it: its name in the settings, its function, or else what it reads."""
         return (self.scaled_object if self.declared else "") or self.function or self.reads
-
-    @property
-    def capped(self) -> bool:
-        """Whether there may be more entries than `backlog`."""
-        return any(key.lag is not None and key.lag.capped for key in self.keys)
 
     def as_json(self) -> dict[str, Any]:
         """Return the names and values of the HTTP API, without those that are unknown or do not apply."""
@@ -98,7 +102,7 @@ def trigger_status(tracked: TrackedTrigger) -> TriggerStatus:
         reads=trigger.reads,
         connection=trigger.connection,
         channel=trigger.channel if isinstance(trigger, PubSubTrigger) else None,
-        messages_per_worker=trigger.messages_per_worker if isinstance(trigger, PolledTrigger) else None,
+        messages_per_worker=None if isinstance(trigger, PubSubTrigger) else trigger.messages_per_worker,
         known=known is not None,
         **(_unknown(tracked) if known is None else _known(known)),
     )
@@ -146,12 +150,31 @@ def _known(last: Evaluation) -> dict[str, Any]:
         "sample_age_seconds": round(last.age_seconds, 3),
         "watched": last.watched or None,
         "backlog": backlog.entries if backlog else None,
+        "capped": backlog is not None and backlog.capped,
         "keys": tuple(_key(key) for key in backlog.keys) if backlog else (),
     }
 
 
 def _key(key: KeyBacklog) -> KeyStatus:
+    if (jobs := key.jobs) is not None:
+        return KeyStatus(
+            key=key.key,
+            length=key.length,
+            in_flight=key.in_flight,
+            due=jobs.due,
+            scheduled=jobs.scheduled,
+            next_due=_time(jobs.next_due_at),
+            paused=jobs.paused,
+        )
     if key.lag is None:
         return KeyStatus(key=key.key, length=key.length, in_flight=key.in_flight)
     lag = LagStatus(entries=key.lag.entries, how=key.lag.how, capped=key.lag.capped)
     return KeyStatus(key=key.key, length=key.length, pending=key.pending, lag=lag)
+
+
+def _time(timestamp: float | None) -> str | None:
+    """Return a time as text; None for one that no calendar has."""
+    try:
+        return None if timestamp is None else f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return None

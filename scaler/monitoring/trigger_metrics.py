@@ -7,8 +7,9 @@ from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from listeners.functions.triggers import PolledTrigger
+from listeners.functions.triggers import PubSubTrigger
 from scaler.evaluation.evaluator import TrackedTrigger
+from scaler.queues.trigger import QueueTrigger
 
 __all__ = ["FAMILIES", "TriggerCollector", "bounded"]
 
@@ -22,8 +23,11 @@ FAMILIES = {
     for name, help_text in (
         ("known", "1 if the last sample succeeded; 0 if the backlog is unknown."),
         ("sample_age_seconds", "Age of the sample that the other values come from."),
-        ("length", "Entries in the lists or streams."),
-        ("in_flight", "List elements taken but not finished."),
+        ("length", "Entries in the lists or streams, or waiting jobs of queues."),
+        ("in_flight", "List elements taken but not finished, or jobs in progress."),
+        ("due", "Delayed jobs of queues whose time has come."),
+        ("scheduled", "Delayed jobs of queues whose time has not come. They are not part of the backlog."),
+        ("paused", "1 if a queue is paused: only its jobs in progress count."),
         ("pending", "Stream entries delivered but not acknowledged."),
         ("lag", "Stream entries not yet delivered to the group."),
         ("lag_capped", "1 if counting the lag stopped at its limit."),
@@ -99,7 +103,7 @@ def _labels(tracked: TrackedTrigger) -> tuple[str, ...]:
 def _values(tracked: TrackedTrigger) -> Iterator[tuple[str, float]]:
     known, trigger, last = tracked.known, tracked.scaled.trigger, tracked.last
     yield "triggerfish_trigger_known", known
-    if isinstance(trigger, PolledTrigger):
+    if not isinstance(trigger, PubSubTrigger):
         yield "triggerfish_trigger_messages_per_worker", trigger.messages_per_worker
     if last is None or not known:
         return
@@ -115,9 +119,14 @@ def _values(tracked: TrackedTrigger) -> Iterator[tuple[str, float]]:
     keys = last.backlog.keys
     yield "triggerfish_trigger_backlog", last.backlog.entries
     yield "triggerfish_trigger_length", sum(key.length for key in keys)
-    if trigger.kind == "list":
+    if trigger.kind != "stream":
         yield "triggerfish_trigger_in_flight", sum(key.in_flight for key in keys)
-    else:
+    if isinstance(trigger, QueueTrigger):
+        jobs = [key.jobs for key in keys if key.jobs is not None]
+        yield "triggerfish_trigger_due", sum(one.due for one in jobs)
+        yield "triggerfish_trigger_scheduled", sum(one.scheduled for one in jobs)
+        yield "triggerfish_trigger_paused", any(one.paused for one in jobs)
+    if trigger.kind == "stream":
         yield "triggerfish_trigger_pending", sum(key.pending for key in keys)
         yield "triggerfish_trigger_lag", sum(key.lag.entries for key in keys if key.lag)
         yield "triggerfish_trigger_lag_capped", last.backlog.capped

@@ -32,6 +32,8 @@ REST_SECONDS = 55.0
 REST_TICK_SECONDS = 0.05
 #: The minimum time between two checks that reports lead to, which bounds the cost of a busy key.
 BUSY_SECONDS = 0.25
+#: How long after a scheduled job has become due its trigger is checked: clocks have no more than milliseconds.
+JOB_DUE_SECONDS = 0.002
 #: The share of the command budget for checks out of turn, so that reports never starve the other triggers.
 OUT_OF_TURN_SHARE = 0.5
 #: How far these checks may be ahead of their share, so that a single one never waits, and how many may be in progress.
@@ -209,6 +211,9 @@ class PushLoop:
             self._poll(trigger)
         else:
             self._rest(trigger, evaluation.armed)
+            if evaluation.next_due_at is not None:
+                due = time.monotonic() + evaluation.next_due_at - time.time() + JOB_DUE_SECONDS
+                trigger.check_at(due, partial(self.check_soon, trigger))
 
     def _rest(self, trigger: PushedTrigger, armed: Armed) -> None:
         """Let a trigger rest until a change is reported, or may get lost, or a stream is due a `true`."""

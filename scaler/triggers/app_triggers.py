@@ -7,6 +7,7 @@ from listeners.connections.named import Connections
 from listeners.errors import ConfigurationError
 from listeners.functions.app import App
 from listeners.functions.triggers import PubSubTrigger, Trigger
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.metadata import ScaledTrigger, read_metadata
 from scaler.triggers.owner import Owner
 
@@ -118,7 +119,7 @@ def _check_writable(scaled: ScaledTrigger) -> None:
             raise ConfigurationError(f"{function}.{name}", value, fix)
 
 
-def _texts(trigger: Trigger) -> Iterator[tuple[str, str]]:
+def _texts(trigger: Trigger | QueueTrigger) -> Iterator[tuple[str, str]]:
     for name in SCALING_PARAMETERS:
         value = getattr(trigger, name, None)
         if isinstance(value, str | tuple):

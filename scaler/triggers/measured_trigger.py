@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from listeners.functions.triggers import ListTrigger, StreamTrigger
+from scaler.queues.trigger import QueueTrigger
 
 __all__ = ["MeasuredTrigger"]
 
@@ -13,9 +14,9 @@ MIN_COUNT_LIMIT = 10_000
 
 @dataclass(frozen=True)
 class MeasuredTrigger:
-    """A list or stream trigger, and the number of instances beyond which its backlog need not be exact."""
+    """A trigger with a backlog, and the number of instances beyond which its backlog need not be exact."""
 
-    trigger: ListTrigger | StreamTrigger
+    trigger: ListTrigger | StreamTrigger | QueueTrigger
     max_instances: int = 100
 
     def __hash__(self) -> int:

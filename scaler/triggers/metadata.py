@@ -6,9 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from pydantic.alias_generators import to_camel
+
 from listeners.errors import ConfigurationError
-from listeners.functions.declarations import parse_declaration
+from listeners.functions.declarations import folded, parse_declaration, parse_trigger
 from listeners.functions.triggers import PubSubTrigger, StreamTrigger, Trigger
+from scaler.queues.libraries import QUEUE_TYPES
+from scaler.queues.refused import REFUSED
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "invalid_metric_name", "metric_name", "read_metadata"]
@@ -22,8 +27,12 @@ KEDA_KEYS = frozenset(
 
 #: The keys of metadata that are not parameters of the trigger.
 SIBLINGS = ("type", "function", "app", "activationMessages", "maxInstances")
+#: The fields of a queue's trigger that its metric's name does not depend on.
+UNNAMED_FIELDS = frozenset({"connection_string", "messages_per_worker"})
 #: The keys that a metric's name depends on.
-NAME_KEYS = frozenset({"connection", "keys", "channel", "consumergroup", "function"})
+NAME_KEYS = frozenset({"connection", "keys", "channel", "consumergroup", "function"}) | {
+    folded(field) for cls in QUEUE_TYPES.values() for field in cls.model_fields.keys() - UNNAMED_FIELDS
+}
 MAX_INSTANCES_DEFAULT = 100
 MAX_NUMBER = 2**31
 MAX_DIGITS = 20
@@ -43,7 +52,7 @@ class ScaledTrigger:
     target, and bounds how far entries are counted. `from_env`: the keys whose values came from environment variables.
     """
 
-    trigger: Trigger
+    trigger: Trigger | QueueTrigger
     function: str = ""
     app: str = ""
     activation: int = 0
@@ -63,20 +72,34 @@ class ScaledTrigger:
         return metric_name(self.trigger, self.function, self.from_env)
 
 
-def metric_name(trigger: Trigger, function_name: str, from_env: frozenset[str] = frozenset()) -> str:
+def metric_name(trigger: Trigger | QueueTrigger, function_name: str, from_env: frozenset[str] = frozenset()) -> str:
     """Return the name of a trigger's metric, in lower case. Equal triggers have equal names, others different ones.
 
     KEDA stores it in the HPA, so it must never change for a deployed trigger. It depends only on the kind, the
-    connection's name, the keys or the channel, the consumer group and the function. A value from an environment
-    variable may change, so it is replaced by a placeholder. Two triggers that differ only in such a value therefore
-    need different functions.
+    connection's name, the keys or the channel, the consumer group and the function, and for queues of other libraries
+    on all fields that say which keys are read. A value from an environment variable may change, so it is replaced by a
+    placeholder. Two triggers that differ only in such a value therefore need different functions.
     """
-    group = trigger.consumer_group if isinstance(trigger, StreamTrigger) else ""
-    reads = {"channel": [trigger.channel]} if isinstance(trigger, PubSubTrigger) else {"keys": list(trigger.keys)}
-    parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function_name}
-    stable = [None if name in from_env else part for name, part in parts.items()]
-    identity = json.dumps([trigger.kind, *stable])
+    if isinstance(trigger, QueueTrigger):
+        identity = json.dumps([trigger.kind, _queue_parts(trigger, function_name, from_env)])
+    else:
+        group = trigger.consumer_group if isinstance(trigger, StreamTrigger) else ""
+        reads = {"channel": [trigger.channel]} if isinstance(trigger, PubSubTrigger) else {"keys": list(trigger.keys)}
+        parts = {"connection": trigger.connection or "", **reads, "consumergroup": group, "function": function_name}
+        identity = json.dumps([trigger.kind, *(None if name in from_env else part for name, part in parts.items())])
     return f"{METRIC_PREFIX}{trigger.kind}-{_digest(identity)}"
+
+
+def _queue_parts(trigger: QueueTrigger, function_name: str, from_env: frozenset[str]) -> dict[str, object]:
+    """Return what distinguishes a trigger, without defaults, so that a field that is added later changes no name."""
+    parts: dict[str, object] = {"function": function_name}
+    for name, field in sorted(type(trigger).model_fields.items()):
+        value = getattr(trigger, name)
+        if folded(name) in from_env:
+            parts[folded(name)] = None
+        elif name not in UNNAMED_FIELDS and value != field.default:
+            parts[folded(name)] = value
+    return parts
 
 
 def invalid_metric_name(metadata: Mapping[str, str]) -> str:
@@ -110,7 +133,7 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
         except ConfigurationError as error:
             problems.append(error)
     try:
-        trigger = parse_declaration(type_name, given, SIBLINGS)
+        trigger = _parse(type_name, given)
     except ConfigurationError as error:
         raise ConfigurationError.combined(
             [_as_written(one, written) for one in (*problems, error, *error.others)]
@@ -125,6 +148,16 @@ def read_metadata(metadata: Mapping[str, str], ignored: Iterable[str] = ()) -> S
         max_instances=found["maxInstances"],
         from_env=NAME_KEYS & resolved,
     )
+
+
+def _parse(type_name: str | None, given: Mapping[str, str]) -> Trigger | QueueTrigger:
+    folded_type = (type_name or "").lower()
+    if (cls := QUEUE_TYPES.get(folded_type)) is not None:
+        return parse_trigger(cls, given, to_camel, SIBLINGS)
+    for refused, reason in REFUSED.items():
+        if folded_type == refused.lower():
+            raise ConfigurationError("type", type_name, reason)
+    return parse_declaration(type_name, given, SIBLINGS, [cls.type_name for cls in QUEUE_TYPES.values()])
 
 
 def _digest(text: str) -> str:

@@ -10,6 +10,7 @@ import yaml
 from listeners.errors import ConfigurationError
 from listeners.runtime.bounded_yaml import load_documents
 from listeners.text import syntax_problem
+from scaler.queues.libraries import QUEUE_TYPES
 
 __all__ = ["RequestedTrigger", "SkippedTrigger", "documents", "external_triggers", "metadata_from", "triggers_in"]
 
@@ -144,9 +145,10 @@ def _trigger(
 
 
 def _is_for_this_scaler(metadata: Mapping[str, Any], address: str | None) -> bool:
-    own_type = next((str(value) for key, value in metadata.items() if key.lower() == "type"), "")
+    own_type = next((str(value) for key, value in metadata.items() if key.lower() == "type"), "").lower()
     # A misspelt type is included: the scaler's reply explains what is wrong with it.
-    return (address is not None and metadata.get("scalerAddress") == address) or own_type.lower().startswith("redis")
+    is_own = own_type.startswith("redis") or own_type.endswith("queue") or own_type in QUEUE_TYPES
+    return is_own or (address is not None and metadata.get("scalerAddress") == address)
 
 
 def _as_sent(metadata: Mapping[str, Any], more: Mapping[str, str], where: str) -> dict[str, str]:

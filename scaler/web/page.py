@@ -192,6 +192,10 @@ def _severity(tracked: TrackedTrigger) -> int:
 
 
 def _parts(key: KeyStatus) -> str:
+    if key.due is not None:
+        parts = f"{key.length:,} waiting + {key.due:,} due + {key.in_flight or 0:,} in progress"
+        later = f", {key.scheduled:,} scheduled" if key.scheduled else ""
+        return f"{parts}{later}{f', next at {key.next_due}' if key.next_due else ''}{', paused' if key.paused else ''}"
     if key.lag is None:
         return f"{key.length:,} waiting + {key.in_flight or 0:,} in flight"
     how = "at least" if key.lag.capped else key.lag.how

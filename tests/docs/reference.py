@@ -27,6 +27,7 @@ from scaler.monitoring.trigger_metrics import FAMILIES, LABELS
 from scaler.push.hub import ActivationHub
 from scaler.settings import Settings
 from tests.docs.python_api import python_api_page
+from tests.docs.queue_reference import queue_lines
 from triggerfish.cli.program import program
 
 __all__ = ["PAGES"]
@@ -193,6 +194,7 @@ def errors_page() -> str:
 PAGES: dict[Path, Callable[[], str]] = {
     FOLDER / "settings.md": settings_page,
     FOLDER / "triggers.md": triggers_page,
+    FOLDER / "queues.md": lambda: _page(queue_lines(meaning=_meaning, default=_default, sentence=_sentence)),
     FOLDER / "command-line.md": command_line_page,
     FOLDER / "metrics.md": metrics_page,
     FOLDER / "errors.md": errors_page,

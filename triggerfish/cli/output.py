@@ -156,6 +156,9 @@ def _rows(status: "TriggerStatus") -> list[tuple[str, ...]]:
 
 
 def _key_cells(key: "KeyStatus", reads: str) -> tuple[str, ...]:
+    if key.due is not None:
+        length = f"{key.length} + {key.due} due" if key.due else str(key.length)
+        return f"{reads}{' (paused)' if key.paused else ''}", length, str(key.in_flight), "-", "-"
     if key.lag is None:
         return reads, str(key.length), str(key.in_flight), "-", "-"
     how = "capped" if key.lag.capped else key.lag.how

@@ -202,7 +202,7 @@ def _table(reports: "list[CallReport]") -> Table:
 def _summary(metadata: dict[str, str]) -> str:
     """Describe what a trigger reads, without values that may be secret."""
     folded = {key.lower(): value for key, value in metadata.items()}
-    read = folded.get("keys") or folded.get("channel") or ""
+    read = folded.get("keys") or folded.get("channel") or folded.get("queue") or ""
     kind = folded.get("type", "")
-    kind = kind if kind.lower().endswith("trigger") and kind.isalpha() else "no known type"
+    kind = kind if kind.lower().endswith(("trigger", "queue", "sortedset")) and kind.isalpha() else "no known type"
     return " ".join(word for word in (kind, read, folded.get("function", "")) if word)

@@ -21,7 +21,7 @@ from listeners.errors import SourceTimeoutError
 from listeners.version import __version__
 from scaler.access.access import Access
 from scaler.evaluation.evaluator import Evaluation, Evaluator, TrackedTrigger
-from scaler.measuring.backlog import Backlog, KeyBacklog
+from scaler.measuring.backlog import Backlog, Jobs, KeyBacklog
 from scaler.measuring.dead_letters import DeadLetterCount
 from scaler.measuring.lag import Lag
 from scaler.measuring.samplers import Samplers
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.releases("valkey-9.1")
 
 LIST = {"type": "redisListTrigger", "keys": "orders"}
 STREAM = {"type": "redisStreamTrigger", "keys": "payments"}
+QUEUE = {"type": "RQQueue", "queue": "mail"}
 PUBSUB = {"type": "redisPubSubTrigger", "channel": "prices.*"}
 NOW = 1_000.0
 #: Text that protobuf can transport, up to the length at which labels are shortened.
@@ -66,9 +67,10 @@ def as_in_production() -> Iterator[None]:
 
 
 def test_triggers_in_every_state(evaluator: Evaluator) -> None:
-    """The exact text for a list, a stream with a capped lag, pub/sub, and an unknown trigger."""
+    """The exact text for a list, a stream with a capped lag, a queue, pub/sub, and an unknown trigger."""
     capped = Lag(10_000, "counted", capped=True)
     states = {
+        "mail": (QUEUE, Backlog((KeyBacklog("mail", 3, in_flight=2, jobs=Jobs(1, 7, NOW + 60)),))),
         "handle": (LIST, Backlog((KeyBacklog("orders", 150, in_flight=2), KeyBacklog("returns", 3)))),
         "settle": (STREAM, Backlog((KeyBacklog("payments", 90_000, pending=7, lag=capped),))),
         "reprice": (PUBSUB, None),
