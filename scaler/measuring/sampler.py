@@ -20,6 +20,7 @@ from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import Measurement, measure
 from scaler.measuring.outage import Outage
 from scaler.measuring.queries import stream_query
+from scaler.measuring.queues.settling import Settling, share
 from scaler.measuring.readable import readable
 from scaler.measuring.slow_lane import SlowLane
 from scaler.measuring.verifying import unchanged
@@ -83,6 +84,7 @@ class Sampler:
         self._samples: OrderedDict[MeasuredTrigger, tuple[float, Sample | SourceError]] = OrderedDict()
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
         self._in_slow_lane: set[asyncio.Future[Sample]] = set()
+        self._settling = Settling(self._request)
         self._skip_gathering = False
         self._measuring: asyncio.Task[None] | None = None
         self._dead_letters = DeadLetterCounter(self._client)
@@ -104,20 +106,17 @@ class Sampler:
         if (error := self._outage.error) is not None:
             raise error.with_traceback(None)
         self._skip_gathering = self._skip_gathering or fresh
-        future = self._requested.get(trigger)
+        future = self._requested.get(trigger) or self._settling.waiting(trigger)
         if future is None:
-            future = self._requested[trigger] = asyncio.get_running_loop().create_future()
-        if self._measuring is None or self._measuring.done():
-            self._measuring = asyncio.create_task(self._measure_requested(), name=f"measuring {self._address}")
+            future = asyncio.get_running_loop().create_future()
+            self._request(trigger, future)
         try:
             async with asyncio.timeout(self._bound_seconds):
                 return await asyncio.shield(future)
         except TimeoutError:
             if future in self._in_slow_lane:
                 return self._last_sample(trigger)
-            if self._requested.get(trigger) is future:
-                raise self._not_begun() from None
-            raise self._timed_out() from None
+            raise self._overdue(trigger, future) from None
 
     async def verify(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Sample]:
         """Measure triggers at rest again, without making any request wait. Return samples of those that still rest with
@@ -149,11 +148,17 @@ class Sampler:
 
     async def close(self) -> None:
         """Stop measuring and disconnect."""
+        self._settling.close()
         tasks = [task for task in (self._measuring, self._counting) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, self._slow_lane.close(), self._watched.close(), return_exceptions=True)
         await self._client.aclose()
+
+    def _request(self, trigger: MeasuredTrigger, future: asyncio.Future[Sample]) -> None:
+        share(self._requested.setdefault(trigger, future), future)
+        if self._measuring is None or self._measuring.done():
+            self._measuring = asyncio.create_task(self._measure_requested(), name=f"measuring {self._address}")
 
     async def _measure_requested(self) -> None:
         """Measure the requested triggers in rounds until no request is left."""
@@ -206,6 +211,10 @@ class Sampler:
             _fail(future, result)
         else:
             backlog, taken_at = result
+            settled = self._settling.judge(trigger, backlog, taken_at, future)
+            if settled is None:
+                return
+            backlog = settled
             sample = self._sample(trigger, backlog, taken_at, self._watched.keep(trigger, armed, backlog, taken_at))
             self._keep(trigger, sample)
             if not future.done():
@@ -309,7 +318,15 @@ class Sampler:
         log.exception("unexpected error while measuring %s", self._address)
         return CommandRefusedError(f"unreadable reply from Redis at {self._address}: {type(error).__name__}")
 
-    def _not_begun(self) -> SourceTimeoutError:
+    def _overdue(self, trigger: MeasuredTrigger, future: asyncio.Future[Sample]) -> SourceTimeoutError:
+        """Return the error for a request without a result in time."""
+        if self._settling.waiting(trigger) is not None:
+            return SourceTimeoutError(
+                f"measuring {trigger.trigger.reads}: it seems to be empty, but a job may be on its way from one key to "
+                f"another, and {self._bound_seconds:g} s are too short to know. A later request will get the number"
+            )
+        if self._requested.get(trigger) is not future:
+            return self._timed_out()
         return SourceTimeoutError(
             f"{len(self._requested)} triggers of Redis at {self._address} were requested and not yet measured within "
             f"{self._bound_seconds:g} s. Poll less often, or use a connection for each half of them"

@@ -138,10 +138,10 @@ class WatchedSamples:
             return f"{server} has no client tracking"
         if armed is None or self._watch.reason:
             return self._watch.reason or "one of its keys may not be read by EXISTS, or is moving"
-        if armed.ended:
-            return "Redis has just reported a change"
-        if armed.proved_at is None:
-            return "Redis has not yet reported any change"
+        if armed.ended or armed.proved_at is None:
+            return "Redis has just reported a change" if armed.ended else "Redis has not yet reported any change"
+        if isinstance(trigger.trigger, QueueTrigger):
+            return "its last jobs may be on their way from one key to another"
         return "Redis does not report what consumers do with a stream"
 
     def backlogs_at_rest(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog]:
