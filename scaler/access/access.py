@@ -13,6 +13,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.connections.strings import parse_connection_string
 from listeners.errors import ConfigurationError, ConnectionNotAllowedError, UnknownConnectionError
 from listeners.functions.triggers import PubSubTrigger, Trigger
+from scaler.queues.celery import CeleryQueue
 from scaler.queues.trigger import QueueTrigger
 from scaler.settings import ScalerSettings
 
@@ -47,6 +48,7 @@ class Access:
             _check_namespace(trigger.connection, limits, namespace)
             _check_keys(trigger, limits)
         if namespace is not None and trigger.connection_string is not None:
+            _check_listens_to_nobody(trigger)
             return self._resolve_string(trigger.connection_string, namespace)
         try:
             return self.connections.resolve(trigger)
@@ -102,6 +104,17 @@ def _check_keys(trigger: Trigger | QueueTrigger, limits: ConnectionLimits) -> No
                 f"It is outside the `key_prefixes` of connection {trigger.connection!r}. Add its prefix to them in the "
                 "settings.",
             )
+
+
+def _check_listens_to_nobody(trigger: Trigger | QueueTrigger) -> None:
+    """Raise ConnectionNotAllowedError for a trigger that needs a subscription, which such a Redis does not get."""
+    if isinstance(trigger, CeleryQueue) and not trigger.acks_late:
+        raise ConnectionNotAllowedError(
+            "connectionString",
+            None,
+            "Without acksLate, the scaler listens to workers' heartbeats, which it does not by connection string. "
+            "Define a connection in the scaler's settings and name it with `connection`, or set acksLate.",
+        )
 
 
 def _literal_prefix(trigger: PubSubTrigger) -> str:

@@ -21,6 +21,7 @@ from scaler.measuring.queries import (
     state_call,
     stream_query,
 )
+from scaler.measuring.queues.extras import QueueExtras
 from scaler.measuring.queues.reading import run_with_queues
 from scaler.measuring.slow_lane import KeyResult, SlowLane
 from scaler.queues.trigger import QueueTrigger
@@ -80,6 +81,7 @@ async def measure(
     server: ServerInfo,
     triggers: Iterable[MeasuredTrigger],
     slow_lane: SlowLane,
+    extras: QueueExtras,
     *,
     idle_lists: Collection[MeasuredTrigger] = (),
 ) -> dict[MeasuredTrigger, Measurement]:
@@ -100,8 +102,10 @@ async def measure(
     for query, reply in zip(fast, replies, strict=True):
         results[query] = _read(query, reply, server, slow_lane, began)
     for measured, found in jobs.items():
-        one = [found] if isinstance(found, SourceError) else [KeySample(backlog, began) for backlog in found]
-        measurements[measured].keys.extend(one)
+        if isinstance(found, SourceError):
+            measurements[measured].keys.append(found)
+        else:
+            measurements[measured].keys.extend(extras.complete(measured, found, began, server))
     for query in queries:
         result = results.get(query)
         keys = measurements[query.measured].keys

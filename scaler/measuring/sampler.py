@@ -20,11 +20,13 @@ from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import Measurement, measure
 from scaler.measuring.outage import Outage
 from scaler.measuring.queries import stream_query
+from scaler.measuring.queues.extras import QueueExtras
 from scaler.measuring.queues.settling import Settling, share
 from scaler.measuring.readable import readable
 from scaler.measuring.slow_lane import SlowLane
 from scaler.measuring.verifying import unchanged
 from scaler.measuring.watched_samples import WatchedSamples
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["Sample", "Sampler"]
@@ -80,6 +82,7 @@ class Sampler:
         self._server: ServerInfo | None = None
         self._slow_lane = SlowLane(self._client, self._record_slow_step)
         self._watched = WatchedSamples(self._client, spec.address, on_untold)
+        self._extras = QueueExtras(self._client, spec.database, self._watched.changed)
         self._outage = Outage()
         self._samples: OrderedDict[MeasuredTrigger, tuple[float, Sample | SourceError]] = OrderedDict()
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
@@ -152,7 +155,9 @@ class Sampler:
         tasks = [task for task in (self._measuring, self._counting) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, self._slow_lane.close(), self._watched.close(), return_exceptions=True)
+        await asyncio.gather(
+            *tasks, self._slow_lane.close(), self._extras.close(), self._watched.close(), return_exceptions=True
+        )
         await self._client.aclose()
 
     def _request(self, trigger: MeasuredTrigger, future: asyncio.Future[Sample]) -> None:
@@ -231,10 +236,13 @@ class Sampler:
         queries = [stream_query(trigger, key) for key in trigger.trigger.keys]
         samples = [self._slow_lane.known.last_sample(query) for query in queries if query is not None]
         known = [sample for sample in samples if sample is not None]
-        if len(known) < len(queries):
+        if len(known) < len(queries) or not known:
+            fix = "Delete or trim what is in the stream, or split it"
+            if isinstance(trigger.trigger, QueueTrigger):
+                fix = "Give these workers an unacked_key of their own"
             raise SourceTimeoutError(
                 f"measuring {trigger.trigger.reads} takes longer than {self._bound_seconds:g} s. It continues, and its "
-                "result will be used for later requests. Delete or trim what is in the stream, or split it"
+                f"result will be used for later requests. {fix}"
             )
         backlog = Backlog(tuple(sample.backlog for sample in known))
         return self._sample(trigger, backlog, min(sample.taken_at for sample in known))
@@ -277,7 +285,9 @@ class Sampler:
                 if self._server is None:
                     self._server = await self._client.server()
                 idle_lists = self._watched.idle_lists(triggers)
-                results = await measure(self._client, self._server, triggers, self._slow_lane, idle_lists=idle_lists)
+                results = await measure(
+                    self._client, self._server, triggers, self._slow_lane, self._extras, idle_lists=idle_lists
+                )
         except Exception as error:  # noqa: BLE001  (every request must end)
             unanswered = [self._failure(error)] * len(triggers)
             results = dict(zip(triggers, unanswered, strict=True))

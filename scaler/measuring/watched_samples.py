@@ -157,6 +157,12 @@ class WatchedSamples:
         sample.armed.verified_at = at
         return sample
 
+    def changed(self, triggers: Iterable[MeasuredTrigger]) -> None:
+        """Record that triggers may have changed, for another reason than a report of Redis."""
+        for trigger in triggers:
+            if self._watch is not None and (armed := self._armed.get(trigger)) is not None:
+                self._watch.release(armed)
+
     def drop(self, trigger: MeasuredTrigger) -> None:
         """Forget the sample of a trigger that could not be measured now."""
         self._samples.pop(trigger, None)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from scaler.queues.parts import Count, Part, State
 from scaler.queues.trigger import QUEUE, QueueNames, QueueTrigger
@@ -60,10 +60,38 @@ class CeleryQueue(QueueTrigger):
         "heartbeats tell how many run",
     )
 
+    workers: str = Field(
+        default="*",
+        min_length=1,
+        description="the names of the workers of these queues (worker -n), with * and ?. Their heartbeats tell how "
+        "many tasks run, unless acksLate is set",
+    )
+
+    @field_validator("workers")
+    @classmethod
+    def _not_with_acks_late(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("acks_late"):
+            raise ValueError("heartbeats are not needed with acksLate. Remove it")
+        return value
+
     @property
     def zero_seconds(self) -> float:
-        """For how long samples must be 0 before 0 is believed: a worker removes a message before it records it."""
-        return 1.0
+        """For how long samples must be 0 before 0 is believed: a worker removes a message before it records it, and
+        sends a heartbeat every two seconds.
+        """
+        return 1.0 if self.acks_late else 5.0
+
+    @property
+    def unacked(self) -> str:
+        """The hash of the messages that workers hold: running, prefetched, and waiting for their ETA."""
+        return self.global_keyprefix + self.unacked_key
+
+    @property
+    def searches_unacked(self) -> bool:
+        """Whether the messages of these queues have to be searched for among those of others."""
+        if self.shared_unacked is not None:
+            return self.shared_unacked == "queue"
+        return self.unacked_key == SHARED_UNACKED
 
     def parts_of(self, queue: str) -> tuple[Part, ...]:
         """Return the lists of a queue, one for each priority."""
@@ -72,5 +100,5 @@ class CeleryQueue(QueueTrigger):
         return tuple(Count(State.WAITING, key) for key in keys)
 
     def common_parts(self) -> tuple[Part, ...]:
-        """Return the messages that workers hold: running, prefetched, and waiting for their ETA."""
-        return (Count(State.IN_PROGRESS, self.global_keyprefix + self.unacked_key, command="HLEN"),)
+        """Return the messages that workers hold."""
+        return (Count(State.IN_PROGRESS, self.unacked, command="HLEN"),)

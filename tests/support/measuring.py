@@ -8,6 +8,7 @@ from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.measure import measure
+from scaler.measuring.queues.extras import QueueExtras
 from scaler.measuring.slow_lane import SlowLane
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -28,7 +29,7 @@ async def measure_now(
 ) -> dict[MeasuredTrigger, Backlog | SourceError]:
     """Measure triggers in both lanes, and return the results of all."""
     lane = slow_lane or new_slow_lane(client)
-    measurements = await measure(client, server or await client.server(), triggers, lane)
+    measurements = await measure(client, server or await client.server(), triggers, lane, QueueExtras(client, 0, list))
     await asyncio.gather(*(request for measurement in measurements.values() for request in measurement.unfinished))
     if lane is not slow_lane:
         await lane.close()

@@ -1,13 +1,14 @@
 """`triggerfish explain`: shows backlogs and targets of an app, of metadata, or of a running scaler."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listeners.errors import ConfigurationError, SourceError
+from listeners.errors import ConfigurationError, SourceError, SourceTimeoutError
 from triggerfish.cli.options import (
     ConfigOption,
     ConnectionOption,
@@ -22,6 +23,7 @@ from triggerfish.cli.output import error_line, print_json, print_line, stdout, t
 from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
+    from scaler.evaluation.evaluator import Evaluator
     from scaler.monitoring.status import TriggerStatus
     from scaler.settings import Settings
     from scaler.triggers.metadata import ScaledTrigger
@@ -169,7 +171,7 @@ async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settin
     try:
         for owner, scaled in triggers.items():
             try:
-                await evaluator.evaluate(owner, scaled)
+                await _evaluate(evaluator, owner, scaled)
             except SourceError as error:
                 problems.append(f"{owner.name}: {error}")
     finally:
@@ -177,6 +179,21 @@ async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settin
     # They are measured once, and by this process.
     statuses = [trigger_status(tracked).model_copy(update={"watched": None}) for tracked in evaluator.tracked()]
     return Explanation(statuses, problems)
+
+
+async def _evaluate(evaluator: "Evaluator", owner: "Owner", scaled: "ScaledTrigger") -> None:
+    """Measure a trigger. Raises SourceError. Whether some queues are empty is known only after a while."""
+    from scaler.queues.trigger import QueueTrigger
+
+    trigger = scaled.trigger
+    until = time.monotonic() + (trigger.zero_seconds if isinstance(trigger, QueueTrigger) else 0.0)
+    while True:
+        try:
+            await evaluator.evaluate(owner, scaled)
+            return
+        except SourceTimeoutError:
+            if time.monotonic() > until:
+                raise
 
 
 def _problem(status: "TriggerStatus") -> str:
