@@ -190,10 +190,11 @@ async def _evaluate(evaluator: "Evaluator", owner: "Owner", scaled: "ScaledTrigg
     while True:
         try:
             await evaluator.evaluate(owner, scaled)
-            return
         except SourceTimeoutError:
             if time.monotonic() > until:
                 raise
+        else:
+            return
 
 
 def _problem(status: "TriggerStatus") -> str:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -20,7 +21,7 @@ class Contents:
     """
 
     metadata: Mapping[str, str]
-    fill: Callable[[redis.Redis, float], object]
+    fill: Callable[[Any, float], object]
     parts: Parts
     pause: Callable[[redis.Redis], object] | None = None
 
