@@ -64,6 +64,13 @@ class Access:
                 "connections_dir.",
             ) from None
 
+    def limits_keys(self, trigger: Trigger | QueueTrigger, namespace: str | None) -> bool:
+        """Return whether a namespace may not read all keys of a trigger's Redis, or is not known there."""
+        if namespace is None:
+            return False
+        limits = self.limits.get((trigger.connection or "").lower(), ConnectionLimits())
+        return bool(limits.key_prefixes) or trigger.connection_string is not None
+
     def _resolve_string(self, connection_string: SecretStr, namespace: str) -> ConnectionSpec:
         """Return the Redis of a request's connection string. All its hosts, and all they lead to, must be allowed."""
         if self.allowed_hosts:

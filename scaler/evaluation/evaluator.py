@@ -17,6 +17,8 @@ from scaler.measuring.backlog import Backlog
 from scaler.measuring.dead_letters import DeadLetterCount
 from scaler.measuring.sampler import Sample
 from scaler.measuring.samplers import Samplers
+from scaler.queues.names import unknown_queues
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.metadata import ScaledTrigger
 from scaler.triggers.owner import Owner
 
@@ -148,6 +150,21 @@ class Evaluator:
             sample is not None and self._record_verified((owner, scaled.metric_name), sample)
             for (owner, scaled), sample in zip(triggers, found, strict=True)
         ]
+
+    async def doubt(self, owner: Owner, scaled: ScaledTrigger) -> str | None:
+        """Return a sentence about queues of a trigger that has been evaluated if no key of them exists, as if their
+        names were misspelt; else None.
+        """
+        tracked, trigger = self.find(owner, scaled.metric_name), scaled.trigger
+        last = tracked.last if tracked is not None and tracked.known else None
+        if not isinstance(trigger, QueueTrigger) or last is None or last.backlog is None:
+            return None
+        empty = [key.key for key in last.backlog.keys if key.key in trigger.queue and key.is_empty]
+        if not empty or last.backlog.entries > 0:
+            return None
+        limited = self._access.limits_keys(trigger, None if owner.declared else owner.namespace)
+        names = None if limited else await self._samplers.queue_names(self.resolve_connection(owner, scaled), trigger)
+        return unknown_queues(trigger, empty, names)
 
     def resolve_connection(self, owner: Owner, scaled: ScaledTrigger) -> ConnectionSpec:
         """Return the Redis that a trigger reads. Raises ConfigurationError if its owner may not use it."""

@@ -8,8 +8,10 @@ import grpc
 
 from listeners.text import shortened
 
-__all__ = ["CallReport", "UnusableError", "timed"]
+__all__ = ["DOUBT_KEY", "PROBE_KEY", "CallReport", "UnusableError", "timed"]
 
+#: The metadata with which `probe` asks IsActive for more than KEDA does, and of the answer to that.
+PROBE_KEY, DOUBT_KEY = "triggerfish-probe", "triggerfish-doubt-bin"
 #: More than a scaler of Triggerfish sends.
 MAX_CHARACTERS = 2_000
 

@@ -15,7 +15,7 @@ from listeners.errors import ConfigurationError
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
 from scaler.keda.autoscalers import Autoscalers
-from scaler.keda.call_report import CallReport, UnusableError, timed
+from scaler.keda.call_report import DOUBT_KEY, PROBE_KEY, CallReport, UnusableError, timed
 from scaler.triggers.scaled_objects import RequestedTrigger
 
 __all__ = ["ClientTls", "client_tls", "probe"]
@@ -116,8 +116,10 @@ class _Calls:
         return f"value {number:g}, so {instances} instance{'' if instances == 1 else 's'}"
 
     async def is_active(self) -> str:
-        answer = await self._stub.IsActive(self._reference, timeout=CALL_SECONDS)
-        return "active" if answer.result else "not active"
+        call = self._stub.IsActive(self._reference, timeout=CALL_SECONDS, metadata=((PROBE_KEY, "1"),))
+        answer = await call
+        doubts = [value.decode(errors="replace") for key, value in await call.trailing_metadata() if key == DOUBT_KEY]
+        return "; ".join(["active" if answer.result else "not active", *doubts])
 
     async def stream_is_active(self) -> str:
         stream = self._stub.StreamIsActive(self._reference, timeout=CALL_SECONDS)

@@ -9,6 +9,7 @@ from listeners.errors import ConfigurationError
 from scaler.evaluation.evaluator import Evaluation, Evaluator
 from scaler.keda import externalscaler_pb2 as pb
 from scaler.keda import externalscaler_pb2_grpc
+from scaler.keda.call_report import DOUBT_KEY, PROBE_KEY
 from scaler.keda.call_status import CallStatus, Context, UnknownMetricError
 from scaler.keda.open_streams import OpenStreams
 from scaler.monitoring.metrics import ScalerMetrics
@@ -83,7 +84,11 @@ class ExternalScaler(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def IsActive(self, request: pb.ScaledObjectRef, context: Context) -> pb.IsActiveResponse:  # noqa: N802
         """Return whether the trigger is active."""
         async with self._status("IsActive", context):
-            return pb.IsActiveResponse(result=(await self._evaluation(request)).active)
+            active = (await self._evaluation(request)).active
+            if any(key == PROBE_KEY for key, _ in context.invocation_metadata() or ()):
+                doubt = await self._evaluator.doubt(_owner(request), self._read(request))
+                context.set_trailing_metadata(((DOUBT_KEY, doubt.encode()),) if doubt is not None else ())
+            return pb.IsActiveResponse(result=active)
 
     async def StreamIsActive(  # noqa: N802
         self, request: pb.ScaledObjectRef, context: Context

@@ -13,7 +13,7 @@ class Jobs:
 
     `due` jobs wait to be moved to the others. `scheduled` ones do not count before their time has come, for the next
     one at `next_due_at` (Unix time). In a `paused` queue, only those in progress count. `capped`: not all could be
-    counted.
+    counted. `reported`: Redis reports every change of it, as each changes a key that is known.
     """
 
     due: int = 0
@@ -21,6 +21,7 @@ class Jobs:
     next_due_at: float | None = None
     paused: bool = False
     capped: bool = False
+    reported: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class KeyBacklog:
         if self.jobs is None:
             return self.length + self.in_flight
         return self.in_flight if self.jobs.paused else self.length + self.jobs.due + self.in_flight
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing, not even scheduled jobs."""
+        scheduled = self.jobs is not None and (self.jobs.due or self.jobs.scheduled or self.jobs.paused)
+        return not (self.length or self.in_flight or scheduled)
 
     @property
     def capped(self) -> bool:
@@ -83,6 +90,11 @@ class Backlog:
     def capped(self) -> bool:
         """Whether `entries` is a lower bound."""
         return self.unsettled or any(key.capped for key in self.keys)
+
+    @property
+    def changes_unseen(self) -> bool:
+        """Whether it may change without a change of a known key."""
+        return any(key.jobs is not None and not key.jobs.reported for key in self.keys)
 
     @property
     def next_due_at(self) -> float | None:

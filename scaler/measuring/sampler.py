@@ -21,6 +21,7 @@ from scaler.measuring.measure import Measurement, measure
 from scaler.measuring.outage import Outage
 from scaler.measuring.queries import stream_query
 from scaler.measuring.queues.extras import QueueExtras
+from scaler.measuring.queues.names import queue_names
 from scaler.measuring.queues.settling import Settling, share
 from scaler.measuring.readable import readable
 from scaler.measuring.slow_lane import SlowLane
@@ -142,6 +143,10 @@ class Sampler:
             for trigger in found
             if (watched := self._watched.verified(trigger, backlogs[trigger], began)) is not None
         }
+
+    async def queue_names(self, trigger: QueueTrigger) -> set[str] | None:
+        """Return the names of the queues of a library; see measuring.queues.names. Never raises SourceError."""
+        return await queue_names(self._client, trigger)
 
     async def retire(self) -> None:
         """Finish the measurement in progress, within a bound, then disconnect."""

@@ -10,6 +10,7 @@ from listeners.connections.spec import ConnectionSpec
 from listeners.errors import LimitReachedError, SourceError, SourceUnavailableError
 from listeners.runtime.logs import steady_logger
 from scaler.measuring.sampler import Sample, Sampler
+from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
 __all__ = ["GuardedSamplers", "Samplers"]
@@ -66,6 +67,11 @@ class Samplers:
             return {}
         sampler.used_at = time.monotonic()
         return await sampler.verify(triggers)
+
+    async def queue_names(self, spec: ConnectionSpec, trigger: QueueTrigger) -> set[str] | None:
+        """Return the names of the queues of a library; None if they are unknown."""
+        sampler = self._samplers.get(spec)
+        return await sampler.queue_names(trigger) if sampler is not None else None
 
     def idle(self, seconds: float) -> list[ConnectionSpec]:
         """Return the servers that have not been used for this many seconds."""

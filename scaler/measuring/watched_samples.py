@@ -45,7 +45,9 @@ class WatchedSample:
         """Whether nothing but time can change it without a report. A stream's group can change, unless it has nothing
         to do.
         """
-        return not self.backlog.unsettled and (self.backlog.is_list or self.backlog.entries == 0)
+        if self.backlog.unsettled or self.backlog.changes_unseen:
+            return False
+        return self.backlog.is_list or self.backlog.entries == 0
 
     @property
     def is_at_rest(self) -> bool:
@@ -141,7 +143,7 @@ class WatchedSamples:
         if armed.ended or armed.proved_at is None:
             return "Redis has just reported a change" if armed.ended else "Redis has not yet reported any change"
         if isinstance(trigger.trigger, QueueTrigger):
-            return "its last jobs may be on their way from one key to another"
+            return "its workers change keys that are not known before, or its last jobs are on their way to another key"
         return "Redis does not report what consumers do with a stream"
 
     def backlogs_at_rest(self, triggers: Iterable[MeasuredTrigger]) -> dict[MeasuredTrigger, Backlog]:

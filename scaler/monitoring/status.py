@@ -50,7 +50,8 @@ class TriggerStatus(_StatusModel):
 
     An unknown trigger has no `target`, `active` or `backlog`, but a `reason` (a short stable word) and usually an
     `error` (a sentence). With `capped`, there may be more entries than `backlog`. `watched` is how the scaler notices
-    changes, and `path` its path below /api/v1/triggers/.
+    changes, `doubt` why a queue may be misspelt (only from `triggerfish explain`), and `path` its path below
+    /api/v1/triggers/.
     """
 
     path: str
@@ -72,6 +73,7 @@ class TriggerStatus(_StatusModel):
     active: bool | None = None
     sample_age_seconds: float | None = None
     watched: str | None = None
+    doubt: str | None = None
     backlog: int | None = None
     capped: bool = False
     keys: tuple[KeyStatus, ...] = ()

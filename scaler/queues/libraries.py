@@ -5,18 +5,22 @@ Dead workers' jobs are in progress until a worker repairs them, and only a runni
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from listeners.redis.scripts import ScriptCall, load_script
 from scaler.queues.celery import CeleryQueue
 from scaler.queues.parts import Command, Count, Flag, Part, State, Tally, Times, Unit, whole_number
+from scaler.queues.sidekiq import SidekiqQueue
 from scaler.queues.trigger import QUEUE, QueueNames, QueueTrigger
 
 __all__ = ["QUEUE_TYPES"]
 
 SCHEDULED, WAITING, UNFINISHED, IN_PROGRESS, PAUSED = State
+GROUPED = load_script("scaler.queues", "grouped")
+MAX_GROUPS = 1_000
 #: The newest release of BullMQ whose keys are known.
 NEWEST_BULLMQ = 6
 
@@ -55,6 +59,29 @@ class BullVersion(Part):
                 f"{self.key} has the version {version[:40]!r}, whose keys are not known. BullMQ is known up to release "
                 f"{NEWEST_BULLMQ}, and BullMQ Pro is not"
             )
+
+
+@dataclass(frozen=True)
+class AsynqGroups(Part):
+    """The set of the groups whose tasks wait to be aggregated, each in a sorted set, which a running server does."""
+
+    def commands(self, now: float) -> tuple[Command, ...]:
+        """Return the command that counts the groups."""
+        return (("SCARD", self.key),)
+
+    def read(self, replies: Sequence[Any], tally: Tally) -> None:
+        """Raise ValueError if there are more groups than are counted."""
+        if whole_number(replies[0]) > MAX_GROUPS:
+            raise ValueError(f"it has more than {MAX_GROUPS} groups, which are too many to count their tasks")
+
+    def apart(self, now: float) -> ScriptCall:
+        """Return the script that counts the tasks of all groups."""
+        groups = self.key.removesuffix("groups") + "g:"
+        return ScriptCall(GROUPED, (self.key,), (groups, MAX_GROUPS), read_only=True)
+
+    def read_apart(self, reply: Any, tally: Tally) -> None:
+        """Add the tasks."""
+        tally.waiting += whole_number(reply)
 
 
 class BullMQQueue(QueueTrigger):
@@ -155,6 +182,7 @@ class AsynqQueue(QueueTrigger):
     parts: ClassVar[tuple[Part, ...]] = (
         Times(SCHEDULED, "asynq:{{{queue}}}:scheduled"),
         Times(SCHEDULED, "asynq:{{{queue}}}:retry"),
+        AsynqGroups(WAITING, "asynq:{{{queue}}}:groups"),
         Count(WAITING, "asynq:{{{queue}}}:pending"),
         Count(IN_PROGRESS, "asynq:{{{queue}}}:active"),
         Flag(PAUSED, "asynq:{{{queue}}}:paused"),
@@ -164,15 +192,30 @@ class AsynqQueue(QueueTrigger):
 
 
 class DramatiqQueue(QueueTrigger):
-    """Queues of dramatiq. A message is in the hash until it is acknowledged, so waiting and running ones count."""
+    """Queues of dramatiq. A message is in a hash until it is acknowledged, so waiting and running ones count."""
 
     type_name: ClassVar[str] = "DramatiqQueue"
     library: ClassVar[str] = "dramatiq"
     kind: ClassVar[str] = "dramatiq"
-    parts: ClassVar[tuple[Part, ...]] = (Count(UNFINISHED, "{namespace}:{queue}.msgs", command="HLEN"),)
+    parts: ClassVar[tuple[Part, ...]] = (
+        Count(SCHEDULED, "{namespace}:{queue}.DQ.msgs", command="HLEN"),
+        Count(UNFINISHED, "{namespace}:{queue}.msgs", command="HLEN"),
+    )
 
     queue: QueueNames = Field(default=("default",), description=QUEUE)
     namespace: str = Field(default="dramatiq", min_length=1, description="the namespace of RedisBroker")
+    delayed: Literal["due", "all", "none"] = Field(
+        default="due",
+        description="which delayed messages count: those that are due, for which the messages are read (JSONEncoder "
+        "only), all of them, or none",
+    )
+
+    def parts_of(self, queue: str) -> tuple[Part, ...]:
+        """Return the parts of one of its queues."""
+        delayed, unfinished = super().parts_of(queue)
+        if self.delayed == "all":
+            return (replace(delayed, state=UNFINISHED), unfinished)
+        return (delayed, unfinished) if self.delayed == "due" else (unfinished,)
 
 
 class LaravelQueue(QueueTrigger):
@@ -240,6 +283,7 @@ QUEUE_TYPES: dict[str, type[QueueTrigger]] = {
         AsynqQueue,
         DramatiqQueue,
         LaravelQueue,
+        SidekiqQueue,
         BeeQueue,
         SortedSet,
     )

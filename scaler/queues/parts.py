@@ -46,7 +46,10 @@ class Unit(IntEnum):
 
 @dataclass
 class Tally:
-    """The jobs of a queue, as its parts are read. `next_due_at`: when the next scheduled job is due (Unix time)."""
+    """The jobs of a queue, as its parts are read. `next_due_at`: when the next scheduled job is due (Unix time).
+
+    `reported`: each change changes one of the keys that are read. `capped`: there may be more jobs.
+    """
 
     waiting: int = 0
     due: int = 0
@@ -54,11 +57,15 @@ class Tally:
     scheduled: int = 0
     next_due_at: float | None = None
     paused: bool = False
+    reported: bool = True
+    capped: bool = False
 
     def add(self, state: State, jobs: int) -> None:
         """Add jobs in a state."""
         if state is State.IN_PROGRESS:
             self.in_progress += jobs
+        elif state is State.SCHEDULED:
+            self.scheduled += jobs
         else:
             self.waiting += jobs
 
@@ -86,9 +93,13 @@ class Part(ABC):
     def read(self, replies: Sequence[Any], tally: Tally) -> None:
         """Add the replies to these commands to a tally. Raises ValueError for what no Redis replies."""
 
-    def next_due(self, now: float) -> Command | ScriptCall | None:
-        """Return the command that tells when the next scheduled job is due, if there may be one."""
+    def apart(self, now: float) -> Command | ScriptCall | None:
+        """Return a command that runs before the others, and not together with them; None if there is none."""
         return None
+
+    def read_apart(self, reply: Any, tally: Tally) -> None:
+        """Add the reply to this command to a tally. Raises ValueError for what no Redis replies."""
+        raise ValueError("no reply was expected")
 
 
 @dataclass(frozen=True)
@@ -128,14 +139,14 @@ class Times(Part):
             tally.add(self.state, due)
         tally.scheduled += max(jobs - due, 0)
 
-    def next_due(self, now: float) -> Command | ScriptCall:
+    def apart(self, now: float) -> Command | ScriptCall:
         """Return the command that finds the lowest score that is not due."""
         above = f"({self.unit.bound(now)}"
         if self.payloads:
             return ScriptCall(NEXT_SCORE, (self.key,), (above,), read_only=True)
         return ("ZRANGEBYSCORE", self.key, above, "+inf", "WITHSCORES", "LIMIT", 0, 1)
 
-    def read_next_due(self, reply: Any, tally: Tally) -> None:
+    def read_apart(self, reply: Any, tally: Tally) -> None:
         """Add when the next job is due. Raises ValueError for what no Redis replies."""
         match reply:
             case [] | None:

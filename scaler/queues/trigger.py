@@ -89,7 +89,7 @@ class QueueTrigger(ConnectedTrigger):
         """How many commands Redis runs for one measurement without a cluster, those inside scripts included."""
         parts = [part for _, part in self.layout]
         together = sum(len(part.commands(0.0)) for part in parts)
-        apart = [command for part in parts if (command := part.next_due(0.0)) is not None]
+        apart = [command for part in parts if (command := part.apart(0.0)) is not None]
         transaction = 2 if together > 1 else 0
         return transaction + together + sum(2 if isinstance(command, ScriptCall) else 1 for command in apart)
 

@@ -1,5 +1,6 @@
 """Generates the reference page of queue triggers from code."""
 
+import re
 from collections.abc import Callable, Iterator
 
 from pydantic.alias_generators import to_camel
@@ -11,6 +12,21 @@ from scaler.queues.refused import REFUSED
 from scaler.queues.trigger import QueueTrigger
 
 __all__ = ["queue_lines"]
+
+#: Keys that are read only in some cases, and whose names are found in other keys.
+MORE_KEYS = {
+    "CeleryQueue": (
+        "| `unacked` | searched for messages of the queues, unless all count | `EVALSHA_RO`, `EVAL_RO`, `HSCAN` |",
+        "| `_kombu.binding.*` | the queues of exchanges of these messages | `SRANDMEMBER` |",
+        "| channel `/0.celeryev/worker.heartbeat` | running, without `acksLate` (0: the database) | `SUBSCRIBE` |",
+    ),
+    "AsynqQueue": ("| `asynq:{QUEUE}:g:*` | waiting to be aggregated | `ZCARD` in a script |",),
+    "DramatiqQueue": ("| `dramatiq:QUEUE.DQ.msgs` | when they are due | `EVALSHA_RO`, `EVAL_RO`, `HSCAN` |",),
+    "SidekiqQueue": (
+        "| `*:work` | in progress | `HVALS` in a script |",
+        "| `queue:sq\\|*\\|QUEUE` | in progress, with `superFetch` | `LLEN` in a script |",
+    ),
+}
 
 
 def queue_lines(
@@ -88,13 +104,15 @@ def _keys(cls: type[QueueTrigger]) -> Iterator[str]:
     required = {name: "PREFIX" for name, field in cls.model_fields.items() if field.is_required()}
     for _, part in cls.model_validate({**required, "queue": "QUEUE"}).layout:
         commands = [command[0] for command in part.commands(0.0)]
-        extra = part.next_due(0.0)
+        extra = part.apart(0.0)
         if isinstance(extra, ScriptCall):
-            commands += ["EVALSHA_RO", "EVAL_RO", "ZRANGEBYSCORE"]
+            called = re.findall(r"redis\.call\('(\w+)'", extra.script.source)
+            commands += ["EVALSHA_RO", "EVAL_RO", *(name for name in called if name not in ("LLEN", "HVALS"))]
         elif extra is not None:
             commands.append(str(extra[0]))
         shown = ", ".join(f"`{name}`" for name in dict.fromkeys(commands))
         yield f"| `{_escaped(part.key)}` | {part.state} | {shown} |"
+    yield from MORE_KEYS.get(cls.type_name, ())
 
 
 def _escaped(text: str) -> str:

@@ -97,6 +97,8 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
             print_line("")
             for line in lines:
                 print_line(line)
+        for doubt in [status.doubt for status in explanation.triggers if status.doubt is not None]:
+            print_line(doubt, label="note:", style="yellow")
     elif of_scaler and not explanation.problems:
         print_line(
             "This scaler tracks no triggers yet. Create a ScaledObject for it, or declare triggers in its settings."
@@ -168,16 +170,21 @@ async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settin
     samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
     evaluator = Evaluator(Access(settings.redis_connections()), samplers)
     problems = []
+    doubts: dict[Owner, str | None] = {}
     try:
         for owner, scaled in triggers.items():
             try:
                 await _evaluate(evaluator, owner, scaled)
+                doubts[owner] = await evaluator.doubt(owner, scaled)
             except SourceError as error:
                 problems.append(f"{owner.name}: {error}")
     finally:
         await samplers.close()
     # They are measured once, and by this process.
-    statuses = [trigger_status(tracked).model_copy(update={"watched": None}) for tracked in evaluator.tracked()]
+    statuses = [
+        trigger_status(tracked).model_copy(update={"watched": None, "doubt": doubts.get(tracked.owner)})
+        for tracked in evaluator.tracked()
+    ]
     return Explanation(statuses, problems)
 
 

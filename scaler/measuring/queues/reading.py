@@ -13,7 +13,7 @@ from listeners.redis.server_info import ServerInfo
 from listeners.text import printable
 from scaler.measuring.backlog import Jobs, KeyBacklog
 from scaler.measuring.queries import Reply, run
-from scaler.queues.parts import Command, Part, Tally, Times
+from scaler.queues.parts import Command, Part, Tally
 from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
@@ -56,22 +56,22 @@ class QueueReading:
             [(some[0].part.key, [command for one in some for command in one.part.commands(self.now)])]
             for some in self._stages
         ]
-        stages[0] += [(one.part.key, [_for(server, command)]) for one, command in self._next_due()]
+        # Before the others, since jobs move from what they count to what the others count.
+        stages[0] = [*((one.part.key, [_for(server, command)]) for one, command in self._apart()), *stages[0]]
         return stages
 
     def read(self, stage: int, replies: Sequence[Reply]) -> None:
         """Read the replies to a stage. Raises SourceError, which names the keys."""
         parts = self._stages[stage]
-        values = iter(self._values([one.part.key for one in parts for _ in one.part.commands(self.now)], replies[0]))
+        values = iter(self._values([one.part.key for one in parts for _ in one.part.commands(self.now)], replies[-1]))
         for one in parts:
             each = [next(values) for _ in one.part.commands(self.now)]
             try:
                 one.part.read(each, one.tally)
             except ValueError as error:
                 raise CommandRefusedError(f"measuring {self._what}: key {one.part.key!r}: {error}") from None
-        for (one, _), reply in zip(self._next_due() if stage == 0 else (), replies[1:], strict=True):
-            if isinstance(one.part, Times):
-                self._read_next_due(one.part, one.tally, reply)
+        for (one, _), reply in zip(self._apart() if stage == 0 else (), replies[:-1], strict=True):
+            self._read_apart(one.part, one.tally, reply)
 
     def result(self) -> list[KeyBacklog]:
         """Return the backlogs, once all stages are read."""
@@ -80,21 +80,28 @@ class QueueReading:
                 name,
                 tally.waiting,
                 tally.in_progress,
-                jobs=Jobs(tally.due, tally.scheduled, tally.next_due_at, tally.paused),
+                jobs=Jobs(
+                    tally.due,
+                    tally.scheduled,
+                    tally.next_due_at,
+                    paused=tally.paused,
+                    capped=tally.capped,
+                    reported=tally.reported,
+                ),
             )
             for name, tally in self._tallies.items()
         ]
 
-    def _read_next_due(self, part: Times, tally: Tally, reply: Reply) -> None:
+    def _read_apart(self, part: Part, tally: Tally, reply: Reply) -> None:
         [value] = self._values([part.key], reply)
         try:
-            part.read_next_due(value, tally)
+            part.read_apart(value, tally)
         except ValueError as error:
             raise CommandRefusedError(f"measuring {self._what}: key {part.key!r}: {error}") from None
 
-    def _next_due(self) -> Iterator[tuple[_PartRead, Command | ScriptCall]]:
+    def _apart(self) -> Iterator[tuple[_PartRead, Command | ScriptCall]]:
         for one in self._parts:
-            if (command := one.part.next_due(self.now)) is not None:
+            if (command := one.part.apart(self.now)) is not None:
                 yield one, command
 
     def _split(self) -> list[list[_PartRead]]:

@@ -1,9 +1,11 @@
 """Queues as their libraries write them, in a state in which some jobs wait, some run, and some are delayed."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import redis
 
@@ -113,6 +115,9 @@ def asynq(client: redis.Redis, now: float) -> None:
     client.zadd("asynq:{mail}:scheduled", {"d": int(now) + HOUR})
     client.zadd("asynq:{mail}:retry", {"e": int(now) - 2, "f": int(now) + 60})
     client.zadd("asynq:{mail}:archived", {"g": int(now)})
+    client.sadd("asynq:{mail}:groups", "daily", "weekly")
+    client.zadd("asynq:{mail}:g:daily", {"h": int(now), "i": int(now)})
+    client.zadd("asynq:{mail}:g:weekly", {"j": int(now)})
 
 
 def dramatiq(client: redis.Redis, now: float) -> None:
@@ -120,7 +125,16 @@ def dramatiq(client: redis.Redis, now: float) -> None:
     client.rpush("dramatiq:default", "a", "b")
     client.sadd("dramatiq:__acks__.w.default", "c")
     client.hset("dramatiq:default.msgs", mapping={"a": "{}", "b": "{}", "c": "{}"})
+    etas = {"e": now - 1, "f": now + HOUR, "g": now + 60}
+    client.hset("dramatiq:default.DQ.msgs", mapping={name: delayed(at) for name, at in etas.items()})
+    client.hset("dramatiq:default.XQ.msgs", mapping={"d": "{}"})
     client.zadd("dramatiq:default.XQ", {"d": now})
+
+
+def delayed(at: float) -> str:
+    """Return a delayed message of dramatiq."""
+    options = {"eta": int(at * 1000), "redis_message_id": "x"}
+    return json.dumps({"queue_name": "default.DQ", "args": [{"eta": 5}], "kwargs": {"eta": 7}, "options": options})
 
 
 def laravel(client: redis.Redis, now: float) -> None:
@@ -139,6 +153,38 @@ def laravel_cluster(client: redis.Redis, now: float) -> None:
     """Jobs of Laravel with names for clusters."""
     client.rpush("queues:{mail}", '{"uuid": "a"}')
     client.rpush("queues:mail", '{"uuid": "other"}')
+
+
+def sidekiq_job(queue: str) -> str:
+    """Return a job of Sidekiq."""
+    return json.dumps({"class": "Mail", "args": [{"queue": "other"}], "queue": queue, "jid": uuid4().hex})
+
+
+def sidekiq(client: redis.Redis, now: float) -> None:
+    """Jobs of Sidekiq, in queues that share their scheduled jobs and processes."""
+    client.sadd("queues", "mail", "bulk")
+    client.lpush("queue:mail", sidekiq_job("mail"))
+    client.lpush("queue:bulk", sidekiq_job("bulk"), sidekiq_job("bulk"))
+    client.zadd("schedule", {sidekiq_job("mail"): now - 1, sidekiq_job("bulk"): now - 1, sidekiq_job("bulk"): now + 9})
+    client.zadd("retry", {sidekiq_job("mail"): now - 1, sidekiq_job("mail"): now + HOUR})
+    client.sadd("processes", "host:1:a", "host:2:b")
+    for process, queues in {"host:1:a": ("mail", "mail", "bulk"), "host:2:b": ("mail",)}.items():
+        client.hset(process, mapping={"busy": len(queues), "beat": now, "quiet": "false"})
+        for number, queue in enumerate(queues):
+            client.hset(f"{process}:work", f"t{number}", sidekiq_work(queue))
+
+
+def sidekiq_work(queue: str) -> str:
+    """Return what a thread of Sidekiq writes about its job."""
+    return json.dumps({"queue": queue, "payload": sidekiq_job(queue), "run_at": 1}, separators=(",", ":"))
+
+
+def sidekiq_pro(client: redis.Redis, now: float) -> None:
+    """Jobs of Sidekiq with a namespace, and lists of the processes."""
+    client.lpush("shop:queue:default", sidekiq_job("default"))
+    client.sadd("shop:processes", "host:1:a")
+    client.lpush("shop:queue:sq|host:1:a|default", sidekiq_job("default"), sidekiq_job("default"))
+    client.lpush("shop:queue:sq|host:1:a|bulk", sidekiq_job("bulk"))
 
 
 def bee(client: redis.Redis, now: float) -> None:
@@ -191,13 +237,19 @@ QUEUES: dict[str, Contents] = {
     "asynq": Contents(
         {"type": "AsynqQueue", "queue": "mail"},
         asynq,
-        (1, 1, 2, 2),
+        (4, 1, 2, 2),
         lambda client: client.set("asynq:{mail}:paused", int(time.time())),
     ),
-    "dramatiq": Contents({"type": "DramatiqQueue"}, dramatiq, (3, 0, 0, 0)),
+    "dramatiq": Contents({"type": "DramatiqQueue"}, dramatiq, (3, 1, 0, 2)),
+    "dramatiq with all": Contents({"type": "DramatiqQueue", "delayed": "all"}, dramatiq, (6, 0, 0, 0)),
+    "dramatiq with none": Contents({"type": "DramatiqQueue", "delayed": "none"}, dramatiq, (3, 0, 0, 0)),
     "Laravel": Contents({"type": "LaravelQueue", "prefix": "shop_database_"}, laravel, (1, 1, 2, 1)),
     "Laravel for clusters": Contents(
         {"type": "LaravelQueue", "queue": "mail", "prefix": "", "cluster": "true"}, laravel_cluster, (1, 0, 0, 0)
+    ),
+    "Sidekiq": Contents({"type": "SidekiqQueue", "queue": "mail"}, sidekiq, (1, 2, 3, 0)),
+    "Sidekiq Pro": Contents(
+        {"type": "SidekiqQueue", "namespace": "shop", "superFetch": "true"}, sidekiq_pro, (1, 0, 2, 0)
     ),
     "Bee-Queue": Contents({"type": "BeeQueue", "queue": "sums"}, bee, (1, 1, 2, 1)),
     "sorted set": Contents({"type": "SortedSet", "queue": "timers"}, sorted_set, (3, 0, 0, 0)),
