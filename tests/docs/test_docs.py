@@ -24,8 +24,8 @@ from listeners.functions.loading import load_app
 from listeners.functions.triggers import ListTrigger, PubSubTrigger, StreamTrigger, Trigger
 from listeners.settings import HostSettings
 from scaler.monitoring.status import TriggerStatus
-from scaler.settings import LocalSettings, Settings, load_settings
 from scaler.queues.trigger import QueueTrigger
+from scaler.settings import LocalSettings, Settings, load_settings
 from scaler.triggers.metadata import read_metadata
 from scaler.triggers.scaled_objects import RequestedTrigger, triggers_in
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, named_files
