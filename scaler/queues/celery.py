@@ -70,7 +70,7 @@ class CeleryQueue(QueueTrigger):
     @field_validator("workers")
     @classmethod
     def _not_with_acks_late(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("acks_late"):
+        if value != "*" and info.data.get("acks_late"):
             raise ValueError("heartbeats are not needed with acksLate. Remove it")
         return value
 

@@ -4,6 +4,7 @@ A running job is in no key by itself: each process writes every 10 s what it wor
 it is in a list of the process instead. Scheduled jobs and retries of all queues are in two sorted sets.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -47,8 +48,8 @@ class SidekiqTimes(Part):
             case [int(due), bytes(next_score), int(complete)]:
                 tally.due += whole_number(due)
                 tally.capped |= not complete
-                if next_score:
-                    tally.add_time(float(next_score))
+                if next_score and math.isfinite(due_at := float(next_score)):
+                    tally.add_time(due_at)
             case _:
                 raise ValueError("not a number of jobs")
 

@@ -16,7 +16,15 @@ from scaler.queues.refused import REFUSED
 from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
 
-__all__ = ["METRIC_PREFIX", "ScaledTrigger", "check_names", "invalid_metric_name", "metric_name", "read_metadata"]
+__all__ = [
+    "MAX_NUMBER",
+    "METRIC_PREFIX",
+    "ScaledTrigger",
+    "check_names",
+    "invalid_metric_name",
+    "metric_name",
+    "read_metadata",
+]
 
 METRIC_PREFIX = "triggerfish-"
 

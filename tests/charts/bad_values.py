@@ -12,6 +12,7 @@ PUBSUB = chart_values("pubsub-only")
 TLS = chart_values("tls")
 MTLS = chart_values("mtls-cert-manager")
 APPS_ONLY = chart_values("apps-only")
+QUEUES = chart_values("queues")
 
 SECRET = "hunter2"
 ORDERS = {"type": "RedisListTrigger", "keys": "orders"}
@@ -44,6 +45,10 @@ def _bad(mistake: str, override: dict[str, Any], *phrases: str, good: dict[str, 
     return BadValues(mistake, override, phrases, good)
 
 
+def _mails(**app: object) -> dict[str, Any]:
+    return {"apps": {"mails": app}}
+
+
 BAD_VALUES = (
     # rejected by the schema
     _bad("text instead of a number", {"scaler": {"replicas": "two"}}, "/scaler/replicas", "integer"),
@@ -56,6 +61,23 @@ BAD_VALUES = (
         {"connections": {"other": "redis:6379"}},
         "/connections/other",
         "object",
+    ),
+    _bad("a queue of an unknown type", _mails(queue={"type": "Celery"}), "/apps/mails/queue/type", good=QUEUES),
+    _bad("an unknown field of a queue", _mails(queue={"listName": "x"}), "'listName' not allowed", good=QUEUES),
+    _bad(
+        "a queue without a type",
+        {"apps": {"other": {"image": {"repository": "other", "tag": "1"}, "queue": {"connection": "broker"}}}},
+        "apps.other.queue.type",
+        good=QUEUES,
+    ),
+    _bad("a queue and an app", _mails(app="shop.py"), "apps.mails.app", "apps.mails.queue", good=QUEUES),
+    _bad("a queue and triggers", _mails(triggers={"f": ORDERS}), "apps.mails.triggers", "Remove one", good=QUEUES),
+    _bad("a command of Triggerfish", _shop(command=["sh"]), "apps.shop.command", "no queue"),
+    _bad(
+        "an unknown connection of a queue",
+        _mails(queue={"connection": "x"}),
+        "apps.mails.queue.connection",
+        good=QUEUES,
     ),
     _bad("a trigger of an unknown type", _order(type="RedisSetTrigger"), "handle_order/type", "RedisListTrigger"),
     _bad("a list without keys", _shop(triggers={"new": {"type": "RedisListTrigger"}}), "/triggers/new", "'keys'"),

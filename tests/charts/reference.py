@@ -12,9 +12,13 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
+from listeners.functions.triggers import MAX_MESSAGES_PER_WORKER
 from listeners.settings import HostSettings
+from scaler.queues.libraries import QUEUE_TYPES
 from scaler.settings import ScalerSettings
+from scaler.triggers.metadata import MAX_NUMBER
 from tests.charts.rendering import CHART
 
 __all__ = ["GENERATED", "readme_with_table", "schema_with_settings", "undocumented"]
@@ -49,7 +53,33 @@ def schema_with_settings() -> str:
         schema["$defs"][name]["properties"] = {
             field: _without(properties[field], "title", "default") for field in properties if field not in controlled
         }
+    schema["$defs"]["queue"] = _queue_schema()
     return json.dumps(schema, indent=2) + "\n"
+
+
+def _queue_schema() -> dict[str, Any]:
+    """Return the schema of a queue of another library: its types, and the parameters of all of them."""
+    fields = {name: field for cls in QUEUE_TYPES.values() for name, field in cls.model_fields.items()}
+    text = {"type": "string"}
+    special: dict[str, dict[str, Any]] = {
+        "queue": {"type": ["string", "array"], "items": text},
+        "messages_per_worker": {"type": "integer", "minimum": 1, "maximum": MAX_MESSAGES_PER_WORKER},
+        "priority_steps": {"type": ["string", "array"], "items": {"type": "integer", "minimum": 0, "maximum": 999}},
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "type": {"enum": sorted(cls.type_name for cls in QUEUE_TYPES.values())},
+            **{
+                to_camel(name): special.get(name, {"type": "boolean"} if field.annotation is bool else text)
+                for name, field in sorted(fields.items())
+                if name != "connection_string"
+            },
+            "activationMessages": {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER},
+            "maxInstances": {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
+        },
+    }
 
 
 GENERATED = {README: readme_with_table, SCHEMA: schema_with_settings}

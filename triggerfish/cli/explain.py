@@ -19,7 +19,15 @@ from triggerfish.cli.options import (
     announced_app,
     loaded_app,
 )
-from triggerfish.cli.output import error_line, print_json, print_line, stdout, trigger_table, watched_lines
+from triggerfish.cli.output import (
+    error_line,
+    print_json,
+    print_line,
+    scheduled_lines,
+    stdout,
+    trigger_table,
+    watched_lines,
+)
 from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
@@ -97,6 +105,8 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
             print_line("")
             for line in lines:
                 print_line(line)
+        for line in scheduled_lines(explanation.triggers):
+            print_line(line)
         for doubt in [status.doubt for status in explanation.triggers if status.doubt is not None]:
             print_line(doubt, label="note:", style="yellow")
     elif of_scaler and not explanation.problems:

@@ -25,6 +25,7 @@ __all__ = [
     "print_json",
     "print_line",
     "print_verbatim",
+    "scheduled_lines",
     "stderr",
     "stdout",
     "trigger_table",
@@ -128,6 +129,15 @@ def watched_lines(triggers: "Iterable[TriggerStatus]") -> list[str]:
         if status.watched is not None:
             labels.setdefault(status.watched, []).append(status.label)
     return [f"{watched}: {_enumerated(names)}" for watched, names in sorted(labels.items())]
+
+
+def scheduled_lines(triggers: "Iterable[TriggerStatus]") -> list[str]:
+    """Return a line for each queue with jobs whose time has not come, which are not in the table."""
+    keys = [(status, key) for status in triggers for key in status.keys if key.next_due is not None]
+    return [
+        f"{status.label}: {key.scheduled or 'some'} scheduled jobs in {key.key}, the next one at {key.next_due}"
+        for status, key in keys
+    ]
 
 
 def instances_line(running: int, draining: int, target: int, crashes: int) -> RenderableType:

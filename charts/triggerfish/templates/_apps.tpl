@@ -1,6 +1,10 @@
-{{/* An app merged with appDefaults, as YAML: (dict "root" $ "app" APP). */}}
+{{/* An app merged with appDefaults, as YAML: (dict "root" $ "app" APP). The queue of another library is its only trigger. */}}
 {{- define "triggerfish.app" -}}
-{{- mergeOverwrite (deepCopy .root.Values.appDefaults) (deepCopy .app) | toYaml -}}
+{{- $app := mergeOverwrite (deepCopy .root.Values.appDefaults) (deepCopy .app) -}}
+{{- if and $app.queue (not $app.triggers) -}}
+{{- $app = set $app "triggers" (dict "queue" $app.queue) -}}
+{{- end -}}
+{{- $app | toYaml -}}
 {{- end -}}
 
 {{/* The number of an app's triggers of a type: (dict "app" APP "type" TYPE). */}}

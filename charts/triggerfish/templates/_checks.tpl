@@ -26,7 +26,7 @@
 {{- include "triggerfish.checks.env" (dict "root" $ "path" $context.path "pod" $app) -}}
 {{- include "triggerfish.checks.scaling" $context -}}
 {{- range $function, $trigger := $app.triggers -}}
-{{- include "triggerfish.checks.trigger" (merge (dict "path" (printf "apps.%s.triggers.%s" $name $function) "trigger" $trigger) $context) -}}
+{{- include "triggerfish.checks.trigger" (merge (dict "path" (ternary (printf "apps.%s.queue" $name) (printf "apps.%s.triggers.%s" $name $function) (not (empty $app.queue))) "trigger" $trigger) $context) -}}
 {{- end -}}
 {{- end -}}
 {{- include "triggerfish.checks.accounts" . -}}
@@ -133,7 +133,16 @@
 {{- if and (not .app.image.tag) (not .app.image.digest) -}}
 {{- fail (printf "%s.image.tag is missing. Give a tag or a digest, so that the running version is fixed." .path) -}}
 {{- end -}}
-{{- if not .app.app -}}
+{{- if .app.queue -}}
+{{- include "triggerfish.checks.queue" . -}}
+{{- else -}}
+{{- range $key := list "command" "args" -}}
+{{- if index $.app $key -}}
+{{- fail (printf "%s.%s is for the workers of another library, and the app has no queue. Remove it; an app of Triggerfish runs `triggerfish run`." $.path $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not .app.app) (not .app.queue) -}}
 {{- fail (printf "%s.app is missing. Give the argument of `triggerfish run`, such as %s.py." .path .name) -}}
 {{- end -}}
 {{- if not .app.triggers -}}
@@ -144,6 +153,21 @@
 {{- if eq $.name (printf "%s-%s" $full $suffix) -}}
 {{- fail (printf "%s: another object of this release has this name. Choose a different name, or set fullnameOverride." $.path) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The values of an app of another library, which has no host of Triggerfish. */}}
+{{- define "triggerfish.checks.queue" -}}
+{{- range $key := list "app" "name" "settings" -}}
+{{- if index $.app $key -}}
+{{- fail (printf "%s.%s is for apps of Triggerfish, and %s.queue for those of other libraries. Remove one of them." $.path $key $.path) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne (toJson .app.triggers) (toJson (dict "queue" .app.queue)) -}}
+{{- fail (printf "%s.triggers is for apps of Triggerfish, and %s.queue for those of other libraries. Remove one of them." .path .path) -}}
+{{- end -}}
+{{- if not .app.queue.type -}}
+{{- fail (printf "%s.queue.type is missing. Give the type of the queue, such as CeleryQueue." .path) -}}
 {{- end -}}
 {{- end -}}
 

@@ -85,3 +85,31 @@ resources:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* Fields of a container that runs a worker of another library: (dict "root" $ "pod" VALUES). */}}
+{{- define "triggerfish.worker" -}}
+{{- range $key := list "command" "args" }}
+{{- with index $.pod $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+securityContext:
+  {{- toYaml .root.Values.securityContext | nindent 2 }}
+{{- with .pod.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .pod.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+resources:
+  {{- toYaml .pod.resources | nindent 2 }}
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
+  {{- with .pod.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}

@@ -24,6 +24,8 @@ MAX_MESSAGES = 1_000
 #: How long the times that were read are used while the number of messages stays the same.
 KEPT_SECONDS = 5.0
 MAX_KEPT = 1_000
+#: The digits of the latest time that is read, in milliseconds.
+MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ class DelayedMessages:
                         return CommandRefusedError(f"reading delayed messages {key!r}: unreadable reply")
         except SourceError as error:
             return error
-        due_at = tuple(int(text) / 1_000 for text in found if isinstance(text, bytes) and text[:20].isdigit())
+        due_at = tuple(
+            int(text) / 1_000
+            for text in found
+            if isinstance(text, bytes) and text.isdigit() and len(text) <= MAX_DIGITS
+        )
         delayed = backlog.jobs.scheduled if backlog.jobs is not None else 0
         times = self._times[key] = _Times(due_at, max(delayed - len(due_at), 0), began)
         self._times.move_to_end(key)

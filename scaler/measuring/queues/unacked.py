@@ -159,8 +159,8 @@ def _read(values: list[Any], held: _Held) -> bytes:
     """Add what a step has found, and return the cursor of the next step. Raises CommandRefusedError."""
     match values:
         case [[bytes(cursor), int(read), [*found]]]:
-            for name, number in zip(found[::2], found[1::2], strict=True):
-                if not isinstance(name, bytes) or not isinstance(number, int):
+            for name, number in zip(found[::2], found[1::2], strict=False):
+                if not isinstance(name, bytes) or type(number) is not int or number < 0:
                     break
                 exchange, newline, routing_key = decode(name).partition("\n")
                 if newline:

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 
+from scaler.evaluation.evaluator import Evaluation, TrackedTrigger
+from scaler.measuring.backlog import Backlog, Jobs, KeyBacklog
+from scaler.monitoring.peer_trigger import PeerTrigger
+from scaler.triggers.metadata import read_metadata
+from scaler.triggers.owner import Owner
 from tests.scaler.queues.contents import QUEUES, Contents, totals
 from tests.support.running_scaler import RunningScaler
 from tests.support.waiting import eventually
@@ -70,6 +75,22 @@ async def test_explain_shows_the_parts(server: Server, name: str) -> None:
     assert explained.code == 0, explained.errors
     [found] = json.loads(explained.output)["triggers"]
     assert totals(found["keys"]) == contents.parts
+    shown = (await triggerfish("explain", *options, "--connection", server.address)).output
+    assert ("scheduled jobs in" in shown) == (contents.parts[3] > 0)
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_scalers_tell_each_other(name: str) -> None:
+    """A scaler sends a trigger to another one as what it is, with all parts of its backlog."""
+    scaled = read_metadata(QUEUES[name].metadata)
+    jobs = Jobs(1, 2, 1_764_435_600.5, paused=True, capped=True, reported=False)
+    backlog = Backlog((KeyBacklog("mail", 3, 4, jobs=jobs),), unsettled=True)
+    tracked = TrackedTrigger(Owner("shop", "worker"), scaled)
+    tracked.record(Evaluation(2, active=True, backlog=backlog, taken_at=time.monotonic()))
+    received = PeerTrigger.model_validate_json(PeerTrigger.of(tracked).as_line()).tracked()
+    assert received.scaled == scaled
+    assert received.last is not None
+    assert received.last.backlog == backlog
 
 
 async def test_changes_are_measured(server: Server, scaler: RunningScaler) -> None:

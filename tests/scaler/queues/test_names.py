@@ -26,7 +26,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("name", NAMED)
-async def test_a_misspelt_queue(server: Server, scaler: RunningScaler, name: str) -> None:
+async def test_a_misspelt_queue(server: Server, name: str) -> None:
     """Both commands print that no key exists, and the names of the queues."""
     contents = QUEUES[name]
     with server.client() as client:
@@ -34,7 +34,8 @@ async def test_a_misspelt_queue(server: Server, scaler: RunningScaler, name: str
     metadata = {key: value for key, value in contents.metadata.items() if key in ("type", "prefix", "acksLate")}
     options = [part for key, value in {**metadata, "queue": "emial"}.items() for part in ("-m", f"{key}={value}")]
     explained = await triggerfish("explain", *options, "--connection", server.address)
-    probed = await triggerfish("probe", address_of(scaler), *options, "--json")
+    async with running_scaler(server, scaler={"bound_seconds": 10}) as scaler:  # 0 of some is known after a second
+        probed = await triggerfish("probe", address_of(scaler), *options, "--json")
     active = json.loads(probed.output)["triggers"][0]["calls"][2]
     for text in (explained.output, active["seen"]):
         assert "'emial' exists" in text
