@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start hundreds of processes. Without bytecode files each of them would compile the code.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test bench bench-scaler bench-peers chaos charts servers lint format package reference docs dashboard clean
+.PHONY: help demo test bench bench-scaler bench-peers queues chaos charts servers lint format package reference docs dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,10 @@ bench-scaler: .venv/bench  ## Benchmark the scaler with up to 10,000 ScaledObjec
 
 bench-peers: .venv/bench  ## Benchmark against FastStream, Celery and others, each in a separate environment
 	@$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
+queues: .venv/bench servers  ## Hold the scaler against the queues of other libraries (JOBS=30 LIBRARIES="celery rq" for less)
+	@$(BIN)/python -m benchmarks.queues $(if $(JOBS),--jobs $(JOBS)) $(if $(LIBRARIES),--libraries "$(LIBRARIES)") \
+		$(if $(FOLDER),--folder $(FOLDER))
 
 chaos: .venv/dev  ## Inject random faults for minutes and verify that nothing is lost (SEED=... repeats a run's faults)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO)) \

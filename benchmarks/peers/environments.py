@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.entrants import interpreter
 
-__all__ = ["REQUIREMENTS", "install"]
+__all__ = ["REQUIREMENTS", "failure", "install"]
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 INSTALL_SECONDS = 300.0
@@ -22,20 +22,25 @@ def install(worker: str) -> str:
         return ""
     pip = (python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS / f"{worker}.txt")
     for command in ((sys.executable, "-m", "venv", "--clear", python.parents[1]), pip):
-        failure = _failure([str(part) for part in command])
-        if failure:
-            return failure
+        if reason := failure([str(part) for part in command]):
+            return reason
     installed.write_text(wanted)
     return ""
 
 
-def _failure(command: list[str]) -> str:
-    """Run a command. Return the last line of its error output if it fails, or ""."""
+def failure(command: list[str], folder: Path | None = None) -> str:
+    """Run an installer, in a folder if there is one. Return the last line of its error output if it fails, or ""."""
     # The project's constraints do not apply to the peers.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_CONSTRAINT")}
     try:
         done = subprocess.run(  # noqa: S603  (our own command line)
-            command, env=environment, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"not installed within {INSTALL_SECONDS:g} s"

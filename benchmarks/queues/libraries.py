@@ -1,0 +1,69 @@
+"""The libraries in their modes: the program, the metadata for the scaler, and what KEDA's recipes count.
+
+To add a library, add its program and its line here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["LIBRARIES", "Library"]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library in one mode.
+
+    `program` names its program and environment, `package` the package whose version the page shows, and `metadata` is
+    that of the scaler's trigger. `keda` are the commands whose sum is what KEDA's `redis` scaler counts by the usual
+    recipe; none for streams, which have a scaler of their own. `exact`: no answer may be below the truth.
+    """
+
+    name: str
+    program: str
+    package: str
+    metadata: Mapping[str, str]
+    keda: tuple[tuple[str, str], ...] = ()
+    mode: str = ""
+    exact: bool = True
+    slots: int = 4
+
+
+def _celery(how: str, mode: str, **metadata: str) -> Library:
+    trigger = {"type": "CeleryQueue", "queue": "jobs", **metadata}
+    return Library(f"Celery, {how}", "celery", "celery", trigger, (("LLEN", "jobs"),), mode, exact=False)
+
+
+def _bullmq(name: str, package: str) -> Library:
+    trigger = {"type": "BullMQQueue", "queue": "jobs"}
+    return Library(name, "bullmq", package, trigger, (("LLEN", "bull:jobs:wait"),), package)
+
+
+LIBRARIES: list[Library] = [
+    _bullmq("BullMQ", "bullmq"),
+    _bullmq("BullMQ 5", "bullmq5"),
+    _celery("acks_late, own unacked_key", "own", acksLate="true", unackedKey="unacked:jobs"),
+    _celery("acks_late", "late", acksLate="true"),
+    _celery("early acknowledgement", "early"),
+    Library("RQ, one queue", "rq", "rq", {"type": "RQQueue", "queue": "jobs"}, (("LLEN", "rq:queue:jobs"),), "one"),
+    Library(
+        "RQ, two queues",
+        "rq",
+        "rq",
+        {"type": "RQQueue", "queue": "jobs mails"},
+        (("LLEN", "rq:queue:jobs"), ("LLEN", "rq:queue:mails")),
+        "two",
+        exact=False,
+    ),
+    Library("arq", "arq", "arq", {"type": "ArqQueue", "queue": "arq:queue"}, (("ZCARD", "arq:queue"),)),
+    Library("SAQ", "saq", "saq", {"type": "SaqQueue", "queue": "jobs"}, (("LLEN", "saq:jobs:queued"),)),
+    Library("asynq", "asynq", "asynq", {"type": "AsynqQueue", "queue": "jobs"}, (("LLEN", "asynq:{jobs}:pending"),)),
+    Library(
+        "dramatiq", "dramatiq", "dramatiq", {"type": "DramatiqQueue", "queue": "jobs"}, (("LLEN", "dramatiq:jobs"),)
+    ),
+    Library(
+        "taskiq, stream",
+        "taskiq",
+        "taskiq-redis",
+        {"type": "RedisStreamTrigger", "keys": "jobs", "consumerGroup": "taskiq"},
+    ),
+]
