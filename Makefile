@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start hundreds of processes. Without bytecode files each of them would compile the code.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test bench bench-scaler bench-peers queues chaos charts servers lint format package reference docs dashboard clean
+.PHONY: help demo test bench bench-scaler bench-peers queues chaos charts servers libraries lint format package reference docs dashboard clean
 
 help:  ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,10 @@ demo: .venv/demo  ## Run the main job on an embedded server and show it (KEEP=1 
 servers: .venv/dev  ## Download the Redis and Valkey servers that the tests use
 	@$(BIN)/python -m tests.servers.fetch
 
-test: servers  ## Run all tests
+libraries: .venv/bench  ## Install the queue libraries that the tests use
+	@$(BIN)/python -m benchmarks.queues.environments arq bullmq celery rq
+
+test: servers libraries  ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: .venv/bench  ## Benchmark the function host against hand-written loops (OTHER=... also against another version)

@@ -1,23 +1,59 @@
-"""The table, and the page in docs/benchmarks."""
+"""The tables, and the page in docs/benchmarks."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.peers.environments import REQUIREMENTS
+from benchmarks.queues.environments import PROGRAMS
 from benchmarks.queues.libraries import Library
 from benchmarks.queues.run import Result
 from benchmarks.tables import UNKNOWN, Table, bullets
 
-__all__ = ["Row", "table", "write"]
+__all__ = ["Row", "table", "version", "write"]
 
-COLUMNS = ("library", "server", "answers", "below", "worst", "0", "KEDA: 0", "above", "unknown", "repeated", "s to 0")
+COLUMNS = (
+    "library",
+    "version",
+    "server",
+    "answers",
+    "too low",
+    "by at most",
+    "0",
+    "KEDA: 0",
+    "too high",
+    "unknown",
+    "repeated",
+    "commands",
+    "seconds to 0",
+)
 
 HEAD = """# Queues of other libraries
 
-Written by `make queues`, which installs each library into an environment of its own, and runs a producer and a worker
-on real servers. See `python -m benchmarks.queues --help` for fewer jobs, libraries or servers.
+Written by `make queues`, which installs each library into an environment of its own, runs a producer and a worker on
+real servers, and asks a scaler for the number of jobs all the time. See `python -m benchmarks.queues --help` for fewer
+jobs, libraries or servers.
 
 {about}
+
+Half of the jobs are sent at once. The others follow one after another once the first half has finished. Each job
+records when it starts and when it ends, in keys that the library does not know. This is the truth.
+
+- **answers**: the scaler's answers while at least one job was unfinished. Each was measured after its question.
+- **too low**: answers below the number of jobs that were unfinished from the question to the answer; **by at most**:
+  how many jobs such an answer lacked. For a library that takes a job in one step and records that in another, it may
+  lack those between the two. Celery with early acknowledgement records nothing of a running job; the scaler knows
+  those from the workers' heartbeats, which come every 2 seconds.
+- **0**: answers that would let KEDA scale to zero while jobs were unfinished.
+- **KEDA: 0**: how often the length of the list of waiting jobs was 0 at these moments. KEDA's `redis` scaler reads it
+  in the usual recipe, and would scale running jobs away. Streams have another scaler.
+- **too high**: answers above the number of jobs sent and not finished, and four more.
+- **unknown**: errors instead of answers, which KEDA ignores.
+- **repeated**: jobs that the library ran once more than needed.
+- **commands**: what one answer costs Redis.
+- **seconds to 0**: from the last job's end to the first answer of 0.
 """
 
 
@@ -30,10 +66,22 @@ class Row:
     result: Result
 
 
+def version(library: Library) -> str:
+    """Return the version of a library that its environment contains."""
+    if library.program == "bullmq":
+        packages = json.loads((PROGRAMS / "bullmq" / "package.json").read_text())["dependencies"]
+        return str(packages[library.package]).rpartition("@")[2]
+    pins, pattern = REQUIREMENTS / f"{library.program}.txt", rf"^{library.package}==(.*)$"
+    if library.program == "asynq":
+        pins, pattern = PROGRAMS / "asynq" / "go.mod", r"hibiken/asynq v(.*)$"
+    found = re.search(pattern, pins.read_text(), re.MULTILINE)
+    return found[1] if found else UNKNOWN
+
+
 def table(rows: Sequence[Row], failures: Mapping[str, str]) -> Table:
     """Return the table, with the reason of each failure."""
     notes = [f"Not measured: {name}: {reason}" for name, reason in failures.items()]
-    return Table("Answers and truth", bullets(notes), COLUMNS, [_cells(row) for row in rows], texts=2)
+    return Table("Answers and truth", bullets(notes), COLUMNS, [_cells(row) for row in rows], texts=3)
 
 
 def write(folder: Path, about: Sequence[str], shown: Table) -> None:
@@ -44,16 +92,19 @@ def write(folder: Path, about: Sequence[str], shown: Table) -> None:
 
 def _cells(row: Row) -> list[str]:
     samples = row.result.samples
-    keda = f"{samples.keda_zeros / samples.answers:.0%}" if row.library.keda else UNKNOWN
-    numbers = (samples.above, samples.unknown, row.result.repeated)
+    share = f"{samples.keda_zeros / samples.answers:.0%}" if row.library.keda and samples.answers else UNKNOWN
     return [
         row.library.name,
+        version(row.library),
         row.server,
         f"{samples.answers:,}",
         str(samples.below),
-        f"-{samples.worst}" if samples.worst else "0",
+        str(samples.worst),
         str(samples.zeros),
-        keda,
-        *map(str, numbers),
+        share,
+        str(samples.above),
+        str(samples.unknown),
+        str(row.result.repeated),
+        f"{row.result.commands:.1f}",
         f"{row.result.seconds_to_zero:.1f}",
     ]

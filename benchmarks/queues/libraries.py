@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 __all__ = ["LIBRARIES", "Library"]
 
+SLOTS = 4
+
 
 @dataclass(frozen=True)
 class Library:
@@ -15,7 +17,8 @@ class Library:
 
     `program` names its program and environment, `package` the package whose version the page shows, and `metadata` is
     that of the scaler's trigger. `keda` are the commands whose sum is what KEDA's `redis` scaler counts by the usual
-    recipe; none for streams, which have a scaler of their own. `exact`: no answer may be below the truth.
+    recipe; none for streams, which have a scaler of their own. `bound` is the largest number of jobs that an answer may
+    lack: those that the library has popped and has not yet recorded as running, or that it never records.
     """
 
     name: str
@@ -24,13 +27,13 @@ class Library:
     metadata: Mapping[str, str]
     keda: tuple[tuple[str, str], ...] = ()
     mode: str = ""
-    exact: bool = True
-    slots: int = 4
+    bound: int = 0
+    slots: int = SLOTS
 
 
-def _celery(how: str, mode: str, **metadata: str) -> Library:
+def _celery(how: str, mode: str, bound: int, **metadata: str) -> Library:
     trigger = {"type": "CeleryQueue", "queue": "jobs", **metadata}
-    return Library(f"Celery, {how}", "celery", "celery", trigger, (("LLEN", "jobs"),), mode, exact=False)
+    return Library(f"Celery, {how}", "celery", "celery", trigger, (("LLEN", "jobs"),), mode, bound)
 
 
 def _bullmq(name: str, package: str) -> Library:
@@ -41,9 +44,9 @@ def _bullmq(name: str, package: str) -> Library:
 LIBRARIES: list[Library] = [
     _bullmq("BullMQ", "bullmq"),
     _bullmq("BullMQ 5", "bullmq5"),
-    _celery("acks_late, own unacked_key", "own", acksLate="true", unackedKey="unacked:jobs"),
-    _celery("acks_late", "late", acksLate="true"),
-    _celery("early acknowledgement", "early"),
+    _celery("acks_late, own unacked_key", "own", 1, acksLate="true", unackedKey="unacked:jobs"),
+    _celery("acks_late", "late", 1, acksLate="true"),
+    _celery("early acknowledgement", "early", SLOTS + 1),
     Library("RQ, one queue", "rq", "rq", {"type": "RQQueue", "queue": "jobs"}, (("LLEN", "rq:queue:jobs"),), "one"),
     Library(
         "RQ, two queues",
@@ -52,7 +55,7 @@ LIBRARIES: list[Library] = [
         {"type": "RQQueue", "queue": "jobs mails"},
         (("LLEN", "rq:queue:jobs"), ("LLEN", "rq:queue:mails")),
         "two",
-        exact=False,
+        bound=SLOTS,
     ),
     Library("arq", "arq", "arq", {"type": "ArqQueue", "queue": "arq:queue"}, (("ZCARD", "arq:queue"),)),
     Library("SAQ", "saq", "saq", {"type": "SaqQueue", "queue": "jobs"}, (("LLEN", "saq:jobs:queued"),)),

@@ -15,15 +15,20 @@ __all__ = ["Result", "run"]
 
 #: The longest time without a finished job, and from the last finished job to an answer of 0.
 STALL_SECONDS = 60.0
+#: The number of answers over which the commands are averaged.
+COUNTED_ANSWERS = 20
 
 
 @dataclass(frozen=True)
 class Result:
-    """The samples of one run, how many jobs ran more than once, and how soon after the last job the answer was 0."""
+    """The samples of one run, how many jobs ran more than once, how soon after the last job the answer was 0, and how
+    many commands an answer costs.
+    """
 
     samples: Samples
     repeated: int
     seconds_to_zero: float
+    commands: float
 
 
 async def run(library: Library, client: redis.asyncio.Redis, url: str, ask: Answer, jobs: int) -> Result:
@@ -35,11 +40,13 @@ async def run(library: Library, client: redis.asyncio.Redis, url: str, ask: Answ
     async with running(library, "send", url) as producer, running(library, "work", url) as worker:
         feeding = asyncio.create_task(_feed(producer, client, library, jobs))
         try:
-            return await _compare(library, client, ask, jobs, (producer, worker))
+            samples, seconds_to_zero = await _compare(library, client, ask, jobs, (producer, worker))
         finally:
             feeding.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await feeding
+    repeated = await client.llen("truth:started") - jobs
+    return Result(samples, repeated, seconds_to_zero, await _commands(client, ask))
 
 
 async def _feed(producer: Program, client: redis.asyncio.Redis, library: Library, jobs: int) -> None:
@@ -54,7 +61,7 @@ async def _feed(producer: Program, client: redis.asyncio.Redis, library: Library
 
 async def _compare(
     library: Library, client: redis.asyncio.Redis, ask: Answer, jobs: int, programs: tuple[Program, ...]
-) -> Result:
+) -> tuple[Samples, float]:
     samples = Samples(library.slots)
     before = await read_truth(client, library)
     progress_at = time.monotonic()
@@ -64,8 +71,7 @@ async def _compare(
         samples.add(before, answer, after)
         now = time.monotonic()
         if before.finished == jobs and answer == 0:
-            repeated = await client.llen("truth:started") - jobs
-            return Result(samples, repeated, now - progress_at)
+            return samples, now - progress_at
         if after.finished > before.finished:
             progress_at = now
         elif now - progress_at > STALL_SECONDS:
@@ -73,3 +79,14 @@ async def _compare(
         for program in programs:
             program.check()
         before = after
+
+
+async def _commands(client: redis.asyncio.Redis, ask: Answer) -> float:
+    """Return how many commands an answer costs, when no program runs."""
+    await client.config_resetstat()
+    for _ in range(COUNTED_ANSWERS):
+        await ask()
+    counted = await client.info("commandstats")
+    # This client's own INFO is not among them yet, but its CONFIG RESETSTAT is.
+    calls = sum(command["calls"] for name, command in counted.items() if not name.startswith("cmdstat_config"))
+    return float(calls / COUNTED_ANSWERS)
