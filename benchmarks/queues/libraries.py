@@ -44,6 +44,7 @@ def _bullmq(name: str, package: str) -> Library:
 LIBRARIES: list[Library] = [
     _bullmq("BullMQ", "bullmq"),
     _bullmq("BullMQ 5", "bullmq5"),
+    _bullmq("Bull", "bull"),
     _celery("acks_late, own unacked_key", "own", 1, acksLate="true", unackedKey="unacked:jobs"),
     _celery("acks_late", "late", 1, acksLate="true"),
     _celery("early acknowledgement", "early", SLOTS + 1),

@@ -1,10 +1,11 @@
-// BullMQ. Modes: the package, `bullmq` or `bullmq5`. What it is to do: see the docstring of the folder above.
+// BullMQ and Bull. Modes: the package. What the program is to do: see the docstring of the folder above.
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import Redis from "ioredis";
 
-const { Queue, Worker } = await import(process.env.QUEUE_MODE || "bullmq");
+const { default: Bull, Queue, Worker } = await import(process.env.QUEUE_MODE);
 const url = process.env.QUEUE_URL;
+const slots = Number(process.env.QUEUE_SLOTS);
 const truth = new Redis(url);
 const connection = new Redis(url, { maxRetriesPerRequest: null });
 
@@ -16,19 +17,18 @@ async function run(number) {
 }
 
 async function send() {
-  const queue = new Queue("jobs", { connection });
+  const queue = Queue ? new Queue("jobs", { connection }) : new Bull("jobs", url);
   for await (const line of createInterface({ input: process.stdin })) {
-    await queue.add("job", Number(line), { removeOnComplete: true });
-    await truth.sadd("truth:sent", Number(line));
+    await queue.add("job", { number: Number(line) }, { removeOnComplete: true });
+    await truth.sadd("truth:sent", line);
   }
   process.exit(0);
 }
 
 function work() {
-  const worker = new Worker("jobs", (job) => run(job.data), {
-    connection,
-    concurrency: Number(process.env.QUEUE_SLOTS),
-  });
+  const handle = (job) => run(job.data.number);
+  const worker = Worker ? new Worker("jobs", handle, { connection, concurrency: slots }) : new Bull("jobs", url);
+  if (!Worker) worker.process("job", slots, handle);
   process.on("SIGTERM", async () => {
     await worker.close();
     process.exit(0);
