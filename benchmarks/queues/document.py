@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ def version(library: Library) -> str:
     if library.program == "bullmq":
         packages = json.loads((PROGRAMS / "bullmq" / "package.json").read_text())["dependencies"]
         return str(packages[library.package]).rpartition("@")[2]
+    if library.program in {"laravel", "sidekiq"}:
+        return _debian_version(library.package)
     pins, pattern = REQUIREMENTS / f"{library.program}.txt", rf"^{library.package}==(.*)$"
     if library.program == "asynq":
         pins, pattern = PROGRAMS / "asynq" / "go.mod", r"hibiken/asynq v(.*)$"
@@ -88,6 +91,15 @@ def write(folder: Path, about: Sequence[str], shown: Table) -> None:
     """Write queues.md into a folder, which is created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "queues.md").write_text("\n".join([HEAD.format(about=bullets(about)), shown.markdown()]))
+
+
+def _debian_version(package: str) -> str:
+    try:
+        command = ("dpkg-query", "--show", "--showformat=${Version}", package)
+        known = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  (our own command)
+    except (OSError, subprocess.CalledProcessError):
+        return UNKNOWN
+    return known.stdout.partition("+")[0]
 
 
 def _cells(row: Row) -> list[str]:

@@ -1,4 +1,4 @@
-"""Installs what the programs need: for Python the peers' environments, for Node.js and Go folders in .venv/queues.
+"""Installs what the programs need: for Python the peers' environments, for others folders in .venv/queues.
 
 Run as a module, it installs the programs that the command line names, except those whose tool is missing.
 """
@@ -8,6 +8,7 @@ import fcntl
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers import environments
@@ -17,24 +18,43 @@ __all__ = ["PROGRAMS", "command", "install", "missing_tool"]
 
 PROGRAMS = Path(__file__).parent / "programs"
 FOLDERS = ROOT / ".venv" / "queues"
-#: How to install the programs that are not in Python, and how to start them.
-INSTALLERS = {
-    "bullmq": ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"],
-    "asynq": ["go", "build", "-mod=mod", "-o", "program", "."],
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A program that is not in Python. It is copied into a folder, and built there by a command.
+
+    `needs` is the tool or the file that must be on this machine, and `start` the command line.
+    """
+
+    needs: str
+    start: tuple[str, ...]
+    build: tuple[str, ...] = ()
+
+
+FOREIGN = {
+    "asynq": Foreign("go", ("program",), ("go", "build", "-mod=mod", "-o", "program", ".")),
+    "bullmq": Foreign(
+        "npm", ("node", "program.mjs"), ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund")
+    ),
+    # Laravel and Sidekiq are those of Debian: php-illuminate-queue, php-illuminate-redis, php-redis; ruby-sidekiq.
+    "laravel": Foreign("/usr/share/php/Illuminate/Queue/autoload.php", ("php", "program.php")),
+    "sidekiq": Foreign("sidekiq", ("ruby", "program.rb")),
 }
-COMMANDS = {"bullmq": ["node", str(FOLDERS / "bullmq" / "program.mjs")], "asynq": [str(FOLDERS / "asynq" / "program")]}
 
 
 def command(program: str) -> list[str]:
     """Return the command line of a program that is installed."""
-    python = [str(interpreter(program)), "-m", f"benchmarks.queues.programs.{program}_program"]
-    return COMMANDS.get(program, python)
+    if program not in FOREIGN:
+        return [str(interpreter(program)), "-m", f"benchmarks.queues.programs.{program}_program"]
+    *tool, file = FOREIGN[program].start
+    return [*tool, str(FOLDERS / program / file)]
 
 
 def missing_tool(program: str) -> str:
-    """Return the system's tool that a program is installed with if it is not on this machine, or ""."""
-    tool = INSTALLERS[program][0] if program in INSTALLERS else ""
-    return tool if tool and shutil.which(tool) is None else ""
+    """Return what a program needs of the system if it is not on this machine, or ""."""
+    needs = FOREIGN[program].needs if program in FOREIGN else ""
+    return "" if not needs or shutil.which(needs) or Path(needs).is_file() else needs
 
 
 def install(program: str) -> str:
@@ -42,7 +62,7 @@ def install(program: str) -> str:
     if tool := missing_tool(program):
         return f"not installed: {tool} is not on this machine"
     with _locked(program):
-        return _install_folder(program) if program in INSTALLERS else environments.install(program)
+        return _install_folder(program) if program in FOREIGN else environments.install(program)
 
 
 def _install_folder(program: str) -> str:
@@ -53,7 +73,8 @@ def _install_folder(program: str) -> str:
         return ""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-    if reason := environments.failure(INSTALLERS[program], target):
+    build = FOREIGN[program].build
+    if build and (reason := environments.failure(list(build), target)):
         return reason
     installed.write_text(wanted)
     return ""

@@ -65,6 +65,21 @@ LIBRARIES: list[Library] = [
         "dramatiq", "dramatiq", "dramatiq", {"type": "DramatiqQueue", "queue": "jobs"}, (("LLEN", "dramatiq:jobs"),)
     ),
     Library(
+        "Laravel",
+        "laravel",
+        "php-illuminate-queue",
+        {"type": "LaravelQueue", "queue": "jobs", "prefix": "laravel_database_"},
+        (("LLEN", "laravel_database_queues:jobs"),),
+    ),
+    Library(
+        "Sidekiq",
+        "sidekiq",
+        "ruby-sidekiq",
+        {"type": "SidekiqQueue", "queue": "jobs"},
+        (("LLEN", "queue:jobs"),),
+        bound=SLOTS,
+    ),
+    Library(
         "taskiq, stream",
         "taskiq",
         "taskiq-redis",
