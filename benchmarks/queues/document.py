@@ -46,7 +46,9 @@ records when it starts and when it ends, in keys that the library does not know.
 - **too low**: answers below the number of jobs that were unfinished from the question to the answer; **by at most**:
   how many jobs such an answer lacked. For a library that takes a job in one step and records that in another, it may
   lack those between the two. Celery with early acknowledgement records nothing of a running job; the scaler knows
-  those from the workers' heartbeats, which come every 2 seconds.
+  those from the workers' heartbeats, which come every 2 seconds. Sidekiq's come every 5 to 10 seconds. A worker of SAQ
+  that starts aborts the jobs that are not recorded as active yet. This may be one that it has just taken, and then
+  runs although no key contains it.
 - **0**: answers that would let KEDA scale to zero while jobs were unfinished.
 - **KEDA: 0**: how often the length of the list of waiting jobs was 0 at these moments. KEDA's `redis` scaler reads it
   in the usual recipe, and would scale running jobs away. Streams have another scaler.

@@ -18,7 +18,7 @@ class Library:
     `program` names its program and environment, `package` the package whose version the page shows, and `metadata` is
     that of the scaler's trigger. `keda` are the commands whose sum is what KEDA's `redis` scaler counts by the usual
     recipe; none for streams, which have a scaler of their own. `bound` is the largest number of jobs that an answer may
-    lack: those that the library has popped and has not yet recorded as running, or that it never records.
+    lack: those that run, but that the library has not recorded as running yet, or never records, or has given up.
     """
 
     name: str
@@ -59,7 +59,8 @@ LIBRARIES: list[Library] = [
         bound=SLOTS,
     ),
     Library("arq", "arq", "arq", {"type": "ArqQueue", "queue": "arq:queue"}, (("ZCARD", "arq:queue"),)),
-    Library("SAQ", "saq", "saq", {"type": "SaqQueue", "queue": "jobs"}, (("LLEN", "saq:jobs:queued"),)),
+    # When a worker starts, it aborts jobs that are not recorded as active, one that it has just taken included.
+    Library("SAQ", "saq", "saq", {"type": "SaqQueue", "queue": "jobs"}, (("LLEN", "saq:jobs:queued"),), bound=SLOTS),
     Library("asynq", "asynq", "asynq", {"type": "AsynqQueue", "queue": "jobs"}, (("LLEN", "asynq:{jobs}:pending"),)),
     Library(
         "dramatiq", "dramatiq", "dramatiq", {"type": "DramatiqQueue", "queue": "jobs"}, (("LLEN", "dramatiq:jobs"),)
