@@ -32,7 +32,7 @@ demo: .venv/demo  ## Run the main job on an embedded server and show it (KEEP=1 
 servers: .venv/dev  ## Download the Redis and Valkey servers that the tests use
 	@$(BIN)/python -m tests.servers.fetch
 
-libraries: .venv/bench  ## Install the queue libraries that the tests use
+libraries: .venv/dev  ## Install the queue libraries that the tests use
 	@$(BIN)/python -m benchmarks.queues.environments arq bullmq celery rq
 
 test: servers libraries  ## Run all tests
@@ -51,7 +51,7 @@ bench-scaler: .venv/bench  ## Benchmark the scaler with up to 10,000 ScaledObjec
 bench-peers: .venv/bench  ## Benchmark against FastStream, Celery and others, each in a separate environment
 	@$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
-queues: .venv/bench servers  ## Hold the scaler against the queues of other libraries (JOBS=30 LIBRARIES="celery rq" for less)
+queues: servers  ## Hold the scaler against the queues of other libraries (JOBS=30 LIBRARIES="celery rq" for less)
 	@$(BIN)/python -m benchmarks.queues $(if $(JOBS),--jobs $(JOBS)) $(if $(LIBRARIES),--libraries "$(LIBRARIES)") \
 		$(if $(FOLDER),--folder $(FOLDER))
 
