@@ -7,13 +7,13 @@ from benchmarks.queues.libraries import LIBRARIES, Library
 from tests.servers.catalogue import ALL_REQUIRED
 
 PROGRAMS = ("arq", "bullmq", "celery", "rq")
-#: Older releases, which only `make queues` runs.
-OLDER = ("BullMQ 5", "Bull")
+#: Modes that only `make queues` runs.
+LESS_USED = ("BullMQ 5", "Bull", "Bee-Queue")
 #: Those whose tools are on this machine; all of them if all are required (CI).
 RUNNABLE = {
     one.name: one
     for one in LIBRARIES
-    if one.program in PROGRAMS and one.name not in OLDER and (ALL_REQUIRED or not missing_tool(one.program))
+    if one.program in PROGRAMS and one.name not in LESS_USED and (ALL_REQUIRED or not missing_tool(one.program))
 }
 
 
