@@ -42,7 +42,8 @@ jobs, libraries or servers.
 Half of the jobs are sent at once. The others follow one after another once the first half has finished. Each job
 records when it starts and when it ends, in keys that the library does not know. This is the truth.
 
-- **answers**: the scaler's answers while at least one job was unfinished. Each was measured after its question.
+- **answers**: the scaler's answers while at least one job was unfinished. Each was measured after its question, unless
+  Redis had reported no change of the keys since the last answer.
 - **too low**: answers below the number of jobs that were unfinished from the question to the answer; **by at most**:
   how many jobs such an answer lacked. For a library that takes a job in one step and records that in another, it may
   lack those between the two. Celery with early acknowledgement records nothing of a running job; the scaler knows
@@ -55,7 +56,7 @@ records when it starts and when it ends, in keys that the library does not know.
 - **too high**: answers above the number of jobs sent and not finished, and four more.
 - **unknown**: errors instead of answers, which KEDA ignores.
 - **repeated**: jobs that the library ran once more than needed.
-- **commands**: what one answer costs Redis.
+- **commands**: what one answer costs Redis after a change of all keys. Without a change it costs none.
 - **seconds to 0**: from the last job's end to the first answer of 0.
 """
 

@@ -18,7 +18,7 @@ from scaler.keda import externalscaler_pb2_grpc
 __all__ = ["asking"]
 
 #: The scaler shares a sample for 50 ms among requests for equal triggers. These differ in their maxInstances, and are
-#: asked for in turn, so that each answer is measured after its question.
+#: asked for in turn, so that no answer is older than its question by more than Redis's reports of changes take.
 TRIGGERS = 16
 MAX_INSTANCES = 100_000
 METRIC = "triggerfish-jobs"
