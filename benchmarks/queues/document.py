@@ -53,7 +53,7 @@ records when it starts and when it ends, in keys that the library does not know.
 - **0**: answers that would let KEDA scale to zero while jobs were unfinished.
 - **KEDA: 0**: how often the length of the list of waiting jobs was 0 at these moments. KEDA's `redis` scaler reads it
   in the usual recipe, and would scale running jobs away. Streams have another scaler.
-- **too high**: answers above the number of jobs sent and not finished, and four more.
+- **too high**: answers above the number of jobs sent and not finished, and nine more.
 - **unknown**: errors instead of answers, which KEDA ignores.
 - **repeated**: jobs that the library ran once more than needed.
 - **commands**: what one answer costs Redis after a change of all keys. Without a change it costs none.

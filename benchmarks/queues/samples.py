@@ -70,5 +70,6 @@ class Samples:
         if answer < certain:
             self.below += 1
             self.worst = max(self.worst, certain - answer)
-        # A job is recorded as sent after its library has it, and as finished before its library knows.
-        self.above += answer > after.sent + 1 - before.finished + self.slots
+        # A job is recorded as sent after its library has it, and as finished before its library knows. A worker that
+        # is slow to acknowledge may have finished a job and an earlier one in each slot.
+        self.above += answer > after.sent + 1 - before.finished + 2 * self.slots

@@ -32,10 +32,10 @@ def test_an_answer_is_too_low_only_if_it_lacks_what_was_unfinished_all_the_time(
 
 
 def test_an_answer_is_too_high_above_what_was_sent_and_may_run() -> None:
-    """Twelve were sent, two had finished, one may be sent but not recorded, and four may end but not be known to."""
+    """Twelve were sent, two had finished, one may be sent but not recorded, and eight may end but not be known to."""
     before, after = Truth(sent=10, finished=2), Truth(sent=12, finished=3)
-    assert judged(before, 15, after).above == 0
-    assert judged(before, 16, after).above == 1
+    assert judged(before, 19, after).above == 0
+    assert judged(before, 20, after).above == 1
 
 
 def test_zeros_are_counted_while_jobs_are_unfinished() -> None:
