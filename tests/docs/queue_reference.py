@@ -23,7 +23,7 @@ MORE_KEYS = {
     "AsynqQueue": ("| `asynq:{QUEUE}:g:*` | waiting to be aggregated | `ZCARD` in a script |",),
     "DramatiqQueue": ("| `dramatiq:QUEUE.DQ.msgs` | when they are due | `EVALSHA_RO`, `EVAL_RO`, `HSCAN` |",),
     "SidekiqQueue": (
-        "| `*:work` | in progress | `HVALS` in a script |",
+        "| `*:work`, `*:workers` | in progress | `HVALS` in a script |",
         "| `queue:sq\\|*\\|QUEUE` | in progress, with `superFetch` | `LLEN` in a script |",
     ),
 }

@@ -168,10 +168,11 @@ def sidekiq(client: redis.Redis, now: float) -> None:
     client.zadd("schedule", {sidekiq_job("mail"): now - 1, sidekiq_job("bulk"): now - 1, sidekiq_job("bulk"): now + 9})
     client.zadd("retry", {sidekiq_job("mail"): now - 1, sidekiq_job("mail"): now + HOUR})
     client.sadd("processes", "host:1:a", "host:2:b")
-    for process, queues in {"host:1:a": ("mail", "mail", "bulk"), "host:2:b": ("mail",)}.items():
+    # The second process is of an older release, such as 6.4.
+    for process, name, queues in (("host:1:a", "work", ("mail", "mail", "bulk")), ("host:2:b", "workers", ("mail",))):
         client.hset(process, mapping={"busy": len(queues), "beat": now, "quiet": "false"})
         for number, queue in enumerate(queues):
-            client.hset(f"{process}:work", f"t{number}", sidekiq_work(queue))
+            client.hset(f"{process}:{name}", f"t{number}", sidekiq_work(queue))
 
 
 def sidekiq_work(queue: str) -> str:
