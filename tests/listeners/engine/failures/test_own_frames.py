@@ -1,4 +1,4 @@
-"""Tracebacks of what users' code raises have the frames of users and of libraries, and none of ours."""
+"""Tracebacks of what a user's code raises have frames of users and of libraries, and none of Triggerfish."""
 
 import json
 import logging
@@ -122,7 +122,7 @@ def test_a_group() -> None:
 
 
 def test_a_bug_of_ours_keeps_its_frames() -> None:
-    """What our code raises by mistake would otherwise have none. An error of ours says what is wrong by its text."""
+    """What Triggerfish raises by mistake keeps its frames. A TriggerfishError says in its text what is wrong."""
     with pytest.raises(AttributeError) as caught:
         raised_at(cast("Any", None), fails)
     assert caught.value.__traceback__ is not None
