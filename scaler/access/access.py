@@ -102,7 +102,8 @@ def _check_keys(trigger: Trigger | QueueTrigger, limits: ConnectionLimits) -> No
         field, names = "channel", {trigger.channel: _literal_prefix(trigger)}
     else:
         field = "queue" if isinstance(trigger, QueueTrigger) else "keys"
-        names = {key: key for key in trigger.keys}
+        related = trigger.related_names if isinstance(trigger, QueueTrigger) else ()
+        names = {key: key for key in (*trigger.keys, *related)}
     for name, prefix in names.items():
         if limits.key_prefixes and not prefix.startswith(limits.key_prefixes):
             raise ConnectionNotAllowedError(

@@ -93,6 +93,12 @@ class CeleryQueue(QueueTrigger):
             return self.shared_unacked == "queue"
         return self.unacked_key == SHARED_UNACKED
 
+    @property
+    def related_names(self) -> tuple[str, ...]:
+        """The bindings of exchanges, and the channel of heartbeats."""
+        bindings = (f"{self.global_keyprefix}_kombu.binding.",) if self.searches_unacked else ()
+        return (*bindings, *(() if self.acks_late else (f"{self.global_keyprefix}/",)))
+
     def parts_of(self, queue: str) -> tuple[Part, ...]:
         """Return the lists of a queue, one for each priority."""
         name = f"{self.global_keyprefix}{queue}"

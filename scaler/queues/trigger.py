@@ -85,6 +85,13 @@ class QueueTrigger(ConnectedTrigger):
         return tuple(dict.fromkeys(part.key for _, part in self.layout))
 
     @property
+    def related_names(self) -> tuple[str, ...]:
+        """What the names of further keys and channels begin with that are read in some cases. Those that begin with a
+        key of the trigger are not among them.
+        """
+        return ()
+
+    @property
     def commands_per_reading(self) -> int:
         """How many commands Redis runs for one measurement without a cluster, those inside scripts included."""
         parts = [part for _, part in self.layout]

@@ -81,6 +81,7 @@ def queue_lines(
         fields = cls.model_fields.items()
         lines += [row(name, field) for name, field in fields if name not in common or name == "queue"]
         lines += ["", "| key | jobs in it | commands |", "|---|---|---|", *_keys(cls)]
+        lines += ["", f"Commands that Redis runs for one sample of one queue: {_sample(cls).commands_per_reading}."]
     lines += [
         "",
         "## Refused types",
@@ -101,8 +102,7 @@ def queue_lines(
 
 def _keys(cls: type[QueueTrigger]) -> Iterator[str]:
     """Yield a row for each key of a queue with the default options."""
-    required = {name: "PREFIX" for name, field in cls.model_fields.items() if field.is_required()}
-    for _, part in cls.model_validate({**required, "queue": "QUEUE"}).layout:
+    for _, part in _sample(cls).layout:
         commands = [command[0] for command in part.commands(0.0)]
         extra = part.apart(0.0)
         if isinstance(extra, ScriptCall):
@@ -113,6 +113,11 @@ def _keys(cls: type[QueueTrigger]) -> Iterator[str]:
         shown = ", ".join(f"`{name}`" for name in dict.fromkeys(commands))
         yield f"| `{_escaped(part.key)}` | {part.state} | {shown} |"
     yield from MORE_KEYS.get(cls.type_name, ())
+
+
+def _sample(cls: type[QueueTrigger]) -> QueueTrigger:
+    required = {name: "PREFIX" for name, field in cls.model_fields.items() if field.is_required()}
+    return cls.model_validate({**required, "queue": "QUEUE"})
 
 
 def _escaped(text: str) -> str:

@@ -78,6 +78,30 @@ async def test_limits_of_a_connection_apply_to_all_keys(server: Server) -> None:
             await scaler.keda.target({**BULL, "connection": "shared"})
 
 
+@pytest.mark.parametrize(
+    ("more", "outside"),
+    [
+        ({"sharedUnacked": "all"}, "/"),
+        ({"acksLate": "true"}, "_kombu.binding."),
+        ({"acksLate": "true", "sharedUnacked": "all"}, None),
+    ],
+)
+async def test_limits_apply_to_what_celery_needs_besides(
+    server: Server, more: dict[str, str], outside: str | None
+) -> None:
+    """Heartbeats and bindings of other apps are not for a namespace that may not read them."""
+    limits = {"connection_string": server.address, "key_prefixes": ["celery", "unacked"]}
+    async with running_scaler(server, connections={"shared": limits}, scaler={"trust_network": True}) as scaler:
+        with server.client() as client:
+            client.lpush("celery", "{}")
+        metadata = {"type": "CeleryQueue", "connection": "shared", "messagesPerWorker": "1", **more}
+        if outside is None:
+            assert await scaler.keda.target(metadata) == 1
+        else:
+            with failure(grpc.StatusCode.PERMISSION_DENIED, "queue", repr(outside)):
+                await scaler.keda.target(metadata)
+
+
 async def test_names_with_glob_characters_are_literal(server: Server, scaler: RunningScaler) -> None:
     """A pattern among the names matches nothing but itself."""
     with server.client() as client:
