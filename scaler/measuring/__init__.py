@@ -2,7 +2,7 @@
 
       sampler: coalesces the requests of one Redis into rounds
          |
-      measure: the fast lane, one round trip for all lists, and for streams that were cheap last time
+      measure: the fast lane, one round trip for all lists and queues, and for streams that were cheap last time
          |                                        |
          | results at once                        | streams that are unknown, costly, or have to be counted
          v                                        v
@@ -20,6 +20,7 @@ No entry crosses the wire in either lane: lists have lengths, and the `scripts` 
 - `queries`: the commands that measure one key, and how to read their replies
 - `counting`: measures one stream step by step, and counts undelivered entries where Redis reports no reliable lag
 - `lag`: the lag of a consumer group, where it is known without counting
+- `queues`: what is measured of queues of other libraries
 - `dead_letters`: counts dead letters, now and then
 - `readable`: refuses backlogs that no Redis has
 - `backlog`: the backlog of a trigger, by key
