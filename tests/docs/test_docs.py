@@ -104,7 +104,8 @@ def test_every_trigger_in_values_is_understood() -> None:
     assert values
     for shown in values:
         for app in shown["apps"].values():
-            for function, trigger in app["triggers"].items():
+            triggers = {"queue": app["queue"]} if "queue" in app else app["triggers"]
+            for function, trigger in triggers.items():
                 read_metadata({"function": function, **{key: str(value) for key, value in trigger.items()}})
                 assert trigger["connection"] in shown["connections"]
 

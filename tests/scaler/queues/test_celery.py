@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 import grpc
@@ -56,6 +56,7 @@ async def test_a_message_that_cannot_be_read_counts(server: Server, scaler: Runn
 async def test_a_hundred_thousand_messages(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search ends after a bounded number of messages. The number is then a lower bound, and never 0."""
     monkeypatch.setattr("scaler.measuring.queues.unacked.MAX_MESSAGES", 20_000)
+    monkeypatch.setattr("scaler.measuring.queues.unacked.MAX_SECONDS", 15)
     with server.client() as client:
         for start in range(0, 100_000, 10_000):
             batch = {str(number): held("", "bulk", "x" * 500) for number in range(start, start + 10_000)}
@@ -92,8 +93,10 @@ def heartbeat(hostname: str, active: object) -> bytes:
 async def beating(client: redis.asyncio.Redis, *messages: bytes, channel: str) -> AsyncIterator[None]:
     """Publish messages all the time."""
 
+    stopped = asyncio.Event()
+
     async def beat() -> None:
-        while True:
+        while not stopped.is_set():
             for message in messages:
                 await client.publish(channel, message)
             await asyncio.sleep(0.05)
@@ -102,9 +105,8 @@ async def beating(client: redis.asyncio.Redis, *messages: bytes, channel: str) -
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        stopped.set()
+        await task
 
 
 CHANNEL = "/0.celeryev/worker.heartbeat"
