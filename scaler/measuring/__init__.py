@@ -12,7 +12,7 @@ No entry crosses the wire in either lane: lists have lengths, and the `scripts` 
 
 - `samplers`: one sampler for each Redis, and those that requests name by connection strings apart
 - `sampler`: coalesces concurrent measurements of one Redis, and caches samples
-- `outage`: the back-off for a Redis that does not respond
+- `outage`: the back-off for a Redis that does not respond, and errors of requests without a result in time
 - `measure`, `slow_lane`: the two lanes
 - `watched_samples`: samples that stay true while Redis would report any change
 - `verifying`: measures triggers at rest again

@@ -1,13 +1,15 @@
-"""The back-off for a Redis that does not respond, and the error that requests get meanwhile."""
+"""The back-off for a Redis that does not respond, and the errors of requests without a result in time."""
 
 import math
 import time
 from datetime import UTC, datetime, timedelta
 
-from listeners.errors import SourceError
+from listeners.errors import SourceError, SourceTimeoutError
+from listeners.functions.triggers import ListTrigger, StreamTrigger
 from listeners.runtime.backoff import Backoff
+from scaler.queues.trigger import QueueTrigger
 
-__all__ = ["OUTAGE_SUFFIX", "Outage"]
+__all__ = ["OUTAGE_SUFFIX", "Outage", "not_answered", "not_begun", "not_settled", "too_slow"]
 
 #: The longest pause bounds how late the end of an outage is noticed. KEDA polls every 30 s, the HPA every 15 s.
 FIRST_PAUSE_SECONDS = 0.25
@@ -45,3 +47,35 @@ class Outage:
         if self._since is not None:
             self._backoff.reset()
             self._since, self._until, self._error = None, 0.0, None
+
+
+def not_answered(address: str, seconds: float) -> SourceTimeoutError:
+    """Return the error for a Redis that has not answered."""
+    return SourceTimeoutError(f"Redis at {address} did not answer within {seconds:g} s")
+
+
+def not_begun(requested: int, address: str, seconds: float) -> SourceTimeoutError:
+    """Return the error for a trigger whose turn to be measured has not come."""
+    return SourceTimeoutError(
+        f"{requested} triggers of Redis at {address} were requested and not yet measured within {seconds:g} s. Poll "
+        "less often, or use a connection for each half of them"
+    )
+
+
+def not_settled(trigger: ListTrigger | StreamTrigger | QueueTrigger, seconds: float) -> SourceTimeoutError:
+    """Return the error for a queue that has not been empty for long enough."""
+    return SourceTimeoutError(
+        f"measuring {trigger.reads}: it seems to be empty, but a job may be on its way from one key to another, and "
+        f"{seconds:g} s are too short to know. A later request will get the number"
+    )
+
+
+def too_slow(trigger: ListTrigger | StreamTrigger | QueueTrigger, seconds: float) -> SourceTimeoutError:
+    """Return the error for a trigger that takes long to measure."""
+    fix = "Delete or trim what is in the stream, or split it"
+    if isinstance(trigger, QueueTrigger):
+        fix = "Give these workers an unacked_key of their own"
+    return SourceTimeoutError(
+        f"measuring {trigger.reads} takes longer than {seconds:g} s. It continues, and its result will be used for "
+        f"later requests. {fix}"
+    )

@@ -18,7 +18,7 @@ from listeners.tracking.armed import Armed
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
 from scaler.measuring.measure import Measurement, measure
-from scaler.measuring.outage import Outage
+from scaler.measuring.outage import Outage, not_answered, not_begun, not_settled, too_slow
 from scaler.measuring.queries import stream_query
 from scaler.measuring.queues.extras import QueueExtras
 from scaler.measuring.queues.names import queue_names
@@ -242,13 +242,7 @@ class Sampler:
         samples = [self._slow_lane.known.last_sample(query) for query in queries if query is not None]
         known = [sample for sample in samples if sample is not None]
         if len(known) < len(queries) or not known:
-            fix = "Delete or trim what is in the stream, or split it"
-            if isinstance(trigger.trigger, QueueTrigger):
-                fix = "Give these workers an unacked_key of their own"
-            raise SourceTimeoutError(
-                f"measuring {trigger.trigger.reads} takes longer than {self._bound_seconds:g} s. It continues, and its "
-                f"result will be used for later requests. {fix}"
-            )
+            raise too_slow(trigger.trigger, self._bound_seconds)
         backlog = Backlog(tuple(sample.backlog for sample in known))
         return self._sample(trigger, backlog, min(sample.taken_at for sample in known))
 
@@ -329,26 +323,17 @@ class Sampler:
         if isinstance(error, SourceError):
             return error
         if isinstance(error, TimeoutError):
-            return self._timed_out()
+            return not_answered(self._address, self._bound_seconds)
         log.exception("unexpected error while measuring %s", self._address)
         return CommandRefusedError(f"unreadable reply from Redis at {self._address}: {type(error).__name__}")
 
     def _overdue(self, trigger: MeasuredTrigger, future: asyncio.Future[Sample]) -> SourceTimeoutError:
         """Return the error for a request without a result in time."""
         if self._settling.waiting(trigger) is not None:
-            return SourceTimeoutError(
-                f"measuring {trigger.trigger.reads}: it seems to be empty, but a job may be on its way from one key to "
-                f"another, and {self._bound_seconds:g} s are too short to know. A later request will get the number"
-            )
-        if self._requested.get(trigger) is not future:
-            return self._timed_out()
-        return SourceTimeoutError(
-            f"{len(self._requested)} triggers of Redis at {self._address} were requested and not yet measured within "
-            f"{self._bound_seconds:g} s. Poll less often, or use a connection for each half of them"
-        )
-
-    def _timed_out(self) -> SourceTimeoutError:
-        return SourceTimeoutError(f"Redis at {self._address} did not answer within {self._bound_seconds:g} s")
+            return not_settled(trigger.trigger, self._bound_seconds)
+        if self._requested.get(trigger) is future:
+            return not_begun(len(self._requested), self._address, self._bound_seconds)
+        return not_answered(self._address, self._bound_seconds)
 
 
 def _fail(future: asyncio.Future[Sample], error: SourceError) -> None:
