@@ -65,7 +65,7 @@ records when it starts and when it ends, in keys that the library does not know.
 class Row:
     """The result of a library on a server."""
 
-    library: Library
+    measured: Library
     server: str
     result: Result
 
@@ -107,10 +107,10 @@ def _debian_version(package: str) -> str:
 
 def _cells(row: Row) -> list[str]:
     samples = row.result.samples
-    share = f"{samples.keda_zeros / samples.answers:.0%}" if row.library.keda and samples.answers else UNKNOWN
+    share = f"{samples.keda_zeros / samples.answers:.0%}" if row.measured.keda and samples.answers else UNKNOWN
     return [
-        row.library.name,
-        version(row.library),
+        row.measured.name,
+        version(row.measured),
         row.server,
         f"{samples.answers:,}",
         str(samples.below),

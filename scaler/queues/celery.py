@@ -28,7 +28,7 @@ class CeleryQueue(QueueTrigger):
     """Queues of Celery, with its Redis transport."""
 
     type_name: ClassVar[str] = "CeleryQueue"
-    library: ClassVar[str] = "Celery"
+    software: ClassVar[str] = "Celery"
     kind: ClassVar[str] = "celery"
 
     queue: QueueNames = Field(default=("celery",), description=QUEUE)

@@ -88,7 +88,7 @@ class BullMQQueue(QueueTrigger):
     """Queues of BullMQ or Bull."""
 
     type_name: ClassVar[str] = "BullMQQueue"
-    library: ClassVar[str] = "BullMQ"
+    software: ClassVar[str] = "BullMQ"
     kind: ClassVar[str] = "bullmq"
     # Bull's `priority` is no part: it indexes what is in `wait`. Paused jobs are in `paused`, and since 6.0 in `wait`.
     parts: ClassVar[tuple[Part, ...]] = (
@@ -107,7 +107,7 @@ class BeeQueue(QueueTrigger):
     """Queues of Bee-Queue."""
 
     type_name: ClassVar[str] = "BeeQueue"
-    library: ClassVar[str] = "Bee-Queue"
+    software: ClassVar[str] = "Bee-Queue"
     kind: ClassVar[str] = "bee"
     parts: ClassVar[tuple[Part, ...]] = (
         Times(SCHEDULED, "{prefix}:{queue}:delayed", unit=Unit.MILLISECONDS),
@@ -122,7 +122,7 @@ class RQQueue(QueueTrigger):
     """Queues of RQ."""
 
     type_name: ClassVar[str] = "RQQueue"
-    library: ClassVar[str] = "RQ"
+    software: ClassVar[str] = "RQ"
     kind: ClassVar[str] = "rq"
     parts: ClassVar[tuple[Part, ...]] = (
         Times(SCHEDULED, "{key_prefix}:scheduled:{queue}"),
@@ -155,7 +155,7 @@ class ArqQueue(QueueTrigger):
     """Queues of arq. Each is one sorted set, which a job leaves when it is finished."""
 
     type_name: ClassVar[str] = "ArqQueue"
-    library: ClassVar[str] = "arq"
+    software: ClassVar[str] = "arq"
     kind: ClassVar[str] = "arq"
     parts: ClassVar[tuple[Part, ...]] = (Times(UNFINISHED, "{queue}", unit=Unit.MILLISECONDS),)
 
@@ -166,7 +166,7 @@ class SaqQueue(QueueTrigger):
     """Queues of SAQ. All unfinished jobs are in one sorted set, those that wait or run with the score 0."""
 
     type_name: ClassVar[str] = "SaqQueue"
-    library: ClassVar[str] = "SAQ"
+    software: ClassVar[str] = "SAQ"
     kind: ClassVar[str] = "saq"
     parts: ClassVar[tuple[Part, ...]] = (Times(UNFINISHED, "saq:{queue}:incomplete"),)
 
@@ -177,7 +177,7 @@ class AsynqQueue(QueueTrigger):
     """Queues of asynq (Go)."""
 
     type_name: ClassVar[str] = "AsynqQueue"
-    library: ClassVar[str] = "asynq"
+    software: ClassVar[str] = "asynq"
     kind: ClassVar[str] = "asynq"
     parts: ClassVar[tuple[Part, ...]] = (
         Times(SCHEDULED, "asynq:{{{queue}}}:scheduled"),
@@ -195,7 +195,7 @@ class DramatiqQueue(QueueTrigger):
     """Queues of dramatiq. A message is in a hash until it is acknowledged, so waiting and running ones count."""
 
     type_name: ClassVar[str] = "DramatiqQueue"
-    library: ClassVar[str] = "dramatiq"
+    software: ClassVar[str] = "dramatiq"
     kind: ClassVar[str] = "dramatiq"
     parts: ClassVar[tuple[Part, ...]] = (
         Count(SCHEDULED, "{namespace}:{queue}.DQ.msgs", command="HLEN"),
@@ -222,7 +222,7 @@ class LaravelQueue(QueueTrigger):
     """Queues of Laravel."""
 
     type_name: ClassVar[str] = "LaravelQueue"
-    library: ClassVar[str] = "Laravel"
+    software: ClassVar[str] = "Laravel"
     kind: ClassVar[str] = "laravel"
     parts: ClassVar[tuple[Part, ...]] = (
         Times(SCHEDULED, "{prefix}queues:{queue}:delayed", payloads=True),
@@ -246,7 +246,7 @@ class SortedSet(QueueTrigger):
     """Plain sorted sets: all members, or with a unit those whose score is a time that has come."""
 
     type_name: ClassVar[str] = "SortedSet"
-    library: ClassVar[str] = "sorted set"
+    software: ClassVar[str] = "sorted set"
     kind: ClassVar[str] = "zset"
 
     queue: QueueNames = Field(
@@ -261,7 +261,7 @@ class SortedSet(QueueTrigger):
     @property
     def reads(self) -> str:
         """A short description of what it reads."""
-        return f"{self.library} {' '.join(self.queue)}"
+        return f"{self.software} {' '.join(self.queue)}"
 
     def parts_of(self, queue: str) -> tuple[Part, ...]:
         """Return the parts of one of its queues."""

@@ -77,10 +77,10 @@ def unknown_queues(trigger: QueueTrigger, empty: Iterable[str], known: Iterable[
     unknown = [queue for queue in empty if trigger.spelled(queue) not in names]
     if not unknown:
         return None
-    what = f"no key of {trigger.library} queue {', '.join(map(repr, unknown))} exists"
+    what = f"no key of {trigger.software} queue {', '.join(map(repr, unknown))} exists"
     if known is None:
         return f"{what}: it has no jobs, or its name or an option is misspelt"
     if not names:
         return f"{what}, nor of any other queue: it has no jobs, or an option is wrong"
     more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-    return f"{what}. {trigger.library} has queues {', '.join(map(repr, names[:MAX_SHOWN]))}{more} there"
+    return f"{what}. {trigger.software} has queues {', '.join(map(repr, names[:MAX_SHOWN]))}{more} there"

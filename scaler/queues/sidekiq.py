@@ -86,7 +86,7 @@ class SidekiqQueue(QueueTrigger):
     """Queues of Sidekiq. What runs is known within 10 s, and a killed process counts for a minute."""
 
     type_name: ClassVar[str] = "SidekiqQueue"
-    library: ClassVar[str] = "Sidekiq"
+    software: ClassVar[str] = "Sidekiq"
     kind: ClassVar[str] = "sidekiq"
 
     queue: QueueNames = Field(default=("default",), description=QUEUE)

@@ -41,11 +41,11 @@ QUEUE = "the name of the queue, or several with spaces between them, whose jobs 
 class QueueTrigger(ConnectedTrigger):
     """Queues of a library whose jobs other programs run.
 
-    `library` is its name for people, and `kind` its name in metrics. `parts` are the parts of one queue, and
+    `software` is its name for people, and `kind` its name in metrics. `parts` are the parts of one queue, and
     `shared_parts` those that all its queues have in common.
     """
 
-    library: ClassVar[str]
+    software: ClassVar[str]
     kind: ClassVar[str]
     parts: ClassVar[tuple[Part, ...]] = ()
     shared_parts: ClassVar[tuple[Part, ...]] = ()
@@ -62,7 +62,7 @@ class QueueTrigger(ConnectedTrigger):
     @property
     def reads(self) -> str:
         """A short description of what it reads."""
-        return f"{self.library} queue {' '.join(self.queue)}"
+        return f"{self.software} queue {' '.join(self.queue)}"
 
     @property
     def zero_seconds(self) -> float:

@@ -23,7 +23,7 @@ class KedaLoop:
     """The workers of one ScaledObject. Like pods, those that are too many get SIGTERM, and may finish their jobs."""
 
     keda: Keda
-    library: Library
+    measured: Library
     url: str
     metadata: Mapping[str, str]
     behavior: ScalingBehavior
@@ -54,7 +54,7 @@ class KedaLoop:
         active = await self.keda.active(self.metadata)
         wanted = self.behavior.wanted(time.monotonic(), len(self.workers), target, active=active)
         while len(self.workers) < wanted:
-            self.workers.append(await self._programs.enter_async_context(running(self.library, "work", self.url)))
+            self.workers.append(await self._programs.enter_async_context(running(self.measured, "work", self.url)))
         for worker in self.workers[wanted:]:
             self.workers.remove(worker)
             stopping = asyncio.create_task(self._stop(worker))
