@@ -74,7 +74,7 @@ def too_slow(trigger: ListTrigger | StreamTrigger | QueueTrigger, seconds: float
     """Return the error for a trigger that takes long to measure."""
     fix = "Delete or trim what is in the stream, or split it"
     if isinstance(trigger, QueueTrigger):
-        fix = "Give these workers an unacked_key of their own"
+        fix = trigger.slow_fix
     return SourceTimeoutError(
         f"measuring {trigger.reads} takes longer than {seconds:g} s. It continues, and its result will be used for "
         f"later requests. {fix}"

@@ -218,6 +218,7 @@ class Sampler:
         if isinstance(result, SourceError):
             self._keep(trigger, result)
             self._watched.drop(trigger)
+            self._settling.interrupt(trigger)
             _fail(future, result)
         else:
             backlog, taken_at = result

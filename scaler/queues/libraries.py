@@ -56,7 +56,7 @@ class BullVersion(Part):
         known = re.match(rb"bullmq:(\d{1,4})\.", version) if isinstance(version, bytes) else None
         if known is None or int(known[1]) > NEWEST_BULLMQ:
             raise ValueError(
-                f"{self.key} has the version {version[:40]!r}, whose keys are not known. BullMQ is known up to release "
+                f"it has the version {version[:40]!r}, whose keys are not known. BullMQ is known up to release "
                 f"{NEWEST_BULLMQ}, and BullMQ Pro is not"
             )
 

@@ -71,6 +71,11 @@ class QueueTrigger(ConnectedTrigger):
         """
         return 0.0
 
+    @property
+    def slow_fix(self) -> str:
+        """What makes it quicker to measure, if it takes too long."""
+        return "Let a worker finish or remove jobs"
+
     @cached_property
     def layout(self) -> tuple[tuple[str, Part], ...]:
         """All parts in the order in which jobs move, each with the name of what it belongs to: a queue, or for a part

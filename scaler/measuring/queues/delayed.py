@@ -10,8 +10,10 @@ from listeners.errors import CommandRefusedError, SourceError
 from listeners.redis.client import Client
 from listeners.redis.scripts import ScriptCall, load_script
 from listeners.redis.server_info import ServerInfo
+from listeners.text import printable
 from scaler.measuring.backlog import Jobs, KeyBacklog, KeySample
 from scaler.measuring.queries import run
+from scaler.measuring.queues.rights import of_trigger
 from scaler.measuring.slow_lane import KeyResult
 from scaler.queues.libraries import DramatiqQueue
 
@@ -26,6 +28,7 @@ KEPT_SECONDS = 5.0
 MAX_KEPT = 1_000
 #: The digits of the latest time that is read, in milliseconds.
 MAX_DIGITS = 18
+MAX_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,12 @@ class DelayedMessages:
         key = trigger.parts_of(backlog.key)[0].key
         times = self._times.get(key)
         if times is None or times.total != delayed or time.monotonic() - times.read_at > KEPT_SECONDS:
-            return asyncio.ensure_future(self._read(key, backlog, taken_at, server))
+            return asyncio.ensure_future(self._read(trigger, key, backlog, taken_at, server))
         return KeySample(_with_times(backlog, times), taken_at)
 
-    async def _read(self, key: str, backlog: KeyBacklog, taken_at: float, server: ServerInfo) -> KeyResult:
+    async def _read(
+        self, trigger: DramatiqQueue, key: str, backlog: KeyBacklog, taken_at: float, server: ServerInfo
+    ) -> KeyResult:
         began = time.monotonic()
         found: list[Any] = []
         cursor: bytes | None = b"0"
@@ -74,7 +79,7 @@ class DelayedMessages:
                     case _:
                         return CommandRefusedError(f"reading delayed messages {key!r}: unreadable reply")
         except SourceError as error:
-            return error
+            return of_trigger(printable(trigger.reads, MAX_NAME_CHARACTERS), error)
         due_at = tuple(
             int(text) / 1_000
             for text in found

@@ -7,13 +7,14 @@ import asyncio
 import base64
 import binascii
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from listeners.errors import SourceError
+from listeners.errors import CommandRefusedError, SourceError
 from listeners.redis.client import Client
 from listeners.redis.subscriptions.shared import SharedSubscriptions
 from listeners.redis.subscriptions.subscription import Message, Subscription
@@ -22,6 +23,7 @@ from listeners.runtime.logs import steady_logger
 from listeners.runtime.tasks import cancel_until_done
 from listeners.text import printable
 from scaler.measuring.backlog import KeyBacklog, KeySample
+from scaler.measuring.queues.rights import of_trigger
 from scaler.measuring.slow_lane import KeyResult
 from scaler.queues.celery import CeleryQueue
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -35,8 +37,10 @@ BELIEVED_SECONDS = 10.0
 #: How long after the last request the scaler stops listening.
 IDLE_SECONDS = 600.0
 CHECK_SECONDS = 1.0
+#: How long the scaler listens before it knows how many tasks run: an interval of heartbeats, and half a second more.
+FIRST_SECONDS = 2.5
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.25, 5.0
-#: A longer message is no heartbeat, and beyond this number of workers the silent one is forgotten first.
+#: A longer message is no heartbeat. With more busy workers than this, what they run is not known.
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_WORKERS = 10_000
 MAX_NAME_CHARACTERS = 255
@@ -46,7 +50,7 @@ CLOSE_SECONDS = 2.0
 
 @dataclass
 class _Channel:
-    """The workers whose heartbeats arrive on a channel: when the last one came, and how many tasks it told of.
+    """The busy workers whose heartbeats arrive on a channel: when the last one came, and how many tasks it told of.
 
     `tried`: the first attempt to subscribe has ended. `measured`: the triggers that were measured since a change.
     """
@@ -54,6 +58,11 @@ class _Channel:
     name: str
     used_at: float
     workers: dict[str, tuple[float, int]] = field(default_factory=dict)
+    #: When the last heartbeat came, and when a busy worker was last forgotten because there were too many.
+    heard_at: float = -math.inf
+    forgot_at: float = -math.inf
+    #: From when on all workers have been heard, as the subscription is older than an interval of heartbeats.
+    known_at: float = 0.0
     #: Why heartbeats cannot be heard now; None if they can.
     error: SourceError | None = None
     task: asyncio.Task[None] | None = None
@@ -69,8 +78,21 @@ class _Channel:
     @property
     def is_silent(self) -> bool:
         """Whether no worker has been heard lately."""
-        since = time.monotonic() - BELIEVED_SECONDS
-        return all(at <= since for at, _ in self.workers.values())
+        return time.monotonic() - self.heard_at >= BELIEVED_SECONDS
+
+    def record(self, name: str, tasks: int) -> bool:
+        """Record a heartbeat, and return whether it changes what a worker runs. Idle workers are not kept, so that no
+        number of them displaces a busy one.
+        """
+        self.heard_at = time.monotonic()
+        before = self.workers.pop(name, (0.0, 0))[1]
+        if tasks:
+            self.workers[name] = self.heard_at, tasks
+        if len(self.workers) > MAX_WORKERS:
+            at, _ = self.workers.pop(next(iter(self.workers)))
+            if self.heard_at - at < BELIEVED_SECONDS:
+                self.forgot_at = self.heard_at
+        return tasks != before
 
 
 class Heartbeats:
@@ -102,8 +124,9 @@ class Heartbeats:
             channel.task = asyncio.create_task(self._listen(channel), name=f"heartbeats on {name}")
         channel.used_at = time.monotonic()
         channel.measured.add(measured)
-        if not channel.tried.is_set():
-            return asyncio.ensure_future(self._once_tried(channel, trigger))
+        if not channel.tried.is_set() or channel.error is not None or time.monotonic() < channel.known_at:
+            # Not a result of the round of commands, as what the subscription lacks, other triggers may have.
+            return asyncio.ensure_future(self._once_known(channel, trigger))
         if holds_messages and channel.is_silent and not channel.warned:
             channel.warned = True
             log.warning(
@@ -119,8 +142,11 @@ class Heartbeats:
         await cancel_until_done(tasks, CLOSE_SECONDS)
         await self._subscriptions.aclose()
 
-    async def _once_tried(self, channel: _Channel, trigger: CeleryQueue) -> "KeyResult":
+    async def _once_known(self, channel: _Channel, trigger: CeleryQueue) -> "KeyResult":
         await channel.tried.wait()
+        if channel.error is None and (missing_seconds := channel.known_at - time.monotonic()) > 0:
+            await asyncio.sleep(missing_seconds)
+            return await self._once_known(channel, trigger)  # there may be a newer subscription
         return _running(channel, trigger)
 
     async def _listen(self, channel: _Channel) -> None:
@@ -148,6 +174,7 @@ class Heartbeats:
             )
             await subscription.add(channel.name)
             channel.error = None
+            channel.known_at = time.monotonic() + FIRST_SECONDS
             channel.tried.set()
             backoff.reset()
             while time.monotonic() - channel.used_at < IDLE_SECONDS:
@@ -160,21 +187,20 @@ class Heartbeats:
 
     def _receive(self, channel: _Channel, message: Message) -> bool:
         found = _heartbeat(message.data)
-        if found is not None:
-            name, tasks = found
-            before = channel.workers.pop(name, (0.0, 0))[1]
-            channel.workers[name] = time.monotonic(), tasks
-            if len(channel.workers) > MAX_WORKERS:
-                del channel.workers[next(iter(channel.workers))]
-            if tasks != before:
-                triggers, channel.measured = channel.measured, set()
-                self._on_change(triggers)
+        if found is not None and channel.record(*found):
+            triggers, channel.measured = channel.measured, set()
+            self._on_change(triggers)
         return False
 
 
 def _running(channel: _Channel, trigger: CeleryQueue) -> KeyResult:
     if channel.error is not None:
-        return type(channel.error)(f"measuring {trigger.reads}: {channel.error}")
+        return of_trigger(printable(trigger.reads, MAX_NAME_CHARACTERS), channel.error)
+    if time.monotonic() - channel.forgot_at < BELIEVED_SECONDS:
+        return CommandRefusedError(
+            f"measuring {trigger.reads}: more than {MAX_WORKERS:,} busy workers send heartbeats on channel "
+            f"{channel.name}, so it is not known how many tasks run. Use acks_late and acksLate"
+        )
     return KeySample(KeyBacklog("worker heartbeats", 0, channel.running(trigger.workers)), time.monotonic())
 
 

@@ -13,6 +13,7 @@ from listeners.redis.server_info import ServerInfo
 from listeners.text import printable
 from scaler.measuring.backlog import Jobs, KeyBacklog
 from scaler.measuring.queries import Reply, run
+from scaler.measuring.queues.rights import with_rights
 from scaler.queues.parts import Command, Part, Tally
 from scaler.queues.trigger import QueueTrigger
 from scaler.triggers.measured_trigger import MeasuredTrigger
@@ -126,7 +127,7 @@ class QueueReading:
         try:
             values = reply.read(doing)
         except AccessDeniedError as error:
-            raise AccessDeniedError(str(error).replace(_CHECK, _RIGHTS)) from None
+            raise with_rights(error) from None
         if not complete:
             raise CommandRefusedError(f"{doing}: {len(values)} replies to {len(keys)} commands")
         return values
@@ -134,11 +135,6 @@ class QueueReading:
     @property
     def _what(self) -> str:
         return printable(self.trigger.reads, MAX_NAME_CHARACTERS)
-
-
-#: What an error says about commands that `triggerfish check` knows, and what applies to those here.
-_CHECK = "Allow it with the command that `triggerfish check --acl` prints"
-_RIGHTS = "The reference of queue triggers lists the commands and keys that the user needs"
 
 
 def _for(server: ServerInfo, command: Command | ScriptCall) -> Command | ScriptCall:

@@ -55,6 +55,11 @@ class Settling(Generic[Result]):
             self._waiting[trigger] = future, again
         return None
 
+    def interrupt(self, trigger: MeasuredTrigger) -> None:
+        """Record that a trigger could not be measured: 0 before and after does not tell what was between."""
+        if (found := self._found.get(trigger)) is not None:
+            found.zero_since = None
+
     def waiting(self, trigger: MeasuredTrigger) -> "asyncio.Future[Result] | None":
         """Return what the requests of a trigger wait for while nothing is known of it."""
         return self._waiting[trigger][0] if trigger in self._waiting else None

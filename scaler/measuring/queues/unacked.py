@@ -11,9 +11,10 @@ from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutErro
 from listeners.redis.client import Client
 from listeners.redis.scripts import ScriptCall, load_script
 from listeners.redis.server_info import ServerInfo
-from listeners.text import decode
+from listeners.text import decode, printable
 from scaler.measuring.backlog import Jobs, KeyBacklog, KeySample
 from scaler.measuring.queries import run
+from scaler.measuring.queues.rights import of_trigger
 from scaler.queues.celery import CeleryQueue
 
 __all__ = ["UnackedScans"]
@@ -24,6 +25,7 @@ STEP_MESSAGES = 500
 #: Where a scan stops. What it has not read by then is only known to be there.
 MAX_MESSAGES = 50_000
 MAX_SECONDS = 1.0
+MAX_NAME_CHARACTERS = 100
 #: A scan that took longer than CHEAP_SECONDS is used for KEPT_MULTIPLE times as long.
 CHEAP_SECONDS = 0.01
 KEPT_MULTIPLE = 20
@@ -94,7 +96,7 @@ class UnackedScans:
             if held is None or time.monotonic() >= held.kept_until:
                 held = self._kept[source] = await asyncio.shield(self._scan_after_now(source, server))
         except SourceError as error:
-            return error
+            return of_trigger(printable(trigger.reads, MAX_NAME_CHARACTERS), error)
         except asyncio.CancelledError:
             return SourceTimeoutError(f"key {trigger.unacked!r}: its Redis is no longer measured")
         newer = max(total - held.total, 0) if held.complete else 0  # all of them may be of these queues

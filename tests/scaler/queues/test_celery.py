@@ -109,6 +109,7 @@ async def beating(client: redis.asyncio.Redis, *messages: bytes, channel: str) -
         await task
 
 
+RIGHTS = "The reference of queue triggers lists the commands and keys"
 CHANNEL = "/0.celeryev/worker.heartbeat"
 
 
@@ -153,13 +154,97 @@ async def test_a_heartbeat_wakes_a_trigger_at_rest(server: Server, client: redis
 
 
 @pytest.mark.releases("valkey-9.1")
+async def test_the_first_answer_includes_all_running_tasks(server: Server, client: redis.asyncio.Redis) -> None:
+    """A scaler that has just subscribed waits for the next heartbeat of each worker, even if it knows other tasks."""
+    await client.lpush("mails", "{}")
+
+    async def beat_once() -> None:
+        await eventually(lambda: client.publish(CHANNEL, heartbeat("mails@a", 3)))
+
+    async with running_scaler(server, scaler={"bound_seconds": 20}) as scaler:
+        target, _ = await asyncio.gather(scaler.keda.target(EARLY), beat_once())
+        assert target == 4
+
+
+@pytest.mark.releases("valkey-9.1")
+async def test_a_lost_subscription_is_not_trusted_at_once(server: Server, client: redis.asyncio.Redis) -> None:
+    """After a new subscription, as after the first one, no number is known before a heartbeat of each worker."""
+    await client.lpush("mails", "{}")
+    async with running_scaler(server, scaler={"bound_seconds": 20}) as scaler:
+        assert await scaler.keda.target(EARLY) == 1
+        lost = (await client.client_list(_type="pubsub"))[0]["id"]
+        await client.client_kill_filter(_id=lost)
+
+        async def refused() -> bool:
+            return not await target_is(scaler, EARLY, 1)
+
+        async def subscribed() -> bool:
+            return (await client.pubsub_numsub(CHANNEL))[0][1] > 0
+
+        await eventually(refused)
+        assert await scaler.keda.target({"type": "ArqQueue"}) == 0  # which needs no subscription
+        await eventually(subscribed)
+        targets: list[int] = []
+
+        async def answered() -> bool:
+            with suppress(grpc.aio.AioRpcError):
+                targets.append(await scaler.keda.target(EARLY))
+            return bool(targets)
+
+        answer = asyncio.create_task(eventually(answered))
+        await eventually(lambda: client.publish(CHANNEL, heartbeat("mails@a", 3)))
+        await answer
+        assert targets == [4]
+
+
+@pytest.mark.releases("valkey-9.1")
+async def test_a_flood_of_workers_hides_no_running_task(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Idle workers displace no busy one. Where there are too many busy ones, their tasks are unknown."""
+    monkeypatch.setattr("scaler.measuring.queues.heartbeats.MAX_WORKERS", 10)
+    async with running_scaler(server, scaler={"bound_seconds": 20}) as scaler:
+        assert await scaler.keda.target(EARLY) == 0
+        await client.publish(CHANNEL, heartbeat("mails@a", 3))
+        for number in range(100):
+            await client.publish(CHANNEL, heartbeat(f"idle{number}", 0))
+        await eventually(partial(target_is, scaler, EARLY, 3))
+        for number in range(11):
+            await client.publish(CHANNEL, heartbeat(f"busy{number}", 1))
+
+        async def error() -> str | None:
+            try:
+                await scaler.keda.target(EARLY)
+            except grpc.aio.AioRpcError as refused:
+                return refused.details()
+            return None
+
+        assert "more than 10 busy workers" in await eventually(error)
+
+
+@pytest.mark.releases("valkey-9.1")
 async def test_heartbeats_that_may_not_be_heard_are_an_error(server: Server) -> None:
     """A user without the right to subscribe gets an error, not 0."""
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "deaf", "on", "nopass", "allkeys", "+@all", "resetchannels")
     async with running_scaler(server, connections={"deaf": f"redis://deaf:x@127.0.0.1:{server.port}"}) as scaler:
-        with failure(grpc.StatusCode.UNAVAILABLE, "worker.heartbeat", "Celery queue mails"):
+        with failure(grpc.StatusCode.UNAVAILABLE, "worker.heartbeat", "Celery queue mails", RIGHTS):
             await scaler.keda.target({**EARLY, "connection": "deaf"})
+
+
+@pytest.mark.releases("valkey-9.1")
+@pytest.mark.parametrize(
+    ("metadata", "key"),
+    [(MAILS, "unacked"), ({"type": "DramatiqQueue", "queue": "mails"}, "dramatiq:mails.DQ.msgs")],
+)
+async def test_scripts_that_may_not_run_are_an_error(server: Server, metadata: dict[str, str], key: str) -> None:
+    """The error names the trigger and where the rights are listed."""
+    with server.client() as client:
+        client.hset(key, "a", held("", "mails"))
+        client.execute_command("ACL", "SETUSER", "plain", "on", "nopass", "allkeys", "+@all", "-@scripting")
+    async with running_scaler(server, connections={"plain": f"redis://plain:x@127.0.0.1:{server.port}"}) as scaler:
+        with failure(grpc.StatusCode.UNAVAILABLE, key, "queue mails", RIGHTS):
+            await scaler.keda.target({**metadata, "connection": "plain"})
 
 
 @pytest.mark.releases("valkey-9.1")

@@ -91,3 +91,38 @@ async def test_exact_libraries_answer_at_once(server: Server, scaler: RunningSca
     while targets[-1] == 2:
         targets.append(await scaler.keda.target(BULL))
     assert targets[-1] == 0
+
+
+async def fails(scaler: RunningScaler) -> bool:
+    """Return whether LATE cannot be measured."""
+    try:
+        await scaler.keda.target(LATE)
+    except grpc.aio.AioRpcError:
+        return True
+    return False
+
+
+async def test_an_outage_begins_the_time_again(own_server: Server) -> None:
+    """0 before and after an outage is not 0 for all the time between."""
+    async with running_scaler(own_server, scaler={"bound_seconds": 5}) as scaler:
+        with own_server.client() as client:
+            client.rpush("celery", "a", "b")
+            assert await scaler.keda.target(LATE) == 2
+            client.delete("celery")
+
+            async def seems_empty() -> bool:
+                return await scaler.keda.target(LATE) == 1
+
+            await eventually(seems_empty)
+            emptied_at = time.monotonic()
+            client.set("own", "a key of another type")
+            await eventually(lambda: fails(scaler))
+            while time.monotonic() - emptied_at < 2 * SETTLED_SECONDS:
+                assert await fails(scaler)
+            client.delete("own")
+        repaired_at = time.monotonic()
+        while await fails(scaler):  # an error is shared for a moment, too
+            pass
+        while await scaler.keda.target(LATE) > 0:
+            pass
+        assert time.monotonic() - repaired_at >= SETTLED_SECONDS
