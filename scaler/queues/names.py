@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from listeners.redis.acl import escape_glob
+from listeners.text import shortened
 from scaler.queues.celery import CeleryQueue
 from scaler.queues.sidekiq import SidekiqQueue
 from scaler.queues.trigger import QueueTrigger
@@ -11,6 +12,7 @@ from scaler.queues.trigger import QueueTrigger
 __all__ = ["NameSource", "name_source", "unknown_queues"]
 
 MAX_SHOWN = 20
+MAX_NAME_CHARACTERS = 80
 #: By the type: a set with the names of all queues, what comes before a name in it, and what comes before and after a
 #: name in the names of keys. A library that keeps no such set has keys while a queue has jobs.
 _SETS = {
@@ -32,13 +34,13 @@ _LARAVEL_SUFFIXES = (":delayed", ":reserved", ":notify")
 @dataclass(frozen=True)
 class NameSource:
     """Where the names of queues are: in the set `members` after `before`; or else in the names of keys, between
-    `before` and `after`. With `bindings`, these keys are sets of kombu's bindings, which end in the names of queues.
+    `before` and `after`. With a `separator`, these keys are sets of kombu's bindings, which end in the names of queues.
     """
 
     before: str
     after: str = ""
     members: str | None = None
-    bindings: bool = False
+    separator: str = ""
 
     @property
     def pattern(self) -> str:
@@ -59,7 +61,7 @@ def name_source(trigger: QueueTrigger) -> NameSource | None:
     if isinstance(trigger, SidekiqQueue):
         names["prefix"] = trigger.prefix
     if isinstance(trigger, CeleryQueue):
-        return NameSource(f"{trigger.global_keyprefix}_kombu.binding.", bindings=True)
+        return NameSource(f"{trigger.global_keyprefix}_kombu.binding.", separator=trigger.sep)
     if (found := _SETS.get(trigger.type_name)) is not None:
         members, before = (text.format(**names) for text in found)
         return NameSource(before, members=members)
@@ -77,10 +79,15 @@ def unknown_queues(trigger: QueueTrigger, empty: Iterable[str], known: Iterable[
     unknown = [queue for queue in empty if trigger.spelled(queue) not in names]
     if not unknown:
         return None
-    what = f"no key of {trigger.software} queue {', '.join(map(repr, unknown))} exists"
+    what = f"no key of {trigger.software} queue {_listed(unknown)} exists"
     if known is None:
         return f"{what}: it has no jobs, or its name or an option is misspelt"
     if not names:
         return f"{what}, nor of any other queue: it has no jobs, or an option is wrong"
+    return f"{what}. {trigger.software} has queues {_listed(names)} there"
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as text of a bounded length, as a header of gRPC may have 16 kB."""
     more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-    return f"{what}. {trigger.software} has queues {', '.join(map(repr, names[:MAX_SHOWN]))}{more} there"
+    return ", ".join(shortened(repr(name), MAX_NAME_CHARACTERS) for name in names[:MAX_SHOWN]) + more

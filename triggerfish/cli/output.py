@@ -135,7 +135,7 @@ def scheduled_lines(triggers: "Iterable[TriggerStatus]") -> list[str]:
     """Return a line for each queue with jobs whose time has not come, which are not in the table."""
     keys = [(status, key) for status in triggers for key in status.keys if key.next_due is not None]
     return [
-        f"{status.label}: {key.scheduled or 'some'} scheduled jobs in {key.key}, the next one at {key.next_due}"
+        f"{status.label}: scheduled in {key.key}: {key.scheduled or 'some jobs'}, the next one at {key.next_due}"
         for status, key in keys
     ]
 

@@ -31,8 +31,8 @@ CHEAP_SECONDS = 0.01
 KEPT_MULTIPLE = 20
 #: How many bindings of an exchange are read, and of how many exchanges.
 MAX_BINDINGS, MAX_EXCHANGES = 1_000, 50
-#: What separates the parts of a binding.
-BINDING_SEPARATOR = "\x06\x16"
+Source = tuple[str, str, str]
+Binding = tuple[str, str, str]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class _Held:
 
     taken_at: float
     messages: Counter[tuple[str, str]] = field(default_factory=Counter)
-    bindings: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    bindings: dict[str, list[Binding]] = field(default_factory=dict)
     total: int = 0
     unreadable: int = 0
     complete: bool = False
@@ -70,9 +70,9 @@ class UnackedScans:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._kept: dict[tuple[str, str], _Held] = {}
-        self._running: dict[tuple[str, str], asyncio.Task[_Held]] = {}
-        self._next: dict[tuple[str, str], asyncio.Task[_Held]] = {}
+        self._kept: dict[Source, _Held] = {}
+        self._running: dict[Source, asyncio.Task[_Held]] = {}
+        self._next: dict[Source, asyncio.Task[_Held]] = {}
 
     def measure(
         self, trigger: CeleryQueue, total: int, server: ServerInfo
@@ -90,7 +90,7 @@ class UnackedScans:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _measure(self, trigger: CeleryQueue, total: int, server: ServerInfo) -> KeySample | SourceError:
-        source = trigger.unacked, trigger.global_keyprefix
+        source = trigger.unacked, trigger.global_keyprefix, trigger.sep
         held = self._kept.get(source)
         try:
             if held is None or time.monotonic() >= held.kept_until:
@@ -103,7 +103,7 @@ class UnackedScans:
         found = min(held.of(trigger.queue) + newer, max(total, held.total))
         return KeySample(KeyBacklog(trigger.unacked, 0, found, jobs=Jobs(capped=not held.complete)), held.taken_at)
 
-    def _scan_after_now(self, source: tuple[str, str], server: ServerInfo) -> "asyncio.Task[_Held]":
+    def _scan_after_now(self, source: Source, server: ServerInfo) -> "asyncio.Task[_Held]":
         """Return a scan that has not begun yet: a running one may have passed what has just been added."""
         if source not in self._next:
             before = self._running.get(source)
@@ -111,7 +111,7 @@ class UnackedScans:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._next[source]
 
-    async def _scan(self, source: tuple[str, str], server: ServerInfo, before: "asyncio.Task[_Held] | None") -> _Held:
+    async def _scan(self, source: Source, server: ServerInfo, before: "asyncio.Task[_Held] | None") -> _Held:
         if before is not None:
             await asyncio.wait({before})
         self._running[source] = self._next.pop(source)
@@ -120,7 +120,7 @@ class UnackedScans:
         finally:
             self._running.pop(source, None)
 
-    async def _held(self, key: str, prefix: str, server: ServerInfo) -> _Held:
+    async def _held(self, key: str, prefix: str, separator: str, server: ServerInfo) -> _Held:
         held = _Held(time.monotonic())
         cursor, seconds = b"0", 0.0
         while held.total < MAX_MESSAGES and time.monotonic() - held.taken_at < MAX_SECONDS:
@@ -132,29 +132,35 @@ class UnackedScans:
             if cursor == b"0":
                 held.complete = True
                 break
-        held.bindings = await self._bindings(prefix, sorted({exchange for exchange, _ in held.messages if exchange}))
+        exchanges = sorted({exchange for exchange, _ in held.messages if exchange})
+        held.bindings = await self._bindings(prefix, separator, exchanges)
         held.kept_until = time.monotonic() + (KEPT_MULTIPLE * seconds if seconds > CHEAP_SECONDS else 0.0)
         return held
 
-    async def _bindings(self, prefix: str, exchanges: list[str]) -> dict[str, list[tuple[str, str, str]]]:
+    async def _bindings(self, prefix: str, separator: str, exchanges: list[str]) -> dict[str, list[Binding]]:
         """Return the bindings of exchanges. Those of which they are not known lead to all queues."""
         keys = [f"{prefix}_kombu.binding.{exchange}" for exchange in exchanges[:MAX_EXCHANGES]]
         if not keys:
             return {}
         groups = [(key, [("SRANDMEMBER", key, MAX_BINDINGS)]) for key in keys]
         replies = await self._client.transactions(groups, doing="reading bindings")
-        found: dict[str, list[tuple[str, str, str]]] = {}
+        found: dict[str, list[Binding]] = {}
         for exchange, reply in zip(exchanges, replies, strict=False):
             match reply:
                 case [[*members]] if len(members) < MAX_BINDINGS:
-                    found[exchange] = [_binding(member) for member in members]
+                    bindings = [_binding(member, separator) for member in members]
+                    if None not in bindings:
+                        found[exchange] = [binding for binding in bindings if binding is not None]
         return found
 
 
-def _binding(member: Any) -> tuple[str, str, str]:
-    parts = decode(member).split(BINDING_SEPARATOR) if isinstance(member, bytes) else []
-    routing_key, pattern, queue = parts if len(parts) == 3 else ("", "", "")
-    return routing_key, pattern, queue
+def _binding(member: Any, separator: str) -> Binding | None:
+    """Return the routing key, pattern and queue of a binding; None if they cannot be told apart."""
+    match decode(member).split(separator) if isinstance(member, bytes) else []:
+        case [routing_key, pattern, queue]:
+            return routing_key, pattern, queue
+        case _:
+            return None
 
 
 def _read(values: list[Any], held: _Held) -> bytes:

@@ -45,6 +45,16 @@ async def test_messages_of_other_queues_do_not_count(server: Server, scaler: Run
     assert await scaler.keda.target({**MAILS, "unackedKey": "none"}) == 1
 
 
+async def test_bindings_have_the_separator_of_the_transport(server: Server, scaler: RunningScaler) -> None:
+    """kombu joins bindings with `sep`, too. A message of an exchange with other bindings may be of any queue."""
+    with server.client() as client:
+        client.sadd("_kombu.binding.letters", "letter::mails", "parcel::bulk")
+        client.hset("unacked", "a", held("letters", "letter"))
+    assert await scaler.keda.target({**MAILS, "sep": ":"}) == 1
+    assert await scaler.keda.target({**BULK, "sep": ":"}) == 0
+    assert await scaler.keda.target(BULK) == 1
+
+
 async def test_a_message_that_cannot_be_read_counts(server: Server, scaler: RunningScaler) -> None:
     """What may be a message of these queues is one."""
     with server.client() as client:

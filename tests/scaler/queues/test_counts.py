@@ -76,7 +76,7 @@ async def test_explain_shows_the_parts(server: Server, name: str) -> None:
     [found] = json.loads(explained.output)["triggers"]
     assert totals(found["keys"]) == contents.parts
     shown = (await triggerfish("explain", *options, "--connection", server.address)).output
-    assert ("scheduled jobs in" in shown) == (contents.parts[3] > 0)
+    assert ("scheduled in" in shown) == (contents.parts[3] > 0)
 
 
 @pytest.mark.parametrize("name", QUEUES)

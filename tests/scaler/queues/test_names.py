@@ -61,6 +61,42 @@ async def test_an_empty_queue_that_is_known(server: Server, name: str) -> None:
     assert "exists" not in explained.output
 
 
+async def doubt_of(scaler: RunningScaler, metadata: dict[str, str]) -> str:
+    """Return what `probe` is told about a queue."""
+    call = scaler.keda.stub.IsActive(reference(metadata), metadata=(("triggerfish-probe", "1"),))
+    assert (await call).result is False
+    [doubt] = [value for key, value in await call.trailing_metadata() if key == "triggerfish-doubt-bin"]
+    return str(doubt.decode())
+
+
+async def test_long_names_are_cut(server: Server, scaler: RunningScaler) -> None:
+    """Names of any length fit into what gRPC transports."""
+    with server.client() as client:
+        client.sadd("rq:queues", *(f"rq:queue:{number}{'x' * 10_000}" for number in range(30)))
+    doubt = await doubt_of(scaler, {"type": "RQQueue", "queue": "é" * 5_000})
+    assert "and 10 more" in doubt
+    assert len(doubt) < 2_500
+
+
+async def test_not_all_keys_are_searched(server: Server, scaler: RunningScaler) -> None:
+    """It is not stated that there is no other queue if some keys were not looked at."""
+    with server.client() as client:
+        client.mset({f"other{number}": "" for number in range(100_000)})
+    doubt = await doubt_of(scaler, {"type": "BullMQQueue", "queue": "emial"})
+    assert "misspelt" in doubt
+    assert "any other queue" not in doubt
+
+
+async def test_queues_of_celery_itself_are_no_names(server: Server, scaler: RunningScaler) -> None:
+    """Queues of events and remote control are not those of tasks. Names come after `sep` in bindings."""
+    with server.client() as client:
+        client.sadd("_kombu.binding.mails", "mails::mails")
+        client.sadd("_kombu.binding.celeryev", "worker.#:x:celeryev.29b7")
+        client.sadd("_kombu.binding.celery.pidbox", "::mails@vm.celery.pidbox")
+    metadata = {"type": "CeleryQueue", "queue": "emial", "sep": ":", "acksLate": "true"}
+    assert (await doubt_of(scaler, metadata)).endswith("exists. Celery has queues 'mails' there")
+
+
 async def test_names_are_only_for_probe(server: Server, scaler: RunningScaler) -> None:
     """KEDA's own calls get no names, and cost no search."""
     with server.client() as client:
