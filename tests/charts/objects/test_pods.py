@@ -35,6 +35,15 @@ def test_every_pod_is_restricted(name: str) -> None:
             assert each["resources"]["limits"]["memory"]
 
 
+def test_workers_of_other_libraries_run_no_command_of_ours() -> None:
+    """Their image has no Triggerfish, so `helm test` has no pod for them."""
+    rendered = render_ci("queues")
+    tested = [each["metadata"]["name"] for each in rendered.manifests if each["kind"] == "Pod"]
+    assert tested == [f"{SCALER}-test"]
+    [mails] = [each for each in rendered.of("Deployment") if each["metadata"]["name"] == "mails"]
+    assert "triggerfish" not in json.dumps(mails["spec"]["template"]["spec"]["containers"])
+
+
 def test_annotations_of_pods() -> None:
     """They are added to the chart's own, which they do not replace."""
     own = {"podAnnotations": {"checksum/config": "x", "team": "shop"}}
