@@ -94,7 +94,8 @@ class UnackedScans:
         held = self._kept.get(source)
         try:
             if held is None or time.monotonic() >= held.kept_until:
-                held = self._kept[source] = await asyncio.shield(self._scan_after_now(source, server))
+                held = await asyncio.shield(self._scan_after_now(source, server))
+                self._keep(source, held)
         except SourceError as error:
             return of_trigger(printable(trigger.reads, MAX_NAME_CHARACTERS), error)
         except asyncio.CancelledError:
@@ -102,6 +103,14 @@ class UnackedScans:
         newer = max(total - held.total, 0) if held.complete else 0  # all of them may be of these queues
         found = min(held.of(trigger.queue) + newer, max(total, held.total))
         return KeySample(KeyBacklog(trigger.unacked, 0, found, jobs=Jobs(capped=not held.complete)), held.taken_at)
+
+    def _keep(self, source: Source, held: _Held) -> None:
+        """Keep the result of a scan, and drop expired ones."""
+        now = time.monotonic()
+        for expired in [each for each, kept in self._kept.items() if now >= kept.kept_until]:
+            del self._kept[expired]
+        if now < held.kept_until:
+            self._kept[source] = held
 
     def _scan_after_now(self, source: Source, server: ServerInfo) -> "asyncio.Task[_Held]":
         """Return a scan that has not begun yet: a running one may have passed what has just been added."""

@@ -12,6 +12,10 @@ import pytest
 import redis
 import redis.asyncio
 
+from listeners.redis.client import Client
+from scaler.measuring.backlog import KeySample
+from scaler.measuring.queues.unacked import UnackedScans
+from scaler.queues.celery import CeleryQueue
 from tests.scaler.push.test_tracking import at_rest
 from tests.support.running_scaler import RunningScaler, failure, running_scaler
 from tests.support.waiting import eventually
@@ -77,6 +81,23 @@ async def test_a_hundred_thousand_messages(server: Server, monkeypatch: pytest.M
         assert (status["backlog"], status["capped"]) == (1, True)
         target = await scaler.keda.target({**BULK, "maxInstances": "1000000"})
         assert 20_000 <= target < 100_000
+
+
+@pytest.mark.releases("valkey-9.1")
+async def test_results_of_searches_are_dropped(server: Server, ours: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that took little to find is not kept, however many hashes are searched."""
+    monkeypatch.setattr("scaler.measuring.queues.unacked.CHEAP_SECONDS", 1_000_000.0)
+    scans = UnackedScans(ours)
+    with server.client() as client:
+        for number in range(20):
+            client.hset(f"held{number}", "a", held("", "mails"))
+    for number in range(20):
+        trigger = CeleryQueue(queue=("mails",), unacked_key=f"held{number}", shared_unacked="queue", acks_late=True)
+        sample = await scans.measure(trigger, 1, await ours.server())
+        assert isinstance(sample, KeySample)
+        assert sample.backlog.in_flight == 1
+    assert not scans._kept
+    await scans.close()
 
 
 async def test_many_triggers_share_a_search(server: Server, scaler: RunningScaler) -> None:
