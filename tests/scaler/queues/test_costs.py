@@ -10,7 +10,7 @@ from scaler.measuring.queries import commands_per_sample
 from scaler.triggers.metadata import read_metadata
 from tests.scaler.queues.contents import QUEUES
 from tests.support.measuring import measure_now
-from tests.support.running_scaler import RunningScaler
+from tests.support.running_scaler import running_scaler
 from triggerfish.testing.server import Server
 
 pytestmark = pytest.mark.releases("valkey-9.1")
@@ -39,9 +39,10 @@ async def test_the_budget_knows_the_commands_of_a_sample(server: Server, ours: C
     assert run == commands_per_sample(measured)
 
 
-async def test_many_triggers_share_round_trips(scaler: RunningScaler) -> None:
+async def test_many_triggers_share_round_trips(server: Server) -> None:
     """A thousand triggers that are requested together are measured in few rounds."""
     queues = [{"type": "BullMQQueue", "queue": f"q{number}"} for number in range(TRIGGERS)]
-    before = await scaler.rounds()
-    assert await asyncio.gather(*map(scaler.keda.target, queues)) == [0] * TRIGGERS
-    assert await scaler.rounds() - before <= MAX_ROUNDS
+    async with running_scaler(server, scaler={"bound_seconds": 30}) as scaler:  # which a busy machine may need
+        before = await scaler.rounds()
+        assert await asyncio.gather(*map(scaler.keda.target, queues)) == [0] * TRIGGERS
+        assert await scaler.rounds() - before <= MAX_ROUNDS
