@@ -39,7 +39,6 @@ from typing import Self, SupportsIndex
 from listeners.text import describe_exception, may_hold_connection_string, short_repr
 
 __all__ = [
-    "NOT_SHOWN",
     "AccessDeniedError",
     "AppLoadError",
     "BatchError",

@@ -229,13 +229,13 @@ class Host:
             await self.run()
 
     def _signalled(self, number: signal.Signals) -> None:
+        self.drain()
         log.info(
             "%s: draining; entries in progress have up to %g s to finish. Another signal after %g s exits at once",
             number.name,
             self.settings.grace_period_seconds,
             SAME_REQUEST_SECONDS,
         )
-        self.drain()
 
     async def _serve_http(self, supervisor: Supervisor, watchdog: Watchdog) -> "web.AppRunner | None":
         if self.settings.http_port is None:

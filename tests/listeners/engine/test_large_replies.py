@@ -32,9 +32,9 @@ async def test_entries_too_large_to_arrive_together(
     async def handle(message: RedisMessage) -> None:
         handled.add(payload_of(message)[:2])
 
-    monkeypatch.setattr(Client, "__init__", functools.partialmethod(Client.__init__, timeout_seconds=0.5))
+    monkeypatch.setattr(Client, "__init__", functools.partialmethod(Client.__init__, timeout_seconds=1.5))
     await add(client, kind, *(f"{number:02}".ljust(ENTRY_BYTES) for number in range(40)))
-    async with narrow_link(server.port, MAX_REPLY_BYTES) as link, running_host(link, app, lease_seconds=2) as host:
+    async with narrow_link(server.port, MAX_REPLY_BYTES) as link, running_host(link, app, lease_seconds=6) as host:
         await eventually(lambda: len(handled) == 40, seconds=60)
         await eventually(lambda: settled(client, kind), seconds=20)
         labels = {"app": "test", "function": "handle"}

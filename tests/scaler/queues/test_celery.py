@@ -104,11 +104,10 @@ async def test_many_triggers_share_a_search(server: Server, scaler: RunningScale
     """Triggers that are measured together search the shared hash once."""
     with server.client() as client:
         client.hset("unacked", mapping={str(number): held("", f"q{number}") for number in range(100)})
-        await scaler.keda.target({**MAILS, "queue": "q0"})
         client.config_resetstat()
-        polls = (scaler.keda.target({**MAILS, "queue": f"q{number}"}) for number in range(1, 100))
-        assert await asyncio.gather(*polls) == [1] * 99
-        assert client.info("commandstats")["cmdstat_hscan"]["calls"] <= 20
+        polls = (scaler.keda.target({**MAILS, "queue": f"q{number}"}) for number in range(100))
+        assert await asyncio.gather(*polls) == [1] * 100
+        assert 1 <= client.info("commandstats")["cmdstat_hscan"]["calls"] <= 20
 
 
 def heartbeat(hostname: str, active: object) -> bytes:
