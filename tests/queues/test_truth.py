@@ -9,7 +9,7 @@ from benchmarks.queues.run import run
 from tests.support.running_scaler import RunningScaler
 from triggerfish.testing.server import Server
 
-pytestmark = pytest.mark.releases("redis-7.2", "valkey-9.1")
+pytestmark = pytest.mark.releases("valkey-9.1")
 
 JOBS = 30
 

@@ -199,7 +199,7 @@ async def test_queued_messages_do_not_delay_a_handover(client: redis.asyncio.Red
     assert Counter(instance for instance, _ in handled) == {"first": 30, "second": 1}
 
 
-@pytest.mark.releases("redis-5.0", "redis-7.0", "valkey-9.1")
+@pytest.mark.releases("redis-5.0", "valkey-9.1")
 async def test_terminated_processes(server: Server, client: redis.asyncio.Redis) -> None:
     """After each SIGTERM another process takes over, long before the lease ends, and each message is handled once."""
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -25,28 +26,52 @@ NAMED = {
 }
 
 
+@pytest.fixture
+async def patient(server: Server) -> AsyncIterator[RunningScaler]:
+    """A scaler whose bound is longer than the time after which it believes that a queue is empty."""
+    async with running_scaler(server, scaler={"bound_seconds": 10}) as running:
+        yield running
+
+
+async def doubt_of(scaler: RunningScaler, metadata: dict[str, str]) -> str:
+    """Return what `probe` is told about a queue; empty if nothing."""
+    call = scaler.keda.stub.IsActive(reference(metadata), metadata=(("triggerfish-probe", "1"),))
+    assert (await call).result is False
+    doubts = [value.decode() for key, value in await call.trailing_metadata() if key == "triggerfish-doubt-bin"]
+    assert len(doubts) <= 1
+    return "".join(doubts)
+
+
 @pytest.mark.parametrize("name", NAMED)
-async def test_a_misspelt_queue(server: Server, name: str) -> None:
-    """Both commands print that no key exists, and the names of the queues."""
+async def test_a_misspelt_queue(server: Server, patient: RunningScaler, name: str) -> None:
+    """It is told that no key exists, and the names of the queues."""
     contents = QUEUES[name]
     with server.client() as client:
         contents.fill(client, time.time())
     metadata = {key: value for key, value in contents.metadata.items() if key in ("type", "prefix", "acksLate")}
-    options = [part for key, value in {**metadata, "queue": "emial"}.items() for part in ("-m", f"{key}={value}")]
+    doubt = await doubt_of(patient, {**metadata, "queue": "emial"})
+    assert "'emial' exists" in doubt
+    assert f"'{NAMED[name]}'" in doubt
+
+
+async def test_the_commands_show_it(server: Server, patient: RunningScaler) -> None:
+    """Both commands print it, and have it in their JSON."""
+    with server.client() as client:
+        QUEUES["Celery"].fill(client, time.time())
+    options = ["-m", "type=CeleryQueue", "-m", "acksLate=true", "-m", "queue=emial"]
     explained = await triggerfish("explain", *options, "--connection", server.address)
-    async with running_scaler(server, scaler={"bound_seconds": 10}) as scaler:  # 0 of some is known after a second
-        probed = await triggerfish("probe", address_of(scaler), *options, "--json")
-    active = json.loads(probed.output)["triggers"][0]["calls"][2]
-    for text in (explained.output, active["seen"]):
-        assert "'emial' exists" in text
-        assert f"'{NAMED[name]}'" in text
-    assert explained.code == probed.code == 0
+    probed = await triggerfish("probe", address_of(patient), *options, "--json")
     as_json = await triggerfish("explain", *options, "--connection", server.address, "--json")
-    assert "'emial'" in json.loads(as_json.output)["triggers"][0]["doubt"]
+    active = json.loads(probed.output)["triggers"][0]["calls"][2]
+    doubt = json.loads(as_json.output)["triggers"][0]["doubt"]
+    for text in (explained.output, active["seen"], doubt):
+        assert "'emial' exists" in text
+        assert "'mails'" in text
+    assert explained.code == probed.code == as_json.code == 0
 
 
 @pytest.mark.parametrize("name", ["RQ", "asynq", "BullMQ 6", "Celery"])
-async def test_an_empty_queue_that_is_known(server: Server, name: str) -> None:
+async def test_an_empty_queue_that_is_known(server: Server, patient: RunningScaler, name: str) -> None:
     """A queue that has no jobs now, but is in the library's own list, is not doubted."""
     contents = QUEUES[name]
     known = {"rq:queues", "asynq:queues", "bull:mail:meta", "_kombu.binding.mails"}
@@ -54,19 +79,7 @@ async def test_an_empty_queue_that_is_known(server: Server, name: str) -> None:
         contents.fill(client, time.time())
         for key in set(client.keys()) - known:
             client.delete(key)
-    queue = {**contents.metadata, "queue": NAMED[name]}
-    options = [part for key, value in queue.items() for part in ("-m", f"{key}={value}")]
-    explained = await triggerfish("explain", *options, "--connection", server.address)
-    assert explained.code == 0
-    assert "exists" not in explained.output
-
-
-async def doubt_of(scaler: RunningScaler, metadata: dict[str, str]) -> str:
-    """Return what `probe` is told about a queue."""
-    call = scaler.keda.stub.IsActive(reference(metadata), metadata=(("triggerfish-probe", "1"),))
-    assert (await call).result is False
-    [doubt] = [value for key, value in await call.trailing_metadata() if key == "triggerfish-doubt-bin"]
-    return str(doubt.decode())
+    assert await doubt_of(patient, {**contents.metadata, "queue": NAMED[name]}) == ""
 
 
 async def test_long_names_are_cut(server: Server, scaler: RunningScaler) -> None:
