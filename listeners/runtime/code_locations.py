@@ -41,8 +41,7 @@ def raised_at(error: BaseException, handler: Callable[..., Any]) -> str:
 def without_own_frames(error: AnyError) -> AnyError:
     """Remove our own frames from the tracebacks of an exception, of its causes and of the members of groups.
 
-    Returns the exception. One that our code raised, and that is no error of ours, keeps its frames if it has no others:
-    it shows a bug.
+    Returns the exception. One without other frames that Triggerfish raised by mistake keeps them, as it shows a bug.
     """
     seen: dict[int, BaseException] = {}
     unseen: list[BaseException | None] = [error]

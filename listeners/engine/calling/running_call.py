@@ -26,7 +26,7 @@ class RunningCall(PooledTask):
     #: When its handler was called (time.perf_counter).
     began_at = 0.0
     is_watched = timed_out = abandoned = False
-    #: What waits, once it does.
+    #: The coroutine of the handler, once it waits.
     coroutine: Coroutine[Any, Any, Any] | None = None
     timer: asyncio.TimerHandle | None = None
     thread: asyncio.Future[Any] | None = None

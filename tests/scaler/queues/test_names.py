@@ -34,7 +34,7 @@ async def patient(server: Server) -> AsyncIterator[RunningScaler]:
 
 
 async def doubt_of(scaler: RunningScaler, metadata: dict[str, str]) -> str:
-    """Return what `probe` is told about a queue; empty if nothing."""
+    """Return the doubt that `probe` shows about a queue; empty if there is none."""
     call = scaler.keda.stub.IsActive(reference(metadata), metadata=(("triggerfish-probe", "1"),))
     assert (await call).result is False
     doubts = [value.decode() for key, value in await call.trailing_metadata() if key == "triggerfish-doubt-bin"]
@@ -44,7 +44,7 @@ async def doubt_of(scaler: RunningScaler, metadata: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("name", NAMED)
 async def test_a_misspelt_queue(server: Server, patient: RunningScaler, name: str) -> None:
-    """It is told that no key exists, and the names of the queues."""
+    """The doubt says that no key exists, and names the queues that do."""
     contents = QUEUES[name]
     with server.client() as client:
         contents.fill(client, time.time())
