@@ -1,14 +1,11 @@
 """`triggerfish explain`: shows backlogs and targets of an app, of metadata, or of a running scaler."""
 
 import asyncio
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listeners.errors import ConfigurationError, SourceError, SourceTimeoutError
+from listeners.errors import ConfigurationError
 from triggerfish.cli.options import (
     ConfigOption,
     ConnectionOption,
@@ -31,11 +28,9 @@ from triggerfish.cli.output import (
 from triggerfish.settings import load_settings_with
 
 if TYPE_CHECKING:
-    from scaler.evaluation.evaluator import Evaluator
     from scaler.monitoring.status import TriggerStatus
     from scaler.settings import Settings
-    from scaler.triggers.metadata import ScaledTrigger
-    from scaler.triggers.owner import Owner
+    from triggerfish.measuring import Explanation
 
 __all__ = ["explain"]
 
@@ -45,14 +40,6 @@ ANSWER_SECONDS = 10.0
 ScalerOption = Annotated[
     str | None, typer.Option("--scaler", metavar="URL", help="A running scaler's HTTP address: http://host:8080.")
 ]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Triggers, and a line for each one that could not be measured."""
-
-    triggers: "list[TriggerStatus]"
-    problems: list[str]
 
 
 def explain(
@@ -96,7 +83,7 @@ def _only_app() -> str:
         raise
 
 
-def _print(explanation: Explanation, *, of_scaler: bool) -> None:
+def _print(explanation: "Explanation", *, of_scaler: bool) -> None:
     for problem in explanation.problems:
         error_line(problem)
     if explanation.triggers:
@@ -115,31 +102,29 @@ def _print(explanation: Explanation, *, of_scaler: bool) -> None:
         )
 
 
-def _explain_app(reference: str, settings: "Settings") -> Explanation:
+def _explain_app(reference: str, settings: "Settings") -> "Explanation":
     from scaler.triggers.app_triggers import app_triggers, check_connections
+    from triggerfish.measuring import measured
 
     app = loaded_app(reference, settings)
     check_connections(app, settings.redis_connections())
-    return asyncio.run(_measured(app_triggers(app, None), settings))
+    return asyncio.run(measured(app_triggers(app, None), settings))
 
 
-def _explain_metadata(pairs: list[str], settings: "Settings") -> Explanation:
-    from scaler.triggers.metadata import read_metadata
-    from scaler.triggers.owner import Owner
-    from scaler.triggers.scaled_objects import metadata_from
+def _explain_metadata(pairs: list[str], settings: "Settings") -> "Explanation":
+    from triggerfish.measuring import measured_metadata
 
-    scaled = read_metadata(metadata_from(pairs), settings.scaler.ignored_metadata)
-    owner = Owner("", scaled.function or scaled.trigger.reads, declared=True)
-    return asyncio.run(_measured({owner: scaled}, settings))
+    return asyncio.run(measured_metadata(pairs, settings))
 
 
-async def _explain_scaler(address: str) -> Explanation:
+async def _explain_scaler(address: str) -> "Explanation":
     """Return what a scaler reports. Raises ConfigurationError if the address is not an HTTP address."""
     import aiohttp
     from pydantic import BaseModel, ValidationError
     from yarl import URL
 
     from scaler.monitoring.status import TriggerStatus
+    from triggerfish.measuring import Explanation
 
     class Listed(BaseModel):
         triggers: list[TriggerStatus]
@@ -169,49 +154,6 @@ async def _explain_scaler(address: str) -> Explanation:
         return Explanation([], [f"{shown} cannot be reached: {error}"])
     unknown = [_problem(status) for status in listed.triggers if not status.known]
     return Explanation(listed.triggers, [*listed.problems, *unknown])
-
-
-async def _measured(triggers: "Mapping[Owner, ScaledTrigger]", settings: "Settings") -> Explanation:
-    from scaler.access.access import Access
-    from scaler.evaluation.evaluator import Evaluator
-    from scaler.measuring.samplers import Samplers
-    from scaler.monitoring.status import trigger_status
-
-    samplers = Samplers(bound_seconds=settings.scaler.bound_seconds, on_measured=lambda seconds, error: None)
-    evaluator = Evaluator(Access(settings.redis_connections()), samplers)
-    problems = []
-    doubts: dict[Owner, str | None] = {}
-    try:
-        for owner, scaled in triggers.items():
-            try:
-                await _evaluate(evaluator, owner, scaled)
-                doubts[owner] = await evaluator.doubt(owner, scaled)
-            except SourceError as error:
-                problems.append(f"{owner.name}: {error}")
-    finally:
-        await samplers.close()
-    # They are measured once, and by this process.
-    statuses = [
-        trigger_status(tracked).model_copy(update={"watched": None, "doubt": doubts.get(tracked.owner)})
-        for tracked in evaluator.tracked()
-    ]
-    return Explanation(statuses, problems)
-
-
-async def _evaluate(evaluator: "Evaluator", owner: "Owner", scaled: "ScaledTrigger") -> None:
-    """Measure a trigger. Raises SourceError. Whether some queues are empty is known only after a while."""
-    from scaler.queues.trigger import QueueTrigger
-
-    trigger = scaled.trigger
-    until = time.monotonic() + (trigger.zero_seconds if isinstance(trigger, QueueTrigger) else 0.0)
-    while True:
-        try:
-            await evaluator.evaluate(owner, scaled)
-        except SourceTimeoutError:
-            if time.monotonic() > until:
-                raise
-        else:
-            return
 
 
 def _problem(status: "TriggerStatus") -> str:
