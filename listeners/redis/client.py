@@ -334,10 +334,3 @@ def _raise_first_error(replies: list[Any]) -> list[Any]:
         if isinstance(reply, exceptions.RedisError):
             raise reply
     return replies
-
-
-async def _pipeline(node: Redis, commands: Sequence[Command]) -> list[Any]:
-    async with node.pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute()
