@@ -122,7 +122,7 @@ class InProgress:
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Add entries that were taken, or entries that have got their content. Return the size of their content."""
-        sizes = {entry: entry.size for entry in entries}
+        sizes = {entry: entry.size if entry.payload is None else len(entry.payload) for entry in entries}
         added = sum(sizes.values())
         if not self._sizes.keys().isdisjoint(sizes):
             self._bytes -= sum(self._sizes.get(entry, 0) for entry in sizes)

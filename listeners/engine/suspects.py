@@ -191,7 +191,7 @@ class SuspectCaller:
             return
         self._in_progress.add([suspect])  # it has its content now
         log.warning("%s: %s came back without an outcome; it is called alone", self._function.name, suspect.name)
-        self._executor.start([suspect])
+        self._executor.start([[suspect]])
         await self._executor.idle.wait()  # the time limit of the call bounds it
         # Until it is settled, the death of the process would count against it.
         await self._in_progress.wait_until_settled(suspect, SETTLE_SECONDS)

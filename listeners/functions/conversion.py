@@ -10,7 +10,7 @@ from pydantic import Json, PydanticUndefinedAnnotation, PydanticUserError, TypeA
 
 from listeners.errors import BindingError, Reject
 from listeners.functions.annotations import FromField, is_union, members, parts, type_name, unwrapped
-from listeners.functions.entries import Entry, RedisMessage
+from listeners.functions.entries import Entry, RedisMessage, fields_json
 
 __all__ = ["MAX_DESCRIBED_ERRORS", "Conversion", "Converter", "conversion"]
 
@@ -242,16 +242,21 @@ def _value_of(field: str) -> Callable[[Entry], bytes]:
 
 
 def _to_text(entry: Entry) -> str:
-    return _decoded(entry.body())
+    try:
+        return entry.payload.decode() if entry.payload is not None else fields_json(entry.flat_fields or (), "strict")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error) from None
 
 
 def _decoded(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise Reject(
-            f"the entry is not UTF-8 ({error.reason} at byte {error.start}): annotate the parameter as bytes"
-        ) from None
+        raise _not_utf8(error) from None
+
+
+def _not_utf8(error: UnicodeDecodeError) -> Reject:
+    return Reject(f"the entry is not UTF-8 ({error.reason} at byte {error.start}): annotate the parameter as bytes")
 
 
 def _utf8_fields(entry: Entry) -> dict[str, str]:

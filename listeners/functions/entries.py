@@ -14,7 +14,7 @@ from pydantic_core.core_schema import CoreSchema, is_instance_schema
 
 from listeners.text import decode
 
-__all__ = ["Entry", "Fields", "RedisMessage", "by_call", "by_key"]
+__all__ = ["Entry", "Fields", "RedisMessage", "by_call", "by_key", "fields_json"]
 
 
 class Fields(Mapping[str, str]):
@@ -150,12 +150,12 @@ class Entry:
         """Return the raw payload, or the fields as a JSON object in bytes; of duplicate names the last one wins."""
         if self.payload is not None:
             return self.payload
-        return _fields_json(self.fields).encode("utf-8", "surrogateescape")
+        return fields_json(self.flat_fields or ()).encode("utf-8", "surrogateescape")
 
     def message(self) -> RedisMessage:
         """Return the entry as a RedisMessage."""
         fields = self.fields
-        body = decode(self.payload) if self.payload is not None else _fields_json(fields)
+        body = decode(self.payload) if self.payload is not None else fields_json(self.flat_fields or ())
         return RedisMessage(
             trigger=self.key,
             message=body,
@@ -167,10 +167,16 @@ class Entry:
         )
 
 
-def _fields_json(fields: Fields | None) -> str:
+def fields_json(flat: Sequence[bytes], errors: str = "surrogateescape") -> str:
+    """Return the fields of a stream entry as a JSON object; of duplicate names the last one wins.
+
+    Raises UnicodeDecodeError with `errors="strict"`.
+    """
     # Field by field, because json keeps all parts until it joins them.
-    last = {decode(name): value for name, value in fields.pairs()} if fields is not None else {}
-    pairs = (f"{encode_basestring(name)}:{encode_basestring(decode(value))}" for name, value in last.items())
+    pairs = [
+        f"{encode_basestring(name.decode('utf-8', errors))}:{encode_basestring(value.decode('utf-8', errors))}"
+        for name, value in dict(zip(flat[::2], flat[1::2], strict=True)).items()
+    ]
     return f"{{{','.join(pairs)}}}"
 
 

@@ -2,13 +2,12 @@
 
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
-from listeners.redis.outages.lost_answers import ANSWER_LOST, LostAnswers
+from listeners.redis.outages.lost_answers import LostAnswers
 from listeners.runtime.clock import boot_seconds
 
 __all__ = ["Adopted", "Adoption"]
@@ -59,16 +58,13 @@ class Adoption:
         """Return in how many seconds to look for elements again; None if none can have been lost."""
         return self._lost.seconds_to_next(key)
 
-    @contextlib.contextmanager
-    def noting_loss(self, key: str, numbers: range) -> Iterator[None]:
-        """Take elements of a list under these numbers in the block. If its answer is lost, they are adopted later."""
-        ends_at = boot_seconds() + self._lease_ms / 1000
-        try:
-            yield
-        except ANSWER_LOST:
-            self._lost.note(key)
-            self._takings[key].append(_Taking(numbers, ends_at))
-            raise
+    def note_loss(self, key: str, numbers: range, sent_at: float) -> None:
+        """Note that a list's elements may have been taken under these numbers, so that they are adopted later.
+
+        `sent_at`: when Redis was asked for them (boot_seconds).
+        """
+        self._lost.note(key)
+        self._takings[key].append(_Taking(numbers, sent_at + self._lease_ms / 1000))
 
     async def adopt(self, key: str, count: int, max_bytes: int) -> Adopted:
         """Lease up to `count` elements, of `max_bytes` in all or one larger element. Raises SourceError."""

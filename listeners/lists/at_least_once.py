@@ -16,6 +16,7 @@ from listeners.lists.adoption import Adoption
 from listeners.lists.delivery import Delivery, Taken, sooner
 from listeners.lists.scripts import record_keys, record_script
 from listeners.redis.client import Client
+from listeners.redis.outages.lost_answers import ANSWER_LOST
 from listeners.runtime.clock import boot_seconds, lease_end
 from listeners.runtime.logs import steady_logger
 from listeners.text import decode
@@ -72,15 +73,18 @@ class AtLeastOnce(Delivery):
                 return Taken(adopted)
         sent_at, first = boot_seconds(), self._reserve_numbers(count)
         arguments = [self._token, first, self._lease_ms, count, max_bytes, self._from_beginning]
-        with self._adoption.noting_loss(key, range(first, first + count)):
+        try:
             due_ms, suspects, unreadable, taken = await self._client.run_script(
                 self._take,
                 record_keys(key),
-                [*arguments, *(entry.receipt for entry in succeeded)],
+                [*arguments, *[entry.receipt for entry in succeeded]],
                 doing=f"taking from list {key!r}",
             )
             for member in unreadable:
                 await self._set_aside(key, member)
+        except ANSWER_LOST:
+            self._adoption.note_loss(key, range(first, first + count), sent_at)
+            raise
         elements = zip(taken[::3], taken[1::3], taken[2::3], strict=True)
         due_seconds = sooner(None if due_ms < 0 else due_ms / 1000, self._adoption.seconds_to_next(key))
         return Taken(self._entries(key, elements, sent_at), due_seconds, bool(suspects))

@@ -233,10 +233,9 @@ class ListSource(LeasedSource):
         failure: SourceError | None = None
         for key in rotation:
             try:
-                with self._unreachable.probing(key):
-                    taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
-                succeeded = ()
+                taken = await self._opened().take(key, count - len(entries), max_bytes, succeeded)
             except SourceError as error:
+                self._unreachable.failed(error, key)
                 if succeeded:
                     raise
                 if isinstance(error, SourceUnavailableError) and self._unreachable.leaves_out(key):
@@ -246,6 +245,8 @@ class ListSource(LeasedSource):
                 if isinstance(error, WrongTypeError | AccessDeniedError):
                     continue
                 break
+            self._unreachable.answered(key)
+            succeeded = ()
             entries += taken.entries
             next_due = sooner(next_due, taken.due_seconds)
             suspects = suspects or taken.suspects

@@ -103,33 +103,22 @@ class Client:
 
     async def command(self, key: str | None, *command: Any, doing: str) -> Any:
         """Run one command on the node that has `key`, or on any node if it is None."""
-
-        async def run(node: Redis, asking: bool) -> Any:
-            return (await self._round_trip(node, [*([("ASKING",)] if asking else []), command]))[-1]
-
-        return await self._execute(key, run, doing)
+        return (await self._execute(key, (command,), doing))[0]
 
     async def transaction(self, key: str, commands: Sequence[Command], *, doing: str) -> list[Any]:
         """Run commands on keys of one slot atomically (MULTI)."""
-
-        async def run(node: Redis, asking: bool) -> list[Any]:
-            if asking:
-                raise exceptions.TryAgainError("the slot is being migrated")
-            *_, executed = await self._round_trip(node, [("MULTI",), *commands, ("EXEC",)])
-            return _raise_first_error(executed)
-
-        replies: list[Any] = await self._execute(key, run, doing)
-        return replies
+        *_, executed = await self._execute(key, (("MULTI",), *commands, ("EXEC",)), doing)
+        return _raise_first_error(executed)
 
     async def run_script(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
         """Run a script on keys of one slot (EVALSHA, or EVAL if the node has not cached it yet)."""
         call = ScriptCall(lua, tuple(keys), tuple(arguments))
         try:
-            return await self.command(keys[0], *call.by_digest, doing=doing)
+            return (await self._execute(keys[0], (call.by_digest,), doing))[0]
         except CommandRefusedError as error:
             if not isinstance(error.__cause__, exceptions.NoScriptError):
                 raise
-        return await self.command(keys[0], *call.by_source, doing=doing)
+        return (await self._execute(keys[0], (call.by_source,), doing))[0]
 
     async def transactions(self, groups: Sequence[CommandGroup], *, doing: str) -> list[list[Any]]:
         """Run groups of commands in one round trip per node. Each group is on keys of one slot and atomic (MULTI).
@@ -251,26 +240,29 @@ class Client:
         await self._shared.aclose()
         await self._topology.aclose()
 
-    async def _execute(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]], doing: str) -> Any:
-        """Call `run` with the node that has a key and whether to send ASKING. Follow redirects and translate errors."""
+    async def _execute(self, key: str | None, commands: Sequence[Command], doing: str) -> list[Any]:
+        """Return the replies to commands sent to the node that has a key, in one round trip, and follow redirects.
+
+        Raises the first error among them, translated.
+        """
         try:
-            return await self._follow_redirects(key, run)
+            for _ in range(MAX_REDIRECTIONS):
+                node = await (self._topology.any_node() if key is None else self._topology.node_for(key))
+                try:
+                    return _raise_first_error(await self._shared.run(node.connection_pool, commands))
+                except exceptions.MovedError as error:
+                    await self._topology.follow_move(error)
+                except exceptions.AskError as error:
+                    if len(commands) > 1:  # ASKING is for a single command
+                        raise exceptions.TryAgainError("the slot is being migrated") from error
+                    node = self._topology.node_at(Endpoint(error.host or self._spec.host, error.port))
+                    return (await self._round_trip(node, [("ASKING",), *commands]))[1:]
+            raise exceptions.TryAgainError("too many redirects")
         except TRANSLATED as error:
             source_error = translate(error, doing)
             if isinstance(source_error, SourceUnavailableError | SourceTimeoutError):
                 await self.invalidate_routes()
             raise source_error from error
-
-    async def _follow_redirects(self, key: str | None, run: Callable[[Redis, bool], Awaitable[Any]]) -> Any:
-        for _ in range(MAX_REDIRECTIONS):
-            node = await (self._topology.any_node() if key is None else self._topology.node_for(key))
-            try:
-                return await run(node, False)
-            except exceptions.MovedError as error:
-                await self._topology.follow_move(error)
-            except exceptions.AskError as error:
-                return await run(self._topology.node_at(Endpoint(error.host or self._spec.host, error.port)), True)
-        raise exceptions.TryAgainError("too many redirects")
 
     def _allowed(self, command: Command | ScriptCall) -> Command | ScriptCall:
         """Return a command, or in place of a read-only call of a script that would be refused another one."""

@@ -79,8 +79,11 @@ class SharedConnections:
         pipelines = self._pipelines.get(pool)
         if not pipelines:
             return None
-        if len(pipelines) == 1 and pipelines[0].calls == 0 and _is_usable(pipelines[0], pool):
-            return pipelines[0]
+        for pipeline in pipelines:
+            if not _is_usable(pipeline, pool):
+                break
+            if pipeline.calls == 0:
+                return pipeline
         for pipeline in [pipeline for pipeline in pipelines if not _is_usable(pipeline, pool)]:
             pipelines.remove(pipeline)
             pipeline.retire()

@@ -231,9 +231,9 @@ async def _settlements(
         on_abandoned=lambda: None,
         surroundings=surroundings,
     )
-    executor.start(entries)
+    executor.start([entries])
     try:
-        await in_progress.something_finished.wait()
+        await executor.idle.wait()
     except asyncio.CancelledError:
         await executor.cancel(CLEAN_UP_SECONDS)
         raise

@@ -6,18 +6,17 @@ import functools
 import inspect
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from listeners.engine.calling.outcomes import failed, failed_in_part, not_convertible, too_large
+from listeners.engine.calling.arguments import Arguments
+from listeners.engine.calling.outcomes import failed, failed_in_part
 from listeners.engine.calling.running_call import Handler, RunningCall, call_handler
-from listeners.engine.calling.task_pool import PooledTask, Rest, Run, TaskPool
+from listeners.engine.calling.task_pool import Rest, Run, Task, TaskPool
 from listeners.engine.in_progress import InProgress
 from listeners.engine.metrics import FunctionMetrics
-from listeners.engine.retry_policy import lease_lapsed
-from listeners.engine.settlement import Settlement
-from listeners.errors import BatchError, CallTimeoutError, Reject
+from listeners.errors import BatchError, CallTimeoutError
 from listeners.functions.app import Function
 from listeners.functions.entries import Entry
 from listeners.functions.surroundings import Surroundings
@@ -64,10 +63,10 @@ class Executor:
         self._function = function
         self._handler = function.handler
         self._is_batch = function.binding.batch
+        self._arguments = Arguments(function, max_model_bytes=max_model_bytes, may_start=may_start, results=results)
         self._surroundings = surroundings
         self._is_plainly_async = function.binding.is_async and surroundings is None
         self._metrics = metrics
-        self._may_start = may_start
         self._results = results
         self._on_free = on_free
         self._on_abandoned = on_abandoned
@@ -75,23 +74,28 @@ class Executor:
         self._deadlines = Deadlines[RunningCall](self._limit_seconds, self._on_timeout)
         self._threads: ThreadPoolExecutor | None = None
         self._max_abandoned = max_abandoned
-        self._max_model_bytes = max_model_bytes if function.binding.validates else None
         if not function.binding.is_async:
             # Abandoned calls keep their threads.
             self._threads = ThreadPoolExecutor(concurrency + max_abandoned, thread_name_prefix=function.name)
-        self._pool = TaskPool()
+        self._pool = TaskPool(self._begin, self._report_ended)
         self._cancelling = False
-        #: The calls that have neither ended nor been abandoned.
-        self._running: set[PooledTask] = set()
+        #: How many calls have neither been reported as ended nor been abandoned.
+        self._calls = 0
         self.idle = asyncio.Event()
         self.idle.set()
+        #: Those of them that wait, or run on a thread.
+        self._waiting: set[RunningCall] = set()
         self._abandoned: set[RunningCall] = set()
         self._was_blocked = False
+        #: What is to be reported: how many calls have ended, how long they took, and the entries that succeeded.
+        self._ended = 0
+        self._durations: list[float] = []
+        self._succeeded: list[Entry] = []
 
     @property
     def running_calls(self) -> int:
         """How many calls have neither ended nor been abandoned."""
-        return len(self._running)
+        return self._calls
 
     @property
     def abandoned_calls(self) -> int:
@@ -103,142 +107,121 @@ class Executor:
         """Whether `max_abandoned` abandoned calls are still running, so that no other call may start."""
         return len(self._abandoned) >= self._max_abandoned
 
-    def start(self, entries: Sequence[Entry]) -> None:
-        """Call the function once with these entries, concurrently with all other calls."""
-        call = RunningCall(entries, self._begin)
-        if not self._running:
+    def start(self, calls: Collection[Sequence[Entry]]) -> None:
+        """Call the function once with each of these groups of entries, concurrently with all other calls."""
+        if calls:
+            self._calls += len(calls)
             self.idle.clear()
-        self._running.add(call)
-        self._pool.start(call)
+            self._pool.start(calls)
 
     async def cancel(self, seconds: float) -> None:
         """Cancel every call once, so that functions can clean up, and wait at most `seconds` for them to end."""
         self._cancelling = True
-        for pending in self._pool.withdraw():
-            self._discard_running(pending)
-        for call in self._running:
-            if call.task is not None:
-                call.task.cancel()
+        self._forget_calls(len(self._pool.withdraw()))
+        for call in self._waiting:
+            call.task.cancel()
         await wait_for_event(self.idle, seconds)
 
     def close(self) -> None:
         """Start no further calls. Calls that keep running are not awaited."""
         self._cancelling = True
         for call in self._abandoned:
-            if call.task is not None:
-                call.task.cancel()
+            call.task.cancel()
         self._deadlines.close()
         self._pool.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, call: RunningCall, run: Run) -> Awaitable[None] | None:
-        """Call the handler until it ends or waits for the first time. Return the rest of a call that waits."""
-        arguments = self._convert_entries(call)
+    def _begin(self, entries: Sequence[Entry], task: Task, run: Run) -> Awaitable[None] | None:
+        """Call the handler until it ends or waits for the first time. Return the rest of a call that waits.
+
+        Its time limit is watched from when it waits: before that, nothing could end it.
+        """
+        entries, arguments = self._arguments.of(entries)
         if not arguments:
-            self._results.finish(call.excluded)
-            self._leave(call)
+            self._ended += 1
             return None
         error: BaseException | None = None
-        call.began_at = time.perf_counter()
+        call: RunningCall | None = None
+        began_at = time.perf_counter()
         try:
-            coroutine = self._coroutine(call, arguments if self._is_batch else arguments[0])
+            argument = arguments if self._is_batch else arguments[0]
+            if self._is_plainly_async:
+                for entry in entries:
+                    entry.started_at = began_at
+                coroutine = self._handler(argument)
+                if not isinstance(coroutine, types.CoroutineType):
+                    coroutine = _awaiting(coroutine)
+            else:
+                call = RunningCall(entries, task, began_at)
+                coroutine = self._invoke(call, argument)
             try:
                 awaited = coroutine.send(None)
             except StopIteration as end:
-                error = self._raised(end.value)
+                if not self._is_plainly_async:
+                    error = end.value
             else:
-                call.coroutine, call.is_watched = coroutine, True
-                self._deadlines.add(call, call.began_at)
+                call = call or RunningCall(entries, task, began_at)
+                call.coroutine = coroutine
+                self._waiting.add(call)
+                self._deadlines.add(call, began_at)
                 return self._end(call, Rest(coroutine, run, awaited))
         except BaseException as raised:  # noqa: BLE001  (even a handler's SystemExit concerns only its entry)
             error = raised
-        self._ended(call, error)
+        self._durations.append(time.perf_counter() - began_at)
+        self._ended += 1
+        if error is None:
+            self._succeeded += entries
+        else:
+            self._report_failure(entries, error)
         return None
 
     async def _end(self, call: RunningCall, rest: Rest) -> None:
         """Wait for the end of a call. Raises only the cancellation by cancel() or close(), if it came in time."""
         error: BaseException | None = None
         try:
-            error = self._raised(await rest)
+            result = await rest
+            if not self._is_plainly_async:
+                error = result
         except asyncio.CancelledError as cancelled:
             if self._cancelling and not call.timed_out:
-                self._stop_measuring(call)
                 self._leave(call)
                 raise
             error = cancelled
         except BaseException as raised:  # noqa: BLE001
             error = raised
-        self._ended(call, error)
-
-    def _ended(self, call: RunningCall, error: BaseException | None) -> None:
-        """Report the outcome of a call that has raised an error, or none."""
-        self._stop_measuring(call)
         try:
-            if error is None and not (call.excluded or call.timed_out or call.abandoned):
-                self._results.succeed(call.entries)
+            if call.timed_out:
+                # The cancellation was raised where the handler waited, which is the line to report.
+                trace = error.__traceback__ if error else None
+                error = CallTimeoutError(self._limit_seconds).with_traceback(trace)
+            if error is None:
+                self._succeeded += call.entries
             elif not call.abandoned:
-                self._report(call, error)
+                self._report_failure(call.entries, error)
         finally:
             self._leave(call)
 
-    def _coroutine(self, call: RunningCall, argument: Any) -> Coroutine[Any, Any, Any]:
-        """Return what runs the handler."""
-        if not self._is_plainly_async:
-            return self._invoke(call, argument)
-        for entry in call.entries:
-            entry.started_at = call.began_at
-        awaitable = self._handler(argument)
-        return awaitable if isinstance(awaitable, types.CoroutineType) else _awaiting(awaitable)
-
-    def _raised(self, result: Any) -> BaseException | None:
-        """Return the error that the result of _coroutine() is; the result of a plain coroutine function means none."""
-        return None if self._is_plainly_async else result
-
-    def _report(self, call: RunningCall, error: BaseException | None) -> None:
-        """Report a call that timed out or failed, or of which some entries failed before it."""
-        if call.timed_out:
-            # The cancellation was raised where the handler waited, which is the line to report.
-            trace = error.__traceback__ if error else None
-            error = CallTimeoutError(self._limit_seconds).with_traceback(trace)
-        failures: list[Settlement] = []
-        succeeded: Sequence[Entry] = ()
-        if error is None:
-            succeeded = call.entries
-        elif isinstance(error, BatchError):
-            failures, succeeded = failed_in_part(self._function, call.entries, error)
+    def _report_failure(self, entries: Sequence[Entry], error: BaseException) -> None:
+        """Report a call that raised an error."""
+        if isinstance(error, BatchError):
+            failures, succeeded = failed_in_part(self._function, entries, error)
+            self._succeeded += succeeded
         else:
-            failures = failed(self._function, call.entries, error)
-        self._results.finish([*call.excluded, *failures])
+            failures = failed(self._function, entries, error)
+        self._results.finish(failures)
+
+    def _report_ended(self) -> None:
+        """Report the calls that have ended since the last report, all at once, as this costs more than most calls."""
+        if not self._ended:
+            return
+        self._metrics.duration.observe_all(self._durations)
+        succeeded, ended = self._succeeded, self._ended
+        self._durations, self._succeeded, self._ended = [], [], 0
         if succeeded:
             self._results.succeed(succeeded)
-
-    def _convert_entries(self, call: RunningCall) -> list[Any]:
-        """Convert the entries whose lease is still valid. One that cannot be converted fails alone."""
-        may_start, convert, limit = self._may_start, self._function.binding.convert, self._max_model_bytes
-        arguments: list[Any] = []
-        excluded: dict[Entry, Settlement] = {}
-        for entry in call.entries:
-            if not may_start(entry):
-                excluded[entry] = lease_lapsed(entry)
-                continue
-            try:
-                if limit is not None and (size := self._results.size_of(entry)) > limit:
-                    raise Reject(too_large(size, limit))  # noqa: TRY301  (it counts like any other rejection)
-                arguments.append(convert(entry))
-            except BaseException as error:  # noqa: BLE001  (a user's validator may raise anything, even SystemExit)
-                excluded[entry] = not_convertible(self._function, entry, error)
-        if excluded:
-            call.excluded = list(excluded.values())
-            call.entries = [entry for entry in call.entries if entry not in excluded]
-        return arguments
-
-    def _stop_measuring(self, call: RunningCall) -> None:
-        self._metrics.duration.observe(time.perf_counter() - call.began_at)
-        if call.is_watched:
-            self._deadlines.remove(call)
-            if call.timer is not None:
-                call.timer.cancel()
+        self._forget_calls(ended)
+        self._on_free()
 
     async def _invoke(self, call: RunningCall, argument: Any) -> BaseException | None:
         """Call the handler on a thread, or within what calls have around them. Return what was raised on the thread."""
@@ -258,8 +241,8 @@ class Executor:
         variables = contextvars.copy_context()  # which middleware may have set
         error = await self._on_thread(call, lambda given: variables.run(handler, given), argument)
         if call.timed_out:
-            if call.task is not None:  # the time limit, which middleware has exceeded too, bounds it no more
-                call.timer = asyncio.get_running_loop().call_later(CLEAN_UP_SECONDS, call.task.cancel)
+            # The time limit, which middleware has exceeded too, bounds it no more.
+            call.timer = asyncio.get_running_loop().call_later(CLEAN_UP_SECONDS, call.task.cancel)
             raise CallTimeoutError(self._limit_seconds)
         if error is not None:
             raise error
@@ -284,37 +267,44 @@ class Executor:
         call.timed_out = True
         if on_thread:  # a thread cannot be stopped
             self._abandon(call)
-        elif call.task is not None:
+        else:
             call.task.cancel()
             call.timer = asyncio.get_running_loop().call_later(CLEAN_UP_SECONDS, self._abandon, call)
 
     def _abandon(self, call: RunningCall) -> None:
         """Report the entries of a running call as failed, so that another call may start."""
-        if call not in self._running:
+        if call not in self._waiting:
             return
         call.abandoned = True
+        self._waiting.discard(call)
         self._abandoned.add(call)
-        self._discard_running(call)
+        self._forget_calls(1)
         self._abandoned_changed()
         handler = self._function.handler
         if call.thread is not None and not call.thread.done():
             where = running_at(call.thread_id, handler)
         else:
             where = suspended_at(call.coroutine, handler) if call.coroutine is not None else ""
-        failures = failed(self._function, call.entries, CallTimeoutError(self._limit_seconds), where)
-        self._results.finish([*call.excluded, *failures])
+        self._results.finish(failed(self._function, call.entries, CallTimeoutError(self._limit_seconds), where))
         self._on_free()
 
     def _leave(self, call: RunningCall) -> None:
-        self._discard_running(call)
+        """Report a call that has waited as ended."""
+        self._deadlines.remove(call)
+        if call.timer is not None:
+            call.timer.cancel()
+        self._durations.append(time.perf_counter() - call.began_at)
         if call.abandoned:
             self._abandoned.discard(call)
             self._abandoned_changed()
-        self._on_free()
+        else:
+            self._waiting.discard(call)
+            self._ended += 1
+            self._report_ended()
 
-    def _discard_running(self, call: PooledTask) -> None:
-        self._running.discard(call)
-        if not self._running:
+    def _forget_calls(self, number: int) -> None:
+        self._calls -= number
+        if not self._calls:
             self.idle.set()
 
     def _abandoned_changed(self) -> None:

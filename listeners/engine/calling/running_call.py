@@ -1,13 +1,11 @@
-"""One call of a function with entries."""
+"""A call of a function that waits, or runs on a thread."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from listeners.engine.calling.task_pool import PooledTask, Run
-from listeners.engine.settlement import Settlement
 from listeners.functions.entries import Entry
 
 __all__ = ["Handler", "RunningCall", "call_handler"]
@@ -15,33 +13,27 @@ __all__ = ["Handler", "RunningCall", "call_handler"]
 Handler = Callable[[Any], Any]
 
 
-class RunningCall(PooledTask):
-    """One call. `abandoned`: its entries were settled as failed while it was still running.
+class RunningCall:
+    """One call that has begun, on `task`, at a time (time.perf_counter).
 
-    Its time limit is watched from when it waits: before that, nothing could end it.
+    `abandoned`: its entries were settled as failed while it was still running.
     """
 
-    #: What could not be converted, or may not start any more.
-    excluded: Sequence[Settlement] = ()
-    #: When its handler was called (time.perf_counter).
-    began_at = 0.0
-    is_watched = timed_out = abandoned = False
-    #: The coroutine of the handler, once it waits.
-    coroutine: Coroutine[Any, Any, Any] | None = None
-    timer: asyncio.TimerHandle | None = None
-    thread: asyncio.Future[Any] | None = None
-    thread_id = 0
+    __slots__ = (
+        "abandoned", "began_at", "coroutine", "entries", "task", "thread", "thread_id", "timed_out", "timer",
+    )  # fmt: skip
 
-    def __init__(self, entries: Sequence[Entry], begin: "Begin") -> None:
-        self.task = None
+    def __init__(self, entries: Sequence[Entry], task: "asyncio.Task[None]", began_at: float) -> None:
         self.entries = entries
-        self._begin = begin
-
-    def begin(self, run: Run) -> Awaitable[None] | None:
-        return run(self._begin, self, run)  # type: ignore[no-any-return]
-
-
-Begin = Callable[[RunningCall, Run], Awaitable[None] | None]
+        self.task = task
+        self.began_at = began_at
+        self.timed_out = self.abandoned = False
+        #: What runs the handler, once it waits.
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        #: Abandons a call that does not end when it is cancelled.
+        self.timer: asyncio.TimerHandle | None = None
+        self.thread: asyncio.Future[Any] | None = None
+        self.thread_id = 0
 
 
 def call_handler(call: RunningCall, handler: Handler, argument: Any) -> tuple[Any, BaseException | None]:

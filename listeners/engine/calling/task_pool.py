@@ -4,12 +4,12 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
 
 from listeners.runtime.logs import steady_logger
 
-__all__ = ["PooledTask", "Rest", "Run", "TaskPool"]
+__all__ = ["Begin", "Rest", "Run", "TaskPool"]
 
 log = steady_logger("triggerfish.host")
 
@@ -20,22 +20,12 @@ WOKEN_PER_WAITING_JOB = 2
 TURN_SECONDS = 0.005
 BUG = "unexpected error while running a call"
 
-
+Job = TypeVar("Job")
+Task = asyncio.Task[None]
 #: Calls a function with arguments, in the context of a job (contextvars.Context.run).
 Run = Callable[..., Any]
-
-
-class PooledTask:
-    """A job. `task` is the asyncio task that runs it, once it has started."""
-
-    __slots__ = ("task",)
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-
-    def begin(self, run: Run) -> Awaitable[None] | None:
-        """Run until the job ends or waits for the first time. Return the rest of one that waits; many never do."""
-        raise NotImplementedError
+#: Runs a job on this task until it ends or waits for the first time. Returns the rest of one that waits; many never do.
+Begin = Callable[[Job, Task, Run], Awaitable[None] | None]
 
 
 class Rest:
@@ -66,32 +56,35 @@ class Rest:
                 return end.value
 
 
-class TaskPool:
-    """Runs jobs on reused tasks: soon, in order, and any number concurrently.
+class TaskPool(Generic[Job]):
+    """Runs jobs on reused tasks: soon, in order, and any number concurrently. `begin` runs one.
 
     Each job has its own context, and a task to itself while it runs. It may cancel that task, since a cancelled task
     ends with its job. Jobs that never wait share one task, so there are only as many tasks as jobs waited concurrently.
-    Cancelling the task of a job that has ended cancels the job that runs on it by then.
+    Cancelling the task of a job that has ended cancels the job that runs on it by then. `on_pause` is called after jobs
+    that did not wait, before anything else runs on the event loop; it may start further ones.
     """
 
-    def __init__(self) -> None:
-        self._jobs: deque[PooledTask] = deque()
+    def __init__(self, begin: Begin[Job], on_pause: Callable[[], object]) -> None:
+        self._begin = begin
+        self._on_pause = on_pause
+        self._jobs: deque[Job] = deque()
         self._idle: list[asyncio.Future[None]] = []
         #: Keeps the tasks alive; the event loop holds only weak references.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[Task] = set()
         #: How many workers will check for a job in the next iteration of the event loop.
         self._woken = 0
-        #: Whether a worker runs a job that has not waited yet, after which it takes the next one.
+        #: Whether a worker runs jobs that have not waited yet, after which it takes the next ones.
         self._has_turn = False
         self._closed = False
 
-    def start(self, job: PooledTask) -> None:
-        """Run a job soon."""
-        self._jobs.append(job)
-        if not self._woken and not self._has_turn:
+    def start(self, jobs: Collection[Job]) -> None:
+        """Run jobs soon."""
+        self._jobs.extend(jobs)
+        if self._jobs and not self._woken and not self._has_turn:
             self._wake()
 
-    def withdraw(self) -> list[PooledTask]:
+    def withdraw(self) -> list[Job]:
         """Remove and return the jobs that have not started."""
         jobs = list(self._jobs)
         self._jobs.clear()
@@ -121,26 +114,21 @@ class TaskPool:
             self._wake()
 
     async def _work(self) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task = cast("Task", asyncio.current_task())
         loop = asyncio.get_running_loop()
         self._woken -= 1
         try:
             while True:
-                turn_ends_at = time.monotonic() + TURN_SECONDS
                 while self._jobs:
-                    self._has_turn = True
-                    rest = self._begin_next(task)
-                    self._has_turn = False
+                    rest = self._take_turn(task)
                     if rest is not None:
                         self._wake_more()
                         await _until_ended(rest)
                         rest = None  # an idle worker keeps no reference to its last job
-                    # Even if uncancel() was called, the cancellation is raised when the task waits next.
-                    if task.cancelling() or getattr(task, "_must_cancel", False):
-                        return
-                    if time.monotonic() >= turn_ends_at:
+                    elif self._jobs and not _is_cancelled(task):
                         await asyncio.sleep(0)
-                        turn_ends_at = time.monotonic() + TURN_SECONDS
+                    if _is_cancelled(task):
+                        return
                 if self._closed:
                     return
                 idle = loop.create_future()
@@ -151,17 +139,31 @@ class TaskPool:
                     if idle.done() and not idle.cancelled():  # it counts as woken, even if it is being cancelled
                         self._woken -= 1
         finally:
-            self._has_turn = False
             self._wake_more()
 
-    def _begin_next(self, task: "asyncio.Task[None]") -> Awaitable[None] | None:
-        job = self._jobs.popleft()
-        job.task = task
+    def _take_turn(self, task: Task) -> Awaitable[None] | None:
+        """Run jobs until one waits, none is left, or their time is over. Return the rest of the one that waits."""
+        ends_at = time.monotonic() + TURN_SECONDS
+        jobs, begin, rest, is_over = self._jobs, self._begin, None, False
+        self._has_turn = True
         try:
-            return job.begin(contextvars.copy_context().run)
-        except Exception:  # a bug must not keep the other jobs from running
-            log.exception(BUG)
-            return None
+            while jobs and rest is None and not is_over:
+                run = contextvars.copy_context().run
+                try:
+                    rest = run(begin, jobs.popleft(), task, run)
+                except Exception:  # a bug must not keep the other jobs from running
+                    log.exception(BUG)
+                is_over = task.cancelling() > 0 or getattr(task, "_must_cancel", False) or time.monotonic() >= ends_at
+                if rest is not None or is_over or not jobs:
+                    self._on_pause()
+        finally:
+            self._has_turn = False
+        return rest
+
+
+def _is_cancelled(task: Task) -> bool:
+    """Return whether a task has been cancelled. Even if uncancel() was called, it raises that when it waits next."""
+    return bool(task.cancelling() or getattr(task, "_must_cancel", False))
 
 
 async def _until_ended(rest: Awaitable[None]) -> None:

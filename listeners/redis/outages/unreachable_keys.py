@@ -39,20 +39,31 @@ class UnreachableKeys:
         """Return the keys that are not left out."""
         return [key for key in keys if not self.leaves_out(key)] if self.leaves_any_out else keys
 
+    def answered(self, *keys: str) -> None:
+        """Note that the node of these keys has answered."""
+        returned = False
+        for key in keys if self._errors else ():
+            returned |= self._errors.pop(key, None) is not None
+        if returned:
+            self._on_return()
+
+    def failed(self, error: SourceError, *keys: str) -> None:
+        """Note the error of a command on these keys, which are in one slot. A refusal is an answer."""
+        if not isinstance(error, SourceUnavailableError | SourceTimeoutError):
+            self.answered(*keys)
+        elif self._client.is_cluster:
+            self._note(keys, error)
+
     @contextmanager
     def probing(self, *keys: str) -> Iterator[None]:
         """Note whether the node of these keys answers, which are in one slot."""
         try:
             yield
-        except (SourceUnavailableError, SourceTimeoutError) as error:
-            if self._client.is_cluster:
-                self._note(keys, error)
-            raise
-        except SourceError:
-            self._forget(keys)
+        except SourceError as error:
+            self.failed(error, *keys)
             raise
         else:
-            self._forget(keys)
+            self.answered(*keys)
 
     @contextmanager
     def reaching(self, key: str) -> Iterator[None]:
@@ -81,13 +92,6 @@ class UnreachableKeys:
             keys = [key for key in self._keys if key in keys or self._client.primary_of(key) in nodes]
         self._errors.update((key, _copy(error)) for key in keys)
         self.found.set()
-
-    def _forget(self, keys: Sequence[str]) -> None:
-        returned = False
-        for key in keys if self._errors else ():
-            returned |= self._errors.pop(key, None) is not None
-        if returned:
-            self._on_return()
 
 
 def _copy(error: SourceError) -> SourceError:

@@ -129,7 +129,7 @@ async def outcome_of(function: Callable[..., Any], payload: bytes = b'{"number":
         on_abandoned=lambda: None,
     )
     try:
-        executor.start([Entry("q", payload=payload)])
+        executor.start([[Entry("q", payload=payload)]])
         async with asyncio.timeout(5):
             await executor.idle.wait()
     finally:

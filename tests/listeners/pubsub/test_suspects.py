@@ -35,6 +35,7 @@ async def test_no_message_is_handled_beside_a_suspect(
     """Messages wait, in the bounded queue, until the suspect's call has ended."""
     monkeypatch.setattr("listeners.pubsub.queue.MAX_MESSAGES", 5)
     app, is_alone, beside, handled = App("test"), False, list[str](), list[str]()
+    started = asyncio.Event()
 
     @app.pubsub_trigger(channel="c", singleton=False)
     async def on_message(message: str) -> None:
@@ -43,6 +44,7 @@ async def test_no_message_is_handled_beside_a_suspect(
     @app.stream_trigger(keys=KEY, consumer_group=GROUP, polling_interval_ms=20)
     async def on_entry(_: RedisMessage) -> None:
         nonlocal is_alone
+        await started.wait()
         is_alone = True
 
         async def queue_is_full() -> bool:
@@ -54,6 +56,7 @@ async def test_no_message_is_handled_beside_a_suspect(
 
     await add_suspects(client)
     async with run_host(app) as host:
+        started.set()
         await eventually(lambda: beside or len(handled) >= 5)
     assert beside == []
     assert await dead_letters(client) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listeners.engine.calling.task_pool import WOKEN_PER_WAITING_JOB, PooledTask, Rest, Run, TaskPool
+from listeners.engine.calling.task_pool import WOKEN_PER_WAITING_JOB, Rest, Run, TaskPool
 from tests.support.waiting import eventually
 
 word = contextvars.ContextVar("word", default="nothing")
@@ -17,35 +17,37 @@ word = contextvars.ContextVar("word", default="nothing")
 Body = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Job(PooledTask):
-    """A job that runs a coroutine."""
+class Job:
+    """A job that runs a coroutine. `task` runs it, once it has started."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        super().__init__()
-        self._coroutine = coroutine
+        self.coroutine = coroutine
+        self.task: asyncio.Task[None] | None = None
 
-    def begin(self, run: Run) -> Rest | None:
-        try:
-            awaited = run(self._coroutine.send, None)
-        except StopIteration:
-            return None
-        return Rest(self._coroutine, run, awaited)
 
-    def close(self) -> None:
-        """End it before it has begun."""
-        self._coroutine.close()
+Pool = TaskPool[Job]
+
+
+def begin(job: Job, task: asyncio.Task[None], run: Run) -> Rest | None:
+    """Run a job until it ends or waits."""
+    job.task = task
+    try:
+        awaited = job.coroutine.send(None)
+    except StopIteration:
+        return None
+    return Rest(job.coroutine, run, awaited)
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[TaskPool]:
+async def pool() -> AsyncIterator[Pool]:
     """A pool whose workers have ended after the test."""
-    pool = TaskPool()
+    pool = TaskPool(begin, on_pause=lambda: None)
     yield pool
     pool.close()
     await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "worker"])
 
 
-async def run(pool: TaskPool, *bodies: Body) -> list[Job]:
+async def run(pool: Pool, *bodies: Body) -> list[Job]:
     """Start jobs and wait until they have ended."""
     ended = 0
 
@@ -57,13 +59,12 @@ async def run(pool: TaskPool, *bodies: Body) -> list[Job]:
             ended += 1
 
     jobs = [Job(counted(body)) for body in bodies]
-    for job in jobs:
-        pool.start(job)
+    pool.start(jobs)
     await eventually(lambda: ended == len(bodies))
     return jobs
 
 
-async def test_jobs_that_do_not_wait_share_a_task(pool: TaskPool) -> None:
+async def test_jobs_that_do_not_wait_share_a_task(pool: Pool) -> None:
     """Jobs that never wait run in order on one task, and so do later ones."""
     order: list[int] = []
 
@@ -79,7 +80,7 @@ async def test_jobs_that_do_not_wait_share_a_task(pool: TaskPool) -> None:
     assert len({job.task for job in jobs}) == 1
 
 
-async def test_jobs_that_do_not_wait_leave_turns_to_others(pool: TaskPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_that_do_not_wait_leave_turns_to_others(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a turn, whatever else is ready on the event loop runs before the next job."""
     monkeypatch.setattr("listeners.engine.calling.task_pool.TURN_SECONDS", 0.0)
     order: list[str] = []
@@ -92,7 +93,7 @@ async def test_jobs_that_do_not_wait_leave_turns_to_others(pool: TaskPool, monke
     assert order == ["job", "other"] * 3
 
 
-async def test_waiting_jobs_run_concurrently(pool: TaskPool) -> None:
+async def test_waiting_jobs_run_concurrently(pool: Pool) -> None:
     """Each job starts although none of the previous ones has ended, and their tasks are reused."""
     started, gate = 0, asyncio.Event()
 
@@ -111,7 +112,7 @@ async def test_waiting_jobs_run_concurrently(pool: TaskPool) -> None:
     assert len({job.task for job in first + second}) <= 100 + WOKEN_PER_WAITING_JOB
 
 
-async def test_each_has_its_own_context(pool: TaskPool) -> None:
+async def test_each_has_its_own_context(pool: Pool) -> None:
     """A context variable set by a job is visible to the tasks it creates, but never to other jobs."""
     seen: list[str] = []
 
@@ -133,7 +134,7 @@ async def test_each_has_its_own_context(pool: TaskPool) -> None:
     assert word.get() == "nothing"
 
 
-async def test_a_cancellation_stays_with_its_job(pool: TaskPool) -> None:
+async def test_a_cancellation_stays_with_its_job(pool: Pool) -> None:
     """A cancelled job ends, or continues if it catches the cancellation; other jobs are unaffected."""
     ended: list[str] = []
 
@@ -166,7 +167,7 @@ async def test_a_cancellation_stays_with_its_job(pool: TaskPool) -> None:
 
 
 @pytest.mark.parametrize("woken", [False, True], ids=["while it is idle", "just when it gets a job"])
-async def test_late_cancellation_of_a_task(pool: TaskPool, woken: bool) -> None:
+async def test_late_cancellation_of_a_task(pool: Pool, woken: bool) -> None:
     """Cancelling the task of a job after the job has ended does not affect later jobs."""
 
     async def nothing() -> None:
@@ -180,16 +181,16 @@ async def test_late_cancellation_of_a_task(pool: TaskPool, woken: bool) -> None:
         return
     started = asyncio.Event()
 
-    async def begin() -> None:
+    async def begin_late() -> None:
         started.set()
 
-    pool.start(Job(begin()))
+    pool.start([Job(begin_late())])
     job.task.cancel()
     async with asyncio.timeout(5):
         await started.wait()
 
 
-async def test_timeout_in_a_job(pool: TaskPool) -> None:
+async def test_timeout_in_a_job(pool: Pool) -> None:
     """asyncio.timeout() in a job ends only the block that it surrounds."""
     ended: list[bool] = []
 
@@ -206,23 +207,22 @@ async def test_timeout_in_a_job(pool: TaskPool) -> None:
     assert jobs[0].task is jobs[1].task
 
 
-async def test_jobs_that_have_not_started_are_withdrawn(pool: TaskPool) -> None:
+async def test_jobs_that_have_not_started_are_withdrawn(pool: Pool) -> None:
     """Jobs that are withdrawn before they start never run."""
 
     async def never() -> None:
         raise AssertionError("it was withdrawn")
 
     jobs = [Job(never()) for _ in range(3)]
-    for job in jobs:
-        pool.start(job)
+    pool.start(jobs)
     assert pool.withdraw() == [*jobs]
     await asyncio.sleep(0)
     assert [job.task for job in jobs] == [None, None, None]
     for job in jobs:
-        job.close()
+        job.coroutine.close()
 
 
-async def test_a_bug_stops_no_other_job(pool: TaskPool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_stops_no_other_job(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
     """A job that raises is logged, and the jobs queued behind it run."""
 
     async def fail() -> None:
@@ -235,7 +235,7 @@ async def test_a_bug_stops_no_other_job(pool: TaskPool, caplog: pytest.LogCaptur
     assert "RuntimeError: a bug" in caplog.text
 
 
-async def test_many_waiting_jobs_start_within_few_iterations(pool: TaskPool) -> None:
+async def test_many_waiting_jobs_start_within_few_iterations(pool: Pool) -> None:
     """The number of workers doubles in each iteration, so 500 waiting jobs do not take hundreds of iterations."""
     started, iterations, gate = 0, 0, asyncio.Event()
 
@@ -244,8 +244,7 @@ async def test_many_waiting_jobs_start_within_few_iterations(pool: TaskPool) -> 
         started += 1
         await gate.wait()
 
-    for _ in range(500):
-        pool.start(Job(wait()))
+    pool.start([Job(wait()) for _ in range(500)])
     while started < 500:
         await asyncio.sleep(0)
         iterations += 1
@@ -253,7 +252,7 @@ async def test_many_waiting_jobs_start_within_few_iterations(pool: TaskPool) -> 
     gate.set()
 
 
-async def test_an_idle_worker_keeps_no_reference_to_its_last_job(pool: TaskPool) -> None:
+async def test_an_idle_worker_keeps_no_reference_to_its_last_job(pool: Pool) -> None:
     """Objects in a job's code or context are freed when the job has ended."""
 
     class Payload:
@@ -273,7 +272,7 @@ async def test_an_idle_worker_keeps_no_reference_to_its_last_job(pool: TaskPool)
     assert [reference() for reference in references] == [None] * 20
 
 
-async def test_a_cancellation_that_is_undone(pool: TaskPool) -> None:
+async def test_a_cancellation_that_is_undone(pool: Pool) -> None:
     """A job that cancels its task and calls uncancel() still ends its task, but no other."""
     ended: list[bool] = []
 
@@ -292,7 +291,7 @@ async def test_a_cancellation_that_is_undone(pool: TaskPool) -> None:
     assert ended == [True, True]
 
 
-async def test_workers_end_with_their_jobs_after_close(pool: TaskPool) -> None:
+async def test_workers_end_with_their_jobs_after_close(pool: Pool) -> None:
     """A job that is running at close() continues, and its task ends with it."""
     gate = asyncio.Event()
 
@@ -300,7 +299,7 @@ async def test_workers_end_with_their_jobs_after_close(pool: TaskPool) -> None:
         await gate.wait()
 
     job = Job(wait())
-    pool.start(job)
+    pool.start([job])
     await eventually(lambda: job.task is not None)
     pool.close()
     gate.set()
