@@ -151,6 +151,11 @@ class InProgress:
             self._notify(refusal.settlement.entry)
             self.something_refused.set()
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether there is something to settle now."""
+        return bool(self._succeeded or self._finished)
+
     def pop_succeeded(self) -> list[Entry]:
         """Return the succeeded entries to settle now. If settling fails, pass them to succeed() again."""
         succeeded, self._succeeded = self._succeeded, []

@@ -46,7 +46,8 @@ class Settler:
         room = self._room_for_exchange()
         if self._leased_source is not None and room > 0:
             await self._exchange(self._leased_source, room)
-        await self.settle_finished()
+        if self._in_progress.has_finished:
+            await self.settle_finished()
         self._on_settled()
         await asyncio.sleep(0)  # lets calls that never wait end, which saves a wake-up
 

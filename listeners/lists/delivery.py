@@ -1,8 +1,7 @@
 """The protocol of a list's delivery: how elements are taken and settled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from listeners.engine.settlement import Refusal, Settlement
 from listeners.functions.entries import Entry
@@ -10,8 +9,7 @@ from listeners.functions.entries import Entry
 __all__ = ["Delivery", "Taken", "sooner"]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What take() found in one list.
 
     Attributes:

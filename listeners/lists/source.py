@@ -142,14 +142,16 @@ class ListSource(LeasedSource):
     async def settle_and_take(self, succeeded: Sequence[Entry], count: int, max_bytes: int) -> list[Entry]:
         rotation = self._rotation()
         key = rotation[0]
+        of_key: Sequence[Entry] = ()
         for other, group in by_key(succeeded):
-            if other != key:
+            if other == key:
+                of_key = group
+            else:
                 of_other = [Settlement(entry, Outcome.SUCCEEDED) for entry in group]
                 with self._unreachable.reaching(other):
                     refusals = await self._opened().settle(other, of_other)
                 for refusal in refusals:
                     raise refusal.error
-        of_key = [entry for entry in succeeded if entry.key == key]
         return await self._look(rotation, count, max_bytes, of_key)
 
     def may_start(self, entry: Entry) -> bool:

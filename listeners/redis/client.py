@@ -112,13 +112,13 @@ class Client:
 
     async def run_script(self, lua: Script, keys: Sequence[str], arguments: Iterable[Any], *, doing: str) -> Any:
         """Run a script on keys of one slot (EVALSHA, or EVAL if the node has not cached it yet)."""
-        call = ScriptCall(lua, tuple(keys), tuple(arguments))
+        parameters = (len(keys), *keys, *arguments)
         try:
-            return (await self._execute(keys[0], (call.by_digest,), doing))[0]
+            return (await self._execute(keys[0], (("EVALSHA", lua.digest, *parameters),), doing))[0]
         except CommandRefusedError as error:
             if not isinstance(error.__cause__, exceptions.NoScriptError):
                 raise
-        return (await self._execute(keys[0], (call.by_source,), doing))[0]
+        return (await self._execute(keys[0], (("EVAL", lua.source, *parameters),), doing))[0]
 
     async def transactions(self, groups: Sequence[CommandGroup], *, doing: str) -> list[list[Any]]:
         """Run groups of commands in one round trip per node. Each group is on keys of one slot and atomic (MULTI).

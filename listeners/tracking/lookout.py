@@ -5,7 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from listeners.runtime.backoff import Backoff
 from listeners.runtime.tasks import wait_for_event
@@ -33,8 +33,7 @@ MOST_LOSSES = 9
 SUCCESS_LOSSES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """A look at the keys that has begun. `reported`: because a change was reported."""
 
     armed: Armed | None
