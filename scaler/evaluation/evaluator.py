@@ -140,14 +140,14 @@ class Evaluator:
         tracked.record(evaluation)
         return evaluation
 
-    async def verify(self, spec: ConnectionSpec, triggers: Sequence[tuple[Owner, ScaledTrigger]]) -> list[bool]:
-        """Measure triggers of one Redis that are at rest again, together. Return for each whether it still is, with the
-        same backlog; the others are to be evaluated.
+    async def verify(self, spec: ConnectionSpec, triggers: Sequence[tuple[Owner, ScaledTrigger]]) -> list[Armed | None]:
+        """Measure triggers of one Redis that are at rest again, together. Return the armed keys of each that still is,
+        with the same backlog; the others are to be evaluated.
         """
         samples = await self._samplers.verify(spec, [scaled.measured for _, scaled in triggers if scaled.measured])
         found = [samples.get(scaled.measured) if scaled.measured else None for _, scaled in triggers]
         return [
-            sample is not None and self._record_verified((owner, scaled.metric_name), sample)
+            sample.armed if sample and self._record_verified((owner, scaled.metric_name), sample) else None
             for (owner, scaled), sample in zip(triggers, found, strict=True)
         ]
 
@@ -220,10 +220,12 @@ class Evaluator:
         return _evaluation_of(scaled, sample, tracked.poll_seconds)
 
     def _record_verified(self, identity: tuple[Owner, str], sample: Sample) -> bool:
-        """Record that a sample was verified. Return whether the last evaluation of its trigger is based on it."""
+        """Record that a sample was verified. Return whether that is what is known of its trigger, if it is tracked."""
         tracked = self._tracked.get(identity)
-        last = tracked.last if tracked is not None and tracked.known else None
-        if tracked is None or last is None or last.armed is not sample.armed:
+        if tracked is None:  # there are more triggers than are tracked
+            return True
+        last = tracked.last if tracked.known else None
+        if last is None or last.armed is not sample.armed:
             return False
         if last.dead_letters != sample.dead_letters:
             tracked.last = replace(last, dead_letters=sample.dead_letters)

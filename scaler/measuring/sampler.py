@@ -14,6 +14,7 @@ from listeners.errors import CommandRefusedError, SourceError, SourceTimeoutErro
 from listeners.redis.client import Client
 from listeners.redis.server_info import ServerInfo
 from listeners.runtime.logs import steady_logger
+from listeners.runtime.tasks import wait_for_event
 from listeners.tracking.armed import Armed
 from scaler.measuring.backlog import Backlog
 from scaler.measuring.dead_letters import DeadLetterCount, DeadLetterCounter
@@ -89,7 +90,8 @@ class Sampler:
         self._requested: dict[MeasuredTrigger, asyncio.Future[Sample]] = {}
         self._in_slow_lane: set[asyncio.Future[Sample]] = set()
         self._settling = Settling(self._request)
-        self._skip_gathering = False
+        #: Set when a request does not wait for others to be measured with it.
+        self._is_urgent = asyncio.Event()
         self._measuring: asyncio.Task[None] | None = None
         self._dead_letters = DeadLetterCounter(self._client)
         self._counting: asyncio.Task[None] | None = None
@@ -109,7 +111,8 @@ class Sampler:
             return result
         if (error := self._outage.error) is not None:
             raise error.with_traceback(None)
-        self._skip_gathering = self._skip_gathering or fresh
+        if fresh:
+            self._is_urgent.set()
         future = self._requested.get(trigger) or self._settling.waiting(trigger)
         if future is None:
             future = asyncio.get_running_loop().create_future()
@@ -272,10 +275,12 @@ class Sampler:
         """
         until = time.monotonic() + min(GATHER_SECONDS, self._bound_seconds / 10)
         seen = 0
-        while seen < len(self._requested) < MAX_ROUND_KEYS and not self._skip_gathering and time.monotonic() < until:
+        while (
+            seen < len(self._requested) < MAX_ROUND_KEYS and not self._is_urgent.is_set() and time.monotonic() < until
+        ):
             seen = len(self._requested)
-            await asyncio.sleep(QUIET_SECONDS)
-        self._skip_gathering = False
+            await wait_for_event(self._is_urgent, QUIET_SECONDS)
+        self._is_urgent.clear()
 
     async def _measure(self, triggers: list[MeasuredTrigger]) -> Mapping[MeasuredTrigger, Measurement | SourceError]:
         began = time.monotonic()

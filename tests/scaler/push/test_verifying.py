@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import redis.asyncio
 
 from listeners.functions.triggers import DEFAULT_CONSUMER_GROUP
 from listeners.keys import dead_letters_key, inflight_key
+from scaler.evaluation.evaluator import Evaluator
+from scaler.triggers.owner import Owner
 from tests.support.running_scaler import RunningScaler, running_scaler
 from tests.support.waiting import eventually
 from triggerfish.testing.server import Server
@@ -113,3 +116,38 @@ async def test_a_changed_count_of_dead_letters_is_shown(
             return set((await scaler.samples()).get("triggerfish_trigger_dead_letters", {}).values()) == {1}
 
         await eventually(is_shown)
+
+
+async def test_more_triggers_than_are_remembered(
+    scaler: RunningScaler, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triggers at rest that the evaluator has forgotten are verified together like the others, and not one by one."""
+    monkeypatch.setattr("scaler.evaluation.evaluator.MAX_TRACKED", 2)
+    evaluated: list[str] = []
+    evaluate = Evaluator.evaluate
+
+    async def counted(self: Evaluator, owner: Owner, *arguments: Any, **options: Any) -> Any:
+        evaluated.append(owner.name)
+        return await evaluate(self, owner, *arguments, **options)
+
+    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    async with AsyncExitStack() as stack:
+        for number in range(EACH):
+            await stack.enter_async_context(
+                scaler.keda.activity({"type": "redisListTrigger", "keys": f"idle-{number}"}, name=f"idle-{number}")
+            )
+        await eventually(lambda: len(evaluated) >= EACH)
+        await eventually(partial(none_is_polled, scaler))
+        evaluated.clear()
+        before = await scaler.rounds()
+
+        async def are_verified() -> bool:
+            return await scaler.rounds() >= before + 10
+
+        await eventually(are_verified)
+        assert evaluated == []
+
+
+async def none_is_polled(scaler: RunningScaler) -> bool:
+    """Return whether all triggers with open streams are at rest."""
+    return set((await scaler.samples())["triggerfish_push_polled_triggers"].values()) == {0}
