@@ -15,7 +15,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from listeners import App as App
     from listeners import BatchError as BatchError
     from listeners import Call as Call
     from listeners import CallNext as CallNext
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from listeners import Retry as Retry
     from listeners import TriggerfishError as TriggerfishError
     from listeners import __version__ as __version__
+    from triggerfish.app import App as App
     from triggerfish.settings import load_settings as load_settings
 
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
     "load_settings",
 ]
 #: The names that are not those of listeners.
-_OWN = {"load_settings": "triggerfish.settings"}
+_OWN = {"App": "triggerfish.app", "load_settings": "triggerfish.settings"}
 
 
 if not TYPE_CHECKING:  # or type checkers would accept any name

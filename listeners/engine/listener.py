@@ -161,7 +161,7 @@ class Listener:
         self._room.set()
 
     async def run(self, grace_seconds: float) -> None:
-        """Run until drained, finish within `grace_seconds`, and release the rest. Never raises SourceError."""
+        """Run until drained or cancelled, finish within `grace_seconds`, release the rest. Never raises SourceError."""
         await self._loop("opening", self._open).run(self._opened_or_draining)
         if self.ready.is_set():
             background = [asyncio.create_task(loop) for loop in self._background()]
@@ -169,6 +169,7 @@ class Listener:
                 await self._take_until_drained()
                 await self._finish(time.monotonic() + grace_seconds)
             finally:
+                await self._executor.cancel(CLEAN_UP_SECONDS)
                 await cancel_until_done(background, CLEAN_UP_SECONDS)
                 await self._settle_last()
         self._executor.close()
@@ -297,7 +298,7 @@ class Listener:
             self._room.set()
 
     async def _finish(self, deadline: float) -> None:
-        """Finish entries in progress until the deadline, then cancel.
+        """Finish entries in progress until the deadline.
 
         Messages wait for a suspect's call no longer than half of the time, as they would be lost.
         """
@@ -320,7 +321,6 @@ class Listener:
         self._finishing = True
         self._waiting.remove_all()
         await wait_for_event(self._executor.idle, max(0.0, deadline - time.monotonic()))
-        await self._executor.cancel(CLEAN_UP_SECONDS)
 
     def _ignore_suspects(self) -> None:
         self._ignores_suspects = True

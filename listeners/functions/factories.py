@@ -22,7 +22,7 @@ def factories_in(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if inspect.isfunction(value)
         and value.__module__ == module.__name__
-        and (value.__annotations__.get("return") in (App, "App") or value.__name__ in USUAL_NAMES)
+        and (_is_app(value.__annotations__.get("return")) or value.__name__ in USUAL_NAMES)
     ]
 
 
@@ -43,6 +43,10 @@ def make_app(factory: Callable[..., Any], name: str, reference: str) -> App:
         app.close()
     returned = "nothing" if app is None else f"an object of type {type(app).__name__}"
     raise _problem(reference, f"{name!r} has returned {returned}. A function that makes the app returns it.", function)
+
+
+def _is_app(annotation: object) -> bool:
+    return annotation == "App" or (isinstance(annotation, type) and issubclass(annotation, App))
 
 
 def _needed_arguments(function: Callable[..., Any]) -> list[str]:

@@ -15,7 +15,7 @@ __all__ = ["MEMBERS", "python_api_page"]
 
 #: The methods and properties that are public. A class that is not named has none, or only those of its attributes.
 MEMBERS: dict[str, tuple[str, ...]] = {
-    "App": ("list_trigger", "stream_trigger", "pubsub_trigger", "lifespan", "middleware"),
+    "App": ("list_trigger", "stream_trigger", "pubsub_trigger", "lifespan", "middleware", "run"),
     "Call": ("function", "messages"),
     "CallResult": ("succeeded", "retried", "dead_lettered"),
     "Context": ("seconds_left", "log", "redis", "redis_sync"),

@@ -61,6 +61,8 @@ async def main() -> None:
     settings = load_settings("settings.yaml", env_file=".env")
     host = Host(app, settings.redis_connections(), settings.host)
     await host.run()
+    await app.run()
+    await app.run("127.0.0.1:6379", settings.host)
     reveal_type(handle_order)
     reveal_type(host.ready)
     reveal_type(Context(state=5).state)
@@ -79,12 +81,15 @@ WRONG = USERS_FILE.replace("batch_size=50", "batch_size='many'")
 
 
 def test_every_public_name_is_there() -> None:
-    """`triggerfish` exports the names of `listeners` and one more, and every name can be imported."""
+    """`triggerfish` exports the names of `listeners` and one more, and every name can be imported.
+
+    Its App is that of `listeners` with a method to run it.
+    """
     assert triggerfish.__all__ == [*listeners.__all__, "load_settings"]
     assert triggerfish.load_settings is load_settings
-    assert {name: getattr(triggerfish, name) for name in listeners.__all__} == {
-        name: getattr(listeners, name) for name in listeners.__all__
-    }
+    same = set(listeners.__all__) - {"App"}
+    assert {name: getattr(triggerfish, name) for name in same} == {name: getattr(listeners, name) for name in same}
+    assert issubclass(triggerfish.App, listeners.App)
     assert dir(triggerfish) == sorted(triggerfish.__all__)
 
 

@@ -1,5 +1,6 @@
 """The settings of a program that runs an app itself are those that the commands would use."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,54 @@ async def test_an_embedded_app(
     await client.rpush("orders", "x")
     async with Host(app, settings.redis_connections(), settings.host):
         await eventually(lambda: handled == ["x"])
+
+
+@pytest.mark.releases("valkey-9.1")
+@pytest.mark.parametrize("given", [False, True], ids=["settings", "address"])
+async def test_running_an_app(
+    server: Server, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """`app.run()` runs until it is cancelled; calls in progress are cancelled then, and their entries released."""
+    monkeypatch.setenv("TRIGGERFISH_CONNECTION", "127.0.0.1:1" if given else server.address)
+    app, events, gate = App("shop"), list[str](), asyncio.Event()
+
+    @app.list_trigger(keys="orders")
+    async def handle(order: str) -> None:
+        events.append(order)
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            events.append("cancelled")
+            raise
+
+    await client.rpush("orders", "x")
+    running = asyncio.create_task(app.run(server.address) if given else app.run())
+    await eventually(lambda: events == ["x"])
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert events == ["x", "cancelled"]
+    gate.set()
+    again = asyncio.create_task(app.run(server.address))
+    await eventually(lambda: events == ["x", "cancelled", "x"])
+    again.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await again
+
+
+async def test_an_app_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in the settings, or in a trigger, is raised."""
+    app = App("shop")
+
+    @app.list_trigger(keys="orders", connection="missing")
+    async def handle(order: str) -> None:
+        raise AssertionError(order)
+
+    with pytest.raises(ConfigurationError, match="missing"):
+        await app.run("127.0.0.1:6379")
+    monkeypatch.setenv("TRIGGERFISH_HOST__LEASE_SECONDS", "soon")
+    with pytest.raises(ConfigurationError, match=r"host\.lease_seconds"):
+        await app.run()
 
 
 def test_mistakes(tmp_path: Path) -> None:

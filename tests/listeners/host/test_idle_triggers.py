@@ -56,7 +56,7 @@ async def settled(client: redis.asyncio.Redis, *, proofs: int) -> dict[str, int]
         now = await counts(client)
         if {**now, "hello": 0} != {**before, "hello": 0}:
             before = now
-        return now if now["hello"] - before["hello"] >= proofs else None
+        return now if now.get("hello", 0) - before.get("hello", 0) >= proofs else None
 
     sent: dict[str, int] = await eventually(only_proofs, seconds=60)
     return sent
