@@ -120,7 +120,7 @@ class AtLeastOnce(Delivery):
         found = await self._client.run_script(
             self._begin,
             record_keys(entry.key),
-            [entry.receipt, _member(entry, state, calls, self._lease_ms), self._lease_ms],
+            [entry.receipt, _member(_begun_id(entry, state), state, calls, self._lease_ms), self._lease_ms],
             doing=f"beginning a call with a suspect of list {entry.key!r}",
         )
         if len(found) == 2:
@@ -145,13 +145,17 @@ class AtLeastOnce(Delivery):
         for entry in entries:
             if entry.is_uncalled_suspect:
                 # It is what it was before. begin() may have given it another member, even if the reply was lost.
-                before = _member(entry, "a" if entry.died_alone else "t", entry.deliveries - 1, self._lease_ms)
-                begun = _member(entry, "a", entry.deliveries, self._lease_ms)
-                uncounted = _member(entry, "t", entry.deliveries - 1, self._lease_ms)
-                for member in dict.fromkeys((before, begun, uncounted)):
-                    steps += (member, before, "")
+                own, before, calls = _element_id(entry), "a" if entry.died_alone else "t", entry.deliveries - 1
+                counted = _member(_begun_id(entry, "a"), "a", entry.deliveries, self._lease_ms)
+                uncounted = _member(_begun_id(entry, "t"), "t", calls, self._lease_ms)
+                for element_id, member in (
+                    (own, entry.receipt),
+                    (_begun_id(entry, "a"), counted),
+                    (_begun_id(entry, "t"), uncounted),
+                ):
+                    steps += (member, _member(element_id, before, calls, self._lease_ms), "")
             else:
-                steps += (entry.receipt, _member(entry, "w", entry.deliveries - 1, 0), 0)
+                steps += (entry.receipt, _member(_element_id(entry), "w", entry.deliveries - 1, 0), 0)
         await self._run_settle(key, [], steps)
 
     async def correct_clock(self, key: str) -> None:
@@ -212,7 +216,7 @@ class AtLeastOnce(Delivery):
         steps: list[Any] = []
         for settlement in settlements:
             entry, delay_ms = settlement.entry, settlement.delay_ms
-            steps += (entry.receipt, _member(entry, "w", entry.deliveries, delay_ms), delay_ms)
+            steps += (entry.receipt, _member(_element_id(entry), "w", entry.deliveries, delay_ms), delay_ms)
         await self._run_settle(key, [], steps)
 
     async def _move_to_dead_letters(self, key: str, settlements: Sequence[Settlement]) -> None:
@@ -273,7 +277,15 @@ class ListLeases(LeaseRenewal):
                 entry.lease_ends_at = 0.0
 
 
-def _member(entry: Entry, state: str, calls: int, ms: int) -> str:
-    """Return the member that an element has next."""
-    element_id = decode(entry.receipt).partition(":")[0]
+def _element_id(entry: Entry) -> str:
+    return decode(entry.receipt).partition(":")[0]
+
+
+def _begun_id(entry: Entry, state: str) -> str:
+    """Return the ID that a suspect has from the beginning of its call on, which is the same if begin() is repeated."""
+    return _element_id(entry) + state
+
+
+def _member(element_id: str, state: str, calls: int, ms: int) -> str:
+    """Return the member of an element with this ID."""
     return f"{element_id}:{state}{calls}:{ms}"

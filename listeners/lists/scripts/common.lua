@@ -5,7 +5,8 @@
 --   CALLS is how many calls with it are known to have begun and not succeeded.
 -- - a field of the hash `elements`: ID -> 1:PAYLOAD, where 1 is the version of the record.
 -- Each taking gives a new ID, which no other host and no earlier data of the server can have. So a member is its
--- holder's receipt: it is gone as soon as somebody else takes the element.
+-- holder's receipt: it is gone as soon as somebody else takes the element. The call of a suspect has an ID of its own,
+-- too: if a fail-over sets the element back to before the call began, the end of the call must not remove its record.
 local list, inflight, elements = KEYS[1], KEYS[2], KEYS[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

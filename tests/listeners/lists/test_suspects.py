@@ -6,6 +6,7 @@ import pytest
 import redis.asyncio
 
 from listeners.functions.entries import Entry
+from listeners.keys import elements_key, inflight_key
 from listeners.lists.source import ListSource
 from tests.listeners.lists.conftest import OpenSource
 from tests.listeners.lists.sources import (
@@ -100,7 +101,7 @@ async def test_a_call_that_began_alone_counts(client: redis.asyncio.Redis, open_
         assert (entry.deliveries, entry.died_alone) == (call, call > 1)
         assert await source.begin(entry, counts=True)
         ((member, score),) = (await in_flight(client)).items()
-        assert re.fullmatch(rb"[0-9a-f]+-\d+:a%d:30000" % call, member)
+        assert re.fullmatch(rb"[0-9a-f]+-\d+a:a%d:30000" % call, member)
         assert score > 1e12
         assert (entry.receipt, entry.payload, entry.deliveries) == (member, b"a", call)
         await end_leases(client)
@@ -136,6 +137,34 @@ async def test_a_suspect_that_lapses_before_its_call(client: redis.asyncio.Redis
         await end_leases(client)
         entry = await suspect(source)
         assert (entry.deliveries, entry.died_alone) == (2, True)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("died_before", [True, False])
+async def test_a_failover_to_data_from_before_the_call(
+    client: redis.asyncio.Redis, open_source: OpenSource, counts: bool, died_before: bool
+) -> None:
+    """The end of a suspect's call leaves its record alone if Redis has lost the beginning: it is called once more."""
+    source = await open_source()
+    entry = await lapsed_suspect(client, source)
+    if died_before:
+        assert await source.begin(entry, counts=True)
+        await end_leases(client)
+        entry = await suspect(source)
+    keys = [inflight_key(KEY), elements_key(KEY)]
+    before = [await client.dump(key) for key in keys]
+    assert await source.begin(entry, counts=counts)
+    for key, content in zip(keys, before, strict=True):
+        await client.restore(key, 0, content, replace=True)
+    assert await source.settle([succeeded(entry)]) == []
+    await end_leases(client)
+    again = await suspect(await open_source())
+    assert await source.begin(again, counts=True)
+    assert again.payload == b"a"
+    assert await source.settle([succeeded(again)]) == []
+    assert await in_flight(client) == {}
+    assert await records(client) == []
+    assert await dead_letters(client) == []
 
 
 @pytest.mark.parametrize("begins", [True, False])
