@@ -230,7 +230,9 @@ class CallTimeoutError(TriggerfishError):
 
 
 class MiddlewareError(TriggerfishError):
-    """A middleware returned without awaiting `call_next()`, or called it twice. The call counts as failed."""
+    """A middleware returned without awaiting `call_next()`, called it twice, or gave it an argument. The call counts as
+    failed.
+    """
 
 
 class LifespanError(TriggerfishError):
@@ -254,10 +256,12 @@ class Retry(FunctionSignal):
     `after_seconds` is the minimum delay, 0 or more; without it, the usual back-off applies. The delivery counts towards
     `max_deliveries`.
 
-    Raises ValueError if `after_seconds` is negative, infinite or NaN.
+    Raises ValueError if `after_seconds` is negative, infinite or NaN, and TypeError if the reason is a number.
     """
 
     def __init__(self, reason: str = "the function requested a retry", *, after_seconds: float | None = None) -> None:
+        if isinstance(reason, int | float):
+            raise TypeError(f"invalid reason {reason!r}: Write Retry(after_seconds={reason!r}).")
         if after_seconds is not None and not (0 <= after_seconds < math.inf):
             raise ValueError(f"invalid after_seconds {after_seconds!r}: Give a number of seconds, 0 or more.")
         self.after_seconds = after_seconds
@@ -294,7 +298,7 @@ class BatchError(FunctionSignal):
 
 
 def _checked_failures(failures: object) -> dict[int, BaseException]:
-    fix = "Give a dict with the position of each entry that failed, counted from 0, and its exception."
+    fix = "Give a dict with the position of each entry that failed, counted from 0, and an exception for each."
     if not isinstance(failures, Mapping):
         raise ValueError(f"invalid failures of type {type(failures).__name__}: {fix}")
     if not failures:
@@ -304,7 +308,7 @@ def _checked_failures(failures: object) -> dict[int, BaseException]:
         if isinstance(position, bool) or not isinstance(position, SupportsIndex) or operator.index(position) < 0:
             raise ValueError(f"invalid position {short_repr(position)[:MAX_SHOWN_CHARACTERS]} in failures: {fix}")
         if not isinstance(reason, BaseException) or isinstance(reason, BatchError):
-            kind = reason.__name__ if isinstance(reason, type) else type(reason).__name__
-            raise ValueError(f"invalid reason of type {kind} for entry {position}: {fix}")
+            kind = f"class {reason.__name__}" if isinstance(reason, type) else f"type {type(reason).__name__}"
+            raise ValueError(f"invalid reason of {kind} for entry {position}: {fix}")
         checked[operator.index(position)] = reason
     return checked

@@ -46,6 +46,13 @@ def load_settings_with(config: Path | None, connection: str | None, **sections: 
     try:
         return load_all(config, **flags)
     except ConfigurationError as error:
-        if place := origin(error.field) or origin(f"TRIGGERFISH_{error.field.replace('.', '__').upper()}"):
+        variable = f"TRIGGERFISH_{error.field.replace('.', '__').upper()}"
+        if not _is_given(error.field, flags) and (place := origin(error.field) or origin(variable)):
             error.add_hint(f"It is set in {place}.")
         raise
+
+
+def _is_given(field: str, flags: dict[str, Any]) -> bool:
+    """Return whether an option has given a setting."""
+    section, _, name = field.partition(".")
+    return section in flags and (not name or name in flags[section])

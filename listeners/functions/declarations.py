@@ -24,11 +24,17 @@ _TYPES: dict[str, type[Trigger]] = {cls.type_name.lower(): cls for cls in _CLASS
 _OTHER_NAMES = {
     "key": "keys",
     "keys": "keys",
+    "list": "keys",
     "listname": "keys",
     "stream": "keys",
     "streamname": "keys",
     "queues": "keys",
     "queuename": "keys",
+    "group": "consumer_group",
+    "maxworkers": "concurrency",
+    "maxretries": "max_deliveries",
+    "timelimit": "call_timeout_seconds",
+    "softtimelimit": "call_timeout_seconds",
     "count": "batch_size",
     "maxbatchsize": "batch_size",
     "listdirection": "list_pop_from_beginning",
@@ -56,6 +62,7 @@ _TYPICAL: dict[str, type[Trigger]] = {
 }
 _NOTES = {
     "connection": "Put it into a connection in the settings, and give the name of that connection as {name}.",
+    "max_deliveries": "{name} counts the first call, too: 4 retries are 5 deliveries.",
     "list_pop_from_beginning": "Use {name}: true for left, false for right.",
 }
 #: A name of an app setting, which Azure Functions replaces by its value.

@@ -238,6 +238,9 @@ def _named_app(found: object, attribute: str, reference: str) -> App:
     """Return the app that a name stands for, or that the function returns for which it stands."""
     if isinstance(found, App):
         return found
+    if isinstance(found, ModuleType):
+        fix = f"{attribute!r} is a module. Name it as {found.__name__}, or its app as {found.__name__}:NAME."
+        raise AppLoadError("app", reference, fix)
     if not callable(found) or isinstance(found, type):
         raise AppLoadError("app", reference, f"{attribute!r} is not an App. Define it as {attribute} = App().")
     app: App = _import(lambda: make_app(found, attribute, reference), reference, doing=f"Calling {attribute}")

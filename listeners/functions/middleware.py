@@ -50,7 +50,10 @@ def checked_middleware(function: Middleware) -> Middleware:
     if not is_async(function):
         raise ConfigurationError("middleware", name, f"It is not async. {form}")
     try:
-        inspect.signature(function).bind(None, None)
+        parameters = inspect.signature(function)
+        parameters.bind(None, None)
+        if next(iter(parameters.parameters)) == "call_next":
+            raise ConfigurationError("middleware", name, f"call_next is its second parameter. {form}")
     except TypeError:
         raise ConfigurationError("middleware", name, f"It does not take a call and call_next. {form}") from None
     return function
@@ -70,8 +73,12 @@ def _within(middleware: Middleware, call: Call, inner: CallNext) -> CallNext:
     async def run() -> None:
         began = ended = False
 
-        async def call_next() -> None:
+        async def call_next(*given: object) -> None:
             nonlocal began, ended
+            if given:
+                raise MiddlewareError(
+                    f"{function_name(middleware)} gave call_next() an argument: write `await call_next()`"
+                )
             if began:
                 fix = "raise Retry to have the entry delivered again"
                 raise MiddlewareError(f"{function_name(middleware)} called call_next() twice: {fix}")

@@ -46,6 +46,7 @@ MIN_LEAVE_SECONDS = 2.0
 LEAVE_MARGIN_SECONDS = 2.0
 #: How long the event loop may stand still beyond the longest call, before the process counts as hung.
 HUNG_MARGIN_SECONDS = 10.0
+RUN_BEFORE = "It has run before, and runs once. Make another Host of the app."
 
 
 class Host:
@@ -90,6 +91,7 @@ class Host:
         self._draining = asyncio.Event()
         self._entered = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._has_run = False
         self._drained_by = math.inf
         self._exit_status = 0
         self._max_bytes = MAX_BYTES // max(1, len(app.functions))
@@ -118,8 +120,8 @@ class Host:
 
         Raises LifespanError if that fails, and ConfigurationError if this host has run before.
         """
-        if self._running is not None or self._draining.is_set():
-            raise ConfigurationError("host", None, "It has run before, and runs once. Make another Host of the app.")
+        if self._has_run or self._running is not None or self._draining.is_set():
+            raise ConfigurationError("host", None, RUN_BEFORE)
         self._running = asyncio.create_task(self.run(), name="host")
         entering = asyncio.create_task(self._entered.wait())
         try:
@@ -142,8 +144,12 @@ class Host:
     async def run(self) -> None:
         """Run until drained. If it is cancelled, calls in progress are cancelled and their entries released.
 
-        Raises ConfigurationError if the HTTP port cannot be bound, and LifespanError if the app's lifespan fails.
+        Raises ConfigurationError if the HTTP port cannot be bound or this host has run before, and LifespanError if the
+        app's lifespan fails.
         """
+        if self._has_run:
+            raise ConfigurationError("host", None, RUN_BEFORE)
+        self._has_run = True
         supervisor = Supervisor()
         watchdog = Watchdog(
             self._metrics.blocks, hung_after_seconds=self._hung_after_seconds(), dump_stacks=self._owns_process

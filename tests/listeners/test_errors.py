@@ -229,6 +229,13 @@ class Index:
         return 2
 
 
+@pytest.mark.parametrize("seconds", [60, 1.5])
+def test_a_number_as_the_reason_of_a_retry(seconds: float) -> None:
+    """It is the delay of other libraries, which has a name here."""
+    with pytest.raises(TypeError, match=rf"Write Retry\(after_seconds={seconds}\)"):
+        Retry(seconds)  # type: ignore[arg-type]
+
+
 def test_a_batch_error() -> None:
     """It keeps the reasons by position, and its text has the number and the first one, in bounds."""
     reasons = {Index(): ValueError("no"), 0: Reject()}
@@ -256,7 +263,7 @@ def test_a_batch_error() -> None:
         ({("x" * 1_000_000,): ValueError()}, r"^invalid position .{1,150} in failures: "),
         ({0: "no stock"}, r"^invalid reason of type str for entry 0: "),
         ({0: None}, r"^invalid reason of type NoneType for entry 0: "),
-        ({0: Retry}, r"^invalid reason of type Retry for entry 0: "),
+        ({0: Retry}, r"^invalid reason of class Retry for entry 0: .*an exception for each"),
         ({0: BatchError({0: ValueError()})}, r"^invalid reason of type BatchError for entry 0: "),
     ],
     ids=lambda value: repr(value)[:30],

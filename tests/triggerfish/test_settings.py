@@ -11,6 +11,7 @@ import redis.asyncio
 from tests.support.waiting import eventually
 from triggerfish import App, ConfigurationError, Host, load_settings
 from triggerfish.env_file import apply_env_file
+from triggerfish.settings import load_settings_with
 from triggerfish.testing import Server
 
 
@@ -103,6 +104,16 @@ async def test_an_app_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIGGERFISH_HOST__LEASE_SECONDS", "soon")
     with pytest.raises(ConfigurationError, match=r"host\.lease_seconds"):
         await app.run()
+
+
+def test_an_option_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """A mistake in an option, which comes before the file, is not said to be in the file."""
+    (tmp_path / ".env").write_text("TRIGGERFISH_CONNECTION=127.0.0.1\nTRIGGERFISH_HOST__LEASE_SECONDS=5\n")
+    apply_env_file(None)
+    for connection, host in (("http://localhost", {}), (None, {"lease_seconds": "soon"})):
+        with pytest.raises(ConfigurationError) as raised:
+            load_settings_with(None, connection, host=host)
+        assert "It is set in" not in str(raised.value)
 
 
 def test_mistakes(tmp_path: Path) -> None:

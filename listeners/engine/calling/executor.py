@@ -158,8 +158,8 @@ class Executor:
             try:
                 awaited = coroutine.send(None)
             except StopIteration as end:
-                if not self._is_plainly_async:
-                    error = end.value
+                if end.value is not None:
+                    error = self._error_in(end.value)
             else:
                 call = call or RunningCall(entries, task, began_at)
                 call.coroutine = coroutine
@@ -180,9 +180,7 @@ class Executor:
         """Wait for the end of a call. Raises only the cancellation by cancel() or close(), if it came in time."""
         error: BaseException | None = None
         try:
-            result = await rest
-            if not self._is_plainly_async:
-                error = result
+            error = self._error_in(await rest)
         except asyncio.CancelledError as cancelled:
             if self._cancelling and not call.timed_out:
                 self._leave(call)
@@ -201,6 +199,10 @@ class Executor:
                 self._report_failure(call.entries, error)
         finally:
             self._leave(call)
+
+    def _error_in(self, result: Any) -> BaseException | None:
+        """Return the error that the result of a call means: that of a thread, or work that was not awaited."""
+        return _unawaited(result) if self._is_plainly_async else result
 
     def _report_failure(self, entries: Sequence[Entry], error: BaseException) -> None:
         """Report a call that raised an error."""
@@ -236,7 +238,8 @@ class Executor:
         if self._threads is None:
             for entry in call.entries:
                 entry.started_at = time.perf_counter()
-            await handler(argument)
+            if (mistake := _unawaited(await handler(argument))) is not None:
+                raise mistake
             return
         variables = contextvars.copy_context()  # which middleware may have set
         error = await self._on_thread(call, lambda given: variables.run(handler, given), argument)
@@ -321,6 +324,16 @@ class Executor:
             log.warning("%s: a timed-out call has finished; consumption resumes", self._function.name)
         self._was_blocked = self.blocked
         self._on_abandoned()
+
+
+def _unawaited(result: object) -> TypeError | None:
+    """Return the error if what an async function returns is work that nothing would do."""
+    if result is None or not inspect.isawaitable(result):
+        return None
+    if inspect.iscoroutine(result):
+        result.close()
+    kind = type(result).__name__
+    return TypeError(f"the function has returned a {kind}, which nothing awaits: write `return await ...`")
 
 
 async def _awaiting(awaitable: Awaitable[Any]) -> Any:

@@ -31,8 +31,6 @@ def failed_in_part(
         mistake = UnknownEntryError(problem).with_traceback(error.__traceback__)
         mistake.__cause__ = error
         return failed(function, entries, mistake), []
-    if len(entries) == 1:
-        return failed(function, entries, error.failures[0]), []
     settlements = []
     for position, reason in error.failures.items():
         failure = Reason.of(reason, error, function.handler, len(entries))

@@ -177,6 +177,15 @@ def test_references_to_nothing(reference: str, fix: str) -> None:
     assert load_error(reference).fix.startswith(fix)
 
 
+def test_a_module_in_the_place_of_an_app() -> None:
+    """`package:module`, as in `celery -A package`, is answered with the module's own reference."""
+    write("bakery/__init__.py", "from bakery import orders")
+    write("bakery/orders.py", APP.format(name="", key="q"))
+    assert load_error("bakery:orders").fix == (
+        "'orders' is a module. Name it as bakery.orders, or its app as bakery.orders:NAME."
+    )
+
+
 def test_an_error_in_a_decorator_names_its_field() -> None:
     """An invalid parameter in a file is reported as such, not as a failed import."""
     write("shop.py", APP.format(name="", key=" "))

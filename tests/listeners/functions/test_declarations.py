@@ -36,10 +36,16 @@ def mistakes(type_name: object, **parameters: Any) -> dict[str, str]:
         ("connectionStringSetting", "connection"),
         ("password", "connection"),
         ("sentinelMaster", "connection"),
+        ("list", "keys"),
+        ("max_workers", "concurrency"),
+        ("max_retries", "maxDeliveries"),
+        ("time_limit", "callTimeoutSeconds"),
     ],
 )
 def test_names_of_other_systems(name: str, ours: str) -> None:
-    """A name of Azure's function.json or of KEDA's scalers is rejected with our name, and nothing else is missed."""
+    """A name of Azure's function.json, KEDA's scalers, FastStream or Celery is rejected with our name, and nothing else
+    is missed.
+    """
     found = mistakes("RedisListTrigger", **{name: "5"}, **({} if ours == "keys" else {"keys": "k"}))
     assert list(found) == [name]
     assert found[name].startswith(f"Did you mean {ours}? ")

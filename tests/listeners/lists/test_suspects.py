@@ -155,6 +155,7 @@ async def test_a_failover_to_data_from_before_the_call(
     before = [await client.dump(key) for key in keys]
     assert await source.begin(entry, counts=counts)
     for key, content in zip(keys, before, strict=True):
+        assert content is not None
         await client.restore(key, 0, content, replace=True)
     assert await source.settle([succeeded(entry)]) == []
     await end_leases(client)

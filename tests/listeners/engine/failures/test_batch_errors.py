@@ -107,6 +107,22 @@ async def test_a_function_that_takes_one_entry(client: redis.asyncio.Redis, run_
     assert (letter[b"error"], letter[b"deliveries"]) == (error, b"1")
 
 
+async def test_the_place_of_a_batch_of_one(client: redis.asyncio.Redis, run_host: RunHost) -> None:
+    """A reason that was never raised has the line of the `raise BatchError`, also if the batch has one entry."""
+    app = App("test")
+
+    @trigger(app, "list", max_deliveries=2)
+    async def store(messages: list[str]) -> None:
+        raise BatchError({0: ConnectionError("bank down")})
+
+    await add(client, "list", "a")
+    async with run_host(app):
+        [letter] = await eventually(lambda: dead_letters(client))
+    assert letter[b"error"] == b"ConnectionError: bank down"
+    assert b".store" in letter[b"where"]
+    assert b"test_batch_errors.py" in letter[b"where"]
+
+
 async def test_elements_that_are_alike(client: redis.asyncio.Redis, run_host: RunHost) -> None:
     """Of several equal elements, only the one that is named is called again."""
     app, calls = App("test"), list[list[str]]()

@@ -12,7 +12,7 @@ from listeners.errors import LifespanError
 from tests.support.running_host import RunHost
 from tests.support.trigger_kinds import Kind, add, both_kinds, settled, trigger
 from tests.support.waiting import eventually
-from triggerfish import App, Connections, Context, Host
+from triggerfish import App, ConfigurationError, Connections, Context, Host
 
 pytestmark = pytest.mark.releases("valkey-9.1")
 
@@ -251,3 +251,5 @@ async def test_a_drain_before_the_start() -> None:
     async with asyncio.timeout(30):
         await host.run()
     assert events == []
+    with pytest.raises(ConfigurationError, match=r"has run before.*Make another Host of the app"):
+        await host.run()

@@ -149,6 +149,11 @@ async def calling_twice(call: Call, call_next: CallNext) -> None:
     await call_next()
 
 
+async def passing_on(call: Call, call_next: Any) -> None:
+    """Give call_next() the call, as in FastStream."""
+    await call_next(call)
+
+
 async def not_waiting(call: Call, call_next: CallNext) -> None:
     """Start the call, and return before it has ended."""
     started = asyncio.Event()
@@ -166,6 +171,7 @@ tasks: list[asyncio.Future[None]] = []
         (returning, "returning returned without awaiting call_next(): `await call_next()`, or raise Reject", 0),
         (not_awaiting, "not_awaiting returned without awaiting call_next()", 0),
         (calling_twice, "calling_twice called call_next() twice: raise Retry to have the entry delivered again", 1),
+        (passing_on, "passing_on gave call_next() an argument: write `await call_next()`", 0),
         (not_waiting, "not_waiting returned without awaiting call_next()", 1),
     ],
 )
