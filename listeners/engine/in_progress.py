@@ -206,7 +206,8 @@ class InProgress:
         self._metrics.received.inc(len(entries))
         if redelivered:
             self._metrics.redelivered.inc(redelivered)
-        now = time.time()
-        self._metrics.wait.observe_all(
-            [max(0.0, now - int(entry.id.partition("-")[0]) / 1000) for entry in entries if entry.id is not None]
-        )
+        if entries and entries[0].id is not None:
+            now = time.time()
+            self._metrics.wait.observe_all(
+                [max(0.0, now - int((entry.id or "0").partition("-")[0]) / 1000) for entry in entries]
+            )

@@ -281,8 +281,8 @@ class Listener:
     def _start_waiting(self) -> None:
         if not self._waiting_calls or self._executor.blocked or not self._calls_may_start:
             return
-        number = min(len(self._waiting_calls), self._concurrency - self._executor.running_calls)
-        self._executor.start([self._waiting_calls.popleft() for _ in range(number)])
+        free = self._concurrency - self._executor.running_calls
+        self._executor.start(self._waiting.pop(free))
         self._report_room()
 
     def _message_ended(self) -> None:

@@ -72,12 +72,12 @@ class AtLeastOnce(Delivery):
             if adopted := await self._take_adopted(key, count, max_bytes):
                 return Taken(adopted)
         sent_at, first = boot_seconds(), self._reserve_numbers(count)
-        arguments = [self._token, first, self._lease_ms, count, max_bytes, self._from_beginning]
+        done = b" ".join([entry.receipt for entry in succeeded])
         try:
             due_ms, suspects, unreadable, taken = await self._client.run_script(
                 self._take,
                 record_keys(key),
-                [*arguments, *[entry.receipt for entry in succeeded]],
+                [self._token, first, self._lease_ms, count, max_bytes, self._from_beginning, done],
                 doing=f"taking from list {key!r}",
             )
             for member in unreadable:

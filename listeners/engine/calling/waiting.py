@@ -48,6 +48,14 @@ class Waiting:
             self.calls.append(self._gathered)
             self._gathered = []
 
+    def pop(self, number: int) -> list[list[Entry]]:
+        """Remove and return the first calls that wait for a slot."""
+        if number < len(self.calls):
+            return [self.calls.popleft() for _ in range(number)]
+        calls = list(self.calls)
+        self.calls.clear()
+        return calls
+
     def remove_all(self) -> list[list[Entry]]:
         """Remove and return everything, grouped by call."""
         self.end_window()
