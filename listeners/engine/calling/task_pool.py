@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from listeners.runtime.logs import steady_logger
 
-__all__ = ["Begin", "Rest", "Run", "TaskPool"]
+__all__ = ["Begin", "Rest", "Run", "Task", "TaskPool"]
 
 log = steady_logger("triggerfish.host")
 
@@ -153,6 +153,7 @@ class TaskPool(Generic[Job]):
                     rest = run(begin, jobs.popleft(), task, run)
                 except Exception:  # a bug must not keep the other jobs from running
                     log.exception(BUG)
+                # As in _is_cancelled(), whose call would cost as much as the rest of this line.
                 is_over = task.cancelling() > 0 or getattr(task, "_must_cancel", False) or time.monotonic() >= ends_at
                 if rest is not None or is_over or not jobs:
                     self._on_pause()
